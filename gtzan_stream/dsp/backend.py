@@ -1,0 +1,147 @@
+"""The one place that picks an implementation by device, and the one thread pool that rows are shared over."""
+
+import functools
+import importlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+Backend = Literal["torch", "numba", "triton"]
+
+_forced: list[Backend] = []
+_inside = threading.local()
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def backend(tensor: torch.Tensor) -> Backend:
+    """Name the implementation that works on `tensor`: numba for float32 on the CPU, Triton for float32 on CUDA.
+
+    Everything else, and everything where the compiler is not installed, is for the plain torch version.
+
+    Raises
+    ------
+    ValueError
+        If `force` names a backend that cannot work on `tensor`.
+
+    Examples
+    --------
+    >>> with force("torch"):
+    ...     backend(torch.zeros(2, 8))
+    'torch'
+    >>> backend(torch.zeros(2, 8, dtype=torch.float64))
+    'torch'
+    """
+    usable = _usable(tensor)
+    if not _forced:
+        return usable[0]
+    if _forced[-1] not in usable:
+        where = f"{tensor.dtype} tensor on {tensor.device}"
+        raise ValueError(f"backend {_forced[-1]!r} cannot work on a {where}: use one of {', '.join(usable)}")
+    return _forced[-1]
+
+
+def _usable(tensor: torch.Tensor) -> list[Backend]:
+    """Backends that can work on `tensor`, the preferred one first."""
+    names: list[Backend] = ["torch"]
+    if tensor.dtype != torch.float32:
+        return names
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if tensor.device.type == "cuda" and importable("triton"):
+        names.insert(0, "triton")
+    if tensor.device.type == "cpu":
+        if interpreted and importable("triton"):
+            names.append("triton")
+        if importable("numba"):
+            names.insert(0, "numba")
+    return names
+
+
+@contextmanager
+def force(name: Backend) -> Iterator[None]:
+    """Make every operation of the process use the backend `name` until the block ends; for tests and benchmarks.
+
+    Triton also works on CPU tensors where the environment says ``TRITON_INTERPRET=1``.
+    """
+    _forced.append(name)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+@functools.cache
+def importable(module: str) -> bool:
+    """Whether `module` can be imported here."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def for_rows(function: Callable[[int], object], n_rows: int) -> None:
+    """Call ``function(i)`` for every row ``0 <= i < n_rows``, on all cores at once.
+
+    The functions should spend their time outside the GIL (numpy, scipy.fft, numba with ``nogil``) and write to separate
+    rows. One pool serves every caller; a call from inside the pool runs where it is, so that nesting cannot deadlock.
+
+    Raises
+    ------
+    Exception
+        The first exception of a row, after the rows already begun have ended; rows not begun are left out.
+    """
+    n_threads = min(cores(), n_rows)
+    if n_threads <= 1 or getattr(_inside, "pool", False):
+        for i in range(n_rows):
+            function(i)
+        return
+    rows = itertools.count()  # next() on it is atomic
+    failed = threading.Event()
+
+    def work() -> None:
+        while not failed.is_set() and (i := next(rows)) < n_rows:
+            try:
+                function(i)
+            except BaseException:
+                failed.set()
+                raise
+
+    futures = [_threads().submit(work) for _ in range(n_threads)]
+    errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="gtzan-stream-row", initializer=_enter_pool)
+        return _pool
+
+
+def _enter_pool() -> None:
+    _inside.pool = True
+
+
+def _forget_pool() -> None:
+    """In a forked child: the parent's threads are not there, and its lock may have been held."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,120 @@
+"""Which implementation is picked, and the thread pool that rows are shared over."""
+
+import multiprocessing
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from gtzan_stream.dsp import backend as module
+from gtzan_stream.dsp.backend import backend, for_rows, force
+
+pytest.importorskip("numba")
+
+
+def test_numba_is_for_float32_on_the_cpu_only():
+    assert backend(torch.zeros(1)) == "numba"
+    assert backend(torch.zeros(1, dtype=torch.float64)) == "torch"
+    assert backend(torch.zeros(1, dtype=torch.bfloat16)) == "torch"
+
+
+def test_triton_is_for_cuda(cuda):
+    assert backend(torch.zeros(1, device=cuda)) == "triton"
+
+
+def test_without_a_compiler_the_plain_version_runs(monkeypatch):
+    monkeypatch.setattr(module, "importable", lambda name: False)
+    assert backend(torch.zeros(1)) == "torch"
+
+
+def test_importable_says_no_for_a_module_that_is_not_there():
+    assert not module.importable("gtzan_stream_has_no_such_module")
+
+
+def test_force_nests_and_ends_with_its_block():
+    with force("torch"):
+        with force("numba"):
+            assert backend(torch.zeros(1)) == "numba"
+        assert backend(torch.zeros(1)) == "torch"
+    assert backend(torch.zeros(1)) == "numba"
+
+
+def test_forcing_what_cannot_work_is_an_error(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with force("triton"), pytest.raises(ValueError, match=r"'triton' cannot work on a torch\.float32 tensor on cpu"):
+        backend(torch.zeros(1))
+
+
+def test_triton_may_be_forced_on_the_cpu_in_its_interpreter(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert backend(torch.zeros(1)) == "numba"
+    with force("triton"):
+        assert backend(torch.zeros(1)) == "triton"
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 7, 1000])
+def test_every_row_is_called_once(n_rows):
+    called = []
+    for_rows(called.append, n_rows)
+    assert sorted(called) == list(range(n_rows))
+
+
+def test_rows_run_at_the_same_time(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr(module, "_pool", None)
+    meeting = threading.Barrier(2, timeout=20)
+    for_rows(lambda i: meeting.wait(), 2)
+
+
+def test_nested_calls_do_not_deadlock():
+    called = []
+    for_rows(lambda i: for_rows(lambda j: for_rows(lambda k: called.append((i, j, k)), 3), 5), 8)
+    assert len(set(called)) == len(called) == 8 * 5 * 3
+
+
+def test_many_callers_share_the_pool():
+    called = []
+    callers = [threading.Thread(target=for_rows, args=(called.append, 50)) for _ in range(16)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+        assert not caller.is_alive()
+    assert sorted(called) == sorted(list(range(50)) * 16)
+
+
+@pytest.mark.parametrize("n_rows", [1, 100])
+def test_an_exception_reaches_the_caller_and_the_pool_lives_on(n_rows):
+    def fail(i: int) -> None:
+        raise KeyError("row")
+
+    with pytest.raises(KeyError, match="row"):
+        for_rows(fail, n_rows)
+    called = []
+    for_rows(called.append, 4)
+    assert sorted(called) == [0, 1, 2, 3]
+
+
+FORKED = """
+import multiprocessing
+from gtzan_stream.dsp.backend import for_rows
+def child(queue):
+    rows = []
+    for_rows(rows.append, 6)
+    queue.put(sorted(rows))
+for_rows(id, 6)  # the parent's pool exists before the fork
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=child, args=(queue,))
+process.start()
+assert queue.get(timeout=60) == [0, 1, 2, 3, 4, 5]
+process.join(30)
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_child_gets_a_pool_of_its_own():
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=100)

@@ -1,0 +1,199 @@
+"""Which clips train, validate and test: GTZAN's published splits, splits by seed, and splits from a file.
+
+A split is a dict from key to part, and a part is one of `PARTS`. A clip that a split leaves out has no row in it.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from importlib.resources import files
+from pathlib import Path
+
+from gtzan_stream.catalog.genres import STUDY_GENRES, genre_of, key_of
+from gtzan_stream.errors import UserError
+
+PARTS = ("train", "valid", "test")
+
+
+def filtered() -> dict[str, str]:
+    """Fault-filtered, artist-aware split of GTZAN: 443 clips to train, 197 to validate, 290 to test.
+
+    References
+    ----------
+    .. [1] C. Kereliuk, B. L. Sturm, J. Larsen, "Deep learning and music adversaries", IEEE Transactions on
+       Multimedia 17(11), 2015.
+
+    >>> filtered()["blues_00029"]
+    'train'
+    """
+    text = files("gtzan_stream.catalog").joinpath("data/filtered.csv").read_text(encoding="utf-8")
+    return {row["key"]: row["part"] for row in csv.DictReader(text.splitlines())}
+
+
+def study() -> dict[str, str]:
+    """Split of the 2019 study: `filtered` without blues and rock, 353, 150 and 227 clips.
+
+    >>> len(study())
+    730
+    """
+    return {key: part for key, part in filtered().items() if genre_of(key) in STUDY_GENRES}
+
+
+def stratified(
+    labels: Mapping[str, str],
+    *,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    groups: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Split clips by seed so that every label is divided in the same fractions.
+
+    Parameters
+    ----------
+    labels : mapping from key to label
+        Its order does not matter.
+    seed : int
+        Another seed, another split.
+    fractions : three floats, none negative, of sum 1
+        Shares of train, valid and test. A label of three clips or more has one in every part whose share is not 0.
+    groups : mapping from key to digest, optional
+        Clips of equal digest stay on one side. A key without a digest stands alone.
+
+    Returns
+    -------
+    dict from key to part
+
+    Raises
+    ------
+    ValueError
+        If the fractions are not three shares of 1.
+
+    >>> split = stratified({f"{label}_{i}": label for label in ("jazz", "rock") for i in range(20)})
+    >>> sum(part == "train" for part in split.values())
+    28
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"fractions are three shares that sum to 1, for train, valid and test; got {fractions}")
+    counts = _count(labels)
+    quotas = {label: _apportion(n, fractions) for label, n in counts.items()}
+    return {key: PARTS[i] for key, i in _deal(labels, quotas, seed, groups).items()}
+
+
+def folds(
+    labels: Mapping[str, str], k: int = 5, *, seed: int = 0, groups: Mapping[str, str] | None = None
+) -> list[dict[str, str]]:
+    """Split clips k times by seed: split i tests on fold i, validates on fold (i + 1) mod k and trains on the rest.
+
+    Parameters
+    ----------
+    labels, seed, groups
+        As for `stratified`.
+    k : int, at least 3
+        Number of folds; each holds the same share of every label, to within a clip.
+
+    Raises
+    ------
+    ValueError
+        If `k` is below 3, where train, valid and test could not differ.
+
+    >>> sorted(split["a"] for split in folds({"a": "jazz", "b": "jazz", "c": "jazz"}, k=3))
+    ['test', 'train', 'valid']
+    """
+    if k < 3:
+        raise ValueError(f"k is the number of folds, at least 3 (train, valid and test); got {k}")
+    quotas, extra = {}, 0
+    for label, n in sorted(_count(labels).items()):
+        each, rest = divmod(n, k)
+        more = {(extra + j) % k for j in range(rest)}  # go on where the last label ended, so that folds grow evenly
+        quotas[label] = [each + (fold in more) for fold in range(k)]
+        extra += rest
+    fold_of = _deal(labels, quotas, seed, groups)
+    return [{key: _part(fold, i, k) for key, fold in fold_of.items()} for i in range(k)]
+
+
+def from_file(path: str | Path) -> dict[str, str]:
+    """Read a split from a CSV file of `key,part` rows; a first row that says just that is a header.
+
+    Clip ids stand for keys: `blues.00000` is read as `blues_00000`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, has no rows, or a row is not a new key and one of `PARTS`: names file and line.
+    """
+    split: dict[str, str] = {}
+    for line, cells in _rows(path):
+        if line == 1 and cells == ["key", "part"]:
+            continue
+        key, part = _checked(cells, f"{path}, line {line}")
+        if key in split:
+            raise UserError(f"{path}, line {line}: key {key} was given before; a key has one row")
+        split[key] = part
+    if not split:
+        raise UserError(f"{path}: no rows; a split file has a row key,part for every clip")
+    return split
+
+
+def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
+    """Line number and stripped cells of every row that is not blank."""
+    try:
+        reader = csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines())
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a split file of key,part rows: {error}") from error
+    return [(line, cells) for line, cells in rows if any(cells)]
+
+
+def _checked(cells: list[str], where: str) -> tuple[str, str]:
+    if len(cells) != 2 or not cells[0]:
+        raise UserError(f"{where}: expected key,part such as blues_00000,train; got {','.join(cells)!r}")
+    if cells[1] not in PARTS:
+        raise UserError(f"{where}: part is one of {', '.join(PARTS)}; got {cells[1]!r}")
+    return key_of(cells[0]), cells[1]
+
+
+def _part(fold: int, test: int, k: int) -> str:
+    if fold == test:
+        return "test"
+    return "valid" if fold == (test + 1) % k else "train"
+
+
+def _count(labels: Mapping[str, str]) -> dict[str, int]:
+    counts: dict[str, int] = defaultdict(int)
+    for label in labels.values():
+        counts[label] += 1
+    return counts
+
+
+def _apportion(n: int, fractions: Sequence[float]) -> list[int]:
+    """Whole numbers of sum n near the fractions: largest remainders, after one each for every share if n allows."""
+    least = [int(fraction > 0 and n >= len(fractions)) for fraction in fractions]
+    quota = [max(low, int(fraction * n)) for low, fraction in zip(least, fractions, strict=True)]
+    while sum(quota) < n:
+        quota[max(range(len(quota)), key=lambda i: fractions[i] * n - quota[i])] += 1
+    while sum(quota) > n:
+        quota[max(range(len(quota)), key=lambda i: (quota[i] > least[i], quota[i] - fractions[i] * n))] -= 1
+    return quota
+
+
+def _deal(
+    labels: Mapping[str, str], quotas: Mapping[str, list[int]], seed: int, groups: Mapping[str, str] | None
+) -> dict[str, int]:
+    """Give every key the number of a side: whole groups first, then single clips, in an order by seed."""
+    units = defaultdict(list)
+    for key in sorted(labels):
+        units[(groups or {}).get(key, f"alone {key}")].append(key)
+    left = {label: list(quota) for label, quota in quotas.items()}
+    sides: dict[str, int] = {}
+    for unit in sorted(units.values(), key=lambda unit: (-len(unit), _shuffled(seed, unit[0]))):
+        room = [sum(free) for free in zip(*(left[labels[key]] for key in unit), strict=True)]
+        side = room.index(max(room))
+        for key in unit:
+            sides[key] = side
+            left[labels[key]][side] -= 1
+    return sides
+
+
+def _shuffled(seed: int, key: str) -> bytes:
+    return blake2b(f"{seed} {key}".encode(), digest_size=8).digest()

@@ -1,0 +1,108 @@
+"""The order of an epoch: a permutation, equal for every rank count, different every epoch, local inside windows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtzan_stream.plan import EpochPlan
+
+
+def make(n_clips=23, n_shards=4, crops=3, batch_size=8, **options) -> EpochPlan:
+    shards = np.sort(np.arange(n_clips) % n_shards)
+    return EpochPlan(clips=np.arange(n_clips) * 10, shards=shards, crops=crops, batch_size=batch_size, **options)
+
+
+def samples(plan: EpochPlan, world_size: int = 1) -> list[tuple[int, int]]:
+    """Every sample of weight 1 in the order of the global batches, put together from all ranks."""
+    out = []
+    for batch in range(len(plan)):
+        parts = [plan.rows(batch, rank, world_size) for rank in range(world_size)]
+        for row in range(plan.batch_size // world_size):
+            for part in parts:
+                if part.weights[row]:
+                    out.append((int(part.clips[row]), int(part.crops[row])))
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_clips=st.integers(1, 40),
+    n_shards=st.integers(1, 7),
+    crops=st.integers(1, 5),
+    batch_size=st.sampled_from([1, 4, 12]),
+    window=st.sampled_from([None, 1, 2, 3]),
+    seed=st.integers(0, 2**63 - 1),
+    epoch=st.integers(0, 10**6),
+)
+def test_an_epoch_is_a_permutation_on_any_number_of_ranks(n_clips, n_shards, crops, batch_size, window, seed, epoch):
+    plan = make(n_clips, n_shards, crops, batch_size, seed=seed, epoch=epoch, window=window)
+    order = samples(plan)
+    assert sorted(order) == [(10 * clip, crop) for clip in range(n_clips) for crop in range(crops)]
+    assert len(plan) == -(-len(order) // batch_size)
+    for world_size in (2, 4):
+        if batch_size % world_size == 0:
+            assert samples(plan, world_size) == order
+
+
+def test_epochs_and_seeds_differ():
+    orders = [samples(make(seed=seed, epoch=epoch)) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+    assert samples(make(seed=1, epoch=2)) != samples(make(seed=2, epoch=1))  # not a function of their sum
+
+
+def test_without_shuffle_the_order_is_kept_and_crops_may_differ_by_clip():
+    plan = EpochPlan(
+        clips=np.array([5, 7, 9]), shards=np.zeros(3), crops=np.array([2, 1, 3]), batch_size=4, shuffle=False
+    )
+    assert samples(plan) == [(5, 0), (5, 1), (7, 0), (9, 0), (9, 1), (9, 2)]
+    assert plan.rows(1).weights.tolist() == [1, 1, 0, 0]
+
+
+def test_windows_keep_shards_together():
+    plan = make(n_clips=40, n_shards=8, crops=2, window=2, seed=3)
+    shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
+    visited = [shard_of[clip] for clip, _ in samples(plan)]
+    runs = [set(visited[i : i + 20]) for i in range(0, 80, 20)]  # two shards of five clips of two crops
+    assert all(len(run) == 2 for run in runs)
+    assert set.union(*runs) == set(range(8))
+    assert visited != sorted(visited)
+
+
+def test_order_looks_uniform():
+    """Over many epochs every sample visits every position about equally often: chi-square with 14 x 14 degrees."""
+    n, epochs = 15, 1500
+    counts = np.zeros((n, n))
+    for epoch in range(epochs):
+        plan = make(n_clips=5, n_shards=1, crops=3, batch_size=n, epoch=epoch)
+        rows = plan.rows(0)
+        counts[np.arange(n), rows.clips // 10 * 3 + rows.crops] += 1
+    expected = epochs / n
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert 120 < chi2 < 290  # 196 expected, standard deviation 20
+
+
+def test_ten_million_clips_cost_nothing():
+    n = 10_000_000
+    plan = EpochPlan(
+        clips=np.arange(n), shards=np.arange(n, dtype=np.int32) // 1000, crops=8, batch_size=64, seed=1, window=16
+    )
+    assert len(plan) == n * 8 // 64
+    assert len(set(plan.rows(len(plan) - 1).clips.tolist())) > 32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clips": np.array([])}, "at least one clip"),
+        ({"shards": np.zeros(2)}, "a shard for each of 3 clips, got 2"),
+        ({"shards": np.array([0, 1, 0])}, "grouped by shard"),
+        ({"crops": 0}, "crops must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"window": 0}, "window must be at least 1 shard"),
+    ],
+)
+def test_errors(change, message):
+    options = {"clips": np.arange(3), "shards": np.zeros(3), "crops": 1, "batch_size": 2} | change
+    with pytest.raises(ValueError, match=message):
+        EpochPlan(**options)

@@ -1,0 +1,120 @@
+"""Band-limited resampling at any ratio, with a ratio for each example.
+
+Output samples are sums of input samples under a Kaiser-windowed sinc. Its cutoff follows the ratio, so that nothing
+above the new Nyquist frequency folds back.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from gtzan_stream.dsp.parameters import per_example, to_device
+from gtzan_stream.shapes import Waveform
+
+ZEROS = 24
+"""Zero crossings of the sinc on each side."""
+ROLLOFF = 0.905
+"""Cutoff, -6 dB, as a share of the lower of the two Nyquist frequencies: the stop band begins at that frequency."""
+BETA = 8.0
+"""Of the Kaiser window: 80 dB down in the stop band."""
+
+
+def resample(
+    waveform: Waveform, step: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
+) -> Float[Tensor, "batch {length}"]:
+    """Play each example at its own speed: output sample ``o`` is the input, band-limited, at ``offset + o * step``.
+
+    Flat up to 0.8 of the lower Nyquist frequency, 80 dB down above it.
+
+    Parameters
+    ----------
+    waveform : Tensor [batch, time], float32 or float64
+        Samples, full scale at +/-1; zero beyond its ends. Not modified.
+    step : array [batch] or number, above 0
+        Input samples per output sample: above 1 is faster and higher.
+    length : int
+        Output samples.
+    offset : array [batch] or number, samples, optional
+        Input time of output sample 0, by default 0.
+
+    Returns
+    -------
+    Tensor [batch, length]
+        Same dtype and device.
+
+    Raises
+    ------
+    ValueError
+        If there is not one step for each example, or a step is not above zero.
+
+    References
+    ----------
+    .. [1] J. O. Smith, "Digital audio resampling", https://ccrma.stanford.edu/~jos/resample/.
+
+    Examples
+    --------
+    >>> tone = torch.sin(2 * torch.pi * 440 / 22050 * torch.arange(22050.0))
+    >>> octave = resample(tone[None], 2.0, 11025)[0]
+    >>> peak = torch.fft.rfft(octave).abs().argmax().item()
+    >>> f"{peak * 22050 / 11025:.0f} Hz"
+    '880 Hz'
+    """
+    batch = len(waveform)
+    step = per_example(step, batch, "step")
+    offset = per_example(offset, batch, "offset", positive=False)
+    return _plain(waveform, step, offset, length)
+
+
+def window(length: int | np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which input samples `resample` needs so that no output sample feels where the input was cut.
+
+    Parameters
+    ----------
+    length : int or array [batch]
+        Output samples wanted.
+    step : array [batch]
+
+    Returns
+    -------
+    before : int64 array [batch]
+        Samples needed before the input time of output sample 0; give it to `resample` as `offset`.
+    total : int64 array [batch]
+        Samples needed in all.
+    """
+    before = reach(np.asarray(step))
+    return before, 2 * before + np.ceil(np.asarray(length) * np.asarray(step)).astype(np.int64)
+
+
+def cutoff(step: np.ndarray) -> np.ndarray:
+    """Give the filter's cutoff, as a share of the input's Nyquist frequency."""
+    return ROLLOFF * np.minimum(1.0, 1.0 / step)
+
+
+def reach(step: np.ndarray) -> np.ndarray:
+    """Count the input samples on each side of an output sample's time that it is made of."""
+    return np.ceil(ZEROS / cutoff(step)).astype(np.int64)
+
+
+def _plain(waveform: Tensor, step: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    time, widest = waveform.shape[1], int(reach(step).max(initial=1))
+    steps, offsets, cutoffs = to_device(np.stack([step, offset, cutoff(step)]), waveform.device)[:, :, None]
+    instant = offsets + steps * torch.arange(length, dtype=torch.float64, device=waveform.device)  # [batch, length]
+    left = instant.floor()
+    fraction = (instant - left).to(waveform.dtype)
+    cutoffs = cutoffs.to(waveform.dtype)
+    padded = functional.pad(waveform, (0, 1))  # index `time` is silence
+    total = torch.zeros_like(fraction)
+    for tap in range(1 - widest, widest + 1):
+        index = left.long() + tap
+        sample = padded.gather(1, torch.where((index < 0) | (index > time), time, index))
+        total += sample * _kernel(tap - fraction, cutoffs)
+    return total
+
+
+def _kernel(delay: Tensor, cutoff: Tensor) -> Tensor:
+    """Evaluate the low-pass filter's impulse response at `delay`, in input samples."""
+    crossings = delay * cutoff
+    bell = torch.special.i0(BETA * (1 - (crossings / ZEROS).square()).clamp(min=0).sqrt()) / float(np.i0(BETA))
+    return torch.where(crossings.abs() < ZEROS, cutoff * torch.sinc(crossings) * bell, 0.0)

@@ -1,0 +1,123 @@
+"""Short-time Fourier transform with a periodic Hann window, and its inverse.
+
+Frames are centred: frame t is taken around sample ``t * hop_length``, and the waveform continues as zeros beyond its
+ends, as in librosa's effects.
+"""
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from gtzan_stream.shapes import Spectrogram, Waveform
+
+
+@lru_cache(maxsize=16)
+def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Give the periodic Hann window [n_fft], made once for each dtype and device."""
+    return torch.hann_window(n_fft, dtype=torch.float64).to(device=device, dtype=dtype)
+
+
+def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectrogram:
+    """Transform each example, with zeros beyond its ends.
+
+    Parameters
+    ----------
+    waveform : Tensor [batch, time], float32 or float64
+    n_fft : int
+        Samples per frame, even.
+    hop_length : int
+        Samples from one frame's centre to the next's.
+
+    Returns
+    -------
+    Tensor [batch, n_fft // 2 + 1, 1 + time // hop_length], complex
+        Equal to ``librosa.stft(waveform, n_fft=n_fft, hop_length=hop_length)``. Frames, not frequencies, lie far
+        apart in memory: a frame is contiguous.
+
+    Examples
+    --------
+    >>> tone = torch.sin(2 * torch.pi * 440 / 22050 * torch.arange(22050.0))
+    >>> peak = stft(tone[None]).abs()[0, :, 20].argmax().item()
+    >>> f"{peak * 22050 / 2048:.0f} Hz"
+    '441 Hz'
+    """
+    padded = functional.pad(waveform, (n_fft // 2, n_fft // 2))
+    frames = padded.unfold(1, n_fft, hop_length)  # [batch, frame, n_fft]
+    return torch.fft.rfft(frames * hann(n_fft, waveform.dtype, waveform.device)).transpose(1, 2)
+
+
+def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float[Tensor, "batch {length}"]:
+    """Invert `stft`: overlap-add under the same window, divided by the sum of the squared windows.
+
+    Parameters
+    ----------
+    spectrogram : Tensor [batch, freq, frame], complex
+    length : int
+        Samples wanted. Only the frames that reach them are transformed; samples that no frame reaches are zero.
+    hop_length : int
+        As in `stft`; it must divide the frame's ``2 * (freq - 1)`` samples.
+
+    Returns
+    -------
+    Tensor [batch, length]
+    """
+    needed = spectrogram[:, :, : frames_reaching(length, 2 * (spectrogram.shape[1] - 1), hop_length)]
+    alive = torch.ones(1, needed.shape[2], dtype=torch.bool, device=spectrogram.device)
+    return overlap_add(needed, alive, length, hop_length, n_before=0)
+
+
+def frames_reaching(length: int, n_fft: int, hop_length: int) -> int:
+    """Count the frames, from that centred on sample 0 on, that reach the first `length` samples."""
+    return (length + n_fft // 2 - 2) // hop_length + 1
+
+
+def overlap_add(
+    spectrogram: Spectrogram, alive: Tensor, length: int, hop_length: int, *, n_before: int
+) -> Float[Tensor, "batch {length}"]:
+    """Overlap-add frames whose first `n_before` are centred before sample 0, counting only those that are `alive`.
+
+    Parameters
+    ----------
+    spectrogram : Tensor [batch, freq, frame], complex
+        Zero in every frame that is not alive.
+    alive : Tensor [batch, frame] or [1, frame], bool
+        Frames that exist: the sum of squared windows runs over these.
+    length, hop_length : int
+        As in `istft`.
+    n_before : int
+        Frame `n_before` is centred on sample 0.
+
+    Returns
+    -------
+    Tensor [batch, length]
+
+    Raises
+    ------
+    ValueError
+        If `hop_length` does not divide the frame.
+    """
+    n_fft = 2 * (spectrogram.shape[1] - 1)
+    if n_fft % hop_length:
+        raise ValueError(f"hop_length must divide n_fft = {n_fft}, got {hop_length}; take n_fft // 4")
+    real = torch.float32 if spectrogram.dtype == torch.complex64 else torch.float64
+    window = hann(n_fft, real, spectrogram.device)
+    frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=n_fft) * window  # [batch, frame, n_fft]
+    total = _fold(frames, hop_length)
+    weight = _fold(alive[:, :, None] * window.square(), hop_length)
+    start = n_fft // 2 + n_before * hop_length
+    total, weight = total[:, start : start + length], weight[:, start : start + length]
+    waveform = total / torch.where(weight > torch.finfo(real).tiny, weight, 1.0)
+    return functional.pad(waveform, (0, length - waveform.shape[1]))
+
+
+def _fold(frames: Tensor, hop_length: int) -> Tensor:
+    """Sum frames [batch, frame, n_fft] that lie `hop_length` apart into [batch, time]."""
+    batch, n_frames, n_fft = frames.shape
+    parts = n_fft // hop_length
+    total = frames.new_zeros(batch, n_frames + parts - 1, hop_length)
+    for part in range(parts):
+        total[:, part : part + n_frames] += frames[:, :, part * hop_length : (part + 1) * hop_length]
+    return total.reshape(batch, -1)

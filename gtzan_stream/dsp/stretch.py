@@ -1,0 +1,131 @@
+"""Time stretch by a phase vocoder with a rate for each example and no trigonometric function.
+
+The vocoder turns each bin by the phase difference of neighbouring frames. Wrapping that difference around the
+analysis hop's expected advance changes it by whole turns only, so the output phase is a running product of unit
+phasors, ``conj(X[t]) / |X[t]| * X[t + 1] / |X[t + 1]|``, and the expected advance cancels.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from gtzan_stream.dsp.parameters import per_example, to_device
+from gtzan_stream.dsp.stft import frames_reaching, overlap_add, stft
+from gtzan_stream.shapes import Spectrogram, Waveform
+
+N_FFT = 2048
+HOP = 512
+
+
+def time_stretch(
+    waveform: Waveform, rate: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
+) -> Float[Tensor, "batch {length}"]:
+    """Change the tempo of each example by its own factor and keep its pitch.
+
+    Output sample ``o`` comes from input time ``offset + o * rate``; where that is outside the input, it is zero.
+
+    Parameters
+    ----------
+    waveform : Tensor [batch, time], float32 or float64
+        Samples, full scale at +/-1. Not modified.
+    rate : array [batch] or number, above 0
+        Above 1 is faster.
+    length : int
+        Output samples.
+    offset : array [batch] or number, samples, optional
+        Input time of output sample 0. With zero, the default, and ``length = round(time / rate)`` the result is
+        ``librosa.effects.time_stretch(waveform, rate=rate)``; samples after those are zero. With the first value
+        of `window`, the result is free of the window's edges.
+
+    Returns
+    -------
+    Tensor [batch, length]
+        Same dtype and device.
+
+    Raises
+    ------
+    ValueError
+        If there is not one rate for each example, or a rate is not above zero.
+
+    References
+    ----------
+    .. [1] J. L. Flanagan and R. M. Golden, "Phase vocoder", Bell System Technical Journal, 1966.
+    .. [2] J. Laroche and M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE Transactions on
+           Speech and Audio Processing, 1999.
+
+    Examples
+    --------
+    >>> tone = torch.sin(2 * torch.pi * 441 / 22050 * torch.arange(22050.0))
+    >>> faster = time_stretch(tone[None], 2.0, 11025)[0]
+    >>> peak = torch.fft.rfft(faster).abs().argmax().item()
+    >>> f"{peak * 22050 / 11025:.0f} Hz in {len(faster) / 22050} s"
+    '440 Hz in 0.5 s'
+    """
+    batch = len(waveform)
+    rate = per_example(rate, batch, "rate")
+    offset = per_example(offset, batch, "offset", positive=False)
+    return _plain(waveform, rate, offset, length)
+
+
+def window(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which input samples `time_stretch` needs so that no output sample feels where the input was cut.
+
+    Parameters
+    ----------
+    length : int or array [batch]
+        Output samples wanted.
+    rate : array [batch]
+
+    Returns
+    -------
+    before : int64 array [batch]
+        Samples needed before the input time of output sample 0; give it to `time_stretch` as `offset`.
+    total : int64 array [batch]
+        Samples needed in all.
+    """
+    before = np.ceil(N_FFT // 2 + HOP * np.asarray(rate)).astype(np.int64)
+    last = (np.asarray(length) + N_FFT // 2 - 2) // HOP * HOP  # centre of the last output frame
+    total = np.ceil(before + last * np.asarray(rate)).astype(np.int64) + HOP + N_FFT // 2
+    return before, total
+
+
+def _plain(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    n_before = int((offset != 0).any())  # the frame centred before sample 0 reaches it too
+    n_frames = n_before + frames_reaching(length, N_FFT, HOP)
+    rates, offsets = to_device(np.stack([rate, offset]), waveform.device)
+    hops = torch.arange(-n_before, n_frames - n_before, dtype=torch.float64, device=waveform.device)
+    position = hops * rates[:, None] + offsets[:, None] / HOP  # [batch, frame], in input frames
+    spectrogram, alive = _vocode(stft(waveform, N_FFT, HOP), position)
+    stretched = overlap_add(spectrogram, alive, length, HOP, n_before=n_before)
+    first, last = (to_device(end[:, None], waveform.device) for end in inside(waveform.shape[1], rate, offset))
+    sample = torch.arange(length, device=waveform.device)
+    return torch.where((sample >= first) & (sample < last), stretched, 0.0)
+
+
+def inside(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the first output sample of each example whose input time is inside `time` samples, and the first after."""
+    return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
+
+
+def _vocode(spectrogram: Spectrogram, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Read [batch, freq, frame] at fractional frames [batch, frame]; also tell which of them are inside the input."""
+    n_frames = spectrogram.shape[2]
+    alive = (position >= 0) & (position < n_frames)
+    left = position.clamp(0, n_frames - 1).floor()
+    alpha = torch.where(alive, position - left, 0.0)[:, None].to(spectrogram.real.dtype)
+    left = left.long()[:, None]
+    padded = functional.pad(spectrogram, (0, 1))
+    magnitude = padded.abs()
+    unit = torch.where(magnitude > 0, padded / magnitude, 1.0)  # of silence, as if its angle were zero
+
+    def at(values: Tensor, frame: Tensor) -> Tensor:
+        return values.gather(2, frame.expand(-1, values.shape[1], -1))
+
+    turn = torch.where(alive[:, None], at(unit, left).conj() * at(unit, left + 1), 1.0)
+    start = at(unit, left[:, :, :1])
+    phase = torch.cat([start, turn[:, :, :-1]], dim=2).cumprod(dim=2)
+    phase = phase / phase.abs()
+    level = torch.lerp(at(magnitude, left), at(magnitude, left + 1), alpha.expand(-1, magnitude.shape[1], -1))
+    return torch.where(alive[:, None], level * phase, 0.0), alive

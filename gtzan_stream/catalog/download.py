@@ -1,0 +1,103 @@
+"""One file over http, https or file, resumed where a broken download ended."""
+
+import http.client
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gtzan_stream.errors import UserError
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 4
+"""Tries in a row that may bring nothing new before a download is given up."""
+
+PAUSE_S = 1.0
+"""Pause before the second try; each further one waits twice as long."""
+
+TIMEOUT_S = 60.0
+BLOCK = 1 << 20
+
+
+def download(url: str, target: Path, *, progress: Callable[[int, int | None], None] | None = None) -> None:
+    """Fetch `url` into `target`, which appears only when complete.
+
+    Until then the bytes are in `<target>.part`. A connection that breaks is taken up again at that length, in this
+    call and in later ones; a server that cannot do so (no HTTP ranges) is asked for the whole file again.
+
+    Parameters
+    ----------
+    url : str
+        http://, https:// or file://.
+    target : Path
+        Its folder exists.
+    progress : callable, optional
+        Called with the bytes at hand and the bytes in all, or None where the server does not say.
+
+    Raises
+    ------
+    UserError
+        If the address is of another kind, refused, or brings nothing new `ATTEMPTS` times in a row.
+    """
+    if urlsplit(url).scheme not in ("http", "https", "file"):
+        raise UserError(f"expected an address that starts with http://, https:// or file://; got {url!r}")
+    part = target.with_name(target.name + ".part")
+    failures, most = 0, _size(part)
+    while True:
+        try:
+            _continue(url, part, progress or (lambda done, total: None))
+            break
+        except (OSError, http.client.HTTPException) as error:
+            failures = 1 if _size(part) > most else failures + 1
+            most = max(most, _size(part))
+            if failures == ATTEMPTS or not _may_pass(url, error):
+                raise UserError(f"{url}: {error}") from error
+            log.warning("%s: %s; trying again", url, error)
+            time.sleep(PAUSE_S * 2 ** (failures - 1))
+    os.replace(part, target)
+
+
+def _continue(url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
+    """Append what is missing to `part`, or raise OSError or HTTPException with what came so far kept."""
+    done = _size(part)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{done}":
+            return  # nothing is missing: only the renaming was
+        part.unlink()
+        raise ConnectionError(f"{part} is longer than the file; starting again") from error
+    with response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            done = 0
+        elif not (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-"):
+            part.unlink()
+            raise ConnectionError(f"asked for bytes from {done}, got {response.headers.get('Content-Range')}")
+        length = response.headers.get("Content-Length")
+        total = None if length is None else done + int(length)
+        with part.open("ab" if done else "wb") as file:
+            progress(done, total)
+            while block := response.read(BLOCK):
+                done += file.write(block)
+                progress(done, total)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _may_pass(url: str, error: Exception) -> bool:
+    """Whether another try may help: no for a local file, nor for a plain refusal such as 404."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= 500 or error.code in (408, 429)
+    return urlsplit(url).scheme != "file"

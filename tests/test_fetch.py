@@ -1,0 +1,267 @@
+"""Fetching GTZAN from a local server: broken connections, servers with and without ranges, archives that mean harm."""
+
+import io
+import random
+import tarfile
+import threading
+from collections.abc import Iterator
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream.catalog import download, fetch, unpack
+from gtzan_stream.errors import UserError
+
+NOISE = random.Random(0)
+CLIPS = {f"genres/{name}/{name}.0000{i}.wav": NOISE.randbytes(30_000) for name in ("blues", "rock") for i in range(3)}
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` at /genres.tar.gz; after `cuts` bytes of a response, while any are left, it hangs up."""
+
+    def __init__(self, content: bytes, *, ranges: bool, cuts: list[int]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.ranges, self.cuts, self.asked, self.busy = content, ranges, cuts, list[str](), 0
+        self.url = f"http://127.0.0.1:{self.server_port}/genres.tar.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range", "")
+        self.server.asked.append(asked)
+        if not self.path.startswith("/genres.tar.gz"):
+            return self.send_error(404)
+        if self.server.busy:
+            self.server.busy -= 1
+            return self.send_error(503)
+        size = len(self.server.content)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
+        if start >= size:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        self.send_header("Content-Length", str(size - start))
+        self.end_headers()
+        stop = start + self.server.cuts.pop(0) if self.server.cuts else size
+        return self.wfile.write(self.server.content[start:stop]) and None
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+ARCHIVE = tar_of(CLIPS)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """Start servers that end with the test."""
+    servers = []
+
+    def start(content: bytes = ARCHIVE, *, ranges: bool = True, cuts: list[int] | None = None) -> Server:
+        servers.append(Server(content, ranges=ranges, cuts=cuts or []))
+        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return servers[-1]
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "PAUSE_S", 0.001)
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def original(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the six clips of the test's archive the originals."""
+    sums = {Path(name).stem.replace(".", "_"): md5(data).hexdigest() for name, data in CLIPS.items()}
+    monkeypatch.setattr(fetch, "CHECKSUMS", sums)
+    monkeypatch.setattr(fetch, "ARCHIVE_MD5", md5(ARCHIVE).hexdigest())
+
+
+def unpacked(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.wav") if p.is_file()}
+
+
+@pytest.mark.usefixtures("original")
+def test_whole_download_is_unpacked_and_identical(serve, tmp_path: Path) -> None:
+    told = []
+    report = fetch.fetch(tmp_path / "new" / "gtzan", serve().url, progress=lambda *args: told.append(args))
+    assert unpacked(tmp_path / "new" / "gtzan") == CLIPS
+    assert (report.identical, report.missing, report.different, report.extra, report.warning) == (6, (), (), (), None)
+    assert sorted(p.name for p in report.folder.iterdir()) == ["genres", "genres.tar.gz"]
+    assert ("download", len(ARCHIVE), len(ARCHIVE)) in told
+    assert told[-1] == ("unpack", len(ARCHIVE), len(ARCHIVE))
+
+
+@pytest.mark.usefixtures("original")
+def test_a_connection_cut_twice_is_taken_up_where_it_ended(serve, tmp_path: Path) -> None:
+    server = serve(cuts=[len(ARCHIVE) // 2, 1000])
+    assert fetch.fetch(tmp_path, server.url).warning is None
+    half = len(ARCHIVE) // 2
+    assert server.asked == ["", f"bytes={half}-", f"bytes={half + 1000}-"]
+
+
+@pytest.mark.usefixtures("original")
+def test_a_later_call_resumes(serve, tmp_path: Path) -> None:
+    (tmp_path / "genres.tar.gz.part").write_bytes(ARCHIVE[:5000])
+    server = serve()
+    assert fetch.fetch(tmp_path, server.url).warning is None
+    assert server.asked == ["bytes=5000-"]
+
+
+@pytest.mark.usefixtures("original")
+def test_a_server_without_ranges_starts_again(serve, tmp_path: Path) -> None:
+    server = serve(ranges=False, cuts=[len(ARCHIVE) // 2])
+    assert fetch.fetch(tmp_path, server.url).warning is None
+    assert len(server.asked) == 2
+
+
+@pytest.mark.usefixtures("original")
+@pytest.mark.parametrize("part", [ARCHIVE, ARCHIVE + b"of something longer"])
+def test_a_part_that_lacks_nothing(serve, tmp_path: Path, part: bytes) -> None:
+    (tmp_path / "genres.tar.gz.part").write_bytes(part)
+    assert fetch.fetch(tmp_path, serve().url).warning is None
+
+
+def test_a_server_that_is_busy_for_a_moment(serve, tmp_path: Path) -> None:
+    server = serve()
+    server.busy = 2
+    assert unpacked(fetch.fetch(tmp_path, server.url).folder) == CLIPS
+
+
+def test_a_connection_that_never_gets_further_ends_with_a_remedy(serve, tmp_path: Path) -> None:
+    server = serve(ranges=False, cuts=[3000, 2000, 3000, 2000, 3000])
+    with pytest.raises(UserError, match=r"2000 of \d+ bytes.*by hand and put it at .*genres\.tar\.gz"):
+        fetch.fetch(tmp_path, server.url)
+    assert len(server.asked) <= 5
+    assert not (tmp_path / "genres.tar.gz").exists()
+
+
+def test_an_absent_file_is_asked_for_once(serve, tmp_path: Path) -> None:
+    server = serve()
+    url = server.url.replace("/genres", "/absent/genres")
+    with pytest.raises(UserError, match=rf"404.*download {url} by hand and put it at {tmp_path}/genres\.tar\.gz"):
+        fetch.fetch(tmp_path, url)
+    assert len(server.asked) == 1
+
+
+def test_an_archive_put_there_by_hand_is_not_downloaded(tmp_path: Path) -> None:
+    (tmp_path / "genres.tar.gz").write_bytes(ARCHIVE)
+    assert unpacked(fetch.fetch(tmp_path, "http://nowhere.invalid/genres.tar.gz").folder) == CLIPS
+
+
+def test_file_addresses(tmp_path: Path) -> None:
+    source = tmp_path / "my music.tgz"
+    source.write_bytes(ARCHIVE)
+    report = fetch.fetch(tmp_path / "out", source.as_uri())
+    assert unpacked(report.folder) == CLIPS
+    assert report.archive.name == "my music.tgz"
+    with pytest.raises(UserError, match="by hand"):
+        fetch.fetch(tmp_path / "out2", (tmp_path / "absent.tgz").as_uri())
+
+
+def test_other_addresses_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected an address that starts with http://, https:// or file://"):
+        fetch.fetch(tmp_path, "ftp://host/genres.tar.gz")
+
+
+@pytest.mark.usefixtures("original")
+def test_differences_are_listed_and_stop_nothing(tmp_path: Path) -> None:
+    files = dict(CLIPS)
+    del files["genres/blues/blues.00001.wav"]
+    files["genres/rock/rock.00002.wav"] = b"no audio"
+    files["genres/rock/rock.00100.wav"] = b"one more"
+    files |= {"genres/rock/._rock.00000.wav": b"litter", "genres/.DS_Store": b"litter", "bextract_single.mf": b"litter"}
+    (tmp_path / "genres.tar.gz").write_bytes(tar_of(files))
+    report = fetch.fetch(tmp_path)
+    assert (report.identical, report.missing) == (4, ("blues_00001",))
+    assert (report.different, report.extra) == (("rock_00002",), ("rock_00100",))
+    assert "md5" in (report.warning or "")
+    assert "4 of 6 clips are identical" in str(report)
+    assert "1 different: rock_00002" in str(report)
+    assert not [p for p in tmp_path.rglob("*") if p.name.startswith("._") or p.suffix in (".mf", ".DS_Store")]
+
+
+def harmful(kind: bytes, name: str, link: str = "") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        good = tarfile.TarInfo("genres/rock/rock.00000.wav")
+        archive.addfile(good, io.BytesIO())
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, link
+        archive.addfile(member, io.BytesIO())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        harmful(tarfile.REGTYPE, "/tmp/absolute.wav"),
+        harmful(tarfile.REGTYPE, "genres/../../outside.wav"),
+        harmful(tarfile.DIRTYPE, "../outside"),
+        harmful(tarfile.REGTYPE, "C:\\outside.wav"),
+        harmful(tarfile.SYMTYPE, "genres/link", "/etc"),
+        harmful(tarfile.LNKTYPE, "genres/hard.wav", "/etc/passwd"),
+        harmful(tarfile.CHRTYPE, "genres/device"),
+        harmful(tarfile.FIFOTYPE, "genres/pipe"),
+    ],
+)
+def test_unsafe_archives_write_nothing(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "in" / "genres.tar.gz"
+    archive.parent.mkdir()
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"unsafe: member .*by hand"):
+        fetch.fetch(archive.parent)
+    assert list(tmp_path.rglob("*")) == [archive.parent, archive]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", ARCHIVE[: len(ARCHIVE) // 2], tar_of({})])
+def test_unreadable_archives_write_nothing_and_say_what_to_do(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "genres.tar.gz"
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=rf"Delete {archive} and fetch again, or download {fetch.URL} by hand"):
+        fetch.fetch(tmp_path)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.usefixtures("original")
+def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    damaged = bytearray(ARCHIVE)
+    damaged[len(damaged) // 2] ^= 0xFF
+    (tmp_path / "genres.tar.gz").write_bytes(damaged)
+    report = fetch.fetch(tmp_path)
+    assert len(report.different) == 1
+    assert report.warning
+
+
+def test_unpacking_again_replaces_the_files(tmp_path: Path) -> None:
+    archive = tmp_path / "genres.tar.gz"
+    archive.write_bytes(ARCHIVE)
+    unpack.unpack(archive, tmp_path)
+    (tmp_path / "genres/rock/rock.00000.wav").write_bytes(b"edited")
+    digests = unpack.unpack(archive, tmp_path)
+    assert unpacked(tmp_path) == CLIPS
+    assert {str(name): digest for name, digest in digests.items()} == {n: md5(d).hexdigest() for n, d in CLIPS.items()}
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="by hand"):
+        fetch.fetch(tmp_path / "file" / "gtzan")

@@ -1,0 +1,243 @@
+"""Audio files to mono waveforms and back: the only file that knows soundfile and soxr.
+
+A `source` is a path, the bytes of a whole file, or a seekable binary file. Everything is read block by block, mixed
+down and resampled on the way, so that an hour of six channels never lies in memory as such.
+"""
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+Source = str | os.PathLike | bytes | BinaryIO
+
+FULL_SCALE = 32768
+BLOCK = 1 << 16
+CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
+_UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe promise this much, or more
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says: `frames` at its own `sample_rate` (Hz), libsndfile's names of format and encoding."""
+
+    frames: int
+    sample_rate: int
+    channels: int
+    format: str
+    encoding: str
+
+    @property
+    def is_pcm16(self) -> bool:
+        """Whether the samples are 16-bit integers, compressed without loss or not at all."""
+        return self.encoding == "PCM_16"
+
+
+@dataclass(frozen=True)
+class Pcm:
+    """A decoded clip: `samples` int16 [time] at `sample_rate`, from `decoded` frames of the source.
+
+    `overs` samples lay beyond full scale and were clamped.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    overs: int
+    source: AudioInfo
+    decoded: int
+
+
+@dataclass(frozen=True)
+class WavData:
+    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by the header, in bytes."""
+
+    offset: int
+    size: int
+    promised: int
+    channels: int
+    sample_rate: int
+    encoding: str
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the header promises more than there is."""
+        return self.promised > self.size
+
+
+@contextmanager
+def _open(source: Source) -> Iterator[soundfile.SoundFile]:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with soundfile.SoundFile(file) as sound:
+            yield sound
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"soundfile cannot decode it: {error.error_string.rstrip('.')}") from error
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"soundfile cannot decode it: {error}") from error
+
+
+def _describe(sound: soundfile.SoundFile) -> AudioInfo:
+    return AudioInfo(sound.frames, sound.samplerate, sound.channels, sound.format, sound.subtype)
+
+
+def info(source: Source) -> AudioInfo:
+    """Read a header. Raises ValueError where soundfile finds no audio."""
+    with _open(source) as sound:
+        return _describe(sound)
+
+
+def _mono_blocks(sound: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
+    """Float32 blocks [time], channels averaged, at `sample_rate`."""
+    resampler = None
+    if sound.samplerate != sample_rate:
+        resampler = soxr.ResampleStream(sound.samplerate, sample_rate, 1, dtype="float32")
+    buffer = np.empty((BLOCK, sound.channels), np.float32)
+    position = 0
+    while len(block := sound.read(out=buffer)):
+        mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+        if not np.isfinite(mono).all():
+            first = position + int(np.argmin(np.isfinite(mono)))
+            raise ValueError(f"sample {first} is not a finite number")
+        position += len(mono)
+        yield mono.copy() if resampler is None else resampler.resample_chunk(mono)
+    if resampler is not None and position:
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
+    """Decode a whole file, channels averaged.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file
+        Any format soundfile reads.
+    sample_rate : int, optional
+        Rate to resample to, in Hz (soxr, high quality); the file's own by default.
+
+    Returns
+    -------
+    waveform : ndarray [time], float32
+        Full scale at +/-1.
+    sample_rate : int
+        In Hz.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be decoded or holds a sample that is not finite.
+
+    Examples
+    --------
+    >>> tone = np.sin(2 * np.pi * 441 * np.arange(44100) / 44100)
+    >>> waveform, rate = decode(encode(quantise(tone), 44100), sample_rate=22050)
+    >>> len(waveform), rate, int(np.abs(np.fft.rfft(waveform)).argmax())  # one second of 441 Hz
+    (22050, 22050, 441)
+    """
+    with _open(source) as sound:
+        rate = sample_rate or sound.samplerate
+        blocks = list(_mono_blocks(sound, rate))
+    return np.concatenate([*blocks, np.empty(0, np.float32)]), rate
+
+
+def decode_pcm16(source: Source, sample_rate: int) -> Pcm:
+    """Decode a whole file to 16 bits at `sample_rate`; the samples of a mono 16-bit file at that rate stay as they are.
+
+    Raises
+    ------
+    ValueError
+        As for `decode`.
+    """
+    with _open(source) as sound:
+        described = _describe(sound)
+        if described.is_pcm16 and described.channels == 1 and described.sample_rate == sample_rate:
+            samples = sound.read(dtype="int16")
+            return Pcm(samples, sample_rate, 0, described, len(samples))
+        overs, blocks = 0, [np.empty(0, np.int16)]
+        for block in _mono_blocks(sound, sample_rate):
+            overs += int(np.count_nonzero(np.abs(block) > 1))
+            blocks.append(quantise(block))
+        decoded = sound.tell()
+    return Pcm(np.concatenate(blocks), sample_rate, overs, described, decoded)
+
+
+def quantise(waveform: np.ndarray) -> np.ndarray:
+    """Round to 16 bits, nearest; what lies beyond full scale is clamped, never wrapped.
+
+    Examples
+    --------
+    >>> quantise(np.array([0.5, 1.0, -1.5])).tolist()
+    [16384, 32767, -32768]
+    """
+    return np.clip(np.rint(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:
+    """Write int16 samples [time] as a mono file of `codec` ``"wav"`` or ``"flac"``, the same bytes every time."""
+    if codec not in CODECS:
+        raise ValueError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
+    if samples.dtype != np.int16:
+        raise TypeError(f"expected int16 samples, got {samples.dtype}; quantise them first")
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, format=codec.upper(), subtype=CODECS[codec])
+    return file.getvalue()
+
+
+def read_window(file: BinaryIO, start: int, out: np.ndarray) -> None:
+    """Fill `out` (float32 [time]) with the samples from `start` on of an open file, channels averaged.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be decoded, or ends before `out` is full.
+    """
+    with _open(file) as sound:
+        sound.seek(start)
+        frames = sound.read(len(out), dtype="float32", always_2d=True)
+    if len(frames) < len(out):
+        raise ValueError(f"it ends at sample {start + len(frames)}, {start + len(out)} were expected")
+    np.mean(frames, axis=1, out=out)
+
+
+def wav_data(source: bytes | BinaryIO) -> WavData | None:
+    """Find the samples of a RIFF (or RF64) WAV file; None if it is no such file.
+
+    Headers are not always 44 bytes: chunks may come in any number before ``data``, and ``fmt`` may be extensible.
+    """
+    file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    riff = file.read(12)
+    if riff[:4] not in (b"RIFF", b"RF64") or riff[8:12] != b"WAVE":
+        return None
+    layout: dict[str, Any] = {}
+    long_size = 0
+    while len(head := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", head)
+        start = file.tell()
+        if name == b"fmt " and len(body := file.read(min(size, 40))) >= 16:
+            layout = _wav_format(body)
+        elif name == b"ds64":
+            long_size = struct.unpack("<8xQ", file.read(16))[0]
+        elif name == b"data" and layout:
+            promised = long_size if long_size and size == 0xFFFFFFFF else size
+            there = length - start
+            if promised >= _UNKNOWN_SIZE and not long_size:
+                promised = there
+            return WavData(start, min(promised, there), promised, **layout)
+        file.seek(start + size + size % 2)
+    return None
+
+
+def _wav_format(body: bytes) -> dict[str, Any]:
+    tag, channels, sample_rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+    if tag == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE keeps the tag in the head of a GUID
+        tag = struct.unpack("<H", body[24:26])[0]
+    kind = {1: "pcm", 3: "float"}.get(tag, f"tag{tag}-")
+    return {"channels": channels, "sample_rate": sample_rate, "encoding": f"{kind}{bits}"}

@@ -1,0 +1,188 @@
+"""What a folder of shards holds, read by column so that a million clips open in about a second."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.swap import INCOMING
+from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
+
+_COLUMNS = ["shard", "data_offset", "data_size", "frames", "label", "key_hash", "sample_rate", "channels", "encoding"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar file: name, size in bytes, and sha256 in hexadecimal."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Manifest:
+    """A folder of shards and what is in them. Clip number i is row i of samples.parquet, by shard, then by offset.
+
+    Attributes
+    ----------
+    root : Path
+    dataset : str
+    sample_rate : int
+        In Hz.
+    labels : list of str
+    shards : list of Shard
+    report : list of dict
+        What was odd when packing: kind, key, source, detail.
+    digest : str
+        sha256 over format, rate, labels and the checksums of shards and tables: equal digests, equal data.
+    shard, label : int32 [clip]
+        Numbers into `shards` and `labels`.
+    data_offset, data_size : int64 [clip]
+        Where the samples lie in the shard, in bytes.
+    frames : int64 [clip]
+        Samples in the clip.
+    key_hash : uint64 [clip]
+    clip_rate : int32 [clip]
+        In Hz; other than `sample_rate` only in shards that were not packed here.
+    direct : bool [clip]
+        Whether the samples are mono 16-bit PCM at `sample_rate`, to be read as they lie.
+    """
+
+    def __init__(self, root: Path, facts: dict[str, Any]) -> None:
+        self.root = root
+        self.facts = facts
+        self.format_version: int = facts["format_version"]
+        self.dataset: str = facts["dataset"]
+        self.sample_rate: int = facts["sample_rate"]
+        self.labels: list[str] = facts["labels"]
+        self.shards = [Shard(shard["name"], shard["size"], shard["sha256"]) for shard in facts["shards"]]
+        self.report: list[dict[str, str]] = facts["report"]
+        self.digest = _digest(facts)
+        table = pq.read_table(self.path(SAMPLES), columns=_COLUMNS, read_dictionary=["shard", "label", "encoding"])
+        self.shard = _codes(table["shard"], [shard.name for shard in self.shards])
+        self.label = _codes(table["label"], self.labels)
+        self.data_offset = table["data_offset"].to_numpy()
+        self.data_size = table["data_size"].to_numpy()
+        self.frames = table["frames"].to_numpy()
+        self.key_hash = table["key_hash"].to_numpy()
+        self.clip_rate = table["sample_rate"].to_numpy()
+        pcm16 = _codes(table["encoding"], ["pcm16"]) == 0
+        self.direct = pcm16 & (self.clip_rate == self.sample_rate) & (table["channels"].to_numpy() == 1)
+
+    @classmethod
+    def open(cls, root: str | Path) -> "Manifest":
+        """Open a folder of shards.
+
+        Raises
+        ------
+        UserError
+            If `root` is missing, empty, of another format version, or lacks one of its files.
+        """
+        root = Path(root)
+        manifest = cls(root, _read_facts(root))
+        for name in [shard.name for shard in manifest.shards]:
+            if not manifest.path(name).exists():
+                raise UserError(
+                    f"{root / name} is missing, though {root / MANIFEST} lists it: copy or pack the set again"
+                )
+        return manifest
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def path(self, name: str) -> Path:
+        """Where a shard or table is: still in the folder that a pack which was interrupted at its end moves it from?"""
+        incoming = self.root / INCOMING / name
+        return incoming if incoming.exists() else self.root / name
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read another column of samples.parquet."""
+        return pq.read_table(self.path(SAMPLES), columns=[name])[name]
+
+    @cached_property
+    def keys(self) -> pa.ChunkedArray:
+        """Key of each clip."""
+        return self.column("key")
+
+    @cached_property
+    def member_offset(self) -> np.ndarray:
+        """Where each clip's audio file begins in its shard, in bytes: int64 [clip]."""
+        return self.column("member_offset").to_numpy()
+
+    @cached_property
+    def member_size(self) -> np.ndarray:
+        """Size of each clip's audio file in bytes: int64 [clip]."""
+        return self.column("member_size").to_numpy()
+
+    def where(self, clip: int) -> str:
+        """Shard and key of a clip, for messages."""
+        return f"{self.root / self.shards[self.shard[clip]].name}, key {self.keys[int(clip)]}"
+
+    def split_names(self) -> dict[str, list[str]]:
+        """Parts by split."""
+        return {split: list(parts) for split, parts in self.facts["splits"].items()}
+
+    def part(self, split: str, part: str) -> np.ndarray:
+        """Numbers of the clips in one part of a split, ascending.
+
+        Raises
+        ------
+        UserError
+            If there is no such split or part; lists those there are.
+        """
+        rows = self._rows(split)
+        if part not in self.split_names()[split]:
+            parts = ", ".join(self.split_names()[split])
+            raise UserError(f"the split {split} of {self.root} has no part {part!r}: choose one of {parts}")
+        return np.sort(rows.filter(pc.equal(rows["part"], part))["clip"].to_numpy())
+
+    def labels_of(self, split: str) -> list[str]:
+        """Labels that occur in a split, in the order of `labels`."""
+        return [self.labels[code] for code in np.unique(self.label[self._rows(split)["clip"].to_numpy()])]
+
+    def _rows(self, split: str) -> pa.Table:
+        names = self.split_names()
+        if split not in names:
+            raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
+        return pq.read_table(self.path(SPLITS), columns=["part", "clip"], filters=[("split", "==", split)])
+
+
+def _read_facts(root: Path) -> dict[str, Any]:
+    for path in (root / INCOMING / MANIFEST, root / MANIFEST):
+        if path.is_file():
+            break
+    else:
+        state = "holds no packed shards" if root.is_dir() else "does not exist"
+        raise UserError(
+            f"{root} {state}: fill it with `gtzan-stream demo {root}` (a synthesised set) or `gtzan-stream pack MUSIC {root}`"
+            " (a folder of your own), or give shards that somebody else packed a manifest with `gtzan-stream index`"
+        )
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT or facts["format_version"] != FORMAT_VERSION:
+            raise UserError(
+                f"{path} has format {facts['format']} version {facts['format_version']},"
+                f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
+            )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no manifest of gtzan-stream ({error!r}): pack the set again") from None
+    return facts
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    content = {key: facts[key] for key in ("format_version", "sample_rate", "labels", "shards", "tables")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
+    """Position of each entry in `names`, int32 [clip]; -1 for what is not there."""
+    return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()

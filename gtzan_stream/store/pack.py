@@ -1,0 +1,228 @@
+"""Pack a folder of music into WebDataset shards with a manifest."""
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
+
+from gtzan_stream import audio
+from gtzan_stream.catalog import faults
+from gtzan_stream.dsp.random import hash_key
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.check import Oddity, examine, missing_bytes
+from gtzan_stream.store.divide import applicable_splits, load_splits
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.scan import Clip, scan
+from gtzan_stream.store.shards import Member, Row, deal, write_shard
+from gtzan_stream.store.swap import replacing
+from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackOptions:
+    """How clips are stored: `codec` wav or flac, `sample_rate` in Hz, `shard_mb` in megabytes of 10**6 bytes."""
+
+    codec: str = "wav"
+    sample_rate: int = 22050
+    shard_mb: float = 64.0
+    workers: int | None = None
+    on_error: str = "skip"
+
+    def __post_init__(self) -> None:
+        if self.codec not in audio.CODECS:
+            raise UserError(f"unknown codec {self.codec!r}: choose one of {', '.join(audio.CODECS)}")
+        if self.on_error not in ("skip", "fail"):
+            raise UserError(f"on_error is skip or fail, got {self.on_error!r}")
+        if not 1000 <= self.sample_rate <= 384_000:
+            raise UserError(f"sample_rate is 1000 to 384000 Hz, got {self.sample_rate}")
+        if not self.shard_mb > 0:
+            raise UserError(f"shard_mb is a number of megabytes above 0, got {self.shard_mb}")
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers is 1 or more, got {self.workers}")
+
+
+def pack(
+    src: str | Path,
+    dst: str | Path,
+    *,
+    splits: str | Path | Mapping[str, str | Path] | None = None,
+    codec: str = "wav",
+    sample_rate: int = 22050,
+    shard_mb: float = 64.0,
+    workers: int | None = None,
+    on_error: str = "skip",
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Pack every audio file under `src` into shards in `dst`, in place of the set that is there.
+
+    The same input makes the same bytes, whatever `workers` is. An interrupted pack leaves the old set usable.
+
+    Parameters
+    ----------
+    src : folder
+        ``<label>/<clip>.<ext>`` at any depth, in any format soundfile reads.
+    dst : folder
+        Made if need be. Files in it that are no part of the old set stay.
+    splits : path, or paths by name, optional
+        Files of ``key,part`` rows; a path alone gives a split named by its stem.
+    codec : {"wav", "flac"}
+    sample_rate : int
+        In Hz. Mono 16-bit clips that have it keep their samples; all others are mixed down and resampled.
+    shard_mb : float
+        Megabytes a shard should have, at most.
+    workers : int, optional
+        Threads that decode; the usable cores by default.
+    on_error : {"skip", "fail"}
+        Whether clips that cannot be packed are reported and left out, or end the packing.
+    name : str, optional
+        Name of the data set and head of the shards' names. By default ``gtzan`` if every key is one of GTZAN's, else
+        that of `src`. GTZAN's own splits and faults apply to the name ``gtzan`` alone.
+    progress : callable (done, total), optional
+        Called after each clip.
+
+    Raises
+    ------
+    UserError
+        If an option is wrong, `src` holds nothing to pack, two files have one key, or a clip fails with ``on_error="fail"``.
+    """
+    options = PackOptions(codec=codec, sample_rate=sample_rate, shard_mb=shard_mb, workers=workers, on_error=on_error)
+    clips = scan(src)
+    extra = load_splits(splits)
+    dataset = _dataset_name(name, Path(src), clips)
+    with replacing(Path(dst)) as folder:
+        packer = _Packer(options, dataset, clips, progress or (lambda done, total: None))
+        rows = packer.write(folder)
+        if not rows:
+            first = min(packer.report)
+            raise UserError(f"none of the {len(clips)} files in {src} could be packed: {first.source}, {first.detail}")
+        divided, split_report = applicable_splits(rows, extra, is_gtzan=dataset == "gtzan")
+        write_samples(folder / SAMPLES, rows)
+        counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
+        write_manifest(
+            folder,
+            origin="pack",
+            dataset=dataset,
+            sample_rate=sample_rate,
+            labels=sorted({row.label for row in rows}),
+            shards=list(dict.fromkeys(row.shard for row in rows)),
+            clips=len(rows),
+            splits=counts,
+            report=packer.report + split_report,
+        )
+    return Manifest.open(dst)
+
+
+def _dataset_name(name: str | None, src: Path, clips: list[Clip]) -> str:
+    if name is None and all(clip.key in faults.CHECKSUMS for clip in clips):
+        return "gtzan"
+    slug = re.sub(r"[^a-z0-9]+", "-", (name or src.resolve().name).lower()).strip("-")
+    return slug or "music"
+
+
+class _Packer:
+    """One run of `pack`: decodes clips in threads and writes them, in an order fixed beforehand."""
+
+    def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: Progress) -> None:
+        self.options, self.dataset, self.clips, self.progress = options, dataset, clips, progress
+        self.report: list[Oddity] = []
+
+    def write(self, folder: Path) -> list[Row]:
+        """Write the shards into `folder`; `report` then holds what was odd."""
+        sizes = list(in_order(self._expected_bytes, self.clips, self.options.workers))
+        dealt = deal([clip.label for clip in self.clips], sizes, int(self.options.shard_mb * 1e6))
+        shards = [sorted((self.clips[i] for i in shard), key=lambda clip: hash_key(clip.key)) for shard in dealt]
+        encoded = self._collect(in_order(self._encode, chain.from_iterable(shards), self.options.workers))
+        rows: list[Row] = []
+        number = 0
+        for shard in shards:
+            path = folder / f"{self.dataset}-{number:06d}.tar"
+            written = write_shard(path, (member for member in islice(encoded, len(shard)) if member))
+            if written:
+                rows += written
+                number += 1
+            else:
+                path.unlink()
+        self.report += _duplicates(rows)
+        return rows
+
+    def _expected_bytes(self, clip: Clip) -> int:
+        """Size of the clip as 16-bit PCM, going by its header; 0 if it has none."""
+        try:
+            header = audio.info(clip.path)
+        except (OSError, ValueError):
+            return 0
+        return 2 * header.frames * self.options.sample_rate // header.sample_rate
+
+    def _encode(self, clip: Clip) -> tuple[Clip, Member | None, list[tuple[str, str]]]:
+        """Decode and encode one clip, in a thread; with what is odd about it."""
+        try:
+            pcm = audio.decode_pcm16(clip.path, self.options.sample_rate)
+            if not len(pcm.samples):
+                return clip, None, [("empty", "no samples")]
+            odd = examine(pcm, missing_bytes(clip.path))
+        except (OSError, ValueError) as error:
+            return clip, None, [("unreadable", str(error))]
+        data = audio.encode(pcm.samples, pcm.sample_rate, self.options.codec)
+        return clip, self._member(clip, len(pcm.samples), data), odd
+
+    def _member(self, clip: Clip, frames: int, data: bytes) -> Member:
+        return Member(
+            key=clip.key,
+            clip_id=clip.clip_id,
+            label=clip.label,
+            source=clip.name,
+            codec=self.options.codec,
+            frames=frames,
+            sample_rate=self.options.sample_rate,
+            data=data,
+        )
+
+    def _collect(self, encoded: Iterable[tuple[Clip, Member | None, list[tuple[str, str]]]]) -> Iterator[Member | None]:
+        for done, (clip, member, odd) in enumerate(encoded, 1):
+            if member is None and self.options.on_error == "fail":
+                raise UserError(
+                    f"{clip.path} cannot be packed: {odd[0][1]}; mend or remove it, or pack with --on-error skip"
+                )
+            if self.dataset == "gtzan" and (fault := faults.known(clip.key)):
+                odd = [*odd, ("known fault", fault)]
+            self.report += [Oddity(kind, clip.key, clip.name, detail) for kind, detail in odd]
+            self.progress(done, len(self.clips))
+            yield member
+
+
+def _duplicates(rows: list[Row]) -> list[Oddity]:
+    """One line for every clip whose samples an earlier key has too."""
+    first: dict[str, Row] = {}
+    found = []
+    for row in sorted(rows, key=lambda row: row.key):
+        same = first.setdefault(row.sha256, row)
+        if same is not row:
+            found.append(Oddity("duplicate", row.key, row.clip_id, f"the same samples as {same.key}"))
+    return found
+
+
+def in_order(function: Callable[[_T], _R], items: Iterable[_T], workers: int | None) -> Iterator[_R]:
+    """Map `function` over `items` in threads: results come in the items' order, and few are ever waiting to be taken."""
+    workers = workers or len(os.sched_getaffinity(0))
+    waiting: deque[Future[_R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

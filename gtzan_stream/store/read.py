@@ -1,0 +1,175 @@
+"""Read windows of clips from shards: just the bytes that are asked for, straight into the caller's buffer."""
+
+import io
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gtzan_stream import audio
+from gtzan_stream.errors import BadSample
+from gtzan_stream.store.manifest import Manifest
+
+MAX_OPEN_SHARDS = 256
+
+
+class ClipReader:
+    """Reads any window of any clip of a manifest, from any number of threads at once.
+
+    Attributes
+    ----------
+    dtype : int16 or float32
+        int16 if every clip is mono 16-bit PCM at the set's rate, to be read as it lies; else float32, full scale +/-1.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.dtype: type = np.int16 if manifest.direct.all() else np.float32
+        self._shards = _OpenShards(manifest, MAX_OPEN_SHARDS)
+
+    def read(self, clip: int, start: int, out: np.ndarray) -> None:
+        """Fill `out` with the samples of a clip from `start` on.
+
+        Before its beginning and after its end the clip goes on as its reflection, like ``numpy.pad(mode="reflect")``.
+
+        Parameters
+        ----------
+        clip : int
+            Its number in the manifest.
+        start : int
+            First sample; may be negative.
+        out : ndarray [time] of `dtype`
+            Contiguous.
+
+        Raises
+        ------
+        BadSample
+            If the samples cannot be read; names shard and key.
+        """
+        frames = int(self.manifest.frames[clip])
+        try:
+            if start >= 0 and start + len(out) <= frames:
+                self._read_inside(clip, start, out)
+            elif len(out):
+                index = reflected(start, len(out), frames)
+                first = int(index.min())
+                inside = np.empty(int(index.max()) + 1 - first, out.dtype)
+                self._read_inside(clip, first, inside)
+                np.take(inside, index - first, out=out)
+        except (OSError, ValueError) as error:
+            raise BadSample(f"{self.manifest.where(clip)}: {error}") from error
+
+    def close(self) -> None:
+        """Close the shards. Reading again opens them again."""
+        self._shards.clear()
+
+    def _read_inside(self, clip: int, start: int, out: np.ndarray) -> None:
+        manifest = self.manifest
+        shard = self._shards.get(int(manifest.shard[clip]))
+        if not manifest.direct[clip]:
+            self._decode(shard, clip, start, out)
+        elif out.dtype == np.int16:
+            shard.read_into(memoryview(out).cast("B"), int(manifest.data_offset[clip]) + 2 * start)
+        else:
+            samples = np.empty(len(out), np.int16)
+            shard.read_into(memoryview(samples).cast("B"), int(manifest.data_offset[clip]) + 2 * start)
+            np.divide(samples, audio.FULL_SCALE, out=out)
+
+    def _decode(self, shard: "_OpenShard", clip: int, start: int, out: np.ndarray) -> None:
+        manifest = self.manifest
+        rate, wanted = manifest.clip_rate[clip], manifest.sample_rate
+        if rate != wanted:
+            raise ValueError(f"expected {wanted} Hz, got {rate}; pack again with --sample-rate {wanted}")
+        with _Section(shard, int(manifest.member_offset[clip]), int(manifest.member_size[clip])) as member:
+            audio.read_window(member, start, out)
+        if not np.isfinite(out).all():
+            raise ValueError(f"sample {start + int(np.argmin(np.isfinite(out)))} is not a finite number")
+
+
+def reflected(start: int, length: int, frames: int) -> np.ndarray:
+    """Positions, in a clip of `frames` samples, of samples `start` to `start + length` of its endless reflection.
+
+    >>> reflected(-2, 8, 4).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    if frames == 1:
+        return np.zeros(length, np.int64)
+    period = 2 * (frames - 1)
+    index = np.arange(start, start + length) % period
+    return np.minimum(index, period - index)
+
+
+class _OpenShard:
+    """A shard's file descriptor; closed when nobody holds it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from byte `offset` on. Raises ValueError if the file ends before."""
+        done = 0
+        while done < len(buffer):
+            count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+            if not count:
+                size = os.fstat(self._descriptor).st_size
+                raise ValueError(f"the shard is truncated: it ends at byte {size}, not after {offset + len(buffer)}")
+            done += count
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+class _OpenShards:
+    """The shards read last, kept open; one that is dropped while a thread reads it stays open until that has ended."""
+
+    def __init__(self, manifest: Manifest, limit: int) -> None:
+        self._manifest, self._limit = manifest, limit
+        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, shard: int) -> _OpenShard:
+        with self._lock:
+            found = self._open.get(shard)
+            if found is None:
+                found = self._open[shard] = _OpenShard(self._manifest.path(self._manifest.shards[shard].name))
+                if len(self._open) > self._limit:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(shard)
+            return found
+
+    def clear(self) -> None:
+        with self._lock:
+            self._open.clear()
+
+
+class _Section(io.RawIOBase):
+    """A member of a shard as a file of its own."""
+
+    def __init__(self, shard: _OpenShard, offset: int, size: int) -> None:
+        self._shard, self._offset, self._size, self._position = shard, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view = view[: max(0, min(len(view), self._size - self._position))]
+        self._shard.read_into(view, self._offset + self._position)
+        self._position += len(view)
+        return len(view)

@@ -1,0 +1,100 @@
+"""Replace a set of shards as one step: whenever it is interrupted, either the old set or the new one is whole.
+
+A new set is written into a hidden folder inside the destination (so that the two share a file system even where the
+destination is a mount), which is renamed to ``.incoming`` once it is complete. From then on the new set counts: readers
+look there first, its files are moved out one by one, and manifest.json last. Whoever packs next finishes a move that was
+interrupted and removes what an interrupted pack left.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
+
+INCOMING = ".incoming"
+_STAGING = ".packing-"
+
+
+@contextmanager
+def replacing(dst: Path) -> Iterator[Path]:
+    """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
+
+    Raises
+    ------
+    UserError
+        If somebody else is packing into `dst`, or it holds a file that the new set would overwrite and no set owns.
+    """
+    dst.mkdir(parents=True, exist_ok=True)
+    with _locked(dst):
+        finish(dst)
+        for leftover in dst.glob(f"{_STAGING}*"):
+            shutil.rmtree(leftover)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=dst))
+        try:
+            yield staging
+            _refuse_to_overwrite(dst, staging)
+            _to_disk(staging)
+            staging.chmod(0o755)
+            staging.rename(dst / INCOMING)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        finish(dst)
+
+
+def finish(dst: Path) -> None:
+    """Move a complete new set from ``.incoming`` to its place, if there is one."""
+    incoming = dst / INCOMING
+    if not (incoming / MANIFEST).exists():
+        shutil.rmtree(incoming, ignore_errors=True)
+        return
+    new = _files(incoming)
+    for name in _files(dst) - new:
+        (dst / name).unlink(missing_ok=True)
+    for name in sorted(new - {MANIFEST}):
+        if (incoming / name).exists():
+            os.replace(incoming / name, dst / name)
+    os.replace(incoming / MANIFEST, dst / MANIFEST)
+    incoming.rmdir()
+
+
+def _files(folder: Path) -> set[str]:
+    """Names of the files in `folder` that `pack` wrote, as the manifest lists them; never shards that were only indexed."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        shards = {Path(shard["name"]).name for shard in manifest["shards"]}
+        return {MANIFEST, SAMPLES, SPLITS} | (shards if manifest["origin"] == "pack" else set())
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
+    owned = _files(dst) | {MANIFEST, SAMPLES, SPLITS}
+    for name in sorted(_files(staging) - owned):
+        if (dst / name).exists():
+            raise UserError(f"{dst / name} exists and {dst / MANIFEST} does not list it: move it away, then pack again")
+
+
+def _to_disk(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another gtzan-stream is packing into {folder}: wait for it to end, then pack again") from None
+    else:
+        yield
+    finally:
+        os.close(descriptor)

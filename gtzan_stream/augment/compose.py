@@ -1,0 +1,128 @@
+"""Transforms made of transforms: all of them in turn, or one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor, nn
+
+from gtzan_stream.augment.base import Transform, fit
+from gtzan_stream.augment.draw import Draw, Samples, Source
+
+
+class Identity(Transform):
+    """Leave every example as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(p=0.0)
+
+
+class Compose(Transform):
+    """Apply `transforms` in turn, each with its own probability and its own draw.
+
+    The input needed is asked for from the last to the first, so that a chain on windows of a clip is never
+    zero-padded. A chain may hold chains.
+
+    Parameters
+    ----------
+    transforms : iterable of Transform
+        In the order in which they are applied.
+    p : float in 0..1
+        The probability that an example goes through the chain at all.
+    """
+
+    def __init__(self, transforms: Iterable[Transform], *, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        members = list(transforms)
+        for transform in members:
+            if not isinstance(transform, Transform):
+                raise TypeError(
+                    f"{type(self).__name__}: expected transforms of gtzan_stream.augment, "
+                    f"got {type(transform).__name__}; wrap one of audiomentations in Audiomentations(...)"
+                )
+        self.transforms = nn.ModuleList(members)
+
+    def draw_for(self, samples: Samples, path: str) -> Draw:
+        draw = super().draw_for(samples, path)
+        drawn = [
+            transform.draw_for(samples, f"{path}.{i}/{type(transform).__name__}").only(draw.chosen & self.turn(draw, i))
+            for i, transform in enumerate(self.members)
+        ]
+        return replace(draw, children=tuple(drawn))
+
+    def turn(self, draw: Draw, i: int) -> np.ndarray:
+        """Bool [batch]: which examples meet transform `i`."""
+        return draw.chosen
+
+    def source(self, length: int | np.ndarray, draw: Draw) -> Source:
+        needed = np.broadcast_to(np.asarray(length, dtype=np.int64), len(draw))
+        before = np.zeros(len(draw))
+        for transform, drawn in reversed(self._drawn(draw)):
+            source = transform.source(needed, drawn)
+            before, needed = source.before + before * transform.speed(drawn), source.length
+        return Source(np.rint(before).astype(np.int64), needed)
+
+    def speed(self, draw: Draw) -> np.ndarray:
+        speeds = [transform.speed(drawn) for transform, drawn in self._drawn(draw)]
+        return np.prod([np.ones(len(draw)), *speeds], axis=0)
+
+    def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
+        if wanted is None:
+            for transform, drawn in self._drawn(draw):
+                waveform = transform.run(waveform, drawn, None)
+            return waveform
+        lengths = [wanted]  # of the output of each transform, after that of the input
+        for transform, drawn in reversed(self._drawn(draw)):
+            lengths.insert(0, transform.source(lengths[0], drawn).length)
+        for (transform, drawn), length in zip(self._drawn(draw), lengths[1:], strict=True):
+            waveform = transform.run(waveform, drawn, length)
+        return fit(waveform, int(wanted.max()))
+
+    @property
+    def members(self) -> list[Transform]:
+        """The transforms, in order."""
+        return [transform for transform in self.transforms if isinstance(transform, Transform)]
+
+    def _drawn(self, draw: Draw) -> list[tuple[Transform, Draw]]:
+        return list(zip(self.members, draw.children, strict=True))
+
+
+class OneOf(Compose):
+    """Apply one of `transforms` to each example.
+
+    Parameters
+    ----------
+    transforms : iterable of Transform
+        At least one. One whose own `p` is below 1 may still leave its examples unchanged.
+    weights : sequence of float, optional
+        How often each is picked, relative to the others; equally often by default.
+    p : float in 0..1
+        The probability that one is picked at all.
+    """
+
+    def __init__(
+        self, transforms: Iterable[Transform], *, weights: Sequence[float] | None = None, p: float = 1.0
+    ) -> None:
+        super().__init__(transforms, p=p)
+        share = np.ones(len(self.transforms)) if weights is None else np.asarray(weights, dtype=float)
+        if (
+            not len(self.transforms)
+            or share.shape != (len(self.transforms),)
+            or not (share >= 0).all()
+            or not 0 < share.sum() < np.inf
+        ):
+            raise ValueError(
+                f"OneOf: expected at least one transform and a weight >= 0 for each, not all 0, "
+                f"got {len(self.transforms)} transforms and weights={weights}"
+            )
+        self.bounds = np.cumsum(share) / share.sum()  # uniform numbers below bounds[i] pick at most i
+        self.bounds[np.flatnonzero(share)[-1] :] = 1.0
+
+    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
+        picked = np.searchsorted(self.bounds, samples.uniform(f"{path}.pick"), side="right")
+        return {"pick": picked.astype(float)}
+
+    def turn(self, draw: Draw, i: int) -> np.ndarray:
+        return draw.chosen & (draw.values["pick"] == i)

@@ -1,0 +1,130 @@
+"""What was drawn for each example of a batch: pure functions of (seed, epoch, key, crop, name of the choice)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gtzan_stream.dsp import random
+
+Keys = Sequence[str] | np.ndarray
+"""Clip keys, or their 64-bit hashes (`dsp.random.hash_keys`) as a uint64 array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The examples that choices are made for: keys by their hash, and crop indices, under one seed and epoch."""
+
+    seed: int
+    epoch: int
+    key_hash: np.ndarray  # uint64 [batch]
+    crops: np.ndarray  # uint32 [batch]
+    keys: np.ndarray | None = None  # the keys themselves where known, for error messages
+
+    @classmethod
+    def of(cls, keys: Keys, *, seed: int, epoch: int, crops: Sequence[int] | np.ndarray | None = None) -> Samples:
+        """Hash `keys` unless they are hashes already; without `crops`, every example is crop 0 of its clip."""
+        if isinstance(keys, str):
+            raise TypeError(f"keys: expected a sequence of keys, got the one string {keys!r}; write [{keys!r}]")
+        if isinstance(keys, np.ndarray) and keys.dtype == np.uint64:
+            key_hash, names = keys, None
+        else:
+            names = np.array([str(key) for key in keys], dtype=object)
+            key_hash = np.asarray(random.hash_keys(list(names)), dtype=np.uint64)
+        indices = np.zeros(len(key_hash), np.uint32) if crops is None else np.asarray(crops, dtype=np.uint32)
+        if indices.shape != key_hash.shape:
+            raise ValueError(f"crops: expected one for each of {len(key_hash)} keys, got shape {indices.shape}")
+        return cls(seed=seed, epoch=epoch, key_hash=key_hash, crops=indices, keys=names)
+
+    def uniform(self, name: str) -> np.ndarray:
+        """Float64 [batch] in [0, 1) for the choice called `name`."""
+        if not len(self.key_hash):
+            return np.empty(0)
+        return random.uniform(self.stream(name), self.key_hash, self.crops)[:, 0]
+
+    def stream(self, name: str) -> int:
+        """The random stream of the choice called `name`."""
+        return random.stream(self.seed, self.epoch, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The parameters of one transform for each example of a batch.
+
+    Applying a transform twice with one draw gives the same result twice. ``draw[rows]``, with a slice or an array of
+    row numbers, is the draw of those rows.
+
+    Attributes
+    ----------
+    name : str
+        The transform's class.
+    chosen : bool [batch]
+        Which examples are transformed; the others are copied through.
+    values : dict of str to float64 [batch]
+        The parameters, in the units of the transform's arguments.
+    children : tuple of Draw
+        The draws of the transforms inside a `Compose` or a `OneOf`.
+    stream : int
+        The random stream of noise made while the draw is applied.
+    key_hash, crops, keys : arrays [batch]
+        The examples drawn for; `keys` is None where only hashes were given.
+    """
+
+    name: str
+    chosen: np.ndarray
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    children: tuple[Draw, ...] = ()
+    stream: int
+    key_hash: np.ndarray
+    crops: np.ndarray
+    keys: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Draw:
+        return replace(
+            self,
+            chosen=self.chosen[rows],
+            values={name: value[rows] for name, value in self.values.items()},
+            children=tuple(child[rows] for child in self.children),
+            key_hash=self.key_hash[rows],
+            crops=self.crops[rows],
+            keys=None if self.keys is None else self.keys[rows],
+        )
+
+    def only(self, mask: np.ndarray) -> Draw:
+        """The same draw, but choosing none of the rows where `mask` is false."""
+        return replace(self, chosen=self.chosen & mask, children=tuple(child.only(mask) for child in self.children))
+
+    def describe(self, row: int) -> str:
+        """What example `row` gets, in words: ``"Gain(gain=2.1) > TimeStretch(rate=0.95)"`` or ``"unchanged"``."""
+        if not self.chosen[row]:
+            return "unchanged"
+        if self.children:
+            told = [child.describe(row) for child in self.children if child.chosen[row]]
+            return " > ".join(words for words in told if words != "unchanged") or "unchanged"
+        values = ", ".join(f"{name}={_number(value[row])}" for name, value in self.values.items())
+        return f"{self.name}({values})"
+
+    def who(self, row: int) -> str:
+        """The key and crop of example `row`, for messages."""
+        key = f"hash {self.key_hash[row]:#018x}" if self.keys is None else str(self.keys[row])
+        return f"key {key}, crop {self.crops[row]}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:.5g}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The input needed for some output: `length` samples, the first one `before` samples before the output's first.
+
+    Both are int64 [batch]; `before` is negative where the input begins later.
+    """
+
+    before: np.ndarray
+    length: np.ndarray

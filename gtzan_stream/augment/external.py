@@ -1,0 +1,88 @@
+"""Audiomentations: any transform of that library, reproducibly, on as many cores as there are."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gtzan_stream.augment.base import Transform, fit
+from gtzan_stream.augment.draw import Draw, Samples
+from gtzan_stream.augment.seeded import Function, SeededWorkers, call_seeded, may_have_children
+from gtzan_stream.dsp.backend import cores
+from gtzan_stream.errors import BadSample
+
+
+class Audiomentations(Transform):
+    """Apply a transform of the library audiomentations to each example.
+
+    It draws from Python's and numpy's global random state, so both are seeded for each example with a number drawn
+    like every other parameter, and put back afterwards: results are the same with any number of workers.
+    It works on the CPU; a waveform on another device is copied there and back. It knows no clip around its window:
+    what comes out is cut or zero-padded to the window's length.
+
+    Parameters
+    ----------
+    transform : callable (float32 [time], sample rate) -> float32 [time]
+        An audiomentations transform or composition; its own `p` counts too.
+    p : float in 0..1
+        The probability that an example is given to it.
+    sample_rate : int
+        Hz.
+    workers : int, optional
+        Spawned processes; one for each core by default; 0 computes in the calling process, one example at a time.
+    """
+
+    def __init__(
+        self, transform: Function, *, p: float = 1.0, sample_rate: int = 22050, workers: int | None = None
+    ) -> None:
+        super().__init__(p=p)
+        if not callable(transform):
+            raise TypeError(f"Audiomentations: expected a transform of audiomentations, got {transform!r}")
+        n_workers = cores() if workers is None else workers
+        if n_workers < 0 or sample_rate <= 0:
+            raise ValueError(
+                f"Audiomentations: expected workers >= 0 and sample_rate > 0, got {workers} and {sample_rate}"
+            )
+        self.transform = transform
+        self.sample_rate = sample_rate
+        self.n_workers = n_workers
+        self._workers = SeededWorkers(transform, n_workers) if n_workers else None
+
+    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
+        return {"seed": np.floor(samples.uniform(f"{path}.seed") * 2.0**53)}
+
+    def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
+        width = waveform.shape[1] if length is None else length
+        rows = waveform[:, :width].to("cpu", torch.float32).numpy()
+        if self._workers is None or len(rows) == 1:
+            changed = [self._one(rows[row], draw, row) for row in range(len(rows))]
+        else:
+            with ThreadPoolExecutor(self.n_workers) as threads:
+                changed = list(threads.map(lambda row: self._one(rows[row], draw, row), range(len(rows))))
+        return torch.cat([fit(row, width) for row in changed]).to(waveform)
+
+    def close(self) -> None:
+        """End the worker processes; they end with the program otherwise."""
+        if self._workers is not None:
+            self._workers.close()
+
+    def _one(self, samples: np.ndarray, draw: Draw, row: int) -> Tensor:
+        seed = int(draw.values["seed"][row])
+        try:
+            if self._workers is not None and may_have_children():
+                changed = self._workers.call(samples, self.sample_rate, seed)
+            else:
+                changed = call_seeded(self.transform, samples, self.sample_rate, seed)
+        except RuntimeError:
+            raise
+        except Exception as error:
+            raise BadSample(f"{draw.who(row)}: audiomentations' {self.transform!r} failed: {error}") from error
+        if changed.ndim != 1:
+            raise BadSample(f"{draw.who(row)}: expected mono samples of {self.transform!r}, got shape {changed.shape}")
+        return torch.from_numpy(changed.astype(np.float32, copy=False))[None]
+
+    def extra_repr(self) -> str:
+        return f"{self.transform!r}, p={self.p:g}"

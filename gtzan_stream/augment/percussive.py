@@ -1,0 +1,43 @@
+"""Percussive: the drums without the harmony."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw, Source
+from gtzan_stream.dsp import hpss
+
+HOP = 512
+MARGIN = 20 * HOP
+"""Samples on each side of a window: half a median of 31 frames, two frames of 2048, and one hop to spare."""
+
+
+class Percussive(Transform):
+    """Keep the percussive part of each example, by harmonic-percussive separation (`dsp.hpss.percussive`).
+
+    The parameters are librosa's defaults: n_fft 2048, hop 512, medians of 31, power 2, margin 1. A window that begins
+    at a multiple of 512 samples is read with 20 hops on each side, and then equals the percussive part of the whole
+    clip.
+
+    Parameters
+    ----------
+    p : float in 0..1
+        The probability that an example is changed.
+
+    References
+    ----------
+    .. [1] D. FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
+    """
+
+    def window(self, length: np.ndarray, draw: Draw) -> Source:
+        return Source(np.full_like(length, MARGIN), length + 2 * MARGIN)
+
+    def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
+        if length is None:
+            return hpss.percussive(waveform)
+        return hpss.percussive(waveform[:, : length + 2 * MARGIN])[:, MARGIN : MARGIN + length]
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}"

@@ -1,0 +1,81 @@
+"""Augmentation as a stage of somebody's own webdataset pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gtzan_stream.audio import decode
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.errors import BadSample
+
+
+def stage(
+    transform: Transform, *, seed: int = 0, epoch: int = 0, field: str = "wav", sample_rate: int = 22050
+) -> Stage:
+    """Make a stage that augments every sample: ``webdataset.WebDataset(url).compose(stage(transform))``.
+
+    Parameters
+    ----------
+    transform : Transform
+        What to apply; each clip is one example, whole.
+    seed, epoch : int
+        What a sample gets depends on these and its ``__key__`` only, not on the order of the pipeline.
+    field : str
+        The sample's field that holds the sound: an encoded file (any format soundfile reads), or samples [time] as
+        an array or a tensor. It becomes a float32 tensor [time].
+    sample_rate : int
+        Hz; encoded files of another rate are resampled.
+
+    Returns
+    -------
+    Stage
+        Iterators of samples to iterators of samples. Its attribute `epoch` may be set between epochs.
+    """
+    return Stage(transform, seed=seed, epoch=epoch, field=field, sample_rate=sample_rate)
+
+
+class Stage:
+    """What `stage` returns."""
+
+    def __init__(self, transform: Transform, *, seed: int, epoch: int, field: str, sample_rate: int) -> None:
+        self.transform = transform
+        self.seed = seed
+        self.epoch = epoch
+        self.field = field
+        self.sample_rate = sample_rate
+
+    def __call__(self, samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Augment each of `samples`, leaving the given dictionaries as they are.
+
+        Raises
+        ------
+        BadSample
+            If a sample lacks the field or it cannot be decoded; the message names its shard and key.
+        """
+        for sample in samples:
+            waveform = self._waveform(sample)[None]
+            changed = self.transform(waveform, [sample["__key__"]], seed=self.seed, epoch=self.epoch)
+            yield {**sample, self.field: changed[0]}
+
+    def _waveform(self, sample: dict[str, Any]) -> Tensor:
+        where = f"{sample.get('__url__', 'a sample')}, key {sample['__key__']}"
+        if self.field not in sample:
+            raise BadSample(f"{where}: expected a field {self.field!r}, got {', '.join(sample)}; name it with field=")
+        sound = sample[self.field]
+        if isinstance(sound, bytes):
+            try:
+                sound, _ = decode(sound, self.sample_rate)
+            except ValueError as error:
+                raise BadSample(f"{where}: {error}") from error
+        waveform = torch.as_tensor(np.asarray(sound) if not isinstance(sound, Tensor) else sound)
+        if waveform.ndim != 1 or not waveform.is_floating_point():
+            raise BadSample(
+                f"{where}: expected float samples [time], full scale at +/-1, got {waveform.dtype} of shape "
+                f"{tuple(waveform.shape)}"
+            )
+        return waveform.float()

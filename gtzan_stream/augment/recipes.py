@@ -1,0 +1,103 @@
+"""Named augmentations: what people choose with one word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import audiomentations
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.compose import Compose, Identity, OneOf
+from gtzan_stream.augment.external import Audiomentations
+from gtzan_stream.augment.gain import Gain
+from gtzan_stream.augment.noise import GaussianNoise
+from gtzan_stream.augment.percussive import Percussive
+from gtzan_stream.augment.pitch import PitchShift
+from gtzan_stream.augment.shift import TimeShift
+from gtzan_stream.augment.speed import SpeedPerturb
+from gtzan_stream.augment.stretch import TimeStretch
+from gtzan_stream.errors import UserError
+
+
+def study() -> Transform:
+    """One of nothing and the study's seven, each as often as the others, in the ranges of its code."""
+    return OneOf(
+        [
+            Identity(),
+            GaussianNoise(0.005, 0.005),
+            TimeShift(1600, 1600),
+            TimeStretch(0.9, 1.1),
+            PitchShift(0.0, 4.0),
+            SpeedPerturb(0.8, 1.0),
+            Gain(1.5, 3.0),
+            Percussive(),
+        ]
+    )
+
+
+def strong() -> Transform:
+    """A chain for genres: what a genre survives, in wider ranges, several at once.
+
+    At most one change of tempo or pitch for each example, since artefacts of two vocoders add up; then the drums
+    alone, rarely, as they are the dearest and change the most; then level and hiss, as of another recording.
+    """
+    tempo_or_pitch = OneOf(
+        [TimeStretch(0.8, 1.25), PitchShift(-4.0, 4.0), SpeedPerturb(0.8, 1.25)], weights=[0.3, 0.3, 0.4], p=0.7
+    )
+    return Compose(
+        [
+            TimeShift(-256, 255),
+            tempo_or_pitch,
+            Percussive(p=0.05),
+            Gain.in_db(-12.0, 6.0, p=0.8),
+            GaussianNoise(0.0, 0.01, p=0.3),
+        ]
+    )
+
+
+def other_library() -> Transform:
+    """The study's, as far as audiomentations has them (it has no percussive part), in worker processes."""
+    return Audiomentations(
+        audiomentations.OneOf(
+            [
+                audiomentations.AddGaussianNoise(0.005, 0.005, p=1.0),
+                audiomentations.Shift(1600, 1600, shift_unit="samples", fade_duration=0.0, p=1.0),
+                audiomentations.TimeStretch(0.9, 1.1, p=1.0),
+                audiomentations.PitchShift(0.0, 4.0, p=1.0),
+                audiomentations.Resample(17640, 22050, p=1.0),
+                audiomentations.Gain(3.52, 9.54, p=1.0),
+            ]
+        ),
+        p=6 / 7,
+    )
+
+
+RECIPES: dict[str, Callable[[], Transform]] = {
+    "none": Identity,
+    "study": study,
+    "strong": strong,
+    "audiomentations": other_library,
+}
+
+
+def names() -> list[str]:
+    """The names that `recipe` knows."""
+    return list(RECIPES)
+
+
+def recipe(name: str) -> Transform:
+    """Build the augmentation called `name`.
+
+    Raises
+    ------
+    UserError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> recipe("study").draw(["blues_00000"], seed=0, epoch=3).describe(0) == "unchanged"
+    False
+    """
+    if name not in RECIPES:
+        raise UserError(f"no augmentation is called {name!r}; there are {', '.join(names())}")
+    return RECIPES[name]()

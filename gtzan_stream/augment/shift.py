@@ -1,0 +1,58 @@
+"""TimeShift: the same music, a little later or earlier."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw, Samples, Source
+from gtzan_stream.augment.ranges import between, check_range
+from gtzan_stream.dsp.parameters import to_device
+
+
+class TimeShift(Transform):
+    """Shift each example in time.
+
+    A window of a clip is read that much earlier, so that it holds the clip's own samples. A plain batch has no clip
+    around it: there the samples that leave at one end return at the other, as in the study.
+
+    Parameters
+    ----------
+    min_shift, max_shift : int
+        Samples; the shift is a whole number uniform between them, both included. Positive is later. The study's
+        "Shift" is 1,600.
+    p : float in 0..1
+        The probability that an example is changed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> TimeShift(1, 1)(torch.tensor([[1.0, 2.0, 3.0]]), ["blues_00000"])
+    tensor([[3., 1., 2.]])
+    """
+
+    def __init__(self, min_shift: int = 1600, max_shift: int = 1600, *, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        check_range("TimeShift", "shift", min_shift, max_shift, "whole numbers", lambda shift: shift == int(shift))
+        self.min_shift, self.max_shift = int(min_shift), int(max_shift)
+
+    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
+        return {"shift": np.floor(between(self.min_shift, self.max_shift + 1, samples.uniform(f"{path}.shift")))}
+
+    def window(self, length: np.ndarray, draw: Draw) -> Source:
+        return Source(draw.values["shift"].astype(np.int64), length)
+
+    def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
+        if length is not None:
+            return waveform[:, :length]
+        shift = draw.values["shift"].astype(np.int64)
+        if len(shift) == 1:
+            return waveform.roll(int(shift[0]), 1)
+        places = to_device(shift, waveform.device)
+        time = torch.arange(waveform.shape[1], device=waveform.device)
+        return waveform.gather(1, (time - places[:, None]) % waveform.shape[1])
+
+    def extra_repr(self) -> str:
+        return f"{self.min_shift}..{self.max_shift} samples, p={self.p:g}"

@@ -1,12 +1,19 @@
 """Philox against its published vectors, the permutation as a permutation, the noise as Gaussian noise."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gtzan_stream.dsp.random import hash_key, hash_keys, permute, philox, stream, uniform
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.philox import philox, philox_torch
+from gtzan_stream.dsp.random import hash_key, hash_keys, normal, permute, stream, uniform
 
 VECTORS = [  # kat_vectors of Random123: counter, key, result of philox4x32 with 10 rounds
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -22,6 +29,13 @@ def words(text: str) -> np.ndarray:
 @pytest.mark.parametrize(("counter", "key", "result"), VECTORS)
 def test_philox_known_answers(counter, key, result):
     assert philox(words(counter), words(key)).tolist() == words(result).tolist()
+
+
+@pytest.mark.parametrize(("counter", "key", "result"), VECTORS)
+def test_philox_in_torch_gives_the_same(counter, key, result):
+    counters = [torch.tensor([int(word)]) for word in words(counter)]
+    got = philox_torch(*counters, (int(words(key)[0]), int(words(key)[1])))
+    assert [int(word) for word in got] == words(result).tolist()
 
 
 def test_hashes_are_fixed_for_good():
@@ -115,3 +129,92 @@ def test_permute_refuses_sizes_out_of_range(n):
 def test_permute_refuses_indices_out_of_range(index):
     with pytest.raises(ValueError, match=r"indices must be in 0 \.\. 6"):
         permute(np.array(index), 7, 0)
+
+
+def test_compiled_and_plain_draws_are_the_same():
+    keys, crops = hash_keys(map(str, range(50))), np.arange(50) * 7
+    for n in (1, 2, 5):
+        with force("torch"):
+            plain = uniform(2**63 + 5, keys, crops, n)
+        assert np.array_equal(uniform(2**63 + 5, keys, crops, n), plain)
+    for n in (1, 2, 3, 33, 1000, 10**6 + 3, 2**63 - 1):
+        index = np.unique([i * (n - 1) // 40 for i in range(41)]).astype(np.int64)
+        with force("torch"):
+            plain = permute(index, n, 2**63 + 5)
+        assert np.array_equal(permute(index, n, 2**63 + 5), plain)
+
+
+KEYS, CROPS = hash_keys(["a", "a", "b", "c"]), np.array([0, 1, 0, 2**32 - 1])
+
+
+def test_noise_is_gaussian_and_white():
+    noise = normal(stream(0, 0, "noise"), KEYS, CROPS, 100_000).double()
+    assert stats.kstest(noise.flatten().numpy(), "norm").pvalue > 1e-3
+    assert noise.mean().abs() < 5 / np.sqrt(noise.numel())
+    assert (noise.var() - 1).abs() < 5 * np.sqrt(2 / noise.numel())
+    spectrum = torch.fft.rfft(noise[0])[1:].abs().square() / noise.shape[1]
+    assert stats.kstest(spectrum[:-1].numpy(), "expon").pvalue > 1e-3
+    for lag in (1, 2, 255, 256, 257, 512, 768, 1024):  # 256 lanes a tile, four words a lane
+        assert (noise[0, lag:] * noise[0, :-lag]).mean().abs() < 5 / np.sqrt(noise.shape[1])
+
+
+def test_noise_of_two_samples_or_epochs_is_not_correlated():
+    rows = [normal(stream(s, e, "noise"), KEYS, CROPS, 50_000) for s, e in ((0, 0), (0, 1), (1, 0))]
+    correlation = torch.corrcoef(torch.cat(rows)) - torch.eye(12)
+    assert correlation.abs().max() < 5 / np.sqrt(50_000)
+
+
+@pytest.mark.parametrize("length", [0, 1, 255, 1024, 1025, 5000])
+def test_noise_is_a_function_of_sample_and_position_alone(length):
+    batch = normal(3, KEYS, CROPS, length)
+    assert batch.shape == (4, length)
+    assert torch.equal(normal(3, KEYS, CROPS, 6000)[:, :length], batch)
+    assert torch.equal(normal(3, KEYS[2:3], CROPS[2:3], length)[0], batch[2])
+
+
+def test_noise_of_an_empty_batch():
+    assert normal(3, KEYS[:0], CROPS[:0], 10).shape == (0, 10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_plain_and_compiled_noise_agree_with_float64(dtype):
+    with force("torch"):
+        plain = normal(3, KEYS, CROPS, 300_001, dtype=dtype)
+    exact = normal(3, KEYS, CROPS, 300_001, dtype=torch.float64)
+    assert plain.dtype == dtype
+    assert (plain - exact).abs().max() < 1e-5
+    assert (normal(3, KEYS, CROPS, 300_001) - exact).abs().max() < 1e-5
+
+
+def test_noise_keeps_half_precision():
+    assert normal(3, KEYS, CROPS, 10, dtype=torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_noise_on_cuda_is_the_same_without_a_sync(cuda):
+    normal(3, KEYS, CROPS, 5000, device=cuda)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        noise = normal(3, KEYS, CROPS, 100_001, device=cuda)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (noise.cpu() - normal(3, KEYS, CROPS, 100_001)).abs().max() < 1e-5
+
+
+INTERPRETED = """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.random import normal
+keys, crops = np.array([2**64 - 1, 5], np.uint64), np.array([2**32 - 1, 0])
+for stream in (1, 2**64 - 3):
+    with force("triton"):
+        noise = normal(stream, keys, crops, 2500)
+    exact = normal(stream, keys, crops, 2500, dtype=torch.float64)
+    assert (noise - exact).abs().max() < 1e-5, (noise - exact).abs().max()
+"""
+
+
+def test_triton_noise_in_its_interpreter():
+    pytest.importorskip("triton")
+    subprocess.run(
+        [sys.executable, "-c", INTERPRETED], check=True, timeout=200, env={**os.environ, "TRITON_INTERPRET": "1"}
+    )

@@ -11,16 +11,20 @@ References
 
 import functools
 import hashlib
-import struct
+import math
 from collections.abc import Iterable
 
 import numpy as np
+import torch
+from jaxtyping import Float
 
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
-N_ROUNDS = 10
+from gtzan_stream.dsp.backend import backend, for_rows, on_device
+from gtzan_stream.dsp.philox import key_words, philox, philox_torch
+
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
+_LANES = 256  # Philox blocks in a tile of noise
+_HOST = torch.empty(0)
 
 
 def hash_key(key: str) -> int:
@@ -43,28 +47,6 @@ def stream(seed: int, epoch: int, name: str) -> int:
     """
     text = f"{int(seed)},{int(epoch)},{name}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Philox 4x32-10 of each counter.
-
-    Parameters
-    ----------
-    counter : uint32 [..., 4]
-    key : uint32 [2]
-
-    Returns
-    -------
-    uint32 [..., 4]
-    """
-    c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, np.uint64), -1, 0)
-    k0, k1 = (int(word) for word in key)
-    for _ in range(N_ROUNDS):
-        p0, p1 = np.uint64(MULTIPLIERS[0]) * c0, np.uint64(MULTIPLIERS[1]) * c2
-        c0, c1 = (p1 >> _32) ^ c1 ^ np.uint64(k0), p1 & _LOW
-        c2, c3 = (p0 >> _32) ^ c3 ^ np.uint64(k1), p0 & _LOW
-        k0, k1 = (k0 + WEYL[0]) & 0xFFFFFFFF, (k1 + WEYL[1]) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3], -1).astype(np.uint32)
 
 
 def uniform(stream: int, key_hash: np.ndarray, crop: np.ndarray, n: int = 1) -> np.ndarray:
@@ -93,13 +75,20 @@ def uniform(stream: int, key_hash: np.ndarray, crop: np.ndarray, n: int = 1) -> 
     >>> bool(a[1] == b[0])
     True
     """
-    key_hash = np.asarray(key_hash, np.uint64)
-    counter = np.empty((len(key_hash), -(-n // 2), 4), np.uint32)
+    key_hash, crop = np.asarray(key_hash, np.uint64), np.asarray(crop, np.uint64)
+    key0, key1 = key_words(stream)
+    if backend(_HOST) == "numba":
+        from gtzan_stream.kernels import numba_random
+
+        out = np.empty((len(key_hash), n))
+        numba_random.uniform(np.uint64(key0), np.uint64(key1), key_hash, crop, out)
+        return out
+    counter = np.empty((len(key_hash), -(-n // 2), 4), np.uint64)
     counter[..., 0] = np.arange(counter.shape[1])
-    counter[..., 1] = np.asarray(crop, np.uint32)[:, None]
+    counter[..., 1] = crop[:, None]
     counter[..., 2] = (key_hash & _LOW)[:, None]
     counter[..., 3] = (key_hash >> _32)[:, None]
-    words = philox(counter, _words(stream)).astype(np.uint64)  # [batch, block, 4]
+    words = philox(counter, np.array([key0, key1])).astype(np.uint64)  # [batch, block, 4]
     bits = words[..., 0::2] << _32 | words[..., 1::2]
     return (bits >> np.uint64(11)).reshape(len(key_hash), 2 * counter.shape[1])[:, :n] * 2.0**-53
 
@@ -145,6 +134,12 @@ def permute(index: np.ndarray, n: int, stream: int) -> np.ndarray:
         raise ValueError(f"indices must be in 0 .. {n - 1}, got {index.min()} .. {index.max()}")
     bits = max(4, (n - 1).bit_length())
     keys = _round_keys(stream)
+    if backend(_HOST) == "numba":
+        from gtzan_stream.kernels import numba_random
+
+        place = index.astype(np.uint64)
+        numba_random.permute(place, np.uint64(n), bits, keys)
+        return place.astype(index.dtype)
     place = _feistel(index.astype(np.uint64), bits, keys)
     while (outside := np.flatnonzero(place >= np.uint64(n))).size:
         place[outside] = _feistel(place[outside], bits, keys)
@@ -173,9 +168,81 @@ def _round_keys(stream: int) -> np.ndarray:
     """Twelve round keys, uint64 below 2**32; twelve rounds also mix halves of two bits."""
     counter = np.zeros((3, 4), np.uint32)
     counter[:, 0] = np.arange(3)
-    return philox(counter, _words(stream)).astype(np.uint64).ravel()
+    return philox(counter, np.array(key_words(stream))).astype(np.uint64).ravel()
 
 
-def _words(stream: int) -> np.ndarray:
-    """The two words of a Philox key, uint32 [2], low one first."""
-    return np.frombuffer(struct.pack("<Q", stream), "<u4")
+def normal(
+    stream: int,
+    key_hash: np.ndarray,
+    crop: np.ndarray,
+    length: int,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Float[torch.Tensor, "batch time"]:
+    """Standard Gaussian noise for each sample, made on `device`.
+
+    Philox words become Gaussians by the Box-Muller transform, from 24 bits each, so that no value is beyond 5.8. The
+    same noise comes from every device and backend, to 1e-5.
+
+    Parameters
+    ----------
+    stream : int
+        64-bit key, from `stream`.
+    key_hash : uint64 [batch]
+        From `hash_keys`; on the host.
+    crop : int [batch]
+        Crop indices, ``0 <= crop < 2**32``; on the host.
+    length : int
+        Samples of noise. Sample j does not depend on it.
+    device, dtype
+        Of the result.
+
+    Returns
+    -------
+    Tensor [batch, length]
+        Mean 0, variance 1.
+
+    Examples
+    --------
+    >>> noise = normal(7, hash_keys(["x", "y"]), np.array([0, 0]), 22050)
+    >>> bool((noise.std(dim=1) - 1).abs().max() < 0.02)
+    True
+    """
+    out = torch.empty(len(key_hash), length, device=device, dtype=dtype)
+    key_hash, crop = np.asarray(key_hash, np.uint64), np.asarray(crop, np.uint64)
+    key0, key1 = key_words(stream)
+    name = backend(out)
+    if name == "numba":
+        from gtzan_stream.kernels import numba_random
+
+        rows = out.numpy()
+        for_rows(
+            lambda i: numba_random.normal(np.uint64(key0), np.uint64(key1), key_hash[i], crop[i], rows[i]), len(rows)
+        )
+        return out
+    words = [crop, key_hash & _LOW, key_hash >> _32, np.full_like(crop, key0), np.full_like(crop, key1)]
+    counters = on_device(np.stack(words, 1).astype(np.int64), out.device)
+    if name == "triton":
+        from gtzan_stream.kernels import triton_random
+
+        triton_random.normal(counters, out)
+        return out
+    return _normal(counters, (key0, key1), length, dtype)
+
+
+def _normal(counters: torch.Tensor, key: tuple[int, int], length: int, dtype: torch.dtype) -> torch.Tensor:
+    """`normal` in plain torch. Tiles of 4 x 256 samples are laid out word by word, so that lanes write side by side."""
+    n_tiles = -(-length // (4 * _LANES))
+    block = torch.arange(n_tiles * _LANES, device=counters.device)
+    w0, w1, w2, w3 = philox_torch(block[None], *counters[:, :3, None].unbind(1), key)  # [batch, block]
+    exact = dtype if dtype == torch.float64 else torch.float32
+    tiles = [z.view(len(counters), n_tiles, _LANES) for z in (*_box_muller(w0, w1, exact), *_box_muller(w2, w3, exact))]
+    return torch.stack(tiles, 2).flatten(1)[:, :length].to(dtype)
+
+
+def _box_muller(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two Gaussians from each pair of words: radius from the first, angle from the second."""
+    radius = (((first >> 8) + 1).to(dtype) * 2.0**-24).log().mul(-2).sqrt()
+    angle = (second >> 8).to(dtype) * (2 * math.pi * 2.0**-24)
+    return radius * angle.cos(), radius * angle.sin()

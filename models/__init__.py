@@ -1,0 +1,76 @@
+"""The networks of the study, by name. A network of one's own: one file here and one line in `REGISTRY`."""
+
+from torch import nn
+
+from .alexnet import alexnet
+from .cnn1d import cnn1d
+from .cnn2d import cnn2d
+from .crnn import crnn, crnn_time
+from .densenet import densenet
+from .googlenet import googlenet
+from .resnet import resnet34, resnet50
+from .samplecnn import samplecnn
+from .spec import CHUNK, SAMPLES, WHOLE, Input, Spec
+from .vgg import vgg11, vgg13, vgg16, vgg19
+
+__all__ = ["CHUNK", "REGISTRY", "SAMPLES", "WHOLE", "Input", "Spec", "build", "names", "spec"]
+
+REGISTRY: dict[str, Spec] = {
+    "cnn1d": Spec(build=cnn1d, input=WHOLE, batch_size=64),
+    "alexnet": Spec(build=alexnet),
+    "vgg11": Spec(build=vgg11),
+    "vgg13": Spec(build=vgg13),
+    "vgg16": Spec(build=vgg16),
+    "vgg19": Spec(build=vgg19),
+    "googlenet": Spec(build=googlenet),
+    "resnet34": Spec(build=resnet34),
+    "resnet50": Spec(build=resnet50),
+    "densenet": Spec(build=densenet),
+    "samplecnn": Spec(build=samplecnn, input=SAMPLES, batch_size=64),
+    "cnn2d": Spec(build=cnn2d),
+    "crnn": Spec(build=crnn),
+    "crnn_time": Spec(build=crnn_time),
+}
+
+
+def names() -> list[str]:
+    """The networks there are, in the order of the study's table."""
+    return list(REGISTRY)
+
+
+def spec(name: str) -> Spec:
+    """What the network `name` is fed and how it is trained.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network; the message lists those there are.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"there is no network {name!r}; there are {', '.join(names())}")
+    return REGISTRY[name]
+
+
+def build(name: str, n_classes: int) -> nn.Module:
+    """Build the network `name`, freshly initialised from torch's random numbers.
+
+    Returns
+    -------
+    Module
+        From features ``[batch, *spec(name).input.shape]`` to logits [batch, n_classes]. In training, a network with
+        auxiliary heads returns a tuple, its own logits first.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or `n_classes` is less than two.
+
+    Examples
+    --------
+    >>> import torch
+    >>> build("cnn2d", 10)(torch.zeros(2, 128, 128)).shape
+    torch.Size([2, 10])
+    """
+    if n_classes < 2:
+        raise ValueError(f"a classifier needs two classes at least, got n_classes={n_classes}")
+    return spec(name).build(n_classes)

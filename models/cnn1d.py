@@ -1,0 +1,22 @@
+"""One-dimensional convolutions over time, with the mel bands as channels."""
+
+from torch import nn
+
+from .layers import classifier
+
+
+def cnn1d(n_classes: int) -> nn.Module:
+    """5L-1D CNN: kernels of 7, 7, 3, 3, 3 frames; max-pooling by 3 after the first, second and fifth; linear layers.
+
+    Input [batch, 128, 1024], output [batch, n_classes]. 6,821,194 parameters for ten classes.
+
+    References
+    ----------
+    .. [1] X. Zhang, J. Zhao, Y. LeCun, "Character-level convolutional networks for text classification", NIPS 2015: the
+       same kernels and pools, one layer fewer.
+    """
+    layers: list[nn.Module] = []
+    for n_in, kernel, pool in ((128, 7, True), (64, 7, True), (64, 3, False), (64, 3, False), (64, 3, True)):
+        layers += [nn.Conv1d(n_in, 64, kernel), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool1d(3)] if pool else []
+    return nn.Sequential(*layers, nn.Flatten(), classifier(2240, 2048, 1024, n_classes))  # 2240 = 64 channels x 35

@@ -1,0 +1,45 @@
+"""Small pieces that several networks share."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class Channel(nn.Module):
+    """Give features [batch, mel, frame], or waveforms [batch, time], the one channel that convolutions expect."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.unsqueeze(1)
+
+
+def block(n_in: int, n_out: int, pool: tuple[int, int]) -> nn.Sequential:
+    """3 x 3 convolution, batch norm, ReLU and a max-pool of `pool` (mel, frame)."""
+    # The convolution's bias would be subtracted again by the batch norm.
+    convolution = nn.Conv2d(n_in, n_out, kernel_size=3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True), nn.MaxPool2d(pool))
+
+
+def classifier(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
+    """Linear layers of the given sizes, with ReLU and dropout between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes[:-1]):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def on_one_channel(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A first convolution like the given one, for spectrograms of one channel instead of pictures of three.
+
+    Its weights are the sum over the three colours, what a grey picture would meet, so that the output's variance stays
+    what the network's authors initialised it to.
+    """
+    one = nn.Conv2d(
+        1,
+        convolution.out_channels,
+        kernel_size=convolution.kernel_size,  # type: ignore[arg-type]
+        stride=convolution.stride,  # type: ignore[arg-type]
+        padding=convolution.padding,  # type: ignore[arg-type]
+        bias=convolution.bias is not None,
+    )
+    one.load_state_dict({**convolution.state_dict(), "weight": convolution.weight.sum(dim=1, keepdim=True)})
+    return one

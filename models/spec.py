@@ -1,0 +1,63 @@
+"""What a network says of itself: what it is fed, and how it is trained where the study's settings are not the best."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One example, as the network wants it.
+
+    Parameters
+    ----------
+    kind : {"logmel", "waveform"}
+        A log-mel spectrogram of 128 bands at 22,050 Hz and a hop of 512 samples, or the samples themselves.
+    size : int
+        Frames of the spectrogram, or samples of the waveform.
+    """
+
+    kind: Literal["logmel", "waveform"]
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: ``(128, frames)`` or ``(samples,)``."""
+        return (128, self.size) if self.kind == "logmel" else (self.size,)
+
+
+CHUNK = Input(kind="logmel", size=128)
+"""A chunk of 128 frames, about 3 s."""
+
+WHOLE = Input(kind="logmel", size=1024)
+"""1,024 frames, 23.8 s: most of a GTZAN clip."""
+
+SAMPLES = Input(kind="waveform", size=66_150)
+"""3 s of samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A line of the registry.
+
+    Parameters
+    ----------
+    build : callable
+        From the number of classes to the network.
+    input : Input
+        What the network is fed.
+    batch_size : int
+        Examples a training step; the study's 16 for two-dimensional networks, 64 for one-dimensional ones.
+    lr : float
+        Learning rate of SGD with Nesterov momentum.
+    warmup_steps : int
+        Steps over which the learning rate climbs linearly to its value.
+    """
+
+    build: Callable[[int], nn.Module]
+    input: Input = CHUNK
+    batch_size: int = 16
+    lr: float = 0.01
+    warmup_steps: int = 0

@@ -1,0 +1,122 @@
+"""Every network: shapes, size, and that a few steps of training do what training does."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+import models
+
+NAMES = models.names()
+VISION = ["alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet34", "resnet50", "densenet"]
+STUDY = [*VISION, "cnn1d", "samplecnn", "cnn2d", "crnn"]
+PARAMETERS = {
+    "cnn1d": 6_821_194,
+    "alexnet": 28_717_770,
+    "vgg11": 59_605_642,
+    "vgg13": 59_790_538,
+    "vgg16": 65_102_794,
+    "vgg19": 70_415_050,
+    "googlenet": 9_954_366,
+    "resnet34": 21_283_530,
+    "resnet50": 23_522_250,
+    "densenet": 6_957_834,
+    "samplecnn": 2_370_698,
+    "cnn2d": 3_913_930,
+    "crnn": 5_361_354,
+    "crnn_time": 5_361_354,
+}
+
+
+def without_dropout(network: nn.Module) -> nn.Module:
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    return network
+
+
+def example(name: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`n` examples of noise, each class with a level of its own."""
+    labels = torch.arange(n)
+    noise = torch.randn(n, *models.spec(name).input.shape)
+    return noise * (1 + labels.reshape(n, *[1] * (noise.ndim - 1))), labels
+
+
+def loss_of(output: torch.Tensor | tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:
+    heads = (output,) if isinstance(output, torch.Tensor) else output
+    return sum(nn.functional.cross_entropy(head, labels) for head in heads)
+
+
+def test_the_studys_networks_are_all_there():
+    assert set(STUDY) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_has_its_shapes_and_size_and_says_so(name):
+    torch.manual_seed(0)
+    network = models.build(name, 10)
+    size = sum(parameter.numel() for parameter in network.parameters())
+    assert size == PARAMETERS[name]
+    words = inspect.getdoc(models.spec(name).build)
+    assert f"{size:,} parameters for ten classes" in words.replace("\n", " ")
+    assert f"Input {['batch', *models.spec(name).input.shape]}".replace("'", "") in words
+    assert "output [batch, n_classes]" in words
+    with torch.inference_mode():
+        assert network.eval()(example(name, 1)[0]).shape == (1, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_few_steps_lower_the_loss_with_finite_gradients_everywhere(name):
+    torch.manual_seed(0)
+    network = without_dropout(models.build(name, 3))
+    features, labels = example(name, 3)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.002, momentum=0.9, nesterov=True)
+    losses = []
+    for _ in range(2 if PARAMETERS[name] > 50_000_000 else 3):
+        loss = loss_of(network(features), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0], losses
+
+
+@pytest.mark.parametrize("name", ["cnn2d", "crnn", "crnn_time", "cnn1d", "samplecnn"])
+def test_an_example_is_classified_the_same_alone_and_in_a_batch(name):
+    torch.manual_seed(0)
+    network = models.build(name, 4).eval()
+    features, _ = example(name, 2)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(features)[1:], network(features[1:]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_time_keeping_network_hears_order_and_the_studys_does_not_recur():
+    """After the study's pooling the recurrent layer sees one step; the other one sees all 128."""
+    lengths = {}
+    for name in ("crnn", "crnn_time"):
+        network = models.build(name, 2).eval()
+        network.gru.register_forward_hook(
+            lambda gru, inputs, output, name=name: lengths.update({name: inputs[0].shape})
+        )
+        network(torch.zeros(1, 128, 128))
+    assert lengths == {"crnn": (1, 1, 512), "crnn_time": (1, 128, 512)}
+
+
+def test_googlenet_has_its_auxiliary_heads_in_training_only():
+    network = models.build("googlenet", 3)
+    heads = network(torch.randn(2, 128, 128))
+    assert [tuple(head.shape) for head in heads] == [(2, 3)] * 3
+    assert isinstance(network.eval()(torch.randn(2, 128, 128)), torch.Tensor)
+
+
+def test_an_unknown_network_is_answered_with_the_right_names():
+    with pytest.raises(ValueError, match=r"no network 'vgg12'; there are cnn1d, .*vgg11.*cnn2d"):
+        models.build("vgg12", 10)
+
+
+def test_one_class_is_no_choice():
+    with pytest.raises(ValueError, match="two classes at least, got n_classes=1"):
+        models.build("cnn2d", 1)

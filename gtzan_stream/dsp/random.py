@@ -235,7 +235,8 @@ def _normal(counters: torch.Tensor, key: tuple[int, int], length: int, dtype: to
     """`normal` in plain torch. Tiles of 4 x 256 samples are laid out word by word, so that lanes write side by side."""
     n_tiles = -(-length // (4 * _LANES))
     block = torch.arange(n_tiles * _LANES, device=counters.device)
-    w0, w1, w2, w3 = philox_torch(block[None], *counters[:, :3, None].unbind(1), key)  # [batch, block]
+    crop, low, high = counters[:, :3, None].unbind(1)
+    w0, w1, w2, w3 = philox_torch(block[None], crop, low, high, key)  # [batch, block]
     exact = dtype if dtype == torch.float64 else torch.float32
     tiles = [z.view(len(counters), n_tiles, _LANES) for z in (*_box_muller(w0, w1, exact), *_box_muller(w2, w3, exact))]
     return torch.stack(tiles, 2).flatten(1)[:, :length].to(dtype)

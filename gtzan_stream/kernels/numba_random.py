@@ -14,7 +14,7 @@ _8 = np.uint32(8)
 
 LANES = 256  # Philox blocks in a tile; a tile of noise is 4 x LANES samples
 
-# float32 constants, so that nothing widens to double. Cephes' logf; sin and cos of pi t for |t| <= 1/2 in powers of t^2.
+# In float32, so that nothing widens to double: Cephes' logf; sin and cos of pi t for |t| <= 1/2 in powers of t^2.
 _F = np.float32
 _ULP, _HALF, _ONE, _TWO = _F(2.0**-24), _F(0.5), _F(1), _F(2)
 _SQRT_HALF_BITS, _MANTISSA_BITS = np.int32(0x3F3504F3), np.int32(23)

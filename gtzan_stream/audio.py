@@ -10,13 +10,13 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
-Source = str | os.PathLike | bytes | BinaryIO
+Source = str | os.PathLike | bytes | io.IOBase
 
 FULL_SCALE = 32768
 BLOCK = 1 << 16
@@ -56,7 +56,7 @@ class Pcm:
 
 @dataclass(frozen=True)
 class WavData:
-    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by the header, in bytes."""
+    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by its header."""
 
     offset: int
     size: int
@@ -189,8 +189,11 @@ def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:
     return file.getvalue()
 
 
-def read_window(file: BinaryIO, start: int, out: np.ndarray) -> None:
+def read_window(file: io.IOBase, start: int, out: np.ndarray) -> None:
     """Fill `out` (float32 [time]) with the samples from `start` on of an open file, channels averaged.
+
+    PCM and FLAC are sought; lossy codecs are decoded from their beginning, because what libsndfile decodes after a seek
+    differs from what it decodes without one.
 
     Raises
     ------
@@ -198,19 +201,29 @@ def read_window(file: BinaryIO, start: int, out: np.ndarray) -> None:
         If the file cannot be decoded, or ends before `out` is full.
     """
     with _open(file) as sound:
-        sound.seek(start)
+        if sound.subtype.startswith(("PCM", "FLOAT", "DOUBLE")):
+            sound.seek(min(start, sound.frames))
+        else:
+            _skip(sound, start)
+        position = sound.tell()
         frames = sound.read(len(out), dtype="float32", always_2d=True)
-    if len(frames) < len(out):
-        raise ValueError(f"it ends at sample {start + len(frames)}, {start + len(out)} were expected")
+    if position < start or len(frames) < len(out):
+        raise ValueError(f"it ends at sample {position + len(frames)}, {start + len(out)} were expected")
     np.mean(frames, axis=1, out=out)
 
 
-def wav_data(source: bytes | BinaryIO) -> WavData | None:
+def _skip(sound: soundfile.SoundFile, frames: int) -> None:
+    buffer = np.empty((BLOCK, sound.channels), np.float32)
+    while frames and (count := len(sound.read(out=buffer[:frames]))):
+        frames -= count
+
+
+def wav_data(source: bytes | io.IOBase) -> WavData | None:
     """Find the samples of a RIFF (or RF64) WAV file; None if it is no such file.
 
     Headers are not always 44 bytes: chunks may come in any number before ``data``, and ``fmt`` may be extensible.
     """
-    file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
+    file: io.IOBase = io.BytesIO(source) if isinstance(source, bytes) else source
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
     riff = file.read(12)

@@ -89,7 +89,7 @@ class Manifest:
         """
         root = Path(root)
         manifest = cls(root, _read_facts(root))
-        for name in [shard.name for shard in manifest.shards]:
+        for name in (shard.name for shard in manifest.shards):
             if not manifest.path(name).exists():
                 raise UserError(
                     f"{root / name} is missing, though {root / MANIFEST} lists it: copy or pack the set again"
@@ -163,8 +163,9 @@ def _read_facts(root: Path) -> dict[str, Any]:
     else:
         state = "holds no packed shards" if root.is_dir() else "does not exist"
         raise UserError(
-            f"{root} {state}: fill it with `gtzan-stream demo {root}` (a synthesised set) or `gtzan-stream pack MUSIC {root}`"
-            " (a folder of your own), or give shards that somebody else packed a manifest with `gtzan-stream index`"
+            f"{root} {state}: fill it with `gtzan-stream demo {root}` (a synthesised set)"
+            f" or `gtzan-stream pack MUSIC {root}` (a folder of your own);"
+            f" for shards that somebody else packed there is `gtzan-stream index {root}`"
         )
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))

@@ -93,7 +93,8 @@ def pack(
     Raises
     ------
     UserError
-        If an option is wrong, `src` holds nothing to pack, two files have one key, or a clip fails with ``on_error="fail"``.
+        If an option is wrong, `src` holds nothing to pack, two files have one key, or a clip fails and `on_error` is
+        ``"fail"``.
     """
     options = PackOptions(codec=codec, sample_rate=sample_rate, shard_mb=shard_mb, workers=workers, on_error=on_error)
     clips = scan(src)
@@ -212,7 +213,7 @@ def _duplicates(rows: list[Row]) -> list[Oddity]:
 
 
 def in_order(function: Callable[[_T], _R], items: Iterable[_T], workers: int | None) -> Iterator[_R]:
-    """Map `function` over `items` in threads: results come in the items' order, and few are ever waiting to be taken."""
+    """Map `function` over `items` in threads: results come in the items' order, few of them ahead of need."""
     workers = workers or len(os.sched_getaffinity(0))
     waiting: deque[Future[_R]] = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -72,10 +72,10 @@ class ClipReader:
         if not manifest.direct[clip]:
             self._decode(shard, clip, start, out)
         elif out.dtype == np.int16:
-            shard.read_into(memoryview(out).cast("B"), int(manifest.data_offset[clip]) + 2 * start)
+            shard.read_into(_bytes(out), int(manifest.data_offset[clip]) + 2 * start)
         else:
             samples = np.empty(len(out), np.int16)
-            shard.read_into(memoryview(samples).cast("B"), int(manifest.data_offset[clip]) + 2 * start)
+            shard.read_into(_bytes(samples), int(manifest.data_offset[clip]) + 2 * start)
             np.divide(samples, audio.FULL_SCALE, out=out)
 
     def _decode(self, shard: "_OpenShard", clip: int, start: int, out: np.ndarray) -> None:
@@ -100,6 +100,10 @@ def reflected(start: int, length: int, frames: int) -> np.ndarray:
     period = 2 * (frames - 1)
     index = np.arange(start, start + length) % period
     return np.minimum(index, period - index)
+
+
+def _bytes(samples: np.ndarray) -> memoryview:
+    return samples.data.cast("B")
 
 
 class _OpenShard:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from gtzan_stream.errors import UserError
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .rf64 .w64 .au .snd .aif .aiff .aifc .caf .flac .ogg .oga .opus .mp3".split()
-    + ".m4a .mp4 .aac .wma .ape .wv".split()  # not read by soundfile: to be reported, not passed over
-)
+_READ = ("wav", "wave", "rf64", "w64", "au", "snd", "aif", "aiff", "aifc", "caf", "flac", "ogg", "oga", "opus", "mp3")
+_NOT_READ = ("m4a", "mp4", "aac", "wma", "ape", "wv")  # by soundfile: to be reported, not passed over
+AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in _READ + _NOT_READ)
 
 
 @dataclass(frozen=True)

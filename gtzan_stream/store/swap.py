@@ -2,8 +2,8 @@
 
 A new set is written into a hidden folder inside the destination (so that the two share a file system even where the
 destination is a mount), which is renamed to ``.incoming`` once it is complete. From then on the new set counts: readers
-look there first, its files are moved out one by one, and manifest.json last. Whoever packs next finishes a move that was
-interrupted and removes what an interrupted pack left.
+look there first, its files are moved out one by one, and manifest.json last. Whoever packs next finishes a move that
+was interrupted and removes what an interrupted pack left.
 """
 
 import fcntl
@@ -65,7 +65,7 @@ def finish(dst: Path) -> None:
 
 
 def _files(folder: Path) -> set[str]:
-    """Names of the files in `folder` that `pack` wrote, as the manifest lists them; never shards that were only indexed."""
+    """Names of the files in `folder` that `pack` wrote, by its manifest; never shards that were only indexed."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         shards = {Path(shard["name"]).name for shard in manifest["shards"]}

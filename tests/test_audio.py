@@ -1,0 +1,181 @@
+"""Audio in and out: exact where it can be, rounded where it must, and WAV headers of every shape."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from gtzan_stream import audio
+
+
+def noise(frames: int, channels: int = 1, seed: int = 0, level: float = 0.2) -> np.ndarray:
+    shape = (frames, channels) if channels > 1 else frames
+    return (level * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def file_of(samples: np.ndarray, rate: int = 22050, format: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def wav(samples: np.ndarray, *, before: bytes = b"", fmt: bytes | None = None, promised: int | None = None) -> bytes:
+    """A WAV file by hand, with chunks of one's own before the samples and any promise of their size."""
+    fmt = fmt or struct.pack("<HHIIHH", 1, 1, 22050, 44100, 2, 16)
+    data = samples.astype("<i2").tobytes()
+    size = len(data) if promised is None else promised
+    body = b"WAVE" + struct.pack("<4sI", b"fmt ", len(fmt)) + fmt + before + struct.pack("<4sI", b"data", size) + data
+    return b"RIFF" + struct.pack("<I", len(body) & 0xFFFFFFFF) + body
+
+
+def test_mono_is_the_mean_of_the_channels():
+    stereo = noise(200_000, channels=2)
+    waveform, rate = audio.decode(file_of(stereo, 22050, subtype="FLOAT"))
+    assert rate == 22050
+    assert waveform.dtype == np.float32
+    np.testing.assert_allclose(waveform, stereo.mean(axis=1), atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_resampling_by_blocks_equals_resampling_the_whole(rate: int):
+    samples = noise(3 * audio.BLOCK + 1234)
+    waveform, _ = audio.decode(file_of(samples, rate, subtype="FLOAT"), sample_rate=22050)
+    whole = soxr.resample(samples, rate, 22050)
+    assert abs(len(waveform) - len(whole)) <= 1
+    n = min(len(waveform), len(whole))
+    np.testing.assert_allclose(waveform[:n], whole[:n], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("AU", "PCM_16"), ("AIFF", "PCM_16")]
+)
+def test_16_bit_mono_keeps_its_samples(format: str, subtype: str):
+    samples = np.random.default_rng(1).integers(-32768, 32768, 100_000).astype(np.int16)
+    pcm = audio.decode_pcm16(file_of(samples, format=format, subtype=subtype), 22050)
+    assert pcm.overs == 0
+    np.testing.assert_array_equal(pcm.samples, samples)
+
+
+@pytest.mark.parametrize("codec", audio.CODECS)
+def test_encode_is_lossless_and_repeatable(codec: str):
+    samples = np.random.default_rng(2).integers(-32768, 32768, 50_000).astype(np.int16)
+    data = audio.encode(samples, 22050, codec)
+    assert data == audio.encode(samples, 22050, codec)
+    np.testing.assert_array_equal(audio.decode_pcm16(data, 22050).samples, samples)
+    described = audio.info(data)
+    assert (described.frames, described.sample_rate, described.channels) == (50_000, 22050, 1)
+
+
+def test_quantising_rounds_to_the_nearest_and_clamps():
+    half_way = np.array([0.4, 0.6, -0.4, -0.6, 40000, -40000], np.float64) / 32768
+    assert audio.quantise(half_way).tolist() == [0, 1, 0, -1, 32767, -32768]
+    pcm = audio.decode_pcm16(file_of(np.array([0.5, 1.5, -2.0], np.float32), subtype="FLOAT"), 22050)
+    assert pcm.samples.tolist() == [16384, 32767, -32768]
+    assert pcm.overs == 2
+
+
+def test_encode_refuses_what_it_cannot_write():
+    with pytest.raises(ValueError, match="unknown codec 'mp3': choose one of wav, flac"):
+        audio.encode(np.zeros(4, np.int16), 22050, "mp3")
+    with pytest.raises(TypeError, match="expected int16 samples, got float32"):
+        audio.encode(np.zeros(4, np.float32), 22050)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"no audio at all" * 100])
+def test_no_audio_is_a_value_error(data: bytes):
+    with pytest.raises(ValueError, match="soundfile cannot decode it"):
+        audio.decode(data)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_named(bad: float):
+    samples = noise(100_000)
+    samples[70_001] = bad
+    with pytest.raises(ValueError, match="sample 70001 is not a finite number"):
+        audio.decode(file_of(samples, subtype="FLOAT"))
+
+
+def test_a_file_without_samples_decodes_to_nothing():
+    waveform, _ = audio.decode(file_of(np.zeros(0, np.int16), 44100), sample_rate=22050)
+    assert len(waveform) == 0
+
+
+# The window of a clip equals the same samples of the whole clip.
+FORMATS = [("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
+
+
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_window_is_a_part_of_the_whole(format: str, subtype: str, channels: int):
+    data = file_of(noise(120_000, channels), 22050, format, subtype)
+    whole, _ = audio.decode(data)
+    for start in (0, 1, 5000, 44_444, len(whole) - 3000):
+        window = np.empty(3000, np.float32)
+        audio.read_window(io.BytesIO(data), start, window)
+        np.testing.assert_allclose(window, whole[start : start + 3000], atol=2e-6)
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG"])
+@pytest.mark.parametrize("start", [50, 500])
+def test_a_window_past_the_end_is_an_error(format: str, start: int):
+    with pytest.raises(ValueError, match=f"it ends at sample 100, {start + 100} were expected"):
+        audio.read_window(io.BytesIO(file_of(noise(100), format=format)), start, np.empty(100, np.float32))
+
+
+RAMP = np.arange(1000, dtype=np.int16)
+GUID = bytes.fromhex("0000000010008000 00aa00389b71".replace(" ", ""))
+EXTENSIBLE = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 22050, 44100, 2, 16, 22, 16, 4) + struct.pack("<H", 1) + GUID
+HEADERS = {
+    "plain": {},
+    "list before data": {"before": struct.pack("<4sI", b"LIST", 26) + b"x" * 26},
+    "odd chunk before data": {"before": struct.pack("<4sI", b"junk", 5) + b"x" * 6},
+    "extensible": {"fmt": EXTENSIBLE},
+}
+
+
+@pytest.mark.parametrize("options", HEADERS.values(), ids=HEADERS.keys())
+def test_samples_are_found_behind_any_header(options: dict):
+    data = wav(RAMP, **options)
+    found = audio.wav_data(data)
+    assert found is not None
+    assert (found.encoding, found.channels, found.sample_rate) == ("pcm16", 1, 22050)
+    assert not found.truncated
+    np.testing.assert_array_equal(np.frombuffer(data, "<i2", found.size // 2, found.offset), RAMP)
+    np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int16")[0], RAMP)
+
+
+def test_a_header_that_promises_more_is_truncated():
+    found = audio.wav_data(wav(RAMP, promised=2400))
+    assert found is not None
+    assert found.truncated
+    assert (found.size, found.promised) == (2000, 2400)
+
+
+@pytest.mark.parametrize("promised", [0x7FFFF000, 0xFFFFFFFF])
+def test_a_header_written_to_a_pipe_promises_nothing(promised: int):
+    found = audio.wav_data(wav(RAMP, promised=promised))
+    assert found is not None
+    assert not found.truncated
+    assert found.size == 2000
+
+
+@pytest.mark.parametrize(("subtype", "encoding"), [("PCM_24", "pcm24"), ("FLOAT", "float32"), ("PCM_U8", "pcm8")])
+def test_other_encodings_are_named(subtype: str, encoding: str):
+    found = audio.wav_data(file_of(noise(100), subtype=subtype))
+    assert found is not None
+    assert found.encoding == encoding
+
+
+def test_rf64_keeps_its_size_elsewhere():
+    data = file_of(RAMP, format="RF64")
+    found = audio.wav_data(data)
+    assert found is not None
+    np.testing.assert_array_equal(np.frombuffer(data, "<i2", found.size // 2, found.offset), RAMP)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF\0\0\0\0WAVE", file_of(RAMP, format="FLAC"), wav(RAMP)[:40]])
+def test_what_is_no_wav_has_no_samples(data: bytes):
+    assert audio.wav_data(data) is None

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from gtzan_stream.dsp import resample as resampling
 from gtzan_stream.dsp import stretch as stretching
+from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
-from gtzan_stream.dsp.resample import resample
-from gtzan_stream.dsp.stretch import time_stretch
+from gtzan_stream.dsp.resample import resample, resample_row
+from gtzan_stream.dsp.stretch import stretch_row, time_stretch
 from gtzan_stream.shapes import Waveform
 
 
@@ -49,6 +50,8 @@ def pitch_shift(
     batch = len(waveform)
     factor = np.exp2(per_example(n_steps, batch, "n_steps", positive=False) / 12)
     offset = per_example(offset, batch, "offset", positive=False)
+    if backend(waveform) == "numba":
+        return _rows(waveform.contiguous(), factor, offset, length)
     output = waveform.new_empty(batch, length)
     for rows, shift in ((np.flatnonzero(factor > 1), _up), (np.flatnonzero(factor <= 1), _down)):
         if len(rows):
@@ -67,6 +70,26 @@ def _down(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int)
     before, total = resampling.window(length, factor)
     faster = time_stretch(waveform, 1 / factor, int(total.max()), offset=offset - before / factor)
     return resample(faster, factor, length, offset=before)
+
+
+def _rows(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    shifted = waveform.new_empty(waveform.shape[0], length)
+
+    def row(i: int) -> None:
+        source, output = waveform[i].numpy(), shifted[i].numpy()
+        if factor[i] > 1:
+            before, total = stretching.window(length, 1 / factor[i])
+            between = np.empty(total, np.float32)
+            resample_row(source, factor[i], offset[i] - before * factor[i], between)
+            stretch_row(between, 1 / factor[i], float(before), output)
+        else:
+            before, total = resampling.window(length, factor[i])
+            between = np.empty(total, np.float32)
+            stretch_row(source, 1 / factor[i], offset[i] - before / factor[i], between)
+            resample_row(between, factor[i], float(before), output)
+
+    for_rows(row, len(waveform))
+    return shifted
 
 
 def window(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

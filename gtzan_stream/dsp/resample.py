@@ -4,21 +4,26 @@ Output samples are sums of input samples under a Kaiser-windowed sinc. Its cutof
 above the new Nyquist frequency folds back.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.shapes import Waveform
 
-ZEROS = 24
+ZEROS = 29
 """Zero crossings of the sinc on each side."""
-ROLLOFF = 0.905
+ROLLOFF = 0.92
 """Cutoff, -6 dB, as a share of the lower of the two Nyquist frequencies: the stop band begins at that frequency."""
 BETA = 8.0
 """Of the Kaiser window: 80 dB down in the stop band."""
+PER_CROSSING = 512
+"""Points of the tabulated filter for each zero crossing: interpolated linearly, it is 2e-6 off at most."""
 
 
 def resample(
@@ -64,6 +69,8 @@ def resample(
     batch = len(waveform)
     step = per_example(step, batch, "step")
     offset = per_example(offset, batch, "offset", positive=False)
+    if backend(waveform) == "numba":
+        return _rows(waveform.contiguous(), step, offset, length)
     return _plain(waveform, step, offset, length)
 
 
@@ -87,12 +94,12 @@ def window(length: int | np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.n
     return before, 2 * before + np.ceil(np.asarray(length) * np.asarray(step)).astype(np.int64)
 
 
-def cutoff(step: np.ndarray) -> np.ndarray:
+def cutoff(step: np.ndarray | float) -> np.ndarray:
     """Give the filter's cutoff, as a share of the input's Nyquist frequency."""
     return ROLLOFF * np.minimum(1.0, 1.0 / step)
 
 
-def reach(step: np.ndarray) -> np.ndarray:
+def reach(step: np.ndarray | float) -> np.ndarray:
     """Count the input samples on each side of an output sample's time that it is made of."""
     return np.ceil(ZEROS / cutoff(step)).astype(np.int64)
 
@@ -118,3 +125,26 @@ def _kernel(delay: Tensor, cutoff: Tensor) -> Tensor:
     crossings = delay * cutoff
     bell = torch.special.i0(BETA * (1 - (crossings / ZEROS).square()).clamp(min=0).sqrt()) / float(np.i0(BETA))
     return torch.where(crossings.abs() < ZEROS, cutoff * torch.sinc(crossings) * bell, 0.0)
+
+
+@cache
+def prototype() -> np.ndarray:
+    """Tabulate one side of the filter at cutoff 1, `PER_CROSSING` points a zero crossing; its last two are zero."""
+    crossings = np.arange(ZEROS * PER_CROSSING + 2) / PER_CROSSING
+    bell = np.i0(BETA * np.sqrt(np.maximum(1 - (crossings / ZEROS) ** 2, 0))) / np.i0(BETA)
+    return np.where(crossings < ZEROS, np.sinc(crossings) * bell, 0.0)
+
+
+def _rows(waveform: Tensor, step: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    resampled = torch.empty(len(waveform), length)
+    for_rows(lambda i: resample_row(waveform[i].numpy(), step[i], offset[i], resampled[i].numpy()), len(waveform))
+    return resampled
+
+
+def resample_row(waveform: np.ndarray, step: float, offset: float, output: np.ndarray) -> None:
+    """Fill `output` [length] with the resampled `waveform` [time] on this thread."""
+    from gtzan_stream.kernels import numba_resample
+
+    width = int(reach(step))
+    table = numba_resample.filters(prototype(), PER_CROSSING, float(cutoff(step)), width)
+    numba_resample.convolve(waveform, table, width, step, offset, output)

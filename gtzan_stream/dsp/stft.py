@@ -6,12 +6,18 @@ ends, as in librosa's effects.
 
 from functools import lru_cache
 
+import numpy as np
+import scipy.fft
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.shapes import Spectrogram, Waveform
+
+BLOCK = 64
+"""Frames transformed at once on the CPU: few enough to stay in a core's cache."""
 
 
 @lru_cache(maxsize=16)
@@ -44,6 +50,8 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
     >>> f"{peak * 22050 / 2048:.0f} Hz"
     '441 Hz'
     """
+    if backend(waveform) == "numba":
+        return _stft_rows(waveform.contiguous(), n_fft, hop_length)
     padded = functional.pad(waveform, (n_fft // 2, n_fft // 2))
     frames = padded.unfold(1, n_fft, hop_length)  # [batch, frame, n_fft]
     return torch.fft.rfft(frames * hann(n_fft, waveform.dtype, waveform.device)).transpose(1, 2)
@@ -64,6 +72,8 @@ def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float
     -------
     Tensor [batch, length]
     """
+    if backend(spectrogram.real) == "numba":
+        return _istft_rows(spectrogram.transpose(1, 2).contiguous(), length, hop_length)
     needed = spectrogram[:, :, : frames_reaching(length, 2 * (spectrogram.shape[1] - 1), hop_length)]
     alive = torch.ones(1, needed.shape[2], dtype=torch.bool, device=spectrogram.device)
     return overlap_add(needed, alive, length, hop_length, n_before=0)
@@ -111,6 +121,44 @@ def overlap_add(
     total, weight = total[:, start : start + length], weight[:, start : start + length]
     waveform = total / torch.where(weight > torch.finfo(real).tiny, weight, 1.0)
     return functional.pad(waveform, (0, length - waveform.shape[1]))
+
+
+def _stft_rows(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    from gtzan_stream.kernels import numba_stft
+
+    batch, time = waveform.shape
+    n_frames = 1 + time // hop_length
+    spectrogram = torch.empty(batch, n_frames, n_fft // 2 + 1, dtype=torch.complex64)
+    window = hann(n_fft, torch.float32, waveform.device).numpy()
+
+    def row(i: int) -> None:
+        frames = np.empty((min(BLOCK, n_frames), n_fft), np.float32)
+        for first in range(0, n_frames, BLOCK):
+            block = frames[: min(BLOCK, n_frames - first)]
+            numba_stft.cut(waveform[i].numpy(), window, hop_length, first, block)
+            spectrogram[i, first : first + BLOCK] = torch.from_numpy(scipy.fft.rfft(block, workers=1))
+
+    for_rows(row, batch)
+    return spectrogram.transpose(1, 2)
+
+
+def _istft_rows(spectrogram: Tensor, length: int, hop_length: int) -> Tensor:
+    from gtzan_stream.kernels import numba_stft
+
+    batch, n_frames, n_fft = len(spectrogram), spectrogram.shape[1], 2 * (spectrogram.shape[2] - 1)
+    n_frames = min(n_frames, frames_reaching(length, n_fft, hop_length))
+    waveform = torch.zeros(batch, length)
+    window = hann(n_fft, torch.float32, spectrogram.device).numpy()
+
+    def row(i: int) -> None:
+        output = waveform[i].numpy()
+        for first in range(0, n_frames, BLOCK):
+            block = spectrogram[i, first : min(first + BLOCK, n_frames)].numpy()
+            numba_stft.add(scipy.fft.irfft(block, n_fft, workers=1), window, hop_length, first, output)
+        numba_stft.normalise(output, window, hop_length, 0, n_frames)
+
+    for_rows(row, batch)
+    return waveform
 
 
 def _fold(frames: Tensor, hop_length: int) -> Tensor:

@@ -6,17 +6,21 @@ phasors, ``conj(X[t]) / |X[t]| * X[t + 1] / |X[t + 1]|``, and the expected advan
 """
 
 import numpy as np
+import scipy.fft
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
-from gtzan_stream.dsp.stft import frames_reaching, overlap_add, stft
+from gtzan_stream.dsp.stft import BLOCK, frames_reaching, hann, overlap_add, stft
 from gtzan_stream.shapes import Spectrogram, Waveform
 
 N_FFT = 2048
 HOP = 512
+SILENCE = 1e-18
+"""Magnitude up to which a bin is silent: the phase of silence is no number, and counts as 0."""
 
 
 def time_stretch(
@@ -66,6 +70,8 @@ def time_stretch(
     batch = len(waveform)
     rate = per_example(rate, batch, "rate")
     offset = per_example(offset, batch, "offset", positive=False)
+    if backend(waveform) == "numba":
+        return _rows(waveform.contiguous(), rate, offset, length)
     return _plain(waveform, rate, offset, length)
 
 
@@ -104,7 +110,7 @@ def _plain(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) 
     return torch.where((sample >= first) & (sample < last), stretched, 0.0)
 
 
-def inside(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def inside(time: int, rate: np.ndarray | float, offset: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Give the first output sample of each example whose input time is inside `time` samples, and the first after."""
     return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
 
@@ -118,7 +124,7 @@ def _vocode(spectrogram: Spectrogram, position: Tensor) -> tuple[Tensor, Tensor]
     left = left.long()[:, None]
     padded = functional.pad(spectrogram, (0, 1))
     magnitude = padded.abs()
-    unit = torch.where(magnitude > 0, padded / magnitude, 1.0)  # of silence, as if its angle were zero
+    unit = torch.where(magnitude > SILENCE, padded / magnitude, 1.0)
 
     def at(values: Tensor, frame: Tensor) -> Tensor:
         return values.gather(2, frame.expand(-1, values.shape[1], -1))
@@ -129,3 +135,46 @@ def _vocode(spectrogram: Spectrogram, position: Tensor) -> tuple[Tensor, Tensor]
     phase = phase / phase.abs()
     level = torch.lerp(at(magnitude, left), at(magnitude, left + 1), alpha.expand(-1, magnitude.shape[1], -1))
     return torch.where(alive[:, None], level * phase, 0.0), alive
+
+
+def _rows(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    stretched = torch.empty(len(waveform), length)
+    for_rows(lambda i: stretch_row(waveform[i].numpy(), rate[i], offset[i], stretched[i].numpy()), len(waveform))
+    return stretched
+
+
+def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.ndarray) -> None:
+    """Fill `output` [length] with the stretched `waveform` [time], block of frames by block, on this thread."""
+    from gtzan_stream.kernels import numba_stft, numba_stretch
+
+    n_frames, n_before, n_freq = 1 + len(waveform) // HOP, int(offset != 0), N_FFT // 2 + 1
+    window = hann(N_FFT, torch.float32, torch.device("cpu")).numpy()
+    hops = np.arange(-n_before, frames_reaching(len(output), N_FFT, HOP))
+    position = hops * rate + offset / HOP
+    alive = np.flatnonzero((position >= 0) & (position < n_frames))
+
+    def spectrum(first: int, last: int) -> np.ndarray:  # [frame, freq], silent from frame `n_frames` on
+        frames = np.empty((last - first, N_FFT), np.float32)
+        numba_stft.cut(waveform, window, HOP, first, frames)
+        frames[max(n_frames - first, 0) :] = 0
+        return scipy.fft.rfft(frames, workers=1)
+
+    output[:] = 0
+    if not len(alive):
+        return
+    start = int(min(max(position[0], 0), n_frames - 1))
+    phase = spectrum(start, start + 1)[0]
+    phase = np.where(np.abs(phase) > SILENCE, phase / np.abs(phase), 1)
+    phase = np.stack([phase.real, phase.imag]).astype(np.float32)
+    vocoded = np.empty((BLOCK, n_freq), np.complex64)
+    for begin in range(0, len(alive), BLOCK):
+        here = alive[begin : begin + BLOCK]
+        first = int(position[here[0]])
+        source = spectrum(first, int(position[here[-1]]) + 2)
+        block = vocoded[: len(here)]
+        numba_stretch.vocode(source.view(np.float32), position[here] - first, phase, block.view(np.float32))
+        numba_stft.add(scipy.fft.irfft(block, N_FFT, workers=1), window, HOP, int(hops[here[0]]), output)
+    numba_stft.normalise(output, window, HOP, int(hops[alive[0]]), int(hops[alive[-1]]) + 1)
+    head, tail = inside(len(waveform), rate, offset)
+    output[: max(head, 0)] = 0
+    output[max(tail, 0) :] = 0

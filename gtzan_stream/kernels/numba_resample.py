@@ -1,0 +1,53 @@
+"""Windowed-sinc resampling of one row on one CPU core: a table of filters for 256 delays, and sums over it."""
+
+import numba
+import numpy as np
+
+DELAYS = 256
+"""Fractions of a sample with a filter of their own; between two of them outputs are interpolated, 1e-5 off at most."""
+LANES = 16
+"""Filters are padded with zeros to a multiple of this, so that no sum has a remainder to add one by one."""
+
+
+@numba.njit(nogil=True, cache=True)
+def filters(prototype: np.ndarray, per_crossing: int, cutoff: float, reach: int) -> np.ndarray:
+    """Tabulate the low-pass filter for delays of 0, 1 / DELAYS, ... 1 samples as float32 [DELAYS + 1, tap].
+
+    The first tap is for the sample ``reach - 1`` before the one left of an output's time.
+
+    `prototype` holds one side of a windowed sinc with `per_crossing` points for each zero crossing, and ends in zeros.
+    """
+    table = np.zeros((DELAYS + 1, -(-2 * reach // LANES) * LANES), np.float32)
+    for row in range(DELAYS + 1):
+        for tap in range(2 * reach):
+            place = abs(tap - (reach - 1) - row / DELAYS) * cutoff * per_crossing
+            index = int(place)
+            if index + 1 < len(prototype):
+                low, high = prototype[index], prototype[index + 1]
+                table[row, tap] = cutoff * (low + (place - index) * (high - low))
+    return table
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def convolve(
+    waveform: np.ndarray, table: np.ndarray, reach: int, step: float, offset: float, output: np.ndarray
+) -> None:
+    """Fill `output` [length] with `waveform` [time] filtered by `table` at times ``offset + o * step``."""
+    time, n_taps = len(waveform), table.shape[1]
+    padded = np.zeros(time + 2 * n_taps, np.float32)
+    padded[n_taps : n_taps + time] = waveform
+    for o in range(len(output)):
+        instant = offset + o * step
+        left = int(np.floor(instant))
+        if left < -reach or left >= time + reach:
+            output[o] = 0
+            continue
+        delay = (instant - left) * DELAYS
+        row = int(delay)
+        near, far = table[row], table[row + 1]
+        samples = padded[left - reach + 1 + n_taps :]
+        low, high = np.float32(0), np.float32(0)
+        for tap in range(n_taps):
+            low += samples[tap] * near[tap]
+            high += samples[tap] * far[tap]
+        output[o] = low + np.float32(delay - row) * (high - low)

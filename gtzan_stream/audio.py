@@ -21,12 +21,16 @@ Source = str | os.PathLike | bytes | io.IOBase
 FULL_SCALE = 32768
 BLOCK = 1 << 16
 CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
+_UNKNOWN_FRAMES = 1 << 40
 _UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe promise this much, or more
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says: `frames` at its own `sample_rate` (Hz), libsndfile's names of format and encoding."""
+    """What a file's header says: `frames` at its own `sample_rate` (Hz), libsndfile's names of format and encoding.
+
+    `frames` is 0 where the header leaves it open.
+    """
 
     frames: int
     sample_rate: int
@@ -71,11 +75,22 @@ class WavData:
         return self.promised > self.size
 
 
+class _Forward(soundfile.SoundFile):
+    """A file read from its beginning to its end.
+
+    soundfile seeks after every read of a file that can be sought, to where it already is; lossy decoders lose their
+    state by that, and every block would begin wrong.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 @contextmanager
-def _open(source: Source) -> Iterator[soundfile.SoundFile]:
+def _open(source: Source) -> Iterator[_Forward]:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with soundfile.SoundFile(file) as sound:
+        with _Forward(file) as sound:
             yield sound
     except soundfile.LibsndfileError as error:
         raise ValueError(f"soundfile cannot decode it: {error.error_string.rstrip('.')}") from error
@@ -83,8 +98,14 @@ def _open(source: Source) -> Iterator[soundfile.SoundFile]:
         raise ValueError(f"soundfile cannot decode it: {error}") from error
 
 
-def _describe(sound: soundfile.SoundFile) -> AudioInfo:
-    return AudioInfo(sound.frames, sound.samplerate, sound.channels, sound.format, sound.subtype)
+def _describe(sound: _Forward) -> AudioInfo:
+    return AudioInfo(
+        sound.frames if sound.frames < _UNKNOWN_FRAMES else 0,
+        sound.samplerate,
+        sound.channels,
+        sound.format,
+        sound.subtype,
+    )
 
 
 def info(source: Source) -> AudioInfo:
@@ -93,20 +114,25 @@ def info(source: Source) -> AudioInfo:
         return _describe(sound)
 
 
-def _mono_blocks(sound: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
+def _blocks(sound: _Forward, dtype: str) -> Iterator[np.ndarray]:
+    """Blocks [time, channel] up to the file's end, each in memory of its own."""
+    while len(block := sound.read(BLOCK, dtype=dtype, always_2d=True)):
+        yield block
+
+
+def _mono_blocks(sound: _Forward, sample_rate: int) -> Iterator[np.ndarray]:
     """Float32 blocks [time], channels averaged, at `sample_rate`."""
     resampler = None
     if sound.samplerate != sample_rate:
         resampler = soxr.ResampleStream(sound.samplerate, sample_rate, 1, dtype="float32")
-    buffer = np.empty((BLOCK, sound.channels), np.float32)
     position = 0
-    while len(block := sound.read(out=buffer)):
+    for block in _blocks(sound, "float32"):
         mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
         if not np.isfinite(mono).all():
             first = position + int(np.argmin(np.isfinite(mono)))
             raise ValueError(f"sample {first} is not a finite number")
         position += len(mono)
-        yield mono.copy() if resampler is None else resampler.resample_chunk(mono)
+        yield mono if resampler is None else resampler.resample_chunk(mono)
     if resampler is not None and position:
         yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
@@ -156,13 +182,13 @@ def decode_pcm16(source: Source, sample_rate: int) -> Pcm:
     """
     with _open(source) as sound:
         described = _describe(sound)
-        if described.is_pcm16 and described.channels == 1 and described.sample_rate == sample_rate:
-            samples = sound.read(dtype="int16")
-            return Pcm(samples, sample_rate, 0, described, len(samples))
         overs, blocks = 0, [np.empty(0, np.int16)]
-        for block in _mono_blocks(sound, sample_rate):
-            overs += int(np.count_nonzero(np.abs(block) > 1))
-            blocks.append(quantise(block))
+        if described.is_pcm16 and described.channels == 1 and described.sample_rate == sample_rate:
+            blocks += [block[:, 0] for block in _blocks(sound, "int16")]
+        else:
+            for block in _mono_blocks(sound, sample_rate):
+                overs += int(np.count_nonzero(np.abs(block) > 1))
+                blocks.append(quantise(block))
         decoded = sound.tell()
     return Pcm(np.concatenate(blocks), sample_rate, overs, described, decoded)
 
@@ -202,20 +228,21 @@ def read_window(file: io.IOBase, start: int, out: np.ndarray) -> None:
     """
     with _open(file) as sound:
         if sound.subtype.startswith(("PCM", "FLOAT", "DOUBLE")):
-            sound.seek(min(start, sound.frames))
+            position = sound.seek(min(start, sound.frames))
         else:
-            _skip(sound, start)
-        position = sound.tell()
+            position = _skip(sound, start)
         frames = sound.read(len(out), dtype="float32", always_2d=True)
     if position < start or len(frames) < len(out):
         raise ValueError(f"it ends at sample {position + len(frames)}, {start + len(out)} were expected")
     np.mean(frames, axis=1, out=out)
 
 
-def _skip(sound: soundfile.SoundFile, frames: int) -> None:
-    buffer = np.empty((BLOCK, sound.channels), np.float32)
-    while frames and (count := len(sound.read(out=buffer[:frames]))):
-        frames -= count
+def _skip(sound: _Forward, frames: int) -> int:
+    """Decode and drop `frames`; returns how many there were."""
+    done = 0
+    while done < frames and (count := len(sound.read(min(BLOCK, frames - done), dtype="float32", always_2d=True))):
+        done += count
+    return done
 
 
 def wav_data(source: bytes | io.IOBase) -> WavData | None:

@@ -103,6 +103,14 @@ def test_a_file_without_samples_decodes_to_nothing():
     assert len(waveform) == 0
 
 
+@pytest.mark.parametrize("format", ["OGG", "MP3"])
+def test_lossy_clips_decode_the_same_in_blocks_and_at_once(format: str, monkeypatch: pytest.MonkeyPatch):
+    data = file_of(noise(120_000), format=format)
+    whole, _ = audio.decode(data)
+    monkeypatch.setattr(audio, "BLOCK", 10_000)
+    np.testing.assert_allclose(audio.decode(data)[0], whole, atol=1e-6)
+
+
 # The window of a clip equals the same samples of the whole clip.
 FORMATS = [("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 

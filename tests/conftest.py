@@ -1,6 +1,7 @@
 """What all tests share: the real clips and the GPU, each skipped where absent unless the environment requires it."""
 
 import os
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -32,3 +33,43 @@ def cuda() -> torch.device:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def write_wav(path: Path, waveform: np.ndarray, sample_rate: int = 22050) -> Path:
+    """Write mono 16-bit PCM without the project's own code; floats are full scale at +/-1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = waveform if waveform.dtype == np.int16 else np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="session")
+def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven clips of three genres, 0.3 to 9 s of coloured noise and tones, as `<genre>/<genre>.NNNNN.wav`."""
+    root = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(7)
+    seconds = {"blues": [9.0, 4.0, 7.3, 5.0], "jazz": [8.1, 0.3, 6.0], "metal": [5.5, 7.0, 1.2, 6.4]}
+    for genre, lengths in seconds.items():
+        for i, length in enumerate(lengths):
+            time = np.arange(int(length * 22050)) / 22050
+            tone = 0.3 * np.sin(2 * np.pi * (220 + 40 * i) * time) * (1 + np.sin(2 * np.pi * 2 * time))
+            write_wav(root / genre / f"{genre}.{i:05d}.wav", tone * 0.5 + 0.05 * rng.standard_normal(len(time)))
+    return root
+
+
+@pytest.fixture(scope="session")
+def shards(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those clips, packed into several shards, with a split `three` of a file."""
+    from gtzan_stream.store.pack import pack
+
+    folder = tmp_path_factory.mktemp("packed")
+    split = folder / "three.csv"
+    names = sorted(path.stem.replace(".", "_") for path in clips_folder.rglob("*.wav"))
+    parts = ["train", "train", "valid", "train", "test"]
+    split.write_text("key,part\n" + "".join(f"{name},{parts[i % 5]}\n" for i, name in enumerate(names)))
+    pack(clips_folder, folder / "shards", splits=split, shard_mb=1)
+    return folder / "shards"

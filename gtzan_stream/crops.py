@@ -1,0 +1,109 @@
+"""Which stretch of its clip each row of a batch reads, so that a crop is cut short only by the clip's own ends."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw
+from gtzan_stream.dsp.random import stream, uniform
+from gtzan_stream.plan import Rows
+
+
+class Geometry(Protocol):
+    """What a feature says of the waveform it wants; see `gtzan_stream.features`."""
+
+    sample_rate: int
+    context: int
+    hop_length: int
+    frames: int
+    samples: int
+    window: int
+
+    def frames_in(self, samples: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where each row reads.
+
+    Attributes
+    ----------
+    start : int64 [rows]
+        First sample, in the clip's time; may lie before the clip.
+    length : int64 [rows]
+        Samples to read; may reach past the clip.
+    valid_frames : int64 [rows]
+        Frames of the row's features that lie inside the clip; the others are padding.
+    """
+
+    start: np.ndarray
+    length: np.ndarray
+    valid_frames: np.ndarray
+
+
+def chunks_per_clip(lengths: np.ndarray, features: Geometry, limit_samples: int | None = None) -> np.ndarray:
+    """Chunks in clips of `lengths` samples: those at least half inside the clip, and one at least.
+
+    Parameters
+    ----------
+    lengths : int64 [clips]
+        Samples in each clip.
+    limit_samples : int, optional
+        Leave out chunks that begin at this sample of the clip or later.
+    """
+    chunks = (features.frames_in(lengths) + features.frames // 2) // features.frames
+    if limit_samples is not None:
+        chunks = np.minimum(chunks, -(-limit_samples // features.samples))
+    return np.maximum(chunks, 1)
+
+
+def chunk_windows(rows: Rows, lengths: np.ndarray, features: Geometry) -> Windows:
+    """Windows of an evaluation: crop number i is the clip's chunk i, untouched."""
+    return _windows(
+        rows.crops * features.samples, lengths, features, np.ones(len(lengths)), np.zeros(len(lengths), int)
+    )
+
+
+def random_windows(
+    rows: Rows,
+    lengths: np.ndarray,
+    features: Geometry,
+    transform: Transform,
+    draw: Draw,
+    *,
+    seed: int,
+    epoch: int,
+    key_hash: np.ndarray,
+) -> Windows:
+    """Windows of a training batch: every sample starts at its own random frame of its clip.
+
+    The start is drawn so that all the source that the augmentation reads lies inside the clip, where the clip is long
+    enough; a pure function of (seed, epoch, key, crop), like the augmentation.
+    """
+    source = transform.source(features.window, draw)
+    speed = transform.speed(draw)
+    wanted = np.ceil(features.frames * speed).astype(np.int64)
+    step = features.samples // features.frames
+    grid = features.hop_length // step  # crops start on the clip's own STFT frames
+    starts = np.maximum((features.frames_in(lengths) - wanted) // grid, 0) + 1
+    place = uniform(stream(seed, epoch, "crop"), key_hash, rows.crops.astype(np.uint32))[:, 0]
+    start = np.floor(place * starts).astype(np.int64) * features.hop_length
+    return _windows(start, lengths, features, speed, source.before, source.length)
+
+
+def _windows(
+    start: np.ndarray,
+    lengths: np.ndarray,
+    features: Geometry,
+    speed: np.ndarray,
+    before: np.ndarray,
+    read: np.ndarray | None = None,
+) -> Windows:
+    context = np.round(features.context * speed).astype(np.int64)
+    inside = np.floor((lengths - start) / speed).astype(np.int64)
+    valid = np.clip(features.frames_in(inside), 0, features.frames)
+    if read is None:
+        read = np.full(len(start), features.window)
+    return Windows(start - context - before, read, valid)

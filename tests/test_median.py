@@ -1,0 +1,90 @@
+"""The running median against scipy's, bit for bit, on every backend."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.median import median_filter
+
+SHAPES = [(1, 1, 1), (2, 1, 40), (1, 5, 7), (3, 65, 64), (1, 200, 129), (0, 4, 4)]
+
+
+def scipys(x: np.ndarray, size: int, axis: int) -> np.ndarray:
+    window = [1, 1, 1]
+    window[axis] = size
+    return ndimage.median_filter(x, window, mode="reflect")
+
+
+@pytest.mark.parametrize("name", ["torch", "numba"])
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("size", [1, 3, 31])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_scipy_bit_for_bit(rng, name, axis, size, shape):
+    x = rng.exponential(size=shape).astype(np.float32)
+    before = x.copy()
+    with force(name):
+        got = median_filter(torch.from_numpy(x), size, axis)
+    assert np.array_equal(got.numpy(), scipys(x, size, axis))
+    assert np.array_equal(x, before)
+
+
+@pytest.mark.parametrize("name", ["torch", "numba"])
+def test_ties_zeros_signs_and_infinities(rng, name):
+    x = rng.integers(-2, 3, (2, 80, 70)).astype(np.float32)
+    x[0, 30:50] = 0
+    x[1, ::7] = np.inf
+    with force(name):
+        for axis in (-1, -2):
+            assert np.array_equal(median_filter(torch.from_numpy(x), 31, axis).numpy(), scipys(x, 31, axis))
+
+
+def test_plain_version_takes_float64(rng):
+    x = rng.standard_normal((1, 40, 50))
+    assert np.array_equal(median_filter(torch.from_numpy(x), 17, 2).numpy(), scipys(x, 17, 2))
+
+
+def test_takes_any_layout(rng):
+    x = torch.from_numpy(rng.standard_normal((2, 90, 40)).astype(np.float32)).transpose(1, 2)
+    assert torch.equal(median_filter(x, 5, 2), median_filter(x.contiguous(), 5, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "axis", "message"),
+    [(4, 1, "odd"), (0, 1, "odd"), (-3, 1, "odd"), (3, 0, "axis must be"), (3, 1, "at least one value")],
+)
+def test_bad_arguments(size, axis, message):
+    with pytest.raises(ValueError, match=message):
+        median_filter(torch.zeros(1, 0, 5), size, axis)
+
+
+INTERPRETED = """
+import torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.median import median_filter
+torch.manual_seed(0)
+for shape, size, axis in (((1, 70, 9), 31, 1), ((1, 5, 9), 31, 2), ((2, 3, 4), 3, 2)):
+    x = torch.randn(shape)
+    with force("torch"):
+        plain = median_filter(x, size, axis)
+    with force("triton"):
+        assert torch.equal(median_filter(x, size, axis), plain), (shape, size, axis)
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    subprocess.run(
+        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
+    )
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_cuda_is_exact(rng, cuda, axis):
+    x = rng.exponential(size=(2, 1025, 300)).astype(np.float32)
+    assert np.array_equal(median_filter(torch.from_numpy(x).to(cuda), 31, axis).cpu().numpy(), scipys(x, 31, axis))

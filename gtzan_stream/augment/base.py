@@ -122,7 +122,7 @@ class Transform(nn.Module):
     def speed(self, draw: Draw) -> np.ndarray:
         """Input samples that pass for each output sample, float64 [batch].
 
-        Output sample o shows what happens in the input window at ``source.before + o * speed``, to within a sample.
+        Output sample o shows what happens ``o * speed`` input samples after what output sample 0 shows, to a sample.
         """
         speed = np.ones(len(draw))
         rows = np.flatnonzero(draw.chosen)

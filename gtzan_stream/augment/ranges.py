@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 
-def check_range(owner: str, name: str, low: float, high: float, rule: str, valid: Callable[[float], bool]) -> None:
+def check_range(
+    owner: str, name: str, low: float | int, high: float | int, rule: str, valid: Callable[[float], bool]
+) -> None:
     """Raise ValueError unless both ends are finite and valid, and ``low <= high``."""
     if not (np.isfinite(low) and np.isfinite(high) and low <= high and valid(low) and valid(high)):
         raise ValueError(
@@ -13,6 +15,6 @@ def check_range(owner: str, name: str, low: float, high: float, rule: str, valid
         )
 
 
-def between(low: float, high: float, uniform: np.ndarray) -> np.ndarray:
+def between(low: float | int, high: float | int, uniform: np.ndarray) -> np.ndarray:
     """Numbers in low..high from `uniform` numbers in [0, 1)."""
     return low + (high - low) * uniform

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import audiomentations
-
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Compose, Identity, OneOf
 from gtzan_stream.augment.external import Audiomentations
@@ -57,6 +55,8 @@ def strong() -> Transform:
 
 def other_library() -> Transform:
     """The study's, as far as audiomentations has them (it has no percussive part), in worker processes."""
+    import audiomentations  # here, as most programs never need it
+
     return Audiomentations(
         audiomentations.OneOf(
             [

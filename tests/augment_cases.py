@@ -1,0 +1,56 @@
+"""Every transform, once: the properties of test_augment_properties.py run over this registry."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gtzan_stream.augment import (
+    Compose,
+    Gain,
+    GaussianNoise,
+    Identity,
+    OneOf,
+    Percussive,
+    PitchShift,
+    SpeedPerturb,
+    TimeShift,
+    TimeStretch,
+    Transform,
+    recipe,
+)
+
+REGISTRY: dict[str, Callable[[float], Transform]] = {
+    "gain": lambda p: Gain(0.2, 3.0, p=p),
+    "gain_in_db": lambda p: Gain.in_db(-30.0, 10.0, p=p),
+    "noise": lambda p: GaussianNoise(0.001, 0.1, p=p),
+    "shift": lambda p: TimeShift(-2000, 3000, p=p),
+    "stretch": lambda p: TimeStretch(0.8, 1.3, p=p),
+    "pitch": lambda p: PitchShift(-5.0, 5.0, p=p),
+    "speed": lambda p: SpeedPerturb(0.8, 1.25, p=p),
+    "percussive": lambda p: Percussive(p=p),
+    "one_of": lambda p: OneOf([TimeStretch(0.9, 1.1), Gain(2.0, 3.0), TimeShift(5, 500)], weights=[1.0, 2.0, 1.0], p=p),
+    "compose": lambda p: Compose(
+        [TimeStretch(0.8, 1.2, p=0.5), SpeedPerturb(0.8, 1.2), Percussive(p=0.5), TimeShift(-700, 700)], p=p
+    ),
+    "nested": lambda p: Compose([OneOf([Identity(), recipe("study")]), Gain(0.5, 2.0, p=0.5)], p=p),
+    "study": lambda p: Compose([recipe("study")], p=p),
+    "strong": lambda p: Compose([recipe("strong")], p=p),
+}
+
+
+def keys(n: int) -> list[str]:
+    return [f"blues_{i:05d}" for i in range(n)]
+
+
+def music(batch: int, time: int, seed: int = 0) -> Tensor:
+    """Chords and clicks, a different one in each row, float32 [batch, time]."""
+    generator = np.random.default_rng(seed)
+    t = np.arange(time) / 22050
+    tones = sum(
+        0.1 * np.sin(2 * np.pi * f * t + generator.uniform(0, 6, (batch, 1)))
+        for f in generator.uniform(80, 4000, (5, batch, 1))
+    )
+    clicks = np.where(generator.random((batch, time)) < 1e-3, 0.7, 0.0)
+    return torch.from_numpy((tones + clicks).astype(np.float32))

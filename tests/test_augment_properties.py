@@ -1,0 +1,170 @@
+"""What holds for every augmentation."""
+
+import numpy as np
+import pytest
+import torch
+from tests.augment_cases import REGISTRY, keys, music
+
+from gtzan_stream import augment
+from gtzan_stream.augment import Transform
+
+assert REGISTRY
+ALL = pytest.mark.parametrize("name", REGISTRY)
+
+
+def same(a: augment.Draw, b: augment.Draw) -> bool:
+    return (
+        (a.chosen == b.chosen).all()
+        and a.stream == b.stream
+        and all((a.values[name] == b.values[name]).all() for name in a.values)
+        and all(same(x, y) for x, y in zip(a.children, b.children, strict=True))
+    )
+
+
+def windows(transform: Transform, draw: augment.Draw, lengths: np.ndarray) -> torch.Tensor:
+    """Rows of noise as wide as the longest window that `transform` asks for."""
+    return music(len(lengths), int(transform.source(lengths, draw).length.max()), seed=3)
+
+
+def test_registry_holds_every_transform() -> None:
+    def classes(transform: Transform) -> set[str]:
+        return {type(module).__name__ for module in transform.modules() if isinstance(module, Transform)}
+
+    tested = set().union(*(classes(make(1.0)) for make in REGISTRY.values())) | {"Audiomentations", "Transform"}
+    public = {name for name in augment.__all__ if isinstance(getattr(augment, name), type)} - {"Draw", "Source"}
+    assert public <= tested
+
+
+@ALL
+def test_a_batch_equals_its_rows_alone(name: str) -> None:
+    transform, waveform = REGISTRY[name](0.8), music(5, 9000)
+    draw = transform.draw(keys(5), seed=1, epoch=2)
+    whole = transform.apply(waveform, draw)
+    for i in range(5):
+        alone = transform.apply(waveform[i : i + 1], transform.draw(keys(5)[i : i + 1], seed=1, epoch=2))
+        assert torch.equal(alone[0], whole[i])
+
+
+@ALL
+def test_a_batch_of_windows_equals_its_rows_alone(name: str) -> None:
+    transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 1, 2800])
+    draw = transform.draw(keys(5), seed=1, epoch=2, crops=np.arange(5))
+    waveform = windows(transform, draw, lengths)
+    whole = transform.apply(waveform, draw, lengths)
+    assert whole.shape == (5, 4096)
+    for i in range(5):
+        row = draw[i : i + 1]
+        needed = transform.source(lengths[i : i + 1], row).length[0]
+        alone = transform.apply(waveform[i : i + 1, :needed], row, lengths[i : i + 1])
+        assert torch.equal(alone[0], whole[i, : lengths[i]])
+
+
+@ALL
+def test_the_draw_is_a_function_of_seed_epoch_key_and_crop(name: str) -> None:
+    transform, names = REGISTRY[name](0.5), keys(64)
+    draw = transform.draw(names, seed=1, epoch=2, crops=np.arange(64))
+    order = np.random.default_rng(0).permutation(64)
+    assert same(transform.draw([names[i] for i in order], seed=1, epoch=2, crops=order), draw[order])
+    assert not same(transform.draw(names, seed=1, epoch=3, crops=np.arange(64)), draw)
+    assert not same(transform.draw(names, seed=2, epoch=1, crops=np.arange(64)), draw)
+    assert not same(transform.draw(names, seed=1, epoch=2), draw)
+    assert not same(transform.draw([*names[1:], "x"], seed=1, epoch=2, crops=np.arange(64)), draw)
+
+
+@ALL
+def test_hashed_keys_draw_like_keys(name: str) -> None:
+    from gtzan_stream.dsp.random import hash_keys
+
+    transform = REGISTRY[name](0.5)
+    assert same(transform.draw(np.asarray(hash_keys(keys(9))), seed=1), transform.draw(keys(9), seed=1))
+
+
+@ALL
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_input_untouched_replayed_and_dtype_kept(name: str, dtype: torch.dtype) -> None:
+    transform, waveform = REGISTRY[name](0.8), music(4, 5000).to(dtype)
+    kept, draw = waveform.clone(), transform.draw(keys(4), seed=4)
+    first = transform.apply(waveform, draw)
+    assert torch.equal(waveform, kept)
+    assert first.dtype == dtype
+    assert first.shape == waveform.shape
+    assert torch.equal(first, transform.apply(waveform, draw))
+    first.zero_()
+    assert torch.equal(waveform, kept)
+
+
+@ALL
+def test_float32_is_close_to_float64(name: str) -> None:
+    transform, waveform = REGISTRY[name](1.0), music(4, 6000)
+    draw = transform.draw(keys(4), seed=5)
+    oracle = transform.apply(waveform.double(), draw)
+    error = (transform.apply(waveform, draw) - oracle).norm() / oracle.norm()
+    assert error < 1e-3
+
+
+@ALL
+def test_p_zero_is_the_identity(name: str) -> None:
+    transform, waveform = REGISTRY[name](0.0), music(3, 4000)
+    draw = transform.draw(keys(3))
+    assert torch.equal(transform.apply(waveform, draw), waveform)
+    source = transform.source(4000, draw)
+    assert source.before.tolist() == [0] * 3
+    assert source.length.tolist() == [4000] * 3
+    assert [draw.describe(i) for i in range(3)] == ["unchanged"] * 3
+
+
+@ALL
+@pytest.mark.parametrize("time", [0, 1, 2, 511, 2048])
+def test_short_clips_and_silence(name: str, time: int) -> None:
+    transform = REGISTRY[name](1.0)
+    for waveform in (torch.zeros(4, time), music(4, time)):
+        out = transform(waveform, keys(4), seed=7)
+        assert out.shape == (4, time)
+        assert out.isfinite().all()
+    if name not in ("noise", "study", "strong", "nested"):
+        assert not transform(torch.zeros(4, time), keys(4)).any()
+
+
+@ALL
+def test_no_rows(name: str) -> None:
+    transform = REGISTRY[name](0.5)
+    assert transform(torch.zeros(0, 100), []).shape == (0, 100)
+    assert transform.source(100, transform.draw([])).length.shape == (0,)
+
+
+@ALL
+def test_a_window_holds_all_that_its_output_depends_on(name: str) -> None:
+    """More input after the window, or other samples after it, change nothing."""
+    transform = REGISTRY[name](1.0)
+    draw, short, long = transform.draw(keys(6), seed=3), np.full(6, 4000), np.full(6, 9000)
+    waveform = windows(transform, draw, long)
+    out = transform.apply(waveform, draw, short)
+    torch.testing.assert_close(out, transform.apply(waveform, draw, long)[:, :4000], rtol=0, atol=2e-4)
+
+
+@ALL
+def test_speed_is_the_growth_of_the_source(name: str) -> None:
+    transform = REGISTRY[name](0.8)
+    draw = transform.draw(keys(32), seed=3)
+    growth = transform.source(10_000_000, draw).length - transform.source(5_000_000, draw).length
+    np.testing.assert_allclose(growth / 5_000_000, transform.speed(draw), atol=1e-3)
+
+
+@ALL
+def test_cuda_equals_cpu(name: str, cuda: torch.device) -> None:
+    transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
+    draw = transform.draw(keys(5), seed=1, epoch=2)
+    for waveform, wanted in ((music(5, 9000), None), (windows(transform, draw, lengths), lengths)):
+        on_cpu = transform.apply(waveform, draw, wanted)
+        on_device = waveform.to(cuda)
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            out = transform.apply(on_device, draw, wanted)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert out.device.type == "cuda"
+        assert torch.equal(on_device.cpu(), waveform)
+        ends = [waveform.shape[1]] * 5 if wanted is None else wanted.tolist()
+        for a, b, end in zip(out.cpu(), on_cpu, ends, strict=True):
+            assert (a[:end] - b[:end]).norm() <= 1e-3 * b[:end].norm() + 1e-6

@@ -6,11 +6,9 @@ down and resampled on the way, so that an hour of six channels never lies in mem
 
 import io
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -22,7 +20,6 @@ FULL_SCALE = 32768
 BLOCK = 1 << 16
 CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
 _UNKNOWN_FRAMES = 1 << 40
-_UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe promise this much, or more
 
 
 @dataclass(frozen=True)
@@ -56,23 +53,6 @@ class Pcm:
     overs: int
     source: AudioInfo
     decoded: int
-
-
-@dataclass(frozen=True)
-class WavData:
-    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by its header."""
-
-    offset: int
-    size: int
-    promised: int
-    channels: int
-    sample_rate: int
-    encoding: str
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the header promises more than there is."""
-        return self.promised > self.size
 
 
 class _Forward(soundfile.SoundFile):
@@ -243,41 +223,3 @@ def _skip(sound: _Forward, frames: int) -> int:
     while done < frames and (count := len(sound.read(min(BLOCK, frames - done), dtype="float32", always_2d=True))):
         done += count
     return done
-
-
-def wav_data(source: bytes | io.IOBase) -> WavData | None:
-    """Find the samples of a RIFF (or RF64) WAV file; None if it is no such file.
-
-    Headers are not always 44 bytes: chunks may come in any number before ``data``, and ``fmt`` may be extensible.
-    """
-    file: io.IOBase = io.BytesIO(source) if isinstance(source, bytes) else source
-    length = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    riff = file.read(12)
-    if riff[:4] not in (b"RIFF", b"RF64") or riff[8:12] != b"WAVE":
-        return None
-    layout: dict[str, Any] = {}
-    long_size = 0
-    while len(head := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", head)
-        start = file.tell()
-        if name == b"fmt " and len(body := file.read(min(size, 40))) >= 16:
-            layout = _wav_format(body)
-        elif name == b"ds64":
-            long_size = struct.unpack("<8xQ", file.read(16))[0]
-        elif name == b"data" and layout:
-            promised = long_size if long_size and size == 0xFFFFFFFF else size
-            there = length - start
-            if promised >= _UNKNOWN_SIZE and not long_size:
-                promised = there
-            return WavData(start, min(promised, there), promised, **layout)
-        file.seek(start + size + size % 2)
-    return None
-
-
-def _wav_format(body: bytes) -> dict[str, Any]:
-    tag, channels, sample_rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
-    if tag == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE keeps the tag in the head of a GUID
-        tag = struct.unpack("<H", body[24:26])[0]
-    kind = {1: "pcm", 3: "float"}.get(tag, f"tag{tag}-")
-    return {"channels": channels, "sample_rate": sample_rate, "encoding": f"{kind}{bits}"}

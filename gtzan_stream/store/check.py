@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gtzan_stream import audio
+from gtzan_stream.store.riff import wav_data
 
 SILENT_DB = -60.0
 CLIPPED_RUN = 4
@@ -27,7 +28,7 @@ class Oddity:
 def missing_bytes(path: Path) -> int:
     """Bytes of samples that a WAV file's header promises and the file does not hold; 0 for other formats."""
     with path.open("rb") as file:
-        data = audio.wav_data(file)
+        data = wav_data(file)
     return data.promised - data.size if data else 0
 
 

@@ -40,6 +40,10 @@ class Manifest:
         In Hz.
     labels : list of str
     shards : list of Shard
+    split_counts : dict
+        Clips by split and part.
+    tables : list of dict
+        Name, size and sha256 of samples.parquet and splits.parquet.
     report : list of dict
         What was odd when packing: kind, key, source, detail.
     digest : str
@@ -59,12 +63,13 @@ class Manifest:
 
     def __init__(self, root: Path, facts: dict[str, Any]) -> None:
         self.root = root
-        self.facts = facts
         self.format_version: int = facts["format_version"]
         self.dataset: str = facts["dataset"]
         self.sample_rate: int = facts["sample_rate"]
         self.labels: list[str] = facts["labels"]
         self.shards = [Shard(shard["name"], shard["size"], shard["sha256"]) for shard in facts["shards"]]
+        self.split_counts: dict[str, dict[str, int]] = facts["splits"]
+        self.tables: list[dict[str, Any]] = facts["tables"]
         self.report: list[dict[str, str]] = facts["report"]
         self.digest = _digest(facts)
         table = pq.read_table(self.path(SAMPLES), columns=_COLUMNS, read_dictionary=["shard", "label", "encoding"])
@@ -114,6 +119,11 @@ class Manifest:
         return self.column("key")
 
     @cached_property
+    def sha256(self) -> pa.ChunkedArray:
+        """sha256 of each clip's audio file, in hexadecimal."""
+        return self.column("sha256")
+
+    @cached_property
     def member_offset(self) -> np.ndarray:
         """Where each clip's audio file begins in its shard, in bytes: int64 [clip]."""
         return self.column("member_offset").to_numpy()
@@ -129,7 +139,7 @@ class Manifest:
 
     def split_names(self) -> dict[str, list[str]]:
         """Parts by split."""
-        return {split: list(parts) for split, parts in self.facts["splits"].items()}
+        return {split: list(parts) for split, parts in self.split_counts.items()}
 
     def part(self, split: str, part: str) -> np.ndarray:
         """Numbers of the clips in one part of a split, ascending.

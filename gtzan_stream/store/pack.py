@@ -1,14 +1,10 @@
 """Pack a folder of music into WebDataset shards with a manifest."""
 
-import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
 
 from gtzan_stream import audio
 from gtzan_stream.catalog import faults
@@ -17,13 +13,12 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, examine, missing_bytes
 from gtzan_stream.store.divide import applicable_splits, load_splits
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.scan import Clip, scan
 from gtzan_stream.store.shards import Member, Row, deal, write_shard
 from gtzan_stream.store.swap import replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 Progress = Callable[[int, int], None]
 
 
@@ -115,7 +110,7 @@ def pack(
             dataset=dataset,
             sample_rate=sample_rate,
             labels=sorted({row.label for row in rows}),
-            shards=list(dict.fromkeys(row.shard for row in rows)),
+            shards=[folder / name for name in dict.fromkeys(row.shard for row in rows)],
             clips=len(rows),
             splits=counts,
             report=packer.report + split_report,
@@ -210,20 +205,3 @@ def _duplicates(rows: list[Row]) -> list[Oddity]:
         if same is not row:
             found.append(Oddity("duplicate", row.key, row.clip_id, f"the same samples as {same.key}"))
     return found
-
-
-def in_order(function: Callable[[_T], _R], items: Iterable[_T], workers: int | None) -> Iterator[_R]:
-    """Map `function` over `items` in threads: results come in the items' order, few of them ahead of need."""
-    workers = workers or len(os.sched_getaffinity(0))
-    waiting: deque[Future[_R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

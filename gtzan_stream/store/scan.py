@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gtzan_stream.errors import UserError
 
-_READ = ("wav", "wave", "rf64", "w64", "au", "snd", "aif", "aiff", "aifc", "caf", "flac", "ogg", "oga", "opus", "mp3")
+READ = ("wav", "wave", "rf64", "w64", "au", "snd", "aif", "aiff", "aifc", "caf", "flac", "ogg", "oga", "opus", "mp3")
 _NOT_READ = ("m4a", "mp4", "aac", "wma", "ape", "wv")  # by soundfile: to be reported, not passed over
-AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in _READ + _NOT_READ)
+AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in READ + _NOT_READ)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gtzan_stream import audio
+from gtzan_stream.store.riff import wav_data
 
 MTIME = 0.0  # a shard's bytes depend on the music alone
 
@@ -41,6 +42,10 @@ class Row:
     def moved_by(self, offset: int) -> "Row":
         """The same row, `offset` bytes further on."""
         return replace(self, member_offset=self.member_offset + offset, data_offset=self.data_offset + offset)
+
+    def labelled(self, label: str) -> "Row":
+        """The same row with another label."""
+        return replace(self, label=label)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def _row(member: Member, shard: str) -> Row:
 
 def layout(data: bytes) -> tuple[int, int, str]:
     """Offset and size, in bytes, of the samples in an audio file, and their encoding: the whole file if compressed."""
-    wav = audio.wav_data(data)
+    wav = wav_data(data)
     if wav:
         return wav.offset, wav.size, wav.encoding
     return 0, len(data), audio.info(data).format.lower()

@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
+from gtzan_stream.store.tables import MANIFEST
 
 INCOMING = ".incoming"
 _STAGING = ".packing-"
@@ -54,31 +55,34 @@ def finish(dst: Path) -> None:
     if not (incoming / MANIFEST).exists():
         shutil.rmtree(incoming, ignore_errors=True)
         return
-    new = _files(incoming)
-    for name in _files(dst) - new:
+    for name in _packed(dst) - _listed(incoming):
         (dst / name).unlink(missing_ok=True)
-    for name in sorted(new - {MANIFEST}):
-        if (incoming / name).exists():
-            os.replace(incoming / name, dst / name)
-    os.replace(incoming / MANIFEST, dst / MANIFEST)
+    for path in sorted(incoming.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
+        os.replace(path, dst / path.name)
     incoming.rmdir()
 
 
-def _files(folder: Path) -> set[str]:
-    """Names of the files in `folder` that `pack` wrote, by its manifest; never shards that were only indexed."""
+def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        shards = {Path(shard["name"]).name for shard in manifest["shards"]}
-        return {MANIFEST, SAMPLES, SPLITS} | (shards if manifest["origin"] == "pack" else set())
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _listed(folder: Path) -> set[str]:
+    """Names of the shards in a folder's manifest."""
+    return {Path(shard["name"]).name for shard in _manifest(folder).get("shards", [])}
+
+
+def _packed(folder: Path) -> set[str]:
+    """Names of the shards in `folder` that `pack` wrote; never those that were only indexed."""
+    return _listed(folder) if _manifest(folder).get("origin") == "pack" else set()
 
 
 def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
-    owned = _files(dst) | {MANIFEST, SAMPLES, SPLITS}
-    for name in sorted(_files(staging) - owned):
+    for name in sorted({path.name for path in staging.glob("*.tar")} - _packed(dst)):
         if (dst / name).exists():
-            raise UserError(f"{dst / name} exists and {dst / MANIFEST} does not list it: move it away, then pack again")
+            raise UserError(f"{dst / name} exists and was not packed here: move it away, then pack again")
 
 
 def _to_disk(folder: Path) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -60,12 +61,12 @@ def write_manifest(
     dataset: str,
     sample_rate: int,
     labels: Sequence[str],
-    shards: Sequence[str],
+    shards: Sequence[Path],
     clips: int,
     splits: Mapping[str, Mapping[str, int]],
     report: Sequence[Oddity],
 ) -> None:
-    """Write manifest.json for the shards and tables that already lie in `folder`: sizes and sha256 are taken there.
+    """Write manifest.json into `folder`, for the tables that already lie there and for `shards`.
 
     `origin` is ``"pack"`` or, for shards of somebody else's, ``"index"``.
     """
@@ -78,14 +79,14 @@ def write_manifest(
         "labels": list(labels),
         "clips": clips,
         "splits": splits,
-        "shards": [describe_file(folder / name) for name in shards],
+        "shards": [describe_file(path) for path in shards],
         "tables": [describe_file(folder / name) for name in (SAMPLES, SPLITS)],
         "report": [oddity.as_dict() for oddity in sorted(report)],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def describe_file(path: Path) -> dict[str, str | int]:
+def describe_file(path: Path) -> dict[str, Any]:
     """Name, size in bytes and sha256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

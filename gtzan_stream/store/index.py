@@ -1,0 +1,106 @@
+"""Make a manifest for WebDataset shards that somebody else packed; the shards stay as they are."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from gtzan_stream.catalog import faults
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits
+from gtzan_stream.store.foreign import scan_shard
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.parallel import in_order
+from gtzan_stream.store.shards import Row
+from gtzan_stream.store.swap import replacing
+from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
+
+_PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+
+
+def index(
+    root: str | Path,
+    *,
+    splits: SplitFiles = None,
+    workers: int | None = None,
+    name: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Write manifest.json, samples.parquet and splits.parquet beside the ``*.tar`` shards in `root`.
+
+    A sample is an audio member and members of the same key that say its label: ``label`` or ``genre`` in its ``.json``,
+    else its ``.cls`` or ``.txt``, else its key up to the first underscore. The set's rate is that of most clips. Shards
+    with a part in their names (``music-train-000.tar``) also give a split named ``shards``.
+
+    Parameters
+    ----------
+    root : folder
+    splits, workers, name, progress
+        As for `pack`; `progress` counts shards.
+
+    Raises
+    ------
+    UserError
+        If `root` holds no shards or no audio in them, or two samples have one key.
+    """
+    root = Path(root)
+    paths = sorted(root.glob("*.tar"))
+    if not paths:
+        raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them first)")
+    extra = load_splits(splits)
+    rows: list[Row] = []
+    report: list[Oddity] = []
+    for done, (found, odd) in enumerate(in_order(scan_shard, paths, workers), 1):
+        rows += found
+        report += odd
+        if progress:
+            progress(done, len(paths))
+    if not rows:
+        raise UserError(f"{root}: no sample with audio and a label in {len(paths)} shards; {_first(report)}")
+    _check_keys(rows)
+    is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
+    divided, split_report = applicable_splits(rows, _split_by_shard(rows) | extra, is_gtzan=is_gtzan)
+    with replacing(root) as folder:
+        write_samples(folder / SAMPLES, rows)
+        counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
+        write_manifest(
+            folder,
+            origin="index",
+            dataset=name or ("gtzan" if is_gtzan else root.resolve().name),
+            sample_rate=Counter(row.sample_rate for row in rows).most_common(1)[0][0],
+            labels=_sorted_labels(rows),
+            shards=paths,
+            clips=len(rows),
+            splits=counts,
+            report=report + split_report,
+        )
+    return Manifest.open(root)
+
+
+def _first(report: list[Oddity]) -> str:
+    return f"the first: {report[0].source}, key {report[0].key}: {report[0].detail}" if report else "they are empty"
+
+
+def _check_keys(rows: list[Row]) -> None:
+    shard_of: dict[str, str] = {}
+    for row in rows:
+        if row.key in shard_of:
+            other = shard_of[row.key]
+            raise UserError(f"{other} and {row.shard} both hold a sample of key {row.key}: keys must be unique")
+        shard_of[row.key] = row.shard
+
+
+def _sorted_labels(rows: list[Row]) -> list[str]:
+    labels = {row.label for row in rows}
+    return sorted(labels, key=int) if all(label.isdecimal() for label in labels) else sorted(labels)
+
+
+def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:
+    part_of = {}
+    for row in rows:
+        words = re.split(r"[^a-z]+", row.shard.lower())
+        part = next((_PARTS[word] for word in words if word in _PARTS), None)
+        if part:
+            part_of[row.key] = part
+    return {"shards": part_of} if part_of else {}

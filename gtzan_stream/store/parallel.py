@@ -1,0 +1,27 @@
+"""Threads over a list, in the list's order: soundfile, soxr, hashing and reading all run outside the GIL."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def in_order(function: Callable[[_T], _R], items: Iterable[_T], workers: int | None) -> Iterator[_R]:
+    """Map `function` over `items` in threads: results come in the items' order, few of them ahead of need."""
+    workers = workers or len(os.sched_getaffinity(0))
+    waiting: deque[Future[_R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

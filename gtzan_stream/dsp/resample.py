@@ -71,7 +71,13 @@ def resample(
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
         return _rows(waveform.contiguous(), step, offset, length)
-    return _plain(waveform, step, offset, length)
+    parameters = to_device(np.stack([step, offset, cutoff(step), reach(step)]), waveform.device)
+    if backend(waveform) == "triton":
+        from gtzan_stream.kernels import triton_resample
+
+        points = _prototype_on(waveform.device)
+        return triton_resample.resample(waveform.contiguous(), points, parameters, PER_CROSSING, length)
+    return _plain(waveform, parameters, int(reach(step).max(initial=1)), length)
 
 
 def window(length: int | np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,9 +110,9 @@ def reach(step: np.ndarray | float) -> np.ndarray:
     return np.ceil(ZEROS / cutoff(step)).astype(np.int64)
 
 
-def _plain(waveform: Tensor, step: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    time, widest = waveform.shape[1], int(reach(step).max(initial=1))
-    steps, offsets, cutoffs = to_device(np.stack([step, offset, cutoff(step)]), waveform.device)[:, :, None]
+def _plain(waveform: Tensor, parameters: Tensor, widest: int, length: int) -> Tensor:
+    time = waveform.shape[1]
+    steps, offsets, cutoffs = parameters[:3, :, None]
     instant = offsets + steps * torch.arange(length, dtype=torch.float64, device=waveform.device)  # [batch, length]
     left = instant.floor()
     fraction = (instant - left).to(waveform.dtype)
@@ -133,6 +139,11 @@ def prototype() -> np.ndarray:
     crossings = np.arange(ZEROS * PER_CROSSING + 2) / PER_CROSSING
     bell = np.i0(BETA * np.sqrt(np.maximum(1 - (crossings / ZEROS) ** 2, 0))) / np.i0(BETA)
     return np.where(crossings < ZEROS, np.sinc(crossings) * bell, 0.0)
+
+
+@cache
+def _prototype_on(device: torch.device) -> Tensor:
+    return to_device(prototype().astype(np.float32), device)
 
 
 def _rows(waveform: Tensor, step: np.ndarray, offset: np.ndarray, length: int) -> Tensor:

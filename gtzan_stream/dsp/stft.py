@@ -23,7 +23,7 @@ BLOCK = 64
 @lru_cache(maxsize=16)
 def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Give the periodic Hann window [n_fft], made once for each dtype and device."""
-    return torch.hann_window(n_fft, dtype=torch.float64).to(device=device, dtype=dtype)
+    return torch.hann_window(n_fft, dtype=torch.float64, device=device).to(dtype)
 
 
 def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectrogram:
@@ -71,38 +71,6 @@ def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float
     Returns
     -------
     Tensor [batch, length]
-    """
-    if backend(spectrogram.real) == "numba":
-        return _istft_rows(spectrogram.transpose(1, 2).contiguous(), length, hop_length)
-    needed = spectrogram[:, :, : frames_reaching(length, 2 * (spectrogram.shape[1] - 1), hop_length)]
-    alive = torch.ones(1, needed.shape[2], dtype=torch.bool, device=spectrogram.device)
-    return overlap_add(needed, alive, length, hop_length, n_before=0)
-
-
-def frames_reaching(length: int, n_fft: int, hop_length: int) -> int:
-    """Count the frames, from that centred on sample 0 on, that reach the first `length` samples."""
-    return (length + n_fft // 2 - 2) // hop_length + 1
-
-
-def overlap_add(
-    spectrogram: Spectrogram, alive: Tensor, length: int, hop_length: int, *, n_before: int
-) -> Float[Tensor, "batch {length}"]:
-    """Overlap-add frames whose first `n_before` are centred before sample 0, counting only those that are `alive`.
-
-    Parameters
-    ----------
-    spectrogram : Tensor [batch, freq, frame], complex
-        Zero in every frame that is not alive.
-    alive : Tensor [batch, frame] or [1, frame], bool
-        Frames that exist: the sum of squared windows runs over these.
-    length, hop_length : int
-        As in `istft`.
-    n_before : int
-        Frame `n_before` is centred on sample 0.
-
-    Returns
-    -------
-    Tensor [batch, length]
 
     Raises
     ------
@@ -112,15 +80,56 @@ def overlap_add(
     n_fft = 2 * (spectrogram.shape[1] - 1)
     if n_fft % hop_length:
         raise ValueError(f"hop_length must divide n_fft = {n_fft}, got {hop_length}; take n_fft // 4")
-    real = torch.float32 if spectrogram.dtype == torch.complex64 else torch.float64
+    if backend(spectrogram.real) == "numba":
+        return _istft_rows(spectrogram.transpose(1, 2).contiguous(), length, hop_length)
+    needed = spectrogram[:, :, : frames_reaching(length, n_fft, hop_length)]
+    alive = torch.ones(1, needed.shape[2], dtype=torch.bool, device=spectrogram.device)
+    ends = torch.arange(2, device=spectrogram.device).expand(len(spectrogram), 2) * length
+    return overlap_add(needed, alive, ends, length, hop_length, n_before=0)
+
+
+def frames_reaching(length: int, n_fft: int, hop_length: int) -> int:
+    """Count the frames, from that centred on sample 0 on, that reach the first `length` samples."""
+    return (length + n_fft // 2 - 2) // hop_length + 1
+
+
+def overlap_add(
+    spectrogram: Spectrogram, alive: Tensor, ends: Tensor, length: int, hop_length: int, *, n_before: int
+) -> Float[Tensor, "batch {length}"]:
+    """Overlap-add frames whose first `n_before` are centred before sample 0, counting only those that are `alive`.
+
+    Parameters
+    ----------
+    spectrogram : Tensor [batch, freq, frame], complex
+        Zero in every frame that is not alive.
+    alive : Tensor [batch, frame] or [1, frame], bool
+        Frames that exist: the sum of squared windows runs over these.
+    ends : Tensor [batch, 2], int64
+        First sample that is not zero, and the first after those.
+    length, hop_length : int
+        As in `istft`.
+    n_before : int
+        Frame `n_before` is centred on sample 0.
+
+    Returns
+    -------
+    Tensor [batch, length]
+    """
+    n_fft = 2 * (spectrogram.shape[1] - 1)
+    real = spectrogram.real.dtype
     window = hann(n_fft, real, spectrogram.device)
-    frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=n_fft) * window  # [batch, frame, n_fft]
-    total = _fold(frames, hop_length)
-    weight = _fold(alive[:, :, None] * window.square(), hop_length)
+    frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=n_fft)  # [batch, frame, n_fft]
     start = n_fft // 2 + n_before * hop_length
-    total, weight = total[:, start : start + length], weight[:, start : start + length]
-    waveform = total / torch.where(weight > torch.finfo(real).tiny, weight, 1.0)
-    return functional.pad(waveform, (0, length - waveform.shape[1]))
+    if backend(frames) == "triton":
+        from gtzan_stream.kernels import triton_stft
+
+        return triton_stft.overlap_add(frames.contiguous(), window, alive, ends, hop_length, start, length)
+    total = _fold(frames * window, hop_length)[:, start : start + length]
+    weight = _fold(alive[:, :, None] * window.square(), hop_length)[:, start : start + length]
+    waveform = total / torch.where(weight > 1e-30, weight, 1.0)
+    sample = torch.arange(waveform.shape[1], device=waveform.device)
+    inside = (sample >= ends[:, :1]) & (sample < ends[:, 1:])
+    return functional.pad(torch.where(inside, waveform, 0.0), (0, length - waveform.shape[1]))
 
 
 def _stft_rows(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:

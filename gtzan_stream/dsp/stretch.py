@@ -72,7 +72,7 @@ def time_stretch(
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
         return _rows(waveform.contiguous(), rate, offset, length)
-    return _plain(waveform, rate, offset, length)
+    return _batch(waveform, rate, offset, length)
 
 
 def window(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,17 +97,22 @@ def window(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
     return before, total
 
 
-def _plain(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+def _batch(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
     n_before = int((offset != 0).any())  # the frame centred before sample 0 reaches it too
     n_frames = n_before + frames_reaching(length, N_FFT, HOP)
-    rates, offsets = to_device(np.stack([rate, offset]), waveform.device)
+    per_row = np.stack([rate, offset / HOP, *inside(waveform.shape[1], rate, offset)])
+    rates, offsets, *ends = to_device(per_row, waveform.device)
     hops = torch.arange(-n_before, n_frames - n_before, dtype=torch.float64, device=waveform.device)
-    position = hops * rates[:, None] + offsets[:, None] / HOP  # [batch, frame], in input frames
-    spectrogram, alive = _vocode(stft(waveform, N_FFT, HOP), position)
-    stretched = overlap_add(spectrogram, alive, length, HOP, n_before=n_before)
-    first, last = (to_device(end[:, None], waveform.device) for end in inside(waveform.shape[1], rate, offset))
-    sample = torch.arange(length, device=waveform.device)
-    return torch.where((sample >= first) & (sample < last), stretched, 0.0)
+    position = hops * rates[:, None] + offsets[:, None]  # [batch, frame], in input frames
+    spectrogram = stft(waveform, N_FFT, HOP)
+    alive = (position >= 0) & (position < spectrogram.shape[2])
+    if backend(waveform) == "triton":
+        from gtzan_stream.kernels import triton_stretch
+
+        vocoded = triton_stretch.vocode(spectrogram.transpose(1, 2), position).transpose(1, 2)
+    else:
+        vocoded = _vocode(spectrogram, position, alive)
+    return overlap_add(vocoded, alive, torch.stack(ends, dim=1).long(), length, HOP, n_before=n_before)
 
 
 def inside(time: int, rate: np.ndarray | float, offset: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -115,11 +120,9 @@ def inside(time: int, rate: np.ndarray | float, offset: np.ndarray | float) -> t
     return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
 
 
-def _vocode(spectrogram: Spectrogram, position: Tensor) -> tuple[Tensor, Tensor]:
-    """Read [batch, freq, frame] at fractional frames [batch, frame]; also tell which of them are inside the input."""
-    n_frames = spectrogram.shape[2]
-    alive = (position >= 0) & (position < n_frames)
-    left = position.clamp(0, n_frames - 1).floor()
+def _vocode(spectrogram: Spectrogram, position: Tensor, alive: Tensor) -> Tensor:
+    """Read [batch, freq, frame] at fractional frames [batch, frame]; those not `alive` are zero."""
+    left = position.clamp(0, spectrogram.shape[2] - 1).floor()
     alpha = torch.where(alive, position - left, 0.0)[:, None].to(spectrogram.real.dtype)
     left = left.long()[:, None]
     padded = functional.pad(spectrogram, (0, 1))
@@ -134,7 +137,7 @@ def _vocode(spectrogram: Spectrogram, position: Tensor) -> tuple[Tensor, Tensor]
     phase = torch.cat([start, turn[:, :, :-1]], dim=2).cumprod(dim=2)
     phase = phase / phase.abs()
     level = torch.lerp(at(magnitude, left), at(magnitude, left + 1), alpha.expand(-1, magnitude.shape[1], -1))
-    return torch.where(alive[:, None], level * phase, 0.0), alive
+    return torch.where(alive[:, None], level * phase, 0.0)
 
 
 def _rows(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
@@ -164,7 +167,8 @@ def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.nda
         return
     start = int(min(max(position[0], 0), n_frames - 1))
     phase = spectrum(start, start + 1)[0]
-    phase = np.where(np.abs(phase) > SILENCE, phase / np.abs(phase), 1)
+    heard = np.abs(phase) > SILENCE
+    phase = np.where(heard, phase, 1) / np.where(heard, np.abs(phase), 1)
     phase = np.stack([phase.real, phase.imag]).astype(np.float32)
     vocoded = np.empty((BLOCK, n_freq), np.complex64)
     for begin in range(0, len(alive), BLOCK):

@@ -46,8 +46,7 @@ def convolve(
         row = int(delay)
         near, far = table[row], table[row + 1]
         samples = padded[left - reach + 1 + n_taps :]
-        low, high = np.float32(0), np.float32(0)
+        fraction, total = np.float32(delay - row), np.float32(0)
         for tap in range(n_taps):
-            low += samples[tap] * near[tap]
-            high += samples[tap] * far[tap]
-        output[o] = low + np.float32(delay - row) * (high - low)
+            total += samples[tap] * (near[tap] + fraction * (far[tap] - near[tap]))
+        output[o] = total

@@ -65,9 +65,9 @@ class Batch:
 class Loader:
     """Stream augmented features of music clips from WebDataset shards.
 
-    Every iteration is one epoch, and the next iteration the next epoch. The order of an epoch and every augmentation are
-    pure functions of (seed, epoch, key, crop index): equal for any `workers`, any number of ranks, before and after a
-    resume, and on any device.
+    Every iteration is one epoch, and the next iteration the next epoch. The order of an epoch and every augmentation
+    are pure functions of (seed, epoch, key, crop index): equal for any `workers`, any number of ranks, before and
+    after a resume, and on any device.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ class Loader:
     on_error : "fail" or "skip"
         What a sample that cannot be read does: raise `BadSample`, or become a row of weight 0 noted in `skipped`.
     eval : "study", "clip" or None
-        None for training: shuffled random crops. "study": the first 8 chunks of every clip, as the study did. "clip": every
-        chunk.
+        None for training: shuffled random crops. "study": the first 8 chunks of every clip, as the study did. "clip":
+        every chunk.
     shuffle_window : int, optional
         Shards whose samples are mixed with one another; see `EpochPlan`.
 

@@ -12,8 +12,8 @@ _POLL_S = 0.1  # how long a full queue hides that the consumer has left
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     """Yield what `items` yields, computed up to `depth` items ahead in a background thread.
 
-    An exception of `items` is raised here, after the items before it. Closing this generator (a ``break`` in its loop is
-    enough) stops the thread and waits for it.
+    An exception of `items` is raised here, after the items before it. Closing this generator (a ``break`` in its loop
+    is enough) stops the thread and waits for it.
 
     Examples
     --------
@@ -26,9 +26,10 @@ def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     def offer(done: bool, item: object) -> None:
         while not stopped.is_set():
             try:
-                return ready.put((done, item), timeout=_POLL_S)
+                ready.put((done, item), timeout=_POLL_S)
             except queue.Full:
                 continue
+            return
 
     def work() -> None:
         try:

@@ -1,0 +1,200 @@
+"""The command line: `gtzan-stream demo | fetch | pack | index | info | verify`."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from gtzan_stream.errors import BadSample, UserError
+
+if TYPE_CHECKING:
+    from gtzan_stream.store.manifest import Manifest
+
+app = typer.Typer(
+    help="Music in WebDataset shards: make them, describe them, check them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_out = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Codec(StrEnum):
+    """How clips are stored."""
+
+    wav = "wav"
+    flac = "flac"
+
+
+class OnError(StrEnum):
+    """What to do with clips that cannot be packed."""
+
+    skip = "skip"
+    fail = "fail"
+
+
+Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads; the usable cores by default.")]
+SplitFile = Annotated[Path | None, typer.Option("--splits", help="CSV of key,part rows: a split named by its stem.")]
+
+
+@app.command()
+def demo(
+    folder: Shards,
+    seed: Annotated[int, typer.Option(help="Another seed, another set.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Synthesise a ten-genre set and pack it into DIR, with its split `demo`: everything runs without a download."""
+    from gtzan_stream.catalog import demo as synthesiser
+    from gtzan_stream.store.pack import pack as pack_folder
+
+    with tempfile.TemporaryDirectory(prefix="gtzan-stream-demo-") as temporary:
+        with _bar("synthesising") as progress:
+            music, split = synthesiser.write(temporary, seed=seed, progress=progress)
+        with _bar("packing") as progress:
+            manifest = pack_folder(music, folder, splits=split, name="demo", workers=workers, progress=progress)
+    _describe(manifest)
+
+
+@app.command()
+def fetch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the archive and the clips.")],
+    url: Annotated[str | None, typer.Option(help="Another address of the archive: http(s):// or file://.")] = None,
+) -> None:
+    """Download GTZAN into DIR, unpack it and compare every clip with the original; then pack it."""
+    from gtzan_stream.catalog.fetch import URL
+    from gtzan_stream.catalog.fetch import fetch as fetch_archive
+
+    with _stages() as progress:
+        report = fetch_archive(folder, url or URL, progress=progress)
+    _out.print(str(report), markup=False)
+    _out.print(f"pack it with `gtzan-stream pack {report.folder} shards/`", markup=False)
+
+
+@app.command()
+def pack(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of <label>/<clip>.<ext>, at any depth.")],
+    folder: Shards,
+    splits: SplitFile = None,
+    codec: Annotated[Codec, typer.Option(help="How clips are stored.")] = Codec.wav,
+    sample_rate: Annotated[int, typer.Option(help="In Hz; other rates are resampled.")] = 22050,
+    shard_mb: Annotated[float, typer.Option(help="Megabytes a shard.")] = 64.0,
+    workers: Workers = None,
+    on_error: Annotated[OnError, typer.Option(help="Leave out clips that cannot be packed, or stop.")] = OnError.skip,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; that of SRC by default.")] = None,
+) -> None:
+    """Pack the music in SRC into shards in DIR, in place of the set that is there, and report what is odd."""
+    from gtzan_stream.store.pack import pack as pack_folder
+
+    with _bar("packing") as progress:
+        manifest = pack_folder(
+            src,
+            folder,
+            splits=splits,
+            codec=codec.value,
+            sample_rate=sample_rate,
+            shard_mb=shard_mb,
+            workers=workers,
+            on_error=on_error.value,
+            name=name,
+            progress=progress,
+        )
+    _describe(manifest)
+
+
+@app.command()
+def index(folder: Shards, splits: SplitFile = None, workers: Workers = None) -> None:
+    """Make a manifest for the WebDataset shards in DIR that somebody else packed."""
+    from gtzan_stream.store.index import index as index_folder
+
+    with _bar("reading shards") as progress:
+        manifest = index_folder(folder, splits=splits, workers=workers, progress=progress)
+    _describe(manifest)
+
+
+@app.command()
+def info(
+    folder: Shards, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+) -> None:
+    """Describe the shards in DIR: clips, labels, splits, and what was odd when they were packed."""
+    from gtzan_stream.store.manifest import Manifest
+    from gtzan_stream.store.summary import summary
+
+    manifest = Manifest.open(folder)
+    if as_json:
+        print(json.dumps(summary(manifest), indent=2, ensure_ascii=False))
+    else:
+        _describe(manifest)
+
+
+@app.command()
+def verify(folder: Shards, workers: Workers = None) -> None:
+    """Re-read and decode everything in DIR; exit 1 and name every member that is bad."""
+    from gtzan_stream.store.manifest import Manifest
+    from gtzan_stream.store.verify import verify as verify_folder
+
+    manifest = Manifest.open(folder)
+    with _bar("verifying") as progress:
+        problems = verify_folder(manifest, workers=workers, progress=progress)
+    for problem in problems:
+        _errors.print(problem, markup=False)
+    if problems:
+        raise typer.Exit(1)
+    _out.print(
+        f"{folder}: {len(manifest)} clips in {len(manifest.shards)} shards are as the manifest says", markup=False
+    )
+
+
+def main() -> None:
+    """Run the command line: a mistake of the user's is one sentence on stderr and exit code 2, never a stack trace."""
+    try:
+        app()
+    except (UserError, BadSample, OSError) as error:
+        _errors.print(f"gtzan-stream: {error}", markup=False, style="red")
+        sys.exit(2)
+
+
+def _describe(manifest: "Manifest") -> None:
+    from gtzan_stream.store.summary import tables
+
+    for table in tables(manifest):
+        _out.print(table)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar on stderr that goes away when done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal) as bars:
+        yield bars
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callable to be told how many of how many are done."""
+    with _progress() as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Give a callable to be told the stage, and how many bytes of how many are done: one bar a stage."""
+    tasks: dict[str, TaskID] = {}
+    with _progress() as bars:
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield tell

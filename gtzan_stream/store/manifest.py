@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.swap import INCOMING
 from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
 
-_COLUMNS = ["shard", "data_offset", "data_size", "frames", "label", "key_hash", "sample_rate", "channels", "encoding"]
+_REPEATED = ["shard", "label", "encoding", "split", "part"]  # read as codes and a short list of words
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Manifest:
     frames : int64 [clip]
         Samples in the clip.
     key_hash : uint64 [clip]
-    clip_rate : int32 [clip]
+    clip_rate : int64 [clip]
         In Hz; other than `sample_rate` only in shards that were not packed here.
     direct : bool [clip]
         Whether the samples are mono 16-bit PCM at `sample_rate`, to be read as they lie.
@@ -72,16 +73,15 @@ class Manifest:
         self.tables: list[dict[str, Any]] = facts["tables"]
         self.report: list[dict[str, str]] = facts["report"]
         self.digest = _digest(facts)
-        table = pq.read_table(self.path(SAMPLES), columns=_COLUMNS, read_dictionary=["shard", "label", "encoding"])
-        self.shard = _codes(table["shard"], [shard.name for shard in self.shards])
-        self.label = _codes(table["label"], self.labels)
-        self.data_offset = table["data_offset"].to_numpy()
-        self.data_size = table["data_size"].to_numpy()
-        self.frames = table["frames"].to_numpy()
-        self.key_hash = table["key_hash"].to_numpy()
-        self.clip_rate = table["sample_rate"].to_numpy()
-        pcm16 = _codes(table["encoding"], ["pcm16"]) == 0
-        self.direct = pcm16 & (self.clip_rate == self.sample_rate) & (table["channels"].to_numpy() == 1)
+        self.shard = _codes(self.column("shard"), [shard.name for shard in self.shards])
+        self.label = _codes(self.column("label"), self.labels)
+        self.data_offset = self.column("data_offset").to_numpy()
+        self.data_size = self.column("data_size").to_numpy()
+        self.frames = self.column("frames").to_numpy()
+        self.key_hash = self.column("key_hash").to_numpy()
+        self.clip_rate = self.column("sample_rate").to_numpy()
+        mono_pcm16 = (_codes(self.column("encoding"), ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        self.direct = mono_pcm16 & (self.clip_rate == self.sample_rate)
 
     @classmethod
     def open(cls, root: str | Path) -> "Manifest":
@@ -94,11 +94,11 @@ class Manifest:
         """
         root = Path(root)
         manifest = cls(root, _read_facts(root))
-        for name in (shard.name for shard in manifest.shards):
-            if not manifest.path(name).exists():
-                raise UserError(
-                    f"{root / name} is missing, though {root / MANIFEST} lists it: copy or pack the set again"
-                )
+        missing = {shard.name for shard in manifest.shards}
+        for folder in (root, root / INCOMING):
+            missing -= set(os.listdir(folder)) if folder.is_dir() else set()
+        if missing:
+            raise UserError(f"{root / min(missing)} is missing, though {MANIFEST} lists it: copy or pack the set again")
         return manifest
 
     def __len__(self) -> int:
@@ -110,8 +110,8 @@ class Manifest:
         return incoming if incoming.exists() else self.root / name
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Read another column of samples.parquet."""
-        return pq.read_table(self.path(SAMPLES), columns=[name])[name]
+        """Read one column of samples.parquet; one at a time takes half the memory of all at once."""
+        return pq.read_table(self.path(SAMPLES), columns=[name], read_dictionary=_REPEATED, pre_buffer=False)[name]
 
     @cached_property
     def keys(self) -> pa.ChunkedArray:
@@ -163,7 +163,9 @@ class Manifest:
         names = self.split_names()
         if split not in names:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
-        return pq.read_table(self.path(SPLITS), columns=["part", "clip"], filters=[("split", "==", split)])
+        return pq.read_table(
+            self.path(SPLITS), columns=["part", "clip"], read_dictionary=_REPEATED, filters=[("split", "==", split)]
+        )
 
 
 def _read_facts(root: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Which stretch of its clip each row of a batch reads, so that a crop is cut short only by the clip's own ends."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from gtzan_stream.dsp.random import stream, uniform
 from gtzan_stream.plan import Rows
 
 
+@runtime_checkable
 class Geometry(Protocol):
-    """What a feature says of the waveform it wants; see `gtzan_stream.features`."""
+    """What a feature says of the waveform it wants; see `gtzan_stream.features.LogMel` and `RawWaveform`."""
 
     sample_rate: int
     context: int
@@ -20,8 +21,6 @@ class Geometry(Protocol):
     frames: int
     samples: int
     window: int
-
-    def frames_in(self, samples: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,16 @@ class Windows:
     valid_frames: np.ndarray
 
 
+def frames_in(samples: np.ndarray, features: Geometry) -> np.ndarray:
+    """Frames of a clip of so many samples: centred STFT frames, or the samples themselves."""
+    step = _step(features)
+    return samples if step == 1 else 1 + samples // step
+
+
+def _step(features: Geometry) -> int:
+    return features.samples // features.frames
+
+
 def chunks_per_clip(lengths: np.ndarray, features: Geometry, limit_samples: int | None = None) -> np.ndarray:
     """Chunks in clips of `lengths` samples: those at least half inside the clip, and one at least.
 
@@ -53,7 +62,7 @@ def chunks_per_clip(lengths: np.ndarray, features: Geometry, limit_samples: int 
     limit_samples : int, optional
         Leave out chunks that begin at this sample of the clip or later.
     """
-    chunks = (features.frames_in(lengths) + features.frames // 2) // features.frames
+    chunks = (frames_in(lengths, features) + features.frames // 2) // features.frames
     if limit_samples is not None:
         chunks = np.minimum(chunks, -(-limit_samples // features.samples))
     return np.maximum(chunks, 1)
@@ -85,9 +94,8 @@ def random_windows(
     source = transform.source(features.window, draw)
     speed = transform.speed(draw)
     wanted = np.ceil(features.frames * speed).astype(np.int64)
-    step = features.samples // features.frames
-    grid = features.hop_length // step  # crops start on the clip's own STFT frames
-    starts = np.maximum((features.frames_in(lengths) - wanted) // grid, 0) + 1
+    grid = features.hop_length // _step(features)  # crops start on the clip's own STFT frames
+    starts = np.maximum((frames_in(lengths, features) - wanted) // grid, 0) + 1
     place = uniform(stream(seed, epoch, "crop"), key_hash, rows.crops.astype(np.uint32))[:, 0]
     start = np.floor(place * starts).astype(np.int64) * features.hop_length
     return _windows(start, lengths, features, speed, source.before, source.length)
@@ -103,7 +111,7 @@ def _windows(
 ) -> Windows:
     context = np.round(features.context * speed).astype(np.int64)
     inside = np.floor((lengths - start) / speed).astype(np.int64)
-    valid = np.clip(features.frames_in(inside), 0, features.frames)
+    valid = np.clip(frames_in(inside, features), 0, features.frames)
     if read is None:
         read = np.full(len(start), features.window)
     return Windows(start - context - before, read, valid)

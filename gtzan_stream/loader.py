@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,8 +126,8 @@ class Loader:
         crops_per_clip: int = 8,
         rank: int | None = None,
         world_size: int | None = None,
-        on_error: Literal["fail", "skip"] = "fail",
-        eval: Literal["study", "clip"] | None = None,
+        on_error: str = "fail",
+        eval: str | None = None,
         shuffle_window: int | None = None,
     ) -> None:
         self.rank, self.world_size = _ranks(rank, world_size)

@@ -1,0 +1,342 @@
+"""What networks are fed: log-mel spectrograms or the waveform itself, and their normalisations."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
+from gtzan_stream.shapes import Features, Waveform
+
+NORMALIZATIONS = ("none", "global", "mel", "clip", "batch")
+_SMALLEST_STD = 1e-5
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram: the window and mel basis of `nnAudio.features.mel.MelSpectrogram`, by FFT.
+
+    With trained kernels it is nnAudio's convolution itself.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    n_fft : int
+        Samples per frame, even; also the length of the Hann window.
+    hop_length : int
+        Samples from one frame's centre to the next's.
+    n_mels : int
+        Bands of the Slaney mel scale, of equal area.
+    f_min, f_max : float
+        Lowest and highest frequency in Hz; `f_max` is half the sample rate by default.
+    power : float
+        Exponent of the magnitudes: 1 sums magnitudes, 2 sums powers.
+    compression : "log10" or "db"
+        ``log10(1 + 10 m)``, or decibels relative to a band of 1 with -100 dB as the least, which is librosa's
+        ``amplitude_to_db`` for power 1 and ``power_to_db`` for power 2, without `top_db`.
+    frames : int
+        Frames of one chunk.
+    trainable : bool
+        Make the STFT kernels and the mel basis parameters.
+    tf32 : bool
+        Convolve as nnAudio does, and on CUDA in TF32: its 10 bits of mantissa leave an error near 1e-3.
+
+    Attributes
+    ----------
+    context : int
+        Samples before a frame's centre that the frame reads.
+    window : int
+        Samples `forward` wants for `frames` frames.
+    samples : int
+        Samples from one chunk to the next.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or a band would hold no frequency bin.
+
+    Examples
+    --------
+    >>> features = LogMel()
+    >>> features(torch.zeros(2, features.window)).shape
+    torch.Size([2, 128, 128])
+    """
+
+    taper: Tensor
+    starts: Tensor
+    widths: Tensor
+    weights: Tensor
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 22050,
+        n_fft: int = 1024,
+        hop_length: int = 512,
+        n_mels: int = 128,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        power: float = 1.0,
+        compression: Literal["log10", "db"] = "log10",
+        frames: int = 128,
+        trainable: bool = False,
+        tf32: bool = False,
+    ) -> None:
+        super().__init__()
+        f_max = sample_rate / 2 if f_max is None else f_max
+        _require(sample_rate > 0, f"sample_rate must be positive, got {sample_rate} Hz")
+        _require(n_fft >= 2 and n_fft % 2 == 0, f"n_fft must be even and at least 2, got {n_fft}")
+        _require(hop_length >= 1, f"hop_length must be at least 1, got {hop_length}")
+        _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
+        _require(
+            0 <= f_min < f_max <= sample_rate / 2,
+            f"expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got {f_min:g} and {f_max:g}",
+        )
+        _require(power > 0, f"power must be positive, got {power}")
+        _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
+        _require(frames >= 1, f"frames must be at least 1, got {frames}")
+        self.sample_rate, self.n_fft, self.hop_length, self.frames = sample_rate, n_fft, hop_length, frames
+        self.power, self.trainable, self.tf32 = float(power), trainable, tf32
+        self.context = n_fft // 2
+        self.samples = frames * hop_length
+        self.window = (frames - 1) * hop_length + n_fft
+        self.compression = (
+            Compression(scale=1 / math.log(10), gain=10.0, floor=0.0)
+            if compression == "log10"
+            else Compression(scale=20 / power / math.log(10), gain=0.0, floor=10.0 ** (-5 * power))
+        )
+        nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
+        runs = bands(nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis"))
+        self.convolution = nnaudio if trainable or tf32 else None
+        taper = nnaudio.get_buffer("stft.window_mask").flatten().float()
+        for name, value in {"taper": taper, **runs._asdict()}.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, waveform: Waveform) -> Features:
+        """Features of frames that lie wholly inside the waveform: it brings its own context.
+
+        Parameters
+        ----------
+        waveform : Tensor [batch, time]
+            `window` samples for a chunk of `frames` frames; at least `n_fft`. Half precision is computed in float32.
+
+        Returns
+        -------
+        Tensor [batch, n_mels, 1 + (time - n_fft) // hop_length]
+
+        Raises
+        ------
+        ValueError
+            If the waveform is shorter than one frame.
+        """
+        if waveform.shape[1] < self.n_fft:
+            raise ValueError(f"expected at least n_fft = {self.n_fft} samples, got {waveform.shape[1]}")
+        if waveform.dtype != torch.float64:
+            waveform = waveform.float()
+        with torch.autocast(waveform.device.type, enabled=False):
+            if self.convolution is not None:
+                with _precision(waveform.device, "tf32" if self.tf32 else "ieee"):
+                    return compress(self.convolution(waveform), self.compression)
+            return log_mel(
+                waveform,
+                self.taper,
+                Bands(self.starts, self.widths, self.weights),
+                hop_length=self.hop_length,
+                power=self.power,
+                compression=self.compression,
+            )
+
+    def clip(self, waveform: Waveform) -> Features:
+        """Features of whole clips: frames centred on every hop, the clip reflected at both ends.
+
+        Returns
+        -------
+        Tensor [batch, n_mels, 1 + time // hop_length]
+        """
+        return self(_reflect(waveform, self.context))
+
+
+class RawWaveform(nn.Module):
+    """The waveform itself, as one channel, for networks that learn from samples.
+
+    Parameters
+    ----------
+    samples : int
+        Samples of one chunk.
+    sample_rate : int
+        Hz.
+
+    Examples
+    --------
+    >>> RawWaveform()(torch.zeros(2, 66150)).shape
+    torch.Size([2, 1, 66150])
+    """
+
+    def __init__(self, *, samples: int = 66150, sample_rate: int = 22050) -> None:
+        super().__init__()
+        _require(samples >= 1, f"samples must be at least 1, got {samples}")
+        _require(sample_rate > 0, f"sample_rate must be positive, got {sample_rate} Hz")
+        self.sample_rate, self.samples, self.window, self.frames = sample_rate, samples, samples, samples
+        self.hop_length = 512  # the grid on which crops start, as for spectrograms
+        self.context = 0
+
+    def forward(self, waveform: Waveform) -> Features:
+        """Give the waveform an axis for its one channel."""
+        return waveform[:, None]
+
+    clip = forward
+
+
+class Normalization(nn.Module):
+    """Bring features to mean 0 and variance 1.
+
+    Parameters
+    ----------
+    kind : "none", "global", "mel", "clip" or "batch"
+        Over what: nothing; the whole training set; the training set, each mel band apart; each example apart; each
+        batch, band by band, with running statistics when evaluating (batch norm).
+    n_mels : int
+        Bands; 1 for waveforms.
+
+    Notes
+    -----
+    "global" and "mel" need `estimate` first. All statistics are buffers, so checkpoints hold them. What does not vary
+    becomes 0.
+
+    Examples
+    --------
+    >>> normalize = Normalization("global")
+    >>> normalize.estimate([torch.full((2, 128, 4), 3.0), torch.full((2, 128, 4), 5.0)])
+    >>> normalize(torch.full((1, 128, 1), 5.0)).mean().item()
+    1.0
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, kind: str = "none", n_mels: int = 128) -> None:
+        super().__init__()
+        _require(kind in NORMALIZATIONS, f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {kind!r}")
+        _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
+        self.kind = kind
+        bins = n_mels if kind == "mel" else 1
+        self.register_buffer("mean", torch.zeros(bins, 1))
+        self.register_buffer("std", torch.ones(bins, 1))
+        self.batch_norm = nn.BatchNorm1d(n_mels, affine=False) if kind == "batch" else None
+
+    @property
+    def needs_estimate(self) -> bool:
+        """Whether the statistics come from the training set, by `estimate`."""
+        return self.kind in ("global", "mel")
+
+    def forward(self, features: Features) -> Features:
+        if self.kind == "none":
+            return features
+        if self.batch_norm is not None:
+            return self.batch_norm(features)
+        if self.kind == "clip":
+            std, mean = torch.std_mean(features, dim=(1, 2), correction=0, keepdim=True)
+            return (features - mean) / std.clamp(min=_SMALLEST_STD)
+        return (features - self.mean) / self.std
+
+    @torch.no_grad()
+    def estimate(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
+        """Take mean and standard deviation from a stream of batches, once through, in float64.
+
+        Parameters
+        ----------
+        batches : iterable of Tensor [batch, mel, frame], or of pairs with weights [batch]
+            Rows of weight 0 do not count.
+
+        Raises
+        ------
+        ValueError
+            If all weights together are 0.
+        """
+        if not self.needs_estimate:
+            return
+        count = self.mean.new_zeros((), dtype=torch.float64)
+        mean, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
+        over = (0, 2) if self.kind == "mel" else (0, 1, 2)
+        for batch in batches:
+            features, weights = batch if isinstance(batch, tuple) else (batch, batch.new_ones(len(batch)))
+            values = features.to(self.mean.device).double()
+            weight = weights.to(values)[:, None, None].expand_as(values)
+            n = weight.sum(over).mean() if self.kind == "global" else weight[:, 0].sum()
+            here = ((values * weight).sum(over) / n.clamp(min=1e-300)).reshape(-1, 1)
+            spread = ((values - here).square() * weight).sum(over).reshape(-1, 1)
+            count = count + n  # the pooled mean and squares of two groups: Chan, Golub, LeVeque 1979
+            share = n / count.clamp(min=1e-300)
+            squares = squares + spread + (here - mean).square() * (count - n) * share
+            mean = mean + (here - mean) * share
+        if not count > 0:
+            raise ValueError("the normalization has nothing to estimate from: no batch holds a row of positive weight")
+        self.mean.copy_(mean)
+        self.std.copy_((squares / count).sqrt().clamp(min=_SMALLEST_STD))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _nnaudio_mel(
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+    f_min: float,
+    f_max: float,
+    power: float,
+    trainable: bool,
+) -> nn.Module:
+    from nnAudio.features.mel import MelSpectrogram
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty bands, which are an error here
+        return MelSpectrogram(
+            sr=sample_rate,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            n_mels=n_mels,
+            fmin=f_min,
+            fmax=f_max,
+            power=power,
+            center=False,
+            trainable_mel=trainable,
+            trainable_STFT=trainable,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _precision(device: torch.device, name: str) -> Iterator[None]:
+    """Convolve and multiply in `name`, "ieee" or "tf32", on CUDA, whatever the process has chosen."""
+    if device.type != "cuda":
+        yield
+        return
+    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = name
+        yield
+    finally:
+        for setting, old in zip(settings, before, strict=True):
+            setting.fp32_precision = old
+
+
+def _reflect(waveform: Tensor, n: int) -> Float[Tensor, "batch padded"]:
+    """Continue each example by `n` samples on both sides, as numpy's "reflect": repeated where it is short."""
+    time = waveform.shape[1]
+    if time == 0:
+        raise ValueError("a waveform of no samples cannot be reflected")
+    beyond = [torch.arange(start, start + n, device=waveform.device) for start in (-n, time)]
+    place = torch.cat(beyond) % max(2 * time - 2, 1)
+    ends = waveform[:, torch.minimum(place, (2 * time - 2 - place).abs())]
+    return torch.cat([ends[:, :n], waveform, ends[:, n:]], 1)

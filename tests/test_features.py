@@ -1,0 +1,317 @@
+"""Log-mel features against nnAudio and librosa, chunks against whole clips, and the normalisations."""
+
+import os
+import subprocess
+import sys
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from nnAudio.features.mel import MelSpectrogram
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.features import NORMALIZATIONS, LogMel, Normalization, RawWaveform
+
+
+@pytest.fixture(scope="module")
+def waveform() -> torch.Tensor:
+    """Two rows of pink-ish noise and tones, 4 s."""
+    rng = np.random.default_rng(0)
+    t = np.arange(88_200) / 22050
+    rows = [np.cumsum(rng.standard_normal(len(t))) * 0.003 + 0.2 * np.sin(2 * np.pi * f * t) for f in (220, 3000)]
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+
+def relative(got: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((got.double() - reference.double()).norm() / reference.double().norm())
+
+
+def nnaudios(waveform: torch.Tensor, **options: float) -> torch.Tensor:
+    """nnAudio's own forward, with its own padding."""
+    settings = {"sr": 22050, "n_fft": 1024, "hop_length": 512, "n_mels": 128, "power": 1.0, **options}
+    return MelSpectrogram(**settings, pad_mode="reflect", verbose=False)(waveform)
+
+
+@pytest.mark.parametrize("name", ["torch", "numba"])
+@pytest.mark.parametrize("power", [1.0, 2.0, 1.5])
+def test_equals_nnaudio(waveform, name, power):
+    reference = torch.log10(1 + 10 * nnaudios(waveform, power=power))
+    with force(name):
+        got = LogMel(power=power).clip(waveform)
+    assert got.shape == (2, 128, 1 + 88_200 // 512)
+    assert got.dtype == torch.float32
+    assert relative(got, reference) < 1e-5
+    assert (got - reference).abs().max() < 1e-4 * reference.max()
+
+
+def test_other_settings_equal_nnaudio(waveform):
+    features = LogMel(n_fft=2048, hop_length=300, n_mels=40, f_min=50.0, f_max=8000.0, compression="db")
+    mel = nnaudios(waveform, n_fft=2048, hop_length=300, n_mels=40, fmin=50.0, fmax=8000.0)
+    assert relative(features.clip(waveform), 20 * mel.log10()) < 1e-5
+
+
+@pytest.mark.parametrize("pad_mode", ["reflect", "constant"])
+def test_equals_librosa_padded_by_reflection_only(waveform, pad_mode):
+    mel = librosa.feature.melspectrogram(
+        y=waveform.numpy(), sr=22050, n_fft=1024, hop_length=512, n_mels=128, power=1.0, pad_mode=pad_mode
+    )
+    reference = torch.from_numpy(np.log10(1 + 10 * mel))
+    got = LogMel().clip(waveform)
+    assert relative(got[:, :, 1:-2], reference[:, :, 1:-2]) < 5e-6
+    edges = relative(got[:, :, [0, -1]], reference[:, :, [0, -1]])
+    assert edges < 5e-6 if pad_mode == "reflect" else edges > 1e-2
+
+
+@pytest.mark.parametrize(("power", "to_db"), [(1.0, librosa.amplitude_to_db), (2.0, librosa.power_to_db)])
+def test_db_is_librosas(waveform, power, to_db):
+    noise = torch.randn(waveform.shape, generator=torch.Generator().manual_seed(0))
+    loud_to_nothing = noise * torch.logspace(0, -9, waveform.shape[1])
+    mel = librosa.feature.melspectrogram(
+        y=loud_to_nothing.numpy(), n_fft=1024, hop_length=512, power=power, pad_mode="reflect"
+    )
+    got = LogMel(power=power, compression="db").clip(loud_to_nothing)
+    assert np.abs(got.numpy() - to_db(mel, ref=1.0, top_db=None)).max() < 1e-2
+    assert LogMel(power=power, compression="db").clip(torch.zeros(1, 5000)).mean().item() == pytest.approx(-100)
+
+
+@pytest.mark.parametrize("name", ["torch", "numba"])
+def test_quiet_music_keeps_its_digits(waveform, name):
+    """log10(1 + 10 m) of float32 would be 0 or one unit in the last place."""
+    with force(name):
+        got = LogMel().clip(waveform * 1e-9)
+    assert relative(got, LogMel().clip(waveform.double() * 1e-9)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["torch", "numba"])
+def test_silence_is_zero(name):
+    with force(name):
+        assert (LogMel().clip(torch.zeros(1, 3000)) == 0).all()
+
+
+@pytest.mark.parametrize("first", [1, 7, 40])
+def test_a_chunk_equals_those_frames_of_the_clip(waveform, first):
+    features = LogMel(frames=32)
+    start = first * features.hop_length - features.context
+    chunk = features(waveform[:, start : start + features.window])
+    assert chunk.shape == (2, 128, 32)
+    assert relative(chunk, features.clip(waveform)[:, :, first : first + 32]) < 1e-6
+
+
+def test_a_row_does_not_depend_on_its_batch(waveform):
+    batch = torch.cat([waveform, waveform.flip(1), waveform * 0.1])
+    together = LogMel().clip(batch)
+    for i in range(len(batch)):
+        assert torch.equal(LogMel().clip(batch[i : i + 1])[0], together[i])
+
+
+def test_input_is_untouched_and_may_be_a_view(waveform):
+    wide = waveform.repeat(1, 2).clone()
+    before = wide.clone()
+    features = LogMel()
+    assert torch.equal(features(wide[:, ::2]), features(wide[:, ::2].contiguous()))
+    assert torch.equal(wide, before)
+
+
+@pytest.mark.parametrize("time", [1, 2, 100, 512, 513, 600])
+def test_short_clips_are_reflected_as_often_as_needed(waveform, time):
+    short = waveform[:, :time]
+    padded = torch.from_numpy(np.pad(short.numpy(), ((0, 0), (512, 512)), mode="reflect"))
+    assert torch.equal(LogMel().clip(short), LogMel()(padded))
+
+
+def test_autocast_and_half_precision_do_not_reach_inside(waveform):
+    features = LogMel(trainable=True)
+    plain = features.clip(waveform)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = features.clip(waveform)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, plain)
+    assert LogMel().clip(waveform.bfloat16()).dtype == torch.float32
+
+
+def test_trainable_kernels_learn(waveform):
+    features = LogMel(trainable=True)
+    got = features.clip(waveform)
+    assert relative(got.detach(), LogMel().clip(waveform)) < 1e-3
+    got.sum().backward()
+    gradients = {name: parameter.grad for name, parameter in features.named_parameters()}
+    assert len(gradients) == 3
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients.values())
+    assert not list(LogMel().parameters())
+
+
+def test_gradients_flow_to_the_waveform(waveform):
+    leaf = waveform[:, :4096].clone().requires_grad_()
+    LogMel()(leaf).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.abs().sum() > 0
+
+
+def test_tf32_convolves_as_nnaudio_does(waveform):
+    assert relative(LogMel(tf32=True).clip(waveform), LogMel().clip(waveform)) < 1e-5  # no TF32 on the CPU
+
+
+def test_fixed_features_are_not_in_checkpoints():
+    assert not LogMel().state_dict()
+    assert len(LogMel(trainable=True).state_dict()) == 4
+
+
+def test_building_prints_nothing(capsys):
+    LogMel()
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_rate": 0}, "sample_rate must be positive"),
+        ({"n_fft": 1023}, "n_fft must be even"),
+        ({"hop_length": 0}, "hop_length must be"),
+        ({"n_mels": 0}, "n_mels must be"),
+        ({"f_max": 12000.0}, r"f_min < f_max <= 11025 Hz, got 0 and 12000"),
+        ({"f_min": 500.0, "f_max": 400.0}, "f_min < f_max"),
+        ({"f_min": -1.0}, "f_min < f_max"),
+        ({"power": 0.0}, "power must be positive"),
+        ({"frames": 0}, "frames must be"),
+        ({"n_mels": 128, "n_fft": 256}, "hold no frequency bin"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(ValueError, match=message):
+        LogMel(**options)
+
+
+def test_too_short_a_waveform():
+    with pytest.raises(ValueError, match="at least n_fft = 1024 samples, got 1000"):
+        LogMel()(torch.zeros(1, 1000))
+    with pytest.raises(ValueError, match="no samples"):
+        LogMel().clip(torch.zeros(1, 0))
+
+
+INTERPRETED = """
+import torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.features import LogMel
+torch.manual_seed(0)
+x = torch.randn(2, 700) * torch.tensor([[1.0], [1e-8]])
+for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
+    features = LogMel(n_fft=256, hop_length=128, n_mels=20, **options)
+    with force("triton"):
+        got = features(x)
+    exact = features(x.double())
+    for i in range(2):
+        error = (got[i] - exact[i]).norm() / exact[i].norm()
+        assert error < 1e-5, (options, i, error)
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    subprocess.run(
+        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "db"}, {"trainable": True}])
+def test_cuda_equals_the_cpu_without_a_sync(cuda, waveform, options):
+    features = LogMel(**options)
+    expected = features.clip(waveform)
+    features, on_device = features.to(cuda), waveform.to(cuda)
+    features.clip(on_device)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        got = features.clip(on_device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert relative(got.cpu(), expected) < 1e-5
+
+
+def test_tf32_on_cuda_is_asked_for_and_then_put_back(cuda, waveform):
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    exact = LogMel().clip(waveform)
+    assert relative(LogMel(tf32=True).to(cuda).clip(waveform.to(cuda)).cpu(), exact) < 5e-3
+    assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+
+
+def test_raw_waveform(waveform):
+    raw = RawWaveform(samples=1000)
+    assert (raw.context, raw.window, raw.samples, raw.hop_length) == (0, 1000, 1000, 512)
+    assert torch.equal(raw(waveform)[:, 0], waveform)
+    with pytest.raises(ValueError, match="samples must be"):
+        RawWaveform(samples=0)
+    with pytest.raises(ValueError, match="sample_rate must be"):
+        RawWaveform(sample_rate=0)
+
+
+def batches() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    scale, shift = torch.linspace(0.5, 2, 8)[:, None], torch.linspace(-30, 90, 8)[:, None]
+    return [torch.randn(n, 8, 20, generator=generator) * scale + shift for n in (5, 1, 9)]
+
+
+@pytest.mark.parametrize("kind", ["global", "mel", "clip", "batch"])
+def test_normalized_features_have_mean_0_and_variance_1(kind):
+    over = {"global": (0, 1, 2), "mel": (0, 2), "clip": (1, 2), "batch": (0, 2)}[kind]
+    normalize = Normalization(kind, 8)
+    normalize.estimate(iter(batches()))
+    got = normalize(torch.cat(batches()))
+    std, mean = torch.std_mean(got, dim=over, correction=0)
+    assert mean.abs().max() < 1e-3
+    assert (std - 1).abs().max() < 1e-3
+
+
+def test_no_normalization_changes_nothing():
+    normalize = Normalization()
+    normalize.estimate(batches())
+    assert torch.equal(normalize(batches()[0]), batches()[0])
+
+
+@pytest.mark.parametrize("kind", ["global", "mel"])
+def test_rows_of_weight_0_do_not_count(kind):
+    weighted, plain = Normalization(kind, 8), Normalization(kind, 8)
+    plain.estimate(batches())
+    filler = torch.full((2, 8, 20), 1e6)
+    pairs = [(torch.cat([filler, b]), torch.cat([torch.zeros(2), torch.ones(len(b))])) for b in batches()]
+    weighted.estimate([(filler, torch.zeros(2)), *pairs])
+    assert torch.allclose(weighted.mean, plain.mean, rtol=1e-6)
+    assert torch.allclose(weighted.std, plain.std, rtol=1e-6)
+
+
+def test_estimates_in_float64_survive_a_large_offset():
+    generator = torch.Generator().manual_seed(0)
+    many = [torch.randn(4, 1, 500, generator=generator) + 1000 for _ in range(50)]
+    normalize = Normalization("global", 1)
+    normalize.estimate(many)
+    exact = torch.cat(many).double()
+    assert normalize.mean.item() == pytest.approx(exact.mean().item(), rel=1e-7)
+    assert normalize.std.item() == pytest.approx(exact.std(correction=0).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
+def test_what_does_not_vary_stays_finite(kind):
+    constant = torch.full((3, 8, 20), 0.7)
+    normalize = Normalization(kind, 8)
+    normalize.estimate([constant])
+    got = normalize(constant)
+    assert torch.isfinite(got).all()
+    assert kind == "none" or got.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
+def test_statistics_live_in_checkpoints(kind):
+    normalize, again = Normalization(kind, 8), Normalization(kind, 8)
+    normalize.estimate(batches())
+    normalize(batches()[0])
+    again.load_state_dict(normalize.state_dict())
+    assert torch.equal(again.eval()(batches()[1]), normalize.eval()(batches()[1]))
+
+
+def test_bad_normalizations():
+    with pytest.raises(ValueError, match="must be one of none, global, mel, clip, batch, got 'layer'"):
+        Normalization("layer")
+    with pytest.raises(ValueError, match="n_mels must be"):
+        Normalization("mel", 0)
+    with pytest.raises(ValueError, match="nothing to estimate from"):
+        Normalization("mel", 8).estimate([])

@@ -2,16 +2,16 @@
 
 from torch import nn
 
-from .alexnet import alexnet
-from .cnn1d import cnn1d
-from .cnn2d import cnn2d
-from .crnn import crnn, crnn_time
-from .densenet import densenet
-from .googlenet import googlenet
-from .resnet import resnet34, resnet50
-from .samplecnn import samplecnn
-from .spec import CHUNK, SAMPLES, WHOLE, Input, Spec
-from .vgg import vgg11, vgg13, vgg16, vgg19
+from models.alexnet import alexnet
+from models.cnn1d import cnn1d
+from models.cnn2d import cnn2d
+from models.crnn import crnn, crnn_time
+from models.densenet import densenet
+from models.googlenet import googlenet
+from models.resnet import resnet34, resnet50
+from models.samplecnn import samplecnn
+from models.spec import CHUNK, SAMPLES, WHOLE, Input, Spec
+from models.vgg import vgg11, vgg13, vgg16, vgg19
 
 __all__ = ["CHUNK", "REGISTRY", "SAMPLES", "WHOLE", "Input", "Spec", "build", "names", "spec"]
 

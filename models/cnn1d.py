@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from .layers import classifier
+from models.layers import classifier
 
 
 def cnn1d(n_classes: int) -> nn.Module:

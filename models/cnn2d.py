@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from .layers import Channel, block, classifier
+from models.layers import Channel, block, classifier
 
 
 def cnn2d(n_classes: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .layers import Channel, block, classifier
+from models.layers import Channel, block, classifier
 
 
 class CRNN(nn.Module):

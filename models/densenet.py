@@ -3,7 +3,7 @@
 import torchvision
 from torch import nn
 
-from .layers import Channel, on_one_channel
+from models.layers import Channel, on_one_channel
 
 
 def densenet(n_classes: int) -> nn.Module:

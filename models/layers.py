@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Channel(nn.Module):
-    """Give features [batch, mel, frame], or waveforms [batch, time], the one channel that convolutions expect."""
+    """Give features [batch, mel, frame] the one channel that two-dimensional convolutions expect."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.unsqueeze(1)

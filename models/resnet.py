@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 from torchvision.models import ResNet
 
-from .layers import Channel, on_one_channel
+from models.layers import Channel, on_one_channel
 
 
 def _resnet(build: Callable[..., ResNet], n_classes: int) -> nn.Module:

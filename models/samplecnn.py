@@ -2,13 +2,11 @@
 
 from torch import nn
 
-from .layers import Channel
-
 
 def samplecnn(n_classes: int) -> nn.Module:
     """Sample CNN, basic block: eleven convolutions of kernel 3, the first striding and the next nine pooling by 3.
 
-    Input [batch, 66150], output [batch, n_classes]. 2,370,698 parameters for ten classes.
+    Input [batch, 1, 66150], output [batch, n_classes]. 2,370,698 parameters for ten classes.
 
     References
     ----------
@@ -17,7 +15,7 @@ def samplecnn(n_classes: int) -> nn.Module:
     """
     channels = (128, 128, 256, 256, 256, 256, 256, 256, 512)
     first = nn.Conv1d(1, 128, kernel_size=3, stride=3, bias=False)
-    layers: list[nn.Module] = [Channel(), first, nn.BatchNorm1d(128), nn.ReLU(inplace=True)]  # [batch, 128, 22050]
+    layers: list[nn.Module] = [first, nn.BatchNorm1d(128), nn.ReLU(inplace=True)]  # [batch, 128, 22050]
     for n_in, n_out in zip((128, *channels[:-1]), channels, strict=True):
         layers += [*_convolution(n_in, n_out), nn.MaxPool1d(3)]
     return nn.Sequential(*layers, *_convolution(512, 512), nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, n_classes))

@@ -24,8 +24,8 @@ class Input:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example: ``(128, frames)`` or ``(samples,)``."""
-        return (128, self.size) if self.kind == "logmel" else (self.size,)
+        """Shape of one example: ``(128, frames)``, or ``(1, samples)``."""
+        return (128 if self.kind == "logmel" else 1, self.size)
 
 
 CHUNK = Input(kind="logmel", size=128)

@@ -1,0 +1,1 @@
+"""What a run of training needs, whatever the network: its settings, schedule, checkpoints, measures and report."""

@@ -1,0 +1,112 @@
+"""Checkpoints that hold everything a run needs to continue as if it had never stopped."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from gtzan_stream.errors import UserError
+
+BEST, LAST = "best.pt", "last.pt"
+
+
+class Stateful(Protocol):
+    """What can be put down and taken up again."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class RandomNumbers:
+    """The state of torch's own random numbers, which dropout draws from, on the CPU and on a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = None if self._cuda is None else torch.cuda.get_rng_state(self._cuda)
+        return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if self._cuda is not None and state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], self._cuda)
+
+
+def save(path: Path, parts: dict[str, Stateful], **facts: Any) -> None:
+    """Write the state of `parts`, and `facts` of plain data. An interruption leaves the old file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    state = {name: part.state_dict() for name, part in parts.items()}
+    with unfinished.open("wb") as file:
+        torch.save({**facts, "parts": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def find(place: str | Path) -> Path:
+    """The checkpoint to resume from: `place` itself, or the last of the run that it is the folder of.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    path = Path(place)
+    path = path / LAST if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{path} is no checkpoint: give the folder of a run, or a .pt file in it")
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, on the CPU. Only data is read: nothing in the file is run.
+
+    Raises
+    ------
+    UserError
+        If the file is not a whole checkpoint of a run.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): choose another") from None
+    if not isinstance(state, dict) or "parts" not in state:
+        raise UserError(f"{path} is no checkpoint of train.py: choose another")
+    return state
+
+
+def restore(state: dict[str, Any], parts: dict[str, Stateful]) -> None:
+    """Give each of `parts` its state back.
+
+    Raises
+    ------
+    UserError
+        If a network, an optimizer... is not the one that the checkpoint was made of.
+    """
+    for name, part in parts.items():
+        if name not in state["parts"]:
+            raise UserError(f"the checkpoint has no {name}; it has {', '.join(state['parts'])}")
+        try:
+            part.load_state_dict(state["parts"][name])
+        except (RuntimeError, KeyError) as error:
+            raise UserError(
+                f"the checkpoint does not fit this {name}: {_mismatch(part, state['parts'][name], error)}"
+            ) from None
+
+
+def _mismatch(part: Stateful, stored: dict[str, Any], error: Exception) -> str:
+    """In one line, the first difference between a module and what was stored of it."""
+    if not isinstance(part, nn.Module):
+        return str(error).splitlines()[0]
+    own = part.state_dict()
+    for name in sorted(own.keys() | stored.keys()):
+        here, there = (tuple(state[name].shape) if name in state else None for state in (own, stored))
+        if here != there:
+            return f"{name} has the shape {here} here and {there} there"
+    return str(error).splitlines()[0]

@@ -1,0 +1,62 @@
+"""Measure how long a training loop waits for its data."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class DataClock:
+    """Share of the time that a loop over batches spends waiting for them.
+
+    On a GPU the time is the GPU's own: work is queued, so that the time the host spends says little. There, waiting is
+    the time between the end of one step's work and the moment when the next one's batch is ready.
+
+    Examples
+    --------
+    >>> clock = DataClock(torch.device("cpu"))
+    >>> for number in clock.watch(range(3)):
+    ...     time.sleep(0.01)
+    >>> clock.waiting < 0.5
+    True
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+        self._marks: list[tuple[Any, Any, Any]] = []  # before waiting, before the step, after it
+        self._waited = self._worked = 0.0
+
+    def watch(self, batches: Iterable[T]) -> Iterator[T]:
+        """Pass the batches on, taking the time before and after each."""
+        asked = self._mark()
+        for batch in batches:
+            ready = self._mark()
+            yield batch
+            done = self._mark()
+            self._marks.append((asked, ready, done))
+            asked = done
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time so far that went into waiting, 0..1. On a GPU, waits until it has done all its work."""
+        if self._cuda is not None:
+            torch.cuda.synchronize(self._cuda)
+        for asked, ready, done in self._marks:
+            self._waited += self._between(asked, ready)
+            self._worked += self._between(ready, done)
+        self._marks.clear()
+        total = self._waited + self._worked
+        return self._waited / total if total else 0.0
+
+    def _mark(self) -> Any:
+        if self._cuda is None:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._cuda))
+        return event
+
+    def _between(self, start: Any, end: Any) -> float:
+        return end - start if self._cuda is None else start.elapsed_time(end) / 1000

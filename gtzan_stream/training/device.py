@@ -1,0 +1,60 @@
+"""Where a network computes, and in which number format."""
+
+import platform
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from gtzan_stream.errors import UserError
+
+
+def find(name: str) -> torch.device:
+    """The device of this name; "auto" is the GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    UserError
+        If there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"there is no device {name!r}: choose auto, cpu, cuda, cuda:1...") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; choose cpu or auto")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for reports."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.cpu.get_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
+
+
+def precision(wanted: str, device: torch.device) -> Literal["bf16", "fp32"]:
+    """Turn "auto" into "bf16" where `device` multiplies it natively, else "fp32". Always the same on the same machine.
+
+    On a CPU with AVX512-BF16, bf16 was faster than fp32 for every network; without it or AMX it is emulated.
+
+    Raises
+    ------
+    UserError
+        If "bf16" is asked of a GPU that has none.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        if wanted == "bf16" and not native:
+            raise UserError("--precision bf16 needs a GPU of compute capability 8.0 or more: take --precision fp32")
+    else:
+        able = torch.cpu.get_capabilities()
+        native = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return "bf16" if wanted == "bf16" or (wanted == "auto" and native) else "fp32"
+
+
+def autocast(chosen: str, device: torch.device) -> AbstractContextManager:
+    """Compute in "bf16" where that is safe, or in "fp32" throughout."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=chosen == "bf16")

@@ -1,0 +1,78 @@
+"""What is seen while a run trains: a bar for the epoch under way, and a line for each that is done."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+HEADINGS = {
+    "epoch": "epoch",
+    "train_loss": "loss",
+    "train_accuracy": "accuracy",
+    "valid_loss": "valid loss",
+    "valid_chunk_accuracy": "per chunk",
+    "valid_track_accuracy": "per track",
+    "lr": "lr",
+    "clips_per_second": "clips/s",
+    "data_wait_share": "waiting",
+}
+_FORMATS = {"epoch": "d", "lr": ".1e", "clips_per_second": ".0f", "train_loss": ".4f", "valid_loss": ".4f"}
+
+
+class Display:
+    """Show the progress of a run on a console.
+
+    Parameters
+    ----------
+    console : Console
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[measures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", measures="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, what: str, steps: int, done: int = 0) -> None:
+        """Start a bar of so many steps anew."""
+        self._bar.reset(self._task, description=what, total=steps, completed=done, measures="")
+
+    def advance(self) -> None:
+        """One step more."""
+        self._bar.advance(self._task)
+
+    def measure(self, measures: dict[str, float]) -> None:
+        """Show loss, accuracy, speed and waiting of the epoch so far."""
+        text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {clips_per_second:.0f} clips/s"
+        self._bar.update(self._task, measures=(text + ", waiting {data_wait_share:.0%}").format(**measures))
+
+    def headings(self) -> None:
+        """Write the line above those of the epochs."""
+        self._line(HEADINGS)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Write an epoch's line, in the columns of `HEADINGS`."""
+        self._line({name: format(row[name], _FORMATS.get(name, ".1%")) for name in HEADINGS})
+
+    def _line(self, cells: dict[str, str]) -> None:
+        text = " ".join(cell.rjust(max(len(HEADINGS[name]), 8)) for name, cell in cells.items())
+        self._console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,42 @@
+"""What training lowers."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+AUXILIARY = 0.3
+"""Weight of auxiliary heads, that of Szegedy et al., CVPR 2015."""
+
+
+def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The network's own logits, where its output has those of auxiliary heads after them."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def loss_of(output: Tensor | tuple[Tensor, ...], labels: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy, averaged over the rows by their weights.
+
+    Parameters
+    ----------
+    output : Tensor [batch, n_classes] or tuple of them
+        Logits; those of auxiliary heads come after the network's own, and count 0.3 each.
+    labels : Tensor [batch], int64
+    weights : Tensor [batch]
+        Rows of weight 0 have no influence.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32. 0 where no row has a weight.
+
+    Examples
+    --------
+    >>> sure_and_wrong = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
+    >>> round(loss_of(sure_and_wrong, torch.tensor([0, 0]), torch.tensor([1.0, 0.0])).item(), 4)
+    0.0001
+    """
+    if isinstance(output, Tensor):
+        losses = cross_entropy(output.float(), labels, reduction="none")
+        return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+    own, *auxiliary = (loss_of(head, labels, weights) for head in output)
+    return own + AUXILIARY * torch.stack(auxiliary).sum() if auxiliary else own

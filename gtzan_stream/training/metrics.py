@@ -1,0 +1,152 @@
+"""How well a network does: per chunk, per track, per genre, and how sure of that one can be."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of some examples.
+
+    Attributes
+    ----------
+    probabilities : Tensor [example, n_classes]
+    labels : Tensor [example], int64
+    losses : Tensor [example]
+        Cross-entropy.
+    keys : list of str
+        The track that each example is from.
+    """
+
+    probabilities: Tensor
+    labels: Tensor
+    losses: Tensor
+    keys: list[str]
+
+    @property
+    def right(self) -> Tensor:
+        """Whether the most probable class is the right one, bool [example]."""
+        return self.probabilities.argmax(dim=1) == self.labels
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy; not a number where there are no examples."""
+        return self.losses.mean().item()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples whose most probable class is the right one."""
+        return self.right.double().mean().item()
+
+
+class Collector:
+    """Gather a network's predictions, batch after batch, without the rows that count for nothing."""
+
+    def __init__(self) -> None:
+        self._batches: list[Predictions] = []
+
+    def add(self, logits: Tensor, labels: Tensor, weights: Tensor, keys: Sequence[str]) -> None:
+        """Take over a batch: logits [batch, n_classes], labels [batch], weights [batch], keys of its tracks."""
+        logits, labels, counted = logits.float().cpu(), labels.cpu(), weights.cpu() > 0
+        losses = cross_entropy(logits, labels, reduction="none")
+        kept = [key for key, counts in zip(keys, counted.tolist(), strict=True) if counts]
+        self._batches.append(Predictions(logits.softmax(dim=1)[counted], labels[counted], losses[counted], kept))
+
+    def result(self) -> Predictions:
+        """All that was gathered.
+
+        Raises
+        ------
+        ValueError
+            If no row counted.
+        """
+        if not any(batch.keys for batch in self._batches):
+            raise ValueError("there is nothing to measure: no example counted")
+        return Predictions(
+            torch.cat([batch.probabilities for batch in self._batches]),
+            torch.cat([batch.labels for batch in self._batches]),
+            torch.cat([batch.losses for batch in self._batches]),
+            [key for batch in self._batches for key in batch.keys],
+        )
+
+
+def by_track(chunks: Predictions) -> Predictions:
+    """One prediction a track: the mean of its chunks' probabilities. Tracks are in the order of their first chunks."""
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(chunks.keys))}
+    track = torch.tensor([numbers[key] for key in chunks.keys])  # [chunk]
+    probabilities = torch.zeros(len(numbers), chunks.probabilities.shape[1]).index_add(0, track, chunks.probabilities)
+    probabilities /= torch.bincount(track)[:, None]
+    labels = torch.zeros(len(numbers), dtype=torch.int64).index_copy(0, track, chunks.labels)
+    losses = -probabilities.gather(1, labels[:, None])[:, 0].clamp(min=1e-12).log()
+    return Predictions(probabilities, labels, losses, list(numbers))
+
+
+def confusion(predictions: Predictions) -> Tensor:
+    """Count examples by class and by the class they were taken for: int64 [class, taken for]."""
+    n = predictions.probabilities.shape[1]
+    return torch.bincount(predictions.labels * n + predictions.probabilities.argmax(dim=1), minlength=n * n).view(n, n)
+
+
+def interval(right: float, total: int) -> tuple[float, float]:
+    """Range in which the true accuracy lies with 95 % confidence.
+
+    Parameters
+    ----------
+    right : float
+        Examples classified rightly, of `total` independent ones.
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in interval(8, 10)]
+    [0.49, 0.943]
+    """
+    z = 1.959964
+    share, z2 = right / total, z * z
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = z / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
+    """All measures of an evaluation, as plain JSON.
+
+    Chunks of one track are no independent examples: both intervals are those of as many examples as there are tracks.
+    """
+    tracks = by_track(chunks)
+    n = len(tracks.keys)
+    return {
+        "loss": chunks.loss,
+        "chunks": len(chunks.keys),
+        "chunk_accuracy": chunks.accuracy,
+        "chunk_interval": list(interval(chunks.accuracy * n, n)),
+        "tracks": n,
+        "track_accuracy": tracks.accuracy,
+        "track_interval": list(interval(tracks.accuracy * n, n)),
+        "genres": {genre: _genre(number, chunks, tracks) for number, genre in enumerate(genres)},
+        "confusion": confusion(tracks).tolist(),
+    }
+
+
+def _genre(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
+    """Recall per chunk and per track; precision per track: of the tracks taken for this genre, the share that are."""
+    own = tracks.labels == number
+    return {
+        "tracks": int(own.sum()),
+        "chunk_recall": _mean(chunks.right[chunks.labels == number]),
+        "track_recall": _mean(tracks.right[own]),
+        "track_precision": _mean(own[tracks.probabilities.argmax(dim=1) == number]),
+    }
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.double().mean().item() if len(values) else None

@@ -1,0 +1,31 @@
+"""The settings as options of a command line, so that names, types, defaults and words stand in one place only."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import typer
+
+from gtzan_stream.training.config import Config
+
+
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give `function` an option for `resume`, and one for each setting of `Config`, in the eyes of typer.
+
+    Options that are not given are None: a run that is resumed has its own.
+    """
+    hints = get_type_hints(Config)
+    parameters = [_parameter("resume", Path | None, "Continue the run of this folder, from its last checkpoint.")]
+    for entry in dataclasses.fields(Config):
+        default = "" if entry.default is None else f" (default: {entry.default})"
+        parameters.append(_parameter(entry.name, hints[entry.name] | None, entry.metadata["help"] + default))
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return function
+
+
+def _parameter(name: str, kind: Any, words: str) -> inspect.Parameter:
+    option = typer.Option(None, help=words, show_default=False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)

@@ -1,0 +1,96 @@
+"""Where a run is: what it has done, and the sums of the epoch under way."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Progress:
+    """Count what a run has done, so that it can be put down at any step and taken up again.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch under way, from 0.
+    batch, steps : int
+        Steps of this epoch, and of the whole run.
+    trained : bool
+        Whether this epoch has been trained on to its end, and only its validation is missing.
+    history : list of dict
+        A row for each epoch that is done.
+    seconds : float
+        Time the run has taken, evaluations included.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.epoch = self.batch = self.steps = 0
+        self.trained = False
+        self.history: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right ones, examples
+        self._trained_s = self._waited_s = 0.0
+
+    def step(self, loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
+        """A step was made: its mean loss, logits [batch, n_classes], labels [batch] and weights [batch]."""
+        right = (logits.argmax(dim=1) == labels) * weights
+        total = weights.sum()
+        self._sums += torch.stack([loss.detach() * total, right.sum(), total])
+        self.batch += 1
+        self.steps += 1
+
+    def took(self, seconds: float, waiting: float) -> None:
+        """So many seconds were trained, with this share of them spent waiting for data."""
+        self._trained_s += seconds
+        self._waited_s += seconds * waiting
+        self.seconds += seconds
+
+    def measures(self, seconds: float = 0.0, waiting: float = 0.0) -> dict[str, float]:
+        """Loss, accuracy, speed and waiting of this epoch so far, with `seconds` that `took` was not told yet."""
+        loss, right, examples = self._sums.tolist()
+        trained = self._trained_s + seconds
+        waited = self._waited_s + seconds * waiting
+        return {
+            "train_loss": loss / examples if examples else math.nan,
+            "train_accuracy": right / examples if examples else math.nan,
+            "clips_per_second": examples / trained if trained else math.nan,
+            "data_wait_share": waited / trained if trained else math.nan,
+            "train_seconds": trained,
+        }
+
+    def end_epoch(self, **measured: float) -> bool:
+        """Add this epoch's row, and begin the next. Returns whether it is the best so far."""
+        self.history.append({"epoch": self.epoch + 1, "step": self.steps, **self.measures(), **measured})
+        self.epoch += 1
+        self.batch, self.trained = 0, False
+        self._sums.zero_()
+        self._trained_s = self._waited_s = 0.0
+        return self.best is self.history[-1]
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the epoch with most validation chunks right, of equals that of lower loss."""
+        return max(self.history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
+
+    def summary(self) -> dict[str, Any]:
+        """The whole run in a few numbers: means over its epochs, weighted by their duration."""
+        seconds = sum(row["train_seconds"] for row in self.history)
+        means = {
+            name: sum(row[name] * row["train_seconds"] for row in self.history) / seconds
+            for name in ("clips_per_second", "data_wait_share")
+        }
+        return {
+            "epochs": self.epoch,
+            "steps": self.steps,
+            "best_epoch": self.best["epoch"],
+            "seconds": self.seconds,
+            **means,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sums": self._sums.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)

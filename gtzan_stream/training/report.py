@@ -1,0 +1,122 @@
+"""The report of a run: report.json, and report.md and two pictures made of it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gtzan_stream.training import plots
+
+CURVES, CONFUSION = "learning_curves.png", "confusion_matrix.png"
+
+
+def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]]) -> Path:
+    """Write a run's report into its folder.
+
+    Parameters
+    ----------
+    folder : Path
+    report : dict
+        What report.json will hold; see `render` for what it must.
+    history : sequence of dict
+        The rows of metrics.jsonl.
+
+    Returns
+    -------
+    Path
+        The report to read: report.md.
+    """
+    write_json(folder / "report.json", report)
+    plots.learning_curves(folder / CURVES, history, best_epoch=report["training"]["best_epoch"])
+    plots.confusion_matrix(folder / CONFUSION, report["test"]["confusion"], list(report["test"]["genres"]))
+    path = folder / "report.md"
+    path.write_text(render(report), encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write plain data as JSON that people can read."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Write metrics.jsonl: a line an epoch."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
+
+
+def render(report: dict[str, Any]) -> str:
+    """Turn the content of report.json into Markdown."""
+    config, data, training = (report[name] for name in ("config", "data", "training"))
+    lines = [
+        f"# {report['run']}",
+        "",
+        f"{config['model']} ({report['model']['parameters']:,} parameters) on the split `{data['split']}` of "
+        f"{data['dataset']}, augmentation `{config['augment']}`, seed {config['seed']}.",
+        "",
+        results(report),
+        f"![Which genres were taken for which]({CONFUSION})",
+        "",
+        "## Training",
+        "",
+        f"{training['epochs']} epochs, {training['steps']:,} steps of {config['batch_size']}; {training['stopped']}. "
+        f"The network kept is that of epoch {training['best_epoch']}, the best per chunk on the validation clips.",
+        "",
+        f"![Learning curves]({CURVES})",
+        "",
+        f"- {training['clips_per_second']:.0f} clips a second, {training['data_wait_share']:.1%} of the time waiting"
+        f" for data, {training['seconds']:.0f} s in all, evaluations included",
+        f"- {report['machine']['device']}, {config['precision']}, torch {report['machine']['torch']}",
+        "- clips: " + ", ".join(f"{count} {part}" for part, count in data["clips"].items()),
+        *(
+            [f"- {data['padded']} clips are shorter than the network's input and were padded with zeros"]
+            * bool(data["padded"])
+        ),
+        *_skipped(report["skipped"]),
+        "",
+        "## Settings",
+        "",
+        "| setting | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in config.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def results(report: dict[str, Any]) -> str:
+    """Turn the results of the test into Markdown: what a run prints when it is done."""
+    config, test = report["config"], report["test"]
+    lines = [
+        "| test | accuracy | 95 % interval | of |",
+        "|---|---|---|---|",
+        _accuracy_row("per track", test["track_accuracy"], test["track_interval"], f"{test['tracks']} tracks"),
+        _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
+        "",
+        f"Evaluation `{config['eval']}`: "
+        + ("the first 1,024 frames of each track." if config["eval"] == "study" else "every chunk of each track.")
+        + " A track is what the mean of its chunks' probabilities says. Chunks of one track resemble each other, so"
+        " both intervals are those of as many examples as there are tracks.",
+        "",
+        "## Genres",
+        "",
+        "| genre | tracks | recall per track | recall per chunk | precision per track |",
+        "|---|---|---|---|---|",
+        *(_genre_row(genre, row) for genre, row in test["genres"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy_row(name: str, accuracy: float, interval: Sequence[float], total: str) -> str:
+    return f"| {name} | {accuracy:.1%} | {interval[0]:.1%} to {interval[1]:.1%} | {total} |"
+
+
+def _genre_row(genre: str, row: dict[str, Any]) -> str:
+    shares = (row["track_recall"], row["chunk_recall"], row["track_precision"])
+    cells = " | ".join("" if share is None else f"{share:.0%}" for share in shares)
+    return f"| {genre} | {row['tracks']} | {cells} |"
+
+
+def _skipped(messages: Sequence[str]) -> list[str]:
+    if not messages:
+        return []
+    return [f"- {len(messages)} samples were skipped:", *(f"  - {message}" for message in sorted(set(messages)))]

@@ -1,0 +1,298 @@
+"""Train a network to tell genres, on music that is streamed, augmented and turned into features as it trains.
+
+python train.py --shards shards/
+python train.py --shards shards/ --split folds --fold 2 --model vgg16 --augment strong
+python train.py --resume runs/NAME
+"""
+
+import dataclasses
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from torch import nn
+
+import models
+from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.features import LogMel, Normalization, RawWaveform
+from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.training import checkpoints, device, metrics, optimizers, report
+from gtzan_stream.training.clock import DataClock
+from gtzan_stream.training.config import Config, flag
+from gtzan_stream.training.display import Display
+from gtzan_stream.training.interrupt import Interrupt
+from gtzan_stream.training.losses import logits_of, loss_of
+from gtzan_stream.training.options import with_options
+from gtzan_stream.training.progress import Progress
+
+SPLITS = ("filtered", "demo", "stratified")  # the first that a set has is its default
+EPOCHS = {"demo": 12}  # of the synthesised set, which a few minutes are enough for
+CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error"}  # in a run that is resumed
+STATISTICS_BATCHES = 32  # that mean and standard deviation of the features are estimated from
+console = Console()
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C; the checkpoint is written."""
+
+
+def complete(config: Config) -> Config:
+    """Fill in what was left to the data, the network and the machine."""
+    spec = network_spec(config.model)
+    manifest = Manifest.open(config.shards)
+    splits = list(manifest.split_names())
+    split = config.split or next((name for name in SPLITS if name in splits), splits[0] if splits else "filtered")
+    if config.fold is not None or split == "folds":
+        if config.fold is None:
+            raise UserError("--split folds needs --fold K, from 0")
+        split = f"folds-{config.fold}"
+    place = device.find(config.device)
+    lr = spec.lr if config.optimizer == "sgd" else optimizers.default_lr(config.optimizer)
+    name = f"{config.model}-{config.augment}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return dataclasses.replace(
+        config,
+        split=split,
+        fold=None,
+        device=str(place),
+        precision=device.precision(config.precision, place),
+        lr=config.lr or lr,
+        warmup_steps=spec.warmup_steps if config.warmup_steps is None else config.warmup_steps,
+        epochs=config.epochs or EPOCHS.get(manifest.dataset, 100),
+        batch_size=config.batch_size or spec.batch_size,
+        name=config.name or name,
+    )
+
+
+class Run:
+    """A training run: everything it is made of, in the order it is made.
+
+    Parameters
+    ----------
+    config : Config
+        Complete: see `complete`.
+    folder : Path
+        Where the run's files go.
+    """
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.device = device.find(config.device)
+        self.spec = network_spec(config.model)
+        torch.manual_seed(config.seed)  # of the weights and of dropout
+        self.train_loader = self.loader("train")
+        self.valid_loader = self.loader("valid", eval=config.eval)
+        self.labels = self.train_loader.labels
+        self.normalization = Normalization(config.normalization, n_mels=self.spec.input.shape[0])
+        network = nn.Sequential(self.normalization, models.build(config.model, len(self.labels)))
+        self.network = network.to(memory_format=torch.channels_last).to(self.device)  # type: ignore[call-overload]
+        self.optimizer = optimizers.build(
+            config.optimizer, network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.schedule = optimizers.Plateau(self.optimizer, warmup_steps=config.warmup_steps or 0)
+        self.progress = Progress(self.device)
+        self.parts: dict[str, checkpoints.Stateful] = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "loader": self.train_loader,
+            "progress": self.progress,
+            "random numbers": checkpoints.RandomNumbers(self.device),
+        }
+
+    def loader(self, part: str, eval: Literal["study", "clip"] | None = None) -> Loader:
+        config, size = self.config, self.spec.input.size
+        return Loader(
+            config.shards,
+            split=config.split,
+            part=part,
+            batch_size=config.batch_size or self.spec.batch_size,
+            augment=config.augment,
+            features=LogMel(frames=size) if self.spec.input.kind == "logmel" else RawWaveform(samples=size),
+            device=self.device,
+            workers=config.workers,
+            seed=config.seed,
+            crops_per_clip=config.crops_per_clip,
+            on_error=config.on_error,
+            eval=eval,
+        )
+
+    def save(self, name: str = checkpoints.LAST) -> None:
+        parts = self.parts if name == checkpoints.LAST else {"network": self.network}
+        checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
+
+    def train(self) -> None:
+        """Train until the schedule has finished or the epochs are done. Raises Interrupted on Ctrl-C."""
+        progress, schedule = self.progress, self.schedule
+        with Display(console) as display, Interrupt() as interrupt:
+            display.headings()
+            while progress.epoch < (self.config.epochs or 0) and not schedule.finished:
+                if not progress.trained:
+                    progress.trained = self.train_epoch(display, interrupt)
+                valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
+                if valid is None:
+                    self.save()
+                    raise Interrupted
+                lr = schedule.lr
+                schedule.epoch(valid["loss"])
+                named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
+                if progress.end_epoch(lr=lr, **named):
+                    self.save(checkpoints.BEST)
+                self.save()
+                report.write_history(self.folder / "metrics.jsonl", progress.history)
+                display.row(progress.history[-1])
+
+    def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
+        """Make the steps that are left of this epoch. Returns whether they were all made."""
+        progress, clock, begun = self.progress, DataClock(self.device), time.perf_counter()
+        self.network.train()
+        self.train_loader.set_epoch(progress.epoch)
+        display.begin(f"epoch {progress.epoch + 1}", len(self.train_loader), progress.batch)
+        shown = begun
+        for batch in clock.watch(self.train_loader):
+            self.step(batch)
+            display.advance()
+            if time.perf_counter() - shown > 0.5:
+                shown = time.perf_counter()
+                display.measure(progress.measures(shown - begun, clock.waiting))
+            if interrupt.requested:
+                break
+        progress.took(time.perf_counter() - begun, clock.waiting)
+        return progress.batch == len(self.train_loader)
+
+    def step(self, batch: Batch) -> None:
+        """One step of training."""
+        with device.autocast(self.config.precision, self.device):
+            output = self.network(batch.features)
+        loss = loss_of(output, batch.labels, batch.weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.progress.step(loss, logits_of(output), batch.labels, batch.weights)
+
+    @torch.inference_mode()
+    def evaluate(self, loader: Loader, display: Display, interrupt: Interrupt) -> dict[str, Any] | None:
+        """Measure the network on the clips of `loader`. None if somebody pressed Ctrl-C."""
+        self.network.eval()
+        begun, collector = time.perf_counter(), metrics.Collector()
+        display.begin("evaluation", len(loader))
+        for batch in loader:
+            with device.autocast(self.config.precision, self.device):
+                logits = self.network(batch.features)
+            collector.add(logits, batch.labels, batch.weights, batch.keys)
+            display.advance()
+            if interrupt.requested:
+                return None
+        self.progress.seconds += time.perf_counter() - begun
+        return metrics.summary(collector.result(), self.labels)
+
+    def finish(self) -> Path:
+        """Test the best network, write the report and show its results. Returns where it is."""
+        progress, config = self.progress, self.config
+        best = checkpoints.load(self.folder / checkpoints.BEST)
+        checkpoints.restore(best, {"network": self.network})
+        loader = self.loader("test", eval=config.eval)
+        with Display(console) as display, Interrupt() as interrupt:
+            test = self.evaluate(loader, display, interrupt)
+        if test is None:
+            raise Interrupted
+        content = {
+            "run": self.folder.name,
+            "config": config.to_dict(),
+            "data": {"labels": self.labels, **describe(loader, config)},
+            "model": {"name": config.model, "parameters": sum(p.numel() for p in self.network.parameters())},
+            "machine": {"device": device.describe(self.device), "torch": torch.__version__},
+            "training": {
+                **progress.summary(),
+                "stopped": "the learning rate had run out" if self.schedule.finished else "all epochs were done",
+            },
+            "valid": progress.best,
+            "test": test,
+            "skipped": sorted({*self.train_loader.skipped, *self.valid_loader.skipped, *loader.skipped}),
+        }
+        console.print(Markdown(report.results(content)))
+        return report.write(self.folder, content, progress.history)
+
+
+def start(config: Config) -> Run:
+    """A new run, in a new folder, with the features' statistics estimated from the stream of training."""
+    config = complete(config)
+    folder = Path(config.out, str(config.name))
+    if (folder / checkpoints.LAST).exists():
+        raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
+    run = Run(config, folder)
+    run.normalization.estimate(batch.features for batch in islice(run.loader("train"), STATISTICS_BATCHES))
+    run.save()
+    report.write_json(folder / "config.json", config.to_dict())
+    return run
+
+
+def resume(place: Path, changes: dict[str, Any]) -> Run:
+    """The run whose folder or checkpoint is at `place`, where it stopped; only some settings may change."""
+    path = checkpoints.find(place)
+    state = checkpoints.load(path)
+    config = Config.from_dict(state["config"])
+    wrong = [flag(name) for name in changes if name not in CHANGEABLE and changes[name] != getattr(config, name)]
+    if wrong:
+        allowed = ", ".join(sorted(map(flag, CHANGEABLE)))
+        raise UserError(f"{', '.join(wrong)} cannot change in a run that is resumed, only {allowed}: start a new run")
+    run = Run(dataclasses.replace(config, **changes), path.parent)
+    checkpoints.restore(state, run.parts)
+    return run
+
+
+def network_spec(name: str) -> models.Spec:
+    try:
+        return models.spec(name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def describe(loader: Loader, config: Config) -> dict[str, Any]:
+    """What was trained and tested on, and how many clips are shorter than what the network wants."""
+    manifest, split = loader.manifest, str(config.split)
+    clips = {part: manifest.part(split, part) for part in ("train", "valid", "test")}
+    short = [int((manifest.frames[part] < loader.features.samples).sum()) for part in clips.values()]
+    counts = {name: len(part) for name, part in clips.items()}
+    return {"dataset": manifest.dataset, "split": split, "clips": counts, "padded": sum(short)}
+
+
+def main(resume_from: Path | None, given: dict[str, Any]) -> None:
+    """Train, test and report, or say in a sentence what is wrong."""
+    try:
+        run = resume(resume_from, given) if resume_from else start(Config(**given))
+        size = sum(parameter.numel() for parameter in run.network.parameters())
+        settings = run.config
+        console.print(
+            f"{settings.model}, {size:,} parameters, on {device.describe(run.device)} in {settings.precision}; "
+            f"split {settings.split}, {len(run.train_loader)} steps of {settings.batch_size} an epoch, "
+            f"{settings.epochs} epochs at most; augmentation {settings.augment}. Files go to {run.folder}",
+            highlight=False,
+        )
+        run.train()
+        path = run.finish()
+    except Interrupted:
+        console.print(f"Interrupted; continue with: python train.py --resume {run.folder}", highlight=False)
+        raise typer.Exit(130) from None
+    except (UserError, BadSample) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    console.print(f"Report: {path}", highlight=False)
+
+
+@with_options
+def command(*, resume: Path | None, **given: Any) -> None:
+    """Train a network to tell genres, on music streamed from shards."""
+    main(resume, {name: value for name, value in given.items() if value is not None})
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    app()

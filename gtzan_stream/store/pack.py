@@ -28,7 +28,7 @@ class PackOptions:
 
     codec: str = "wav"
     sample_rate: int = 22050
-    shard_mb: float = 64.0
+    shard_mb: int | float = 64
     workers: int | None = None
     on_error: str = "skip"
 
@@ -52,7 +52,7 @@ def pack(
     splits: str | Path | Mapping[str, str | Path] | None = None,
     codec: str = "wav",
     sample_rate: int = 22050,
-    shard_mb: float = 64.0,
+    shard_mb: int | float = 64,
     workers: int | None = None,
     on_error: str = "skip",
     name: str | None = None,

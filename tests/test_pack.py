@@ -1,0 +1,287 @@
+"""Packing: keys, samples, shards, splits, the report, and the same bytes every time."""
+
+import gc
+import io
+import json
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from gtzan_stream.catalog import splits
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+from gtzan_stream.store.scan import scan
+from gtzan_stream.store.shards import deal
+
+RATE = 22050
+
+
+def noise(frames: int = RATE, seed: int = 0) -> np.ndarray:
+    return (3000 * np.random.default_rng(seed).standard_normal(frames)).astype(np.int16)
+
+
+def put(path: Path, samples: np.ndarray, rate: int = RATE, **options: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def members(folder: Path) -> dict[str, bytes]:
+    found = {}
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            found |= {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    return found
+
+
+def kinds(manifest: Manifest) -> dict[str, str]:
+    return {line["key"]: line["kind"] for line in manifest.report}
+
+
+# Scanning
+
+
+def test_layouts_of_gtzan(tmp_path: Path):
+    for i, folder in enumerate(["Data/genres_original/jazz", "genres/blues", "gtzan_genre/genres/rock"]):
+        put(tmp_path / folder / f"{Path(folder).name}.{i:05d}.wav", noise(10))
+    put(tmp_path / "mine/ska/live.at.home.flac", noise(10))
+    litter = ["genres/blues/._blues.00001.wav", "genres/.DS_Store", "Data/images_original/jazz/jazz00000.png"]
+    for name in [*litter, "genres/bextract_single.mf", "__MACOSX/blues/blues.00007.wav", "Data/features_30_sec.csv"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no audio")
+    clips = {clip.key: (clip.label, clip.clip_id) for clip in scan(tmp_path)}
+    assert clips == {
+        "blues_00001": ("blues", "blues.00001"),
+        "jazz_00000": ("jazz", "jazz.00000"),
+        "rock_00002": ("rock", "rock.00002"),
+        "ska_live_at_home": ("ska", "ska.live.at.home"),
+    }
+
+
+def test_a_longer_word_is_no_label(tmp_path: Path):
+    put(tmp_path / "pop/popular song.wav", noise(10))
+    put(tmp_path / "pop/pop-song.wav", noise(10))
+    assert [clip.key for clip in scan(tmp_path)] == ["pop-song", "pop_popular song"]
+
+
+def test_two_files_of_one_key_are_named(tmp_path: Path):
+    put(tmp_path / "rock/a.b.wav", noise(10))
+    put(tmp_path / "rock/rock_a_b.flac", noise(10))
+    with pytest.raises(UserError, match=r"rock/a\.b\.wav and rock/rock_a_b\.flac .* the key rock_a_b: rename"):
+        scan(tmp_path)
+
+
+def test_nothing_to_pack(tmp_path: Path):
+    with pytest.raises(UserError, match="holds no audio file: expected <label>/<clip>"):
+        pack(tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match="is no folder"):
+        pack(tmp_path / "nowhere", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# Dealing
+
+
+def test_shards_are_balanced_in_label_and_size():
+    rng = np.random.default_rng(0)
+    labels = [f"genre {i % 7}" for i in range(500)]
+    sizes = rng.integers(100, 1000, 500).tolist()
+    shards = deal(labels, sizes, shard_bytes=20_000)
+    assert len(shards) == -(-sum(sizes) // 20_000)
+    assert sorted(clip for shard in shards for clip in shard) == list(range(500))
+    for label in set(labels):
+        counts = [sum(labels[clip] == label for clip in shard) for shard in shards]
+        assert max(counts) - min(counts) <= 1
+    filled = [sum(sizes[clip] for clip in shard) for shard in shards]
+    assert max(filled) < 1.15 * min(filled)
+
+
+def test_no_shard_is_empty():
+    assert deal(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
+    assert deal(["a"], [0], shard_bytes=1) == [[0]]
+
+
+# Packing
+
+
+def test_the_bytes_depend_on_the_music_alone(clips_folder: Path, tmp_path: Path):
+    for name, workers in [("one", 1), ("three", 3), ("again", None)]:
+        pack(clips_folder, tmp_path / name, shard_mb=1, workers=workers)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "again")
+    assert len(list((tmp_path / "one").glob("*.tar"))) > 1
+
+
+@pytest.mark.parametrize("codec", ["wav", "flac"])
+def test_samples_are_kept(codec: str, tmp_path: Path):
+    samples = {f"rock_{i}": noise(seed=i) for i in range(3)}
+    for key, format in zip(samples, ["wav", "flac", "au"], strict=True):
+        put(tmp_path / f"src/rock/{key}.{format}", samples[key], subtype="PCM_16")
+    manifest = pack(tmp_path / "src", tmp_path / "out", codec=codec)
+    found = members(tmp_path / "out")
+    for key, expected in samples.items():
+        np.testing.assert_array_equal(soundfile.read(io.BytesIO(found[f"{key}.{codec}"]), dtype="int16")[0], expected)
+        described = json.loads(found[f"{key}.json"])
+        assert (described["label"], described["sample_rate"], described["frames"]) == ("rock", RATE, RATE)
+    assert manifest.direct.all() == (codec == "wav")
+    assert manifest.report == []
+
+
+def test_stereo_at_another_rate(tmp_path: Path):
+    time = np.arange(2 * 44100) / 44100
+    left = 0.5 * np.sin(2 * np.pi * 440 * time)
+    put(tmp_path / "src/rock/tone.wav", np.stack([left, 0 * left], axis=1), 44100, subtype="PCM_24")
+    manifest = pack(tmp_path / "src", tmp_path / "out")
+    assert manifest.frames.tolist() == [2 * RATE]
+    waveform, rate = soundfile.read(io.BytesIO(members(tmp_path / "out")["rock_tone.wav"]))
+    assert rate == RATE
+    spectrum = np.abs(np.fft.rfft(waveform))
+    assert spectrum.argmax() == 880  # 2 s: bins of 0.5 Hz
+    assert np.sqrt(2) * waveform[1000:-1000].std() == pytest.approx(0.25, rel=1e-2)
+
+
+def test_what_is_odd_is_reported(tmp_path: Path):
+    src = tmp_path / "src/rock"
+    put(src / "fine.wav", noise())
+    put(src / "same.wav", noise())
+    put(src / "silent.wav", np.zeros(RATE, np.int16))
+    put(src / "empty.wav", np.zeros(0, np.int16))
+    put(src / "clipped.wav", np.clip(noise(seed=1).astype(int) * 20, -32768, 32767).astype(np.int16))
+    put(src / "loud.wav", noise(seed=2) / 6000.0, subtype="FLOAT")
+    put(src / "nan.wav", np.array([0.1, np.nan, 0.2]), subtype="FLOAT")
+    put(src / "cut.wav", noise(seed=3))
+    (src / "cut.wav").write_bytes((src / "cut.wav").read_bytes()[:-2000])
+    put(src / "cut2.flac", noise(seed=4))
+    (src / "cut2.flac").write_bytes((src / "cut2.flac").read_bytes()[:-9000])
+    (src / "text.mp3").write_text("no audio")
+    (src / "other.m4a").write_bytes(b"\0" * 100)
+    manifest = pack(tmp_path / "src", tmp_path / "out")
+    found = kinds(manifest)
+    assert found.pop("rock_cut2") in ("truncated", "unreadable")
+    assert found == {
+        "rock_same": "duplicate",
+        "rock_silent": "silent",
+        "rock_empty": "empty",
+        "rock_clipped": "clipped",
+        "rock_loud": "clipped",
+        "rock_nan": "unreadable",
+        "rock_cut": "truncated",
+        "rock_text": "unreadable",
+        "rock_other": "unreadable",
+    }
+    assert {"rock_cut", "rock_loud"} <= set(manifest.keys.to_pylist())
+    assert not {"rock_nan", "rock_empty", "rock_text", "rock_other"} & set(manifest.keys.to_pylist())
+    assert manifest.frames[manifest.keys.to_pylist().index("rock_cut")] == RATE - 1000
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["report"] == manifest.report
+
+
+@pytest.mark.parametrize("name", ["text.wav", "empty.wav"])
+def test_on_error_fail_names_the_file(name: str, tmp_path: Path):
+    put(tmp_path / "src/rock/fine.wav", noise())
+    put(tmp_path / "src/rock/empty.wav", np.zeros(0, np.int16))
+    if name == "text.wav":
+        (tmp_path / "src/rock/empty.wav").rename(tmp_path / "src/rock/text.wav").write_text("no audio")
+    with pytest.raises(UserError, match=f"src/rock/{name} cannot be packed: .*--on-error skip"):
+        pack(tmp_path / "src", tmp_path / "out", on_error="fail")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_nothing_that_can_be_packed(tmp_path: Path):
+    (tmp_path / "src/rock").mkdir(parents=True)
+    (tmp_path / "src/rock/a.wav").write_text("no audio")
+    with pytest.raises(UserError, match=r"none of the 1 files .* rock/a\.wav"):
+        pack(tmp_path / "src", tmp_path / "out")
+
+
+OPTIONS = {"codec": "mp3", "sample_rate": 0, "shard_mb": 0.0, "workers": 0, "on_error": "ignore"}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_wrong_options_are_sentences(option: str, clips_folder: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=f"{option}|unknown codec 'mp3': choose one of wav, flac"):
+        pack(clips_folder, tmp_path, **{option: OPTIONS[option]})
+
+
+# Splits
+
+
+def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
+    for i, clip_id in enumerate(["jazz.00054", "blues.00029", "metal.00058", "rock.00016", "jazz.00001"]):
+        put(tmp_path / "src" / clip_id.split(".")[0] / f"{clip_id}.wav", noise(2000, seed=i))
+    manifest = pack(tmp_path / "src", tmp_path / "out")
+    assert manifest.dataset == "gtzan"
+    assert [shard.name for shard in manifest.shards] == ["gtzan-000000.tar"]
+    found = kinds(manifest)
+    assert {key for key, kind in found.items() if kind == "known fault"} == {"jazz_00054", "metal_00058", "rock_00016"}
+    assert {"filtered", "study", "stratified", *(f"folds-{i}" for i in range(5))} == set(manifest.split_names())
+    keys = np.array(manifest.keys.to_pylist())
+    expected = {key for key, part in splits.filtered().items() if part == "train"} & set(keys)
+    assert set(keys[manifest.part("filtered", "train")]) == expected
+    assert "blues_00029" in expected
+    assert found["filtered"] == "incomplete split"
+
+
+def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_path: Path):
+    (tmp_path / "src/blues").mkdir(parents=True)
+    for name in ["blues.00000.wav", "blues.00001.wav"]:
+        (tmp_path / "src/blues" / name).symlink_to(clips_folder / "blues" / name)
+    (tmp_path / "src/blues/blues.00002.wav").write_text("no audio")
+    (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\nblues.00001,test\nblues_00002,train\n")
+    manifest = pack(tmp_path / "src", tmp_path / "out", splits=tmp_path / "mine.csv", name="Mine!")
+    assert manifest.dataset == "mine"
+    assert manifest.split_counts["mine"] == {"train": 1, "test": 1}
+    assert "filtered" not in manifest.split_names()
+    line = next(line for line in manifest.report if line["kind"] == "incomplete split")
+    assert (line["key"], line["detail"]) == ("mine", "1 of 3 clips are not here: blues_00002")
+
+
+def test_equal_clips_are_on_one_side(tmp_path: Path):
+    for i in range(40):
+        put(tmp_path / f"src/rock/{i}.wav", noise(500, seed=i // 2))
+    manifest = pack(tmp_path / "src", tmp_path / "out")
+    keys = manifest.keys.to_pylist()
+    for name, parts in manifest.split_names().items():
+        side = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
+        assert all(side[f"rock_{2 * i}"] == side[f"rock_{2 * i + 1}"] for i in range(20)), name
+
+
+def test_a_split_file_cannot_take_a_name_that_is_taken(clips_folder: Path, tmp_path: Path):
+    (tmp_path / "stratified.csv").write_text("blues_00000,train\n")
+    with pytest.raises(UserError, match=r"stratified\.csv would make a split named stratified.*rename"):
+        pack(clips_folder, tmp_path / "out", splits=tmp_path / "stratified.csv")
+
+
+# WebDataset
+
+
+def test_webdataset_reads_the_shards(shards: Path):
+    import webdataset
+
+    names = sorted(str(path) for path in shards.glob("*.tar"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves its shards open
+        samples = list(webdataset.WebDataset(names, shardshuffle=False))
+        gc.collect()
+    manifest = Manifest.open(shards)
+    assert [sample["__key__"] for sample in samples] == manifest.keys.to_pylist()
+    for sample, frames in zip(samples, manifest.frames, strict=True):
+        assert len(soundfile.read(io.BytesIO(sample["wav"]))[0]) == frames
+        assert json.loads(sample["json"])["label"] == sample["__key__"].split("_")[0]
+
+
+def test_real_clips_keep_their_samples(gtzan_root: Path, tmp_path: Path):
+    manifest = pack(gtzan_root, tmp_path, shard_mb=16)
+    found = members(tmp_path)
+    sources = {path.stem.replace(".", "_"): path for path in gtzan_root.rglob("*.wav")}
+    assert sorted(manifest.keys.to_pylist()) == sorted(sources)
+    for key in list(sources)[::7]:
+        packed = soundfile.read(io.BytesIO(found[f"{key}.wav"]), dtype="int16")[0]
+        np.testing.assert_array_equal(packed, soundfile.read(sources[key], dtype="int16")[0])

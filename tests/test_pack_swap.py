@@ -1,0 +1,132 @@
+"""Wherever a pack is interrupted, the folder holds a whole set: the old one or the new one."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.index import index
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+from gtzan_stream.store.verify import verify
+
+
+class Interrupted(BaseException):
+    """As a KeyboardInterrupt or a power cut."""
+
+
+@pytest.fixture
+def old(shards: Path, tmp_path: Path) -> Path:
+    """A set of several shards, in a folder with files that are no part of it."""
+    folder = tmp_path / "shards"
+    shutil.copytree(shards, folder)
+    (folder / ".gitkeep").touch()
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def is_whole(folder: Path) -> str:
+    """Check everything in a folder; returns the digest."""
+    manifest = Manifest.open(folder)
+    assert verify(manifest) == []
+    return manifest.digest
+
+
+@contextmanager
+def interrupted_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stop at the nth of the calls that change the folder at the end of a pack, and do nothing from then on."""
+    left = calls
+
+    def counting(function):  # type: ignore[no-untyped-def]
+        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+            nonlocal left
+            if left <= 0:
+                raise Interrupted
+            left -= 1
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", counting(os.replace))
+        for name in ("rename", "unlink", "rmdir"):
+            patch.setattr(Path, name, counting(getattr(Path, name)))
+        yield
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_an_interrupted_swap_leaves_a_whole_set(
+    calls: int, old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = is_whole(old)
+    with interrupted_after(calls, monkeypatch), pytest.raises(Interrupted):
+        pack(clips_folder, old, codec="flac", shard_mb=1000)
+    between = is_whole(old)
+    assert (between == before) == (calls == 0)
+    after = pack(clips_folder, old, codec="flac", shard_mb=1000)
+    assert is_whole(old) == after.digest
+    expected = {".gitkeep", "notes.txt", "manifest.json", "samples.parquet", "splits.parquet"}
+    assert {path.name for path in old.iterdir()} == expected | {shard.name for shard in after.shards}
+
+
+def test_every_step_of_the_swap_was_interrupted(old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with interrupted_after(8, monkeypatch):
+        pack(clips_folder, old, codec="flac", shard_mb=1000)
+
+
+def test_a_pack_that_fails_changes_nothing(old: Path, tmp_path: Path):
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    (tmp_path / "src/rock").mkdir(parents=True)
+    (tmp_path / "src/rock/a.wav").write_text("no audio")
+    with pytest.raises(UserError):
+        pack(tmp_path / "src", old)
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+
+
+def test_what_a_killed_pack_left_is_removed(old: Path, clips_folder: Path):
+    for name in (".packing-killed", ".incoming"):  # the latter without a manifest, as when its removal was cut short
+        (old / name).mkdir()
+        (old / name / "clips-000000.tar").write_bytes(b"half a shard")
+    is_whole(old)
+    pack(clips_folder, old)
+    is_whole(old)
+    assert not {path.name for path in old.iterdir()} & {".packing-killed", ".incoming"}
+
+
+def test_shards_of_somebody_elses_are_not_touched(shards: Path, clips_folder: Path, tmp_path: Path):
+    for shard in shards.glob("*.tar"):
+        shutil.copy(shard, tmp_path / f"theirs-{shard.name}")
+    theirs = {path.name: path.read_bytes() for path in tmp_path.glob("*.tar")}
+    index(tmp_path)
+    pack(clips_folder, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("theirs-*")} == theirs
+    is_whole(tmp_path)
+
+
+def test_a_file_that_is_in_the_way_is_not_overwritten(clips_folder: Path, tmp_path: Path):
+    name = pack(clips_folder, tmp_path / "elsewhere").shards[0].name
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} exists and was not packed here: move it away"):
+        pack(clips_folder, tmp_path / "here")
+    assert [path.read_text() for path in (tmp_path / "here").iterdir()] == ["mine"]
+
+
+def test_indexing_ones_own_shards_keeps_them(old: Path):
+    names = {path.name for path in old.glob("*.tar")}
+    index(old)
+    assert {path.name for path in old.glob("*.tar")} == names
+    is_whole(old)
+
+
+def test_two_packs_do_not_share_a_folder(old: Path, clips_folder: Path):
+    descriptor = os.open(old, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="another gtzan-stream is packing into"):
+        pack(clips_folder, old)
+    os.close(descriptor)

@@ -1,7 +1,9 @@
 """Every transform, once: the properties of test_augment_properties.py run over this registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import jaxtyping
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ def keys(n: int) -> list[str]:
 
 
 def music(batch: int, time: int, seed: int = 0) -> Tensor:
-    """Chords and clicks, a different one in each row, float32 [batch, time]."""
+    """Chords, clicks and hiss, different in each row, float32 [batch, time]."""
     generator = np.random.default_rng(seed)
     t = np.arange(time) / 22050
     tones = sum(
@@ -53,4 +55,16 @@ def music(batch: int, time: int, seed: int = 0) -> Tensor:
         for f in generator.uniform(80, 4000, (5, batch, 1))
     )
     clicks = np.where(generator.random((batch, time)) < 1e-3, 0.7, 0.0)
-    return torch.from_numpy((tones + clicks).astype(np.float32))
+    hiss = 1e-3 * generator.standard_normal((batch, time))
+    return torch.from_numpy((tones + clicks + hiss).astype(np.float32))
+
+
+@contextmanager
+def untyped() -> Iterator[None]:
+    """Without the tests' type checks, as in production, to see what our own checks say."""
+    kept = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", kept)

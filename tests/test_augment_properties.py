@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tests.augment_cases import REGISTRY, keys, music
 
 from gtzan_stream import augment
 from gtzan_stream.augment import Transform
+from tests.augment_cases import REGISTRY, keys, music
 
 assert REGISTRY
 ALL = pytest.mark.parametrize("name", REGISTRY)

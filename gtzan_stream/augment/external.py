@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gtzan_stream.augment.base import Transform, fit
 from gtzan_stream.augment.draw import Draw, Samples
-from gtzan_stream.augment.seeded import Function, SeededWorkers, call_seeded, may_have_children
+from gtzan_stream.augment.seeded import Function, call_seeded
+from gtzan_stream.augment.workers import Workers
 from gtzan_stream.dsp.backend import cores
 from gtzan_stream.errors import BadSample
 
@@ -32,7 +33,7 @@ class Audiomentations(Transform):
     sample_rate : int
         Hz.
     workers : int, optional
-        Spawned processes; one for each core by default; 0 computes in the calling process, one example at a time.
+        Processes; one for each core by default; 0 computes in the calling process, one example at a time.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Audiomentations(Transform):
         self.transform = transform
         self.sample_rate = sample_rate
         self.n_workers = n_workers
-        self._workers = SeededWorkers(transform, n_workers) if n_workers else None
+        self._workers = Workers(transform, n_workers) if n_workers else None
 
     def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
         return {"seed": np.floor(samples.uniform(f"{path}.seed") * 2.0**53)}
@@ -72,7 +73,7 @@ class Audiomentations(Transform):
     def _one(self, samples: np.ndarray, draw: Draw, row: int) -> Tensor:
         seed = int(draw.values["seed"][row])
         try:
-            if self._workers is not None and may_have_children():
+            if self._workers is not None:
                 changed = self._workers.call(samples, self.sample_rate, seed)
             else:
                 changed = call_seeded(self.transform, samples, self.sample_rate, seed)

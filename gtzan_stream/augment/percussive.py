@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Source
-from gtzan_stream.dsp import hpss
+from gtzan_stream.dsp.hpss import percussive
 
 HOP = 512
 MARGIN = 20 * HOP
@@ -36,8 +36,8 @@ class Percussive(Transform):
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
         if length is None:
-            return hpss.percussive(waveform)
-        return hpss.percussive(waveform[:, : length + 2 * MARGIN])[:, MARGIN : MARGIN + length]
+            return percussive(waveform)
+        return percussive(waveform[:, : length + 2 * MARGIN])[:, MARGIN : MARGIN + length]
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"

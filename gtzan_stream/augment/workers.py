@@ -1,0 +1,136 @@
+"""Processes that make seeded calls.
+
+They are programs of their own, not `multiprocessing` children: those import the main program again, with all that it
+imports, need it to be under ``if __name__ == "__main__":``, and may not be started by a data loader's worker.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from queue import LifoQueue
+from typing import Any
+
+import numpy as np
+
+from gtzan_stream.augment import seeded
+from gtzan_stream.augment.seeded import Function
+
+PROGRAM = Path(seeded.__file__)
+
+
+class Workers:
+    """Up to `n_workers` processes; each starts when it is first needed and ends with `close` or the program.
+
+    Parameters
+    ----------
+    function : callable
+        Picklable; each process gets its own copy.
+    n_workers : int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If `function` cannot be pickled.
+    """
+
+    def __init__(self, function: Function, n_workers: int) -> None:
+        try:
+            self._pickled = pickle.dumps(function)
+        except Exception as error:
+            raise ValueError(
+                f"{function!r} cannot be sent to a worker process ({error}); define its functions at a module's top "
+                "level, or use workers=0"
+            ) from error
+        self._n_workers = n_workers
+        self._begin()
+
+    def _begin(self) -> None:
+        self._owner = os.getpid()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()  # last used first; None: may be started
+        for _ in range(self._n_workers):
+            self._idle.put(None)
+        self._end = weakref.finalize(self, _end, self._started, self._owner)
+
+    def call(self, samples: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:
+        """`seeded.call_seeded` in a worker; threads that call at the same time are served at the same time.
+
+        Raises
+        ------
+        ValueError
+            If the function raised something; with its words.
+        RuntimeError
+            If the process died, or could not load the function.
+        """
+        if self._owner != os.getpid():  # in a forked child, the parent's processes are the parent's
+            self._end.detach()
+            self._begin()
+        process = self._idle.get()
+        healthy = None
+        try:
+            if process is None:
+                process = self._start()
+            kind, answer = _ask(process, (samples, sample_rate, seed))
+            healthy = process
+        finally:
+            self._idle.put(healthy)
+        if kind == "failed":
+            raise ValueError(answer)
+        if kind == "unloaded":
+            raise RuntimeError(
+                f"a worker process could not load the transform ({answer}); define its functions in a module that "
+                "can be imported, not in the program itself, or use workers=0"
+            )
+        return answer
+
+    def close(self) -> None:
+        """End the processes; a later call starts new ones."""
+        if self._owner == os.getpid():
+            self._end()
+        self._begin()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-P", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._started.append(process)
+        assert process.stdin is not None
+        pickle.dump(sys.path, process.stdin)
+        pickle.dump(self._pickled, process.stdin)
+        return process
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_pickled": self._pickled, "_n_workers": self._n_workers}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+
+def _ask(process: subprocess.Popen[bytes], call: tuple[np.ndarray, int, int]) -> tuple[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        pickle.dump(call, process.stdin, protocol=5)
+        process.stdin.flush()
+        return pickle.load(process.stdout)
+    except (OSError, EOFError, pickle.UnpicklingError) as error:
+        process.kill()
+        raise RuntimeError(
+            f"a worker process of Audiomentations died (exit status {process.wait()}); its last words, if any, are "
+            "above; to see more, use workers=0"
+        ) from error
+
+
+def _end(processes: list[subprocess.Popen[bytes]], owner: int) -> None:
+    if owner != os.getpid():
+        return
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.communicate()
+    processes.clear()

@@ -1,0 +1,161 @@
+"""Chains and choices: frequencies, names of streams, and the input that a chain asks for."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gtzan_stream.augment import (
+    Compose,
+    Gain,
+    GaussianNoise,
+    Identity,
+    OneOf,
+    Percussive,
+    SpeedPerturb,
+    TimeShift,
+    TimeStretch,
+    Transform,
+    recipe,
+)
+from tests.augment_cases import keys, music
+
+
+def pulse_at(time: int, where: float) -> np.ndarray:
+    return np.exp(-0.5 * ((np.arange(time) - where) / 30) ** 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_p_is_a_frequency(p: float) -> None:
+    draw = Gain(p=p).draw(keys(4000), seed=1)
+    assert draw.chosen.mean() == pytest.approx(p, abs=0.03)
+
+
+def test_one_of_picks_by_weight() -> None:
+    transform = OneOf([Gain(2.0, 3.0), Identity(), TimeShift(), GaussianNoise()], weights=[1.0, 2.0, 0.0, 1.0], p=0.8)
+    draw = transform.draw(keys(4000), seed=2)
+    assert [child.chosen.mean() for child in draw.children] == pytest.approx([0.2, 0, 0, 0.2], abs=0.03)
+    picked = np.array([draw.values["pick"] == i for i in range(4)]).mean(1)
+    assert picked == pytest.approx([0.25, 0.5, 0, 0.25], abs=0.03)
+    assert not (draw.children[0].chosen & draw.children[3].chosen).any()
+
+
+def test_study_gives_each_an_eighth() -> None:
+    draw = recipe("study").draw(keys(8000))
+    shares = [child.chosen.mean() for child in draw.children[1:]]
+    assert shares == pytest.approx([1 / 8] * 7, abs=0.015)
+    told = {draw.describe(i).split("(")[0] for i in range(300)}
+    assert told == {
+        "unchanged", "GaussianNoise", "TimeShift", "TimeStretch", "PitchShift", "SpeedPerturb", "Gain", "Percussive"
+    }  # fmt: skip
+
+
+def test_siblings_and_positions_share_no_randomness() -> None:
+    twice = Compose([Gain(), Gain(), OneOf([Gain(), Gain()])])
+    draw = twice.draw(keys(500))
+    gains = [draw.children[0], draw.children[1], *draw.children[2].children, Gain().draw(keys(500))]
+    values = np.array([gain.values["gain"] for gain in gains])
+    assert np.abs(np.corrcoef(values) - np.eye(5)).max() < 0.2
+    assert len({gain.stream for gain in gains}) == 5
+
+
+def test_noise_of_siblings_differs() -> None:
+    silence = torch.zeros(1, 4000)
+    one = GaussianNoise(1.0, 1.0)(silence, keys(1))
+    two = Compose([GaussianNoise(1.0, 1.0), GaussianNoise(1.0, 1.0)])(silence, keys(1))
+    assert two.std() == pytest.approx(2**0.5, rel=0.05)
+    assert not torch.equal(two, 2 * one)
+
+
+def test_compose_applies_in_order() -> None:
+    chain = Compose([Gain(2.0, 2.0), TimeShift(1, 1), Gain(3.0, 3.0)])
+    assert chain(torch.tensor([[1.0, 2.0]]), keys(1)).tolist() == [[12.0, 6.0]]
+
+
+def test_empty_chain() -> None:
+    chain, wave = Compose([]), music(2, 100)
+    draw = chain.draw(keys(2))
+    assert torch.equal(chain.apply(wave, draw), wave)
+    assert torch.equal(chain.apply(wave, draw, 60), wave[:, :60])
+
+
+def test_a_chain_left_out_draws_nothing_inside() -> None:
+    draw = Compose([Gain(), OneOf([Gain(), TimeShift()])], p=0.5).draw(keys(200))
+    out = ~draw.chosen
+    assert 40 < out.sum() < 160
+    assert not draw.children[0].chosen[out].any()
+    assert not draw.children[1].children[0].chosen[out].any()
+    assert {draw.describe(int(i)) for i in np.flatnonzero(out)} == {"unchanged"}
+
+
+def test_describe_tells_the_chain() -> None:
+    chain = Compose([Gain(2.0, 2.0), Compose([TimeShift(100, 100)]), Gain(p=0.0)])
+    assert chain.draw(keys(1)).describe(0) == "Gain(gain=2) > TimeShift(shift=100)"
+
+
+steps = st.one_of(
+    st.floats(0.7, 1.4).map(lambda factor: SpeedPerturb(factor, factor)),
+    st.integers(-3000, 3000).map(lambda shift: TimeShift(shift, shift)),
+    st.just(Gain(1.0, 1.0)),
+    st.just(Identity()),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(chain=st.lists(steps, min_size=1, max_size=4), place=st.integers(500, 2500))
+def test_a_chain_reads_what_its_output_shows(chain: list[Transform], place: int) -> None:
+    """Put a pulse in the clip where the chain should show it at output sample `place`, and find it there."""
+    transform, start = Compose(chain), 50000
+    draw = transform.draw(keys(1))
+    moment = float(place)
+    for member, drawn in reversed(list(zip(chain, draw.children, strict=True))):
+        shift = drawn.values["shift"][0] if isinstance(member, TimeShift) else 0.0
+        moment = member.speed(drawn)[0] * (moment - shift)
+    clip = pulse_at(100000, start + moment)
+    source = transform.source(3000, draw)
+    first = start - int(source.before[0])
+    window = torch.from_numpy(clip[first : first + int(source.length[0])])[None]
+    out = transform.apply(window, draw, 3000)[0]
+    assert abs(int(out.argmax()) - place) <= 1 + len(chain)
+
+
+def test_source_of_a_chain_is_asked_from_last_to_first() -> None:
+    chain = Compose([TimeShift(1600, 1600), SpeedPerturb(0.5, 0.5), Percussive()])
+    draw = chain.draw(keys(1))
+    speed_draw = draw.children[1]
+    inner = chain.members[1].source(5000 + 2 * 10240, speed_draw)
+    source = chain.source(5000, draw)
+    assert source.length[0] == inner.length[0]
+    assert source.before[0] == 1600 + inner.before[0] + 2 * 10240
+    assert chain.speed(draw)[0] == 2
+
+
+def test_too_short_a_window_is_an_error() -> None:
+    transform = Percussive()
+    with pytest.raises(ValueError, match="expected windows of 21480 samples, got 1000"):
+        transform.apply(torch.zeros(1, 1000), transform.draw(keys(1)), 1000)
+
+
+def test_survives_pickle_copy_and_state_dict() -> None:
+    transform = Compose([recipe("study"), TimeStretch(p=0.5)])
+    wave = music(3, 3000)
+    expected = transform(wave, keys(3), seed=3)
+    for other in (pickle.loads(pickle.dumps(transform)), copy.deepcopy(transform)):
+        assert torch.equal(other(wave, keys(3), seed=3), expected)
+    assert transform.state_dict() == {}
+
+
+def test_is_a_module_among_modules() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.augment = recipe("study")
+            self.linear = nn.Linear(4, 2)
+
+    net = Net().to(torch.float64).eval()
+    assert "TimeStretch(0.9..1.1, p=1)" in repr(net)

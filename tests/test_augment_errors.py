@@ -1,0 +1,68 @@
+"""Mistakes are told where a transform is built, in a sentence with the rule and what came."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.augment import (
+    Compose,
+    Gain,
+    GaussianNoise,
+    OneOf,
+    PitchShift,
+    SpeedPerturb,
+    TimeShift,
+    TimeStretch,
+    Transform,
+)
+from tests.augment_cases import untyped
+
+NAN = float("nan")
+BAD: list[tuple[Callable[[], Transform], str]] = [
+    (lambda: Gain(p=1.5), "Gain: expected 0 <= p <= 1, got p=1.5"),
+    (lambda: Gain(p=NAN), "got p=nan"),
+    (lambda: Gain(2.0, 1.0), "Gain: expected min_gain <= max_gain, both > 0, got min_gain=2.0, max_gain=1.0"),
+    (lambda: Gain(0.0, 1.0), "both > 0"),
+    (lambda: Gain.in_db(-300.0, 0.0), "within"),
+    (lambda: GaussianNoise(-0.1, 0.1), "GaussianNoise: expected min_std <= max_std, both >= 0"),
+    (lambda: GaussianNoise(0.1, NAN), "max_std=nan"),
+    (lambda: TimeStretch(0.0, 1.0), "TimeStretch: expected min_rate <= max_rate, both > 0"),
+    (lambda: TimeStretch(1.0, float("inf")), "max_rate=inf"),
+    (lambda: PitchShift(-60.0, 0.0), "within"),
+    (lambda: SpeedPerturb(1.0, 0.5), "min_factor <= max_factor"),
+    (lambda: TimeShift(5, 4), "min_shift <= max_shift"),
+    (lambda: OneOf([]), "at least one transform"),
+    (lambda: OneOf([Gain()], weights=[0.0]), "not all 0"),
+    (lambda: OneOf([Gain()], weights=[1.0, 2.0]), "1 transforms and weights="),
+    (lambda: OneOf([Gain(), Gain()], weights=[-1.0, 2.0]), "weight >= 0"),
+]
+assert BAD
+
+
+@pytest.mark.parametrize(("build", "message"), BAD)
+def test_bad_ranges(build: Callable[[], Transform], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        build()
+
+
+def test_a_foreign_transform_in_a_chain() -> None:
+    with untyped(), pytest.raises(TypeError, match="got Linear; wrap one of audiomentations"):
+        Compose([torch.nn.Linear(1, 1)])  # type: ignore[list-item]
+
+
+def test_waveforms_that_do_not_fit_the_draw() -> None:
+    gain = Gain()
+    draw = gain.draw(["a", "b"])
+    with pytest.raises(ValueError, match=r"draw of 2 examples, got shape \(3, 10\)"):
+        gain.apply(torch.zeros(3, 10), draw)
+    with pytest.raises(TypeError, match=r"expected float32 or float64.*float16"):
+        gain.apply(torch.zeros(2, 10, dtype=torch.float16), draw)
+
+
+def test_keys_that_are_no_keys() -> None:
+    with pytest.raises(ValueError, match="crops: expected one for each of 2 keys"):
+        Gain().draw(["a", "b"], crops=np.arange(3))
+    with pytest.raises(TypeError, match="got the one string 'blues_00000'"):
+        Gain().draw("blues_00000")

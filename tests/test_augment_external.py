@@ -1,0 +1,156 @@
+"""Audiomentations: reproducible with any number of processes, and polite to global random state."""
+
+import copy
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.augment import Audiomentations, Compose, Gain
+from gtzan_stream.augment.seeded import call_seeded
+from gtzan_stream.errors import BadSample
+from tests.audio_functions import jitter, library, unless_silent
+from tests.augment_cases import keys, music, untyped
+
+
+def processes(transform: Audiomentations) -> list[subprocess.Popen[bytes]]:
+    assert transform._workers is not None
+    return transform._workers._started
+
+
+@pytest.fixture(scope="module")
+def pooled() -> Iterator[Audiomentations]:
+    transform = Audiomentations(unless_silent, workers=2)
+    yield transform
+    transform.close()
+
+
+def test_processes_change_nothing(pooled: Audiomentations) -> None:
+    wave, names = music(6, 9000), keys(6)
+    kept = wave.clone()
+    here = Audiomentations(library(), workers=0)
+    expected = here(wave, names, seed=1, epoch=2)
+    assert torch.equal(pooled(wave, names, seed=1, epoch=2), expected)
+    assert torch.equal(pooled(wave, names, seed=1, epoch=2), expected)
+    assert torch.equal(here(wave[4:5], names[4:5], seed=1, epoch=2)[0], expected[4])
+    assert not torch.equal(here(wave, names, seed=1, epoch=3), expected)
+    assert not torch.equal(expected[0], wave[0])
+    assert torch.equal(wave, kept)
+
+
+def test_several_rows_at_once_go_to_several_processes(pooled: Audiomentations) -> None:
+    """The way taken on CUDA: all rows in one call."""
+    wave = music(4, 5000)
+    draw = pooled.draw(keys(4), seed=3)
+    assert torch.equal(pooled.compute(wave, draw, None), pooled.apply(wave, draw))
+
+
+def test_copies_have_processes_of_their_own(pooled: Audiomentations) -> None:
+    wave = music(1, 3000)
+    expected = pooled(wave, keys(1), seed=8)
+    other = pickle.loads(pickle.dumps(pooled))
+    assert torch.equal(other(wave, keys(1), seed=8), expected)
+    (process,) = processes(other)
+    assert process not in processes(pooled)
+    other.close()
+    assert process.poll() is not None
+    assert processes(other) == []
+    assert isinstance(copy.deepcopy(pooled), Audiomentations)
+
+
+def test_global_state_is_put_back() -> None:
+    wave = np.ones(100, np.float32)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = random.random(), np.random.rand()  # noqa: NPY002
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    first = call_seeded(jitter, wave, 22050, 2**63 + 1)
+    assert (random.random(), np.random.rand()) == expected  # noqa: NPY002
+    assert np.array_equal(call_seeded(jitter, wave, 22050, 2**63 + 1), first)
+    assert not np.array_equal(call_seeded(jitter, wave, 22050, 1), first)
+    assert (wave == 1).all()
+
+
+def test_output_is_cut_or_padded_to_the_windows_length() -> None:
+    transform = Audiomentations(jitter, workers=0)
+    out = transform(torch.ones(1, 100), keys(1))
+    assert out.shape == (1, 100)
+    assert out[0, :90].all()
+    assert not out[0, 90:].any()
+    chain = Compose([transform, Gain(1.0, 1.0)])
+    draw = chain.draw(keys(2))
+    assert chain.source(50, draw).length.tolist() == [50, 50]
+    assert chain.apply(torch.ones(2, 50), draw, np.array([50, 20])).shape == (2, 50)
+
+
+def test_dtype_is_kept() -> None:
+    out = Audiomentations(library(), workers=0)(music(1, 2000).double(), keys(1))
+    assert out.dtype == torch.float64
+
+
+def test_p() -> None:
+    transform = Audiomentations(unless_silent, p=0.0, workers=0)
+    assert torch.equal(transform(torch.zeros(2, 50), keys(2)), torch.zeros(2, 50))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_errors_name_the_key(workers: int, pooled: Audiomentations) -> None:
+    transform = pooled if workers else Audiomentations(unless_silent, workers=0)
+    with pytest.raises(BadSample, match=r"key blues_00000, crop 7: .*failed: no sound in it"):
+        transform.apply(torch.zeros(1, 9), transform.draw(keys(1), crops=[7]))
+
+
+def test_stereo_is_an_error() -> None:
+    transform = Audiomentations(lambda samples, rate: np.stack([samples, samples]), workers=0)
+    with pytest.raises(BadSample, match=r"expected mono samples.*\(2, 9\)"):
+        transform(torch.zeros(1, 9), keys(1))
+
+
+def test_what_cannot_be_built() -> None:
+    with untyped(), pytest.raises(TypeError, match="expected a transform of audiomentations, got 3"):
+        Audiomentations(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="workers >= 0"):
+        Audiomentations(jitter, workers=-1)
+    with pytest.raises(ValueError, match="use workers=0"):
+        Audiomentations(lambda samples, rate: samples, workers=1)
+
+
+def test_a_dead_worker_is_an_error_not_a_hang(pooled: Audiomentations) -> None:
+    wave = music(1, 500)
+    expected = pooled(wave, keys(1))
+    for process in processes(pooled):
+        process.kill()
+    with pytest.raises(RuntimeError, match=r"worker process of Audiomentations died \(exit status -9\)"):
+        pooled(wave, keys(1))
+    assert torch.equal(pooled(wave, keys(1)), expected)
+
+
+def test_a_program_needs_no_main_guard_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import torch\n"
+        "from gtzan_stream.augment import Audiomentations\n"
+        "def here(samples, rate): return samples\n"
+        "from tests.audio_functions import louder\n"
+        "print('louder')\n"
+        "doubled = Audiomentations(louder, workers=1)\n"
+        "print(doubled(torch.ones(1, 2), ['a']), doubled._workers._started[0].pid)\n"
+        "Audiomentations(here, workers=1)(torch.ones(1, 2), ['a'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
+    assert done.stdout.splitlines()[:1] == ["louder"]
+    assert "tensor([[2., 2.]])" in done.stdout
+    assert "could not load the transform (AttributeError" in done.stderr
+    assert "use workers=0" in done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout.split()[-1]), 0)

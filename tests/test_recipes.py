@@ -1,0 +1,68 @@
+"""The augmentations that have names."""
+
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.augment import Audiomentations, OneOf, names, recipe
+from gtzan_stream.errors import UserError
+from tests.audio_functions import am
+from tests.augment_cases import keys, music
+
+
+def test_names() -> None:
+    assert names() == ["none", "study", "strong", "audiomentations"]
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(UserError, match="'heavy'; there are none, study, strong, audiomentations"):
+        recipe("heavy")
+
+
+def test_none_changes_nothing() -> None:
+    wave = music(2, 100)
+    assert torch.equal(recipe("none")(wave, keys(2)), wave)
+
+
+def test_study_has_the_studys_ranges() -> None:
+    draw = recipe("study").draw(keys(6000))
+    drawn = {child.name: {k: (v.min(), v.max()) for k, v in child.values.items()} for child in draw.children}
+    expected = {
+        "Identity": {},
+        "GaussianNoise": {"std": (0.005, 0.005)},
+        "TimeShift": {"shift": (1600, 1600)},
+        "TimeStretch": {"rate": (0.9, 1.1)},
+        "PitchShift": {"n_steps": (0, 4)},
+        "SpeedPerturb": {"factor": (0.8, 1.0)},
+        "Gain": {"gain": (1.5, 3.0)},
+        "Percussive": {},
+    }
+    assert drawn.keys() == expected.keys()
+    for name, ranges in expected.items():
+        assert drawn[name].keys() == ranges.keys()
+        for value, ends in ranges.items():
+            assert drawn[name][value] == pytest.approx(ends, abs=0.003)
+
+
+def test_strong_changes_most_and_keeps_a_plain_level() -> None:
+    transform = recipe("strong")
+    draw = transform.draw(keys(3000))
+    told = [draw.describe(i) for i in range(3000)]
+    vocoded = [line.count("TimeStretch") + line.count("PitchShift") + line.count("SpeedPerturb") for line in told]
+    assert max(vocoded) == 1
+    assert np.mean(vocoded) == pytest.approx(0.7, abs=0.04)
+    assert np.mean(["Percussive" in line for line in told]) == pytest.approx(0.05, abs=0.015)
+    assert np.ptp(transform.speed(draw)) == pytest.approx(0.45, abs=0.02)
+    assert transform(music(4, 4000), keys(4)).abs().max() < 10
+
+
+def test_audiomentations_is_the_library_itself() -> None:
+    transform = recipe("audiomentations")
+    assert isinstance(transform, Audiomentations)
+    assert not isinstance(transform, OneOf)
+    assert isinstance(transform.transform, am.OneOf)
+    wave = music(12, 4000)
+    out = Audiomentations(transform.transform, p=transform.p, workers=0)(wave, keys(12), seed=1)
+    changed = [not torch.equal(a, b) for a, b in zip(out, wave, strict=True)]
+    assert 6 <= sum(changed) <= 12
+    transform.close()

@@ -1,5 +1,8 @@
 """Percussive separation against librosa, and where there is nothing to separate."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import librosa
@@ -113,6 +116,28 @@ def test_margin_of_20_hops_gives_the_whole_clips_percussive_part():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         percussive(torch.zeros(1, 100), **options)
+
+
+INTERPRETED = """
+import torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.hpss import percussive
+torch.manual_seed(0)
+x = torch.randn(2, 300)
+x[1, 100:] = 0
+for options in ({}, {"power": 1.5, "margin": 2.0}):
+    with force("triton"):
+        got = percussive(x, n_fft=64, kernel_size=5, **options)
+    exact = percussive(x.double(), n_fft=64, kernel_size=5, **options)
+    assert (got - exact).norm() < 1e-5 * exact.norm(), (options, (got - exact).norm() / exact.norm())
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    subprocess.run(
+        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
+    )
 
 
 def test_cuda_equals_the_cpu_without_a_sync(cuda):

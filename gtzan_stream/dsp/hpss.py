@@ -62,13 +62,21 @@ def percussive(
         raise ValueError(f"margin must be at least 1, got {margin}")
     if waveform.shape[1] == 0:
         return waveform.clone()
-    if backend(waveform) == "numba":
+    name = backend(waveform)
+    if name == "numba":
         return _percussive_rows(waveform, n_fft, kernel_size, power, margin)
     spectrogram = stft(waveform, n_fft, n_fft // 4)
     magnitude = spectrogram.abs()
     along_frequency = median_filter(magnitude, kernel_size, axis=1)
     along_time = median_filter(magnitude, kernel_size, axis=2)
-    mask = _soft_mask(along_frequency, margin * along_time, power, 0.5 if margin == 1 else 0.0)
+    empty = 0.5 if margin == 1 else 0.0
+    if name == "triton":
+        from gtzan_stream.kernels import triton_hpss
+
+        frames, rival, share = (t.transpose(1, 2) for t in (spectrogram, along_time, along_frequency))
+        masked = triton_hpss.mask(frames.contiguous(), share, rival, float(power), float(margin), empty)
+        return istft(masked.transpose(1, 2), waveform.shape[1], n_fft // 4)
+    mask = _soft_mask(along_frequency, margin * along_time, power, empty)
     return istft(spectrogram * mask, waveform.shape[1], n_fft // 4)
 
 

@@ -93,13 +93,16 @@ class Manifest:
             If `root` is missing, empty, of another format version, or lacks one of its files.
         """
         root = Path(root)
-        manifest = cls(root, _read_facts(root))
-        missing = {shard.name for shard in manifest.shards}
+        facts = _read_facts(root)
+        missing = {file["name"] for file in facts["shards"] + facts["tables"]}
         for folder in (root, root / INCOMING):
             missing -= set(os.listdir(folder)) if folder.is_dir() else set()
         if missing:
             raise UserError(f"{root / min(missing)} is missing, though {MANIFEST} lists it: copy or pack the set again")
-        return manifest
+        try:
+            return cls(root, facts)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{root / SAMPLES} cannot be read ({error}): copy or pack the set again") from error
 
     def __len__(self) -> int:
         return len(self.frames)

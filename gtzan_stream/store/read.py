@@ -84,7 +84,10 @@ class ClipReader:
         if rate != wanted:
             raise ValueError(f"expected {wanted} Hz, got {rate}; pack again with --sample-rate {wanted}")
         with _Section(shard, int(manifest.member_offset[clip]), int(manifest.member_size[clip])) as member:
-            audio.read_window(member, start, out)
+            try:
+                audio.read_window(member, start, out)
+            except ValueError as error:
+                raise member.error or error from None
         if not np.isfinite(out).all():
             raise ValueError(f"sample {start + int(np.argmin(np.isfinite(out)))} is not a finite number")
 
@@ -152,7 +155,12 @@ class _OpenShards:
 
 
 class _Section(io.RawIOBase):
-    """A member of a shard as a file of its own."""
+    """A member of a shard as a file of its own.
+
+    libsndfile calls it and cannot pass on an exception: where a read fails, the file ends, and `error` says why.
+    """
+
+    error: Exception | None = None
 
     def __init__(self, shard: _OpenShard, offset: int, size: int) -> None:
         self._shard, self._offset, self._size, self._position = shard, offset, size, 0
@@ -174,6 +182,10 @@ class _Section(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         view = view[: max(0, min(len(view), self._size - self._position))]
-        self._shard.read_into(view, self._offset + self._position)
+        try:
+            self._shard.read_into(view, self._offset + self._position)
+        except (OSError, ValueError) as error:
+            self.error = error
+            return 0
         self._position += len(view)
         return len(view)

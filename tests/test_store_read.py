@@ -1,0 +1,212 @@
+"""Windows of clips: the right samples, reflected at the clip's own ends, from any thread; and clear errors."""
+
+import io
+import os
+import shutil
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gtzan_stream.errors import BadSample
+from gtzan_stream.store import read
+from gtzan_stream.store.index import index
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+from gtzan_stream.store.read import ClipReader, reflected
+
+
+def whole_clips(root: Path, suffix: str = "wav", dtype: str = "int16") -> dict[str, np.ndarray]:
+    """Every clip of a folder of shards by key, decoded without the project's reader."""
+    clips = {}
+    for path in root.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(suffix):
+                    data = tar.extractfile(member).read()  # type: ignore[union-attr]
+                    clips[member.name.partition(".")[0]] = soundfile.read(io.BytesIO(data), dtype=dtype)[0]
+    return clips
+
+
+def window(whole: np.ndarray, start: int, length: int) -> np.ndarray:
+    """The same window by numpy.pad."""
+    if len(whole) == 1:
+        return np.full(length, whole[0])
+    before, after = max(0, -start), max(0, start + length - len(whole))
+    return np.pad(whole, (before, after), mode="reflect")[start + before : start + before + length]
+
+
+@given(
+    frames=st.integers(1, 40), start=st.integers(-200, 200), length=st.integers(1, 300), seed=st.integers(0, 2**32 - 1)
+)
+def test_reflection_is_numpys(frames: int, start: int, length: int, seed: int):
+    whole = np.random.default_rng(seed).integers(-99, 99, frames)
+    np.testing.assert_array_equal(whole[reflected(start, length, frames)], window(whole, start, length))
+
+
+@pytest.mark.parametrize("codec", ["wav", "flac"])
+def test_windows_are_those_of_the_whole_clip(codec: str, clips_folder: Path, tmp_path: Path):
+    manifest = pack(clips_folder, tmp_path, codec=codec, shard_mb=1)
+    whole = whole_clips(tmp_path, codec)
+    reader = ClipReader(manifest)
+    assert reader.dtype == (np.int16 if codec == "wav" else np.float32)
+    rng = np.random.default_rng(0)
+    for clip in range(len(manifest)):
+        key = manifest.keys[clip].as_py()
+        frames = len(whole[key])
+        for start, length in [(0, frames), (-512, 3000), (frames - 100, 3000), (-3 * frames, 7 * frames), (5, 1)]:
+            check(reader, clip, start, length, whole[key])
+        for _ in range(5):
+            check(reader, clip, int(rng.integers(-frames, 2 * frames)), int(rng.integers(1, 70_000)), whole[key])
+    reader.close()
+
+
+def check(reader: ClipReader, clip: int, start: int, length: int, whole: np.ndarray) -> None:
+    out = np.empty(length, reader.dtype)
+    reader.read(clip, start, out)
+    scale = 1 if reader.dtype == np.int16 else 32768
+    np.testing.assert_array_equal(out * scale, window(whole, start, length))
+
+
+def test_nothing_is_read_into_nothing(shards: Path):
+    ClipReader(Manifest.open(shards)).read(0, -5, np.empty(0, np.int16))
+
+
+def test_many_threads_share_a_reader(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(read, "MAX_OPEN_SHARDS", 1)  # so that shards are closed while others read them
+    manifest = Manifest.open(shards)
+    assert len(manifest.shards) > 1
+    whole = whole_clips(shards)
+    reader = ClipReader(manifest)
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(300):
+            clip = int(rng.integers(len(manifest)))
+            check(reader, clip, int(rng.integers(-1000, 6000)), 2000, whole[manifest.keys[clip].as_py()])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_open_shards_are_few_and_are_closed(shards: Path):
+    manifest = Manifest.open(shards)
+    before = len(os.listdir("/proc/self/fd"))
+    reader = ClipReader(manifest)
+    for clip in range(len(manifest)):
+        reader.read(clip, 0, np.empty(100, np.int16))
+    assert len(os.listdir("/proc/self/fd")) == before + len(manifest.shards)
+    reader.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_short_reads_are_continued(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, offset: preadv(file, [buffers[0][:999]], offset))
+    manifest = Manifest.open(shards)
+    key = manifest.keys[0].as_py()
+    check(ClipReader(manifest), 0, 3, 5000, whole_clips(shards)[key])
+
+
+# Shards of somebody else's
+
+
+def foreign(folder: Path, members: dict[str, bytes]) -> Manifest:
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(folder / "theirs.tar", "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return index(folder)
+
+
+def encoded(samples: np.ndarray, rate: int = 22050, format: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def noise(frames: int = 9000, channels: int = 1) -> np.ndarray:
+    shape = (frames, channels) if channels > 1 else frames
+    return (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+
+
+def test_every_codec_gives_full_scale_floats(tmp_path: Path):
+    stereo = noise(channels=2)
+    manifest = foreign(
+        tmp_path,
+        {
+            "rock_16.wav": encoded(noise()),
+            "rock_24.wav": encoded(noise(), subtype="PCM_24"),
+            "rock_stereo.wav": encoded(stereo),
+            "rock_flac.flac": encoded(noise(), format="FLAC"),
+            "rock_ogg.ogg": encoded(noise(), format="OGG"),
+            "rock_mp3.mp3": encoded(noise(), format="MP3"),
+        },
+    )
+    assert manifest.direct.tolist() == [True, False, False, False, False, False]
+    reader = ClipReader(manifest)
+    assert reader.dtype == np.float32
+    tolerance = {"rock_ogg": 0.3, "rock_mp3": 0.3}  # noise is the worst they can be given
+    for clip, key in enumerate(manifest.keys.to_pylist()):
+        source = stereo.mean(axis=1) if key == "rock_stereo" else noise()
+        out = np.empty(3000, np.float32)
+        reader.read(clip, -1000, out)
+        np.testing.assert_allclose(out, window(source, -1000, 3000), atol=tolerance.get(key, 4e-5), err_msg=key)
+
+
+def test_a_clip_of_another_rate_is_named(tmp_path: Path):
+    manifest = foreign(
+        tmp_path, {"a_1.wav": encoded(noise()), "a_2.wav": encoded(noise()), "a_3.wav": encoded(noise(), 8000)}
+    )
+    reader = ClipReader(manifest)
+    reader.read(0, 0, np.empty(10, reader.dtype))
+    expected = r"theirs\.tar, key a_3: expected 22050 Hz, got 8000; pack again with --sample-rate 22050"
+    with pytest.raises(BadSample, match=expected):
+        reader.read(2, 0, np.empty(10, reader.dtype))
+
+
+def test_what_is_not_a_number_is_named(tmp_path: Path):
+    bad = noise()
+    bad[4321] = np.nan
+    reader = ClipReader(foreign(tmp_path, {"a_1.wav": encoded(bad, subtype="FLOAT")}))
+    reader.read(0, 0, np.empty(4321, np.float32))
+    with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: sample 4321 is not a finite number"):
+        reader.read(0, 4000, np.empty(1000, np.float32))
+
+
+def test_a_corrupt_member_is_named(tmp_path: Path):
+    manifest = foreign(tmp_path, {"a_1.flac": encoded(noise(90_000), format="FLAC")})
+    with (tmp_path / "theirs.tar").open("r+b") as file:
+        file.seek(int(manifest.member_offset[0]))
+        file.write(b"\0" * 4000)
+    with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: soundfile cannot decode it"):
+        ClipReader(manifest).read(0, 0, np.empty(1000, np.float32))
+
+
+@pytest.mark.parametrize("codec", ["wav", "flac"])
+def test_a_truncated_shard_is_named(codec: str, clips_folder: Path, tmp_path: Path):
+    manifest = pack(clips_folder, tmp_path, codec=codec)
+    last = len(manifest) - 1
+    shard = tmp_path / manifest.shards[0].name
+    os.truncate(shard, int(manifest.data_offset[last] + manifest.data_size[last] // 2))
+    reader = ClipReader(Manifest.open(tmp_path))
+    reader.read(0, 0, np.empty(1000, reader.dtype))
+    with pytest.raises(
+        BadSample, match=rf"{shard.name}, key {manifest.keys[last]}: .*the shard is truncated: it ends at byte"
+    ):
+        reader.read(last, 0, np.empty(int(manifest.frames[last]), reader.dtype))
+
+
+def test_a_shard_that_went_away_is_named(shards: Path, tmp_path: Path):
+    shutil.copytree(shards, tmp_path / "shards")
+    manifest = Manifest.open(tmp_path / "shards")
+    (tmp_path / "shards" / manifest.shards[0].name).unlink()
+    with pytest.raises(BadSample, match=rf"{manifest.shards[0].name}, key {manifest.keys[0]}: .*No such file"):
+        ClipReader(manifest).read(0, 0, np.empty(10, np.int16))

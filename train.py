@@ -9,7 +9,7 @@ import dataclasses
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import typer
@@ -36,6 +36,7 @@ EPOCHS = {"demo": 12}  # of the synthesised set, which a few minutes are enough 
 CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error"}  # in a run that is resumed
 STATISTICS_BATCHES = 32  # that mean and standard deviation of the features are estimated from
 console = Console()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Interrupted(Exception):
@@ -105,7 +106,7 @@ class Run:
             "random numbers": checkpoints.RandomNumbers(self.device),
         }
 
-    def loader(self, part: str, eval: Literal["study", "clip"] | None = None) -> Loader:
+    def loader(self, part: str, eval: Any = None) -> Loader:
         config, size = self.config, self.spec.input.size
         return Loader(
             config.shards,
@@ -286,6 +287,7 @@ def main(resume_from: Path | None, given: dict[str, Any]) -> None:
     console.print(f"Report: {path}", highlight=False)
 
 
+@app.command()
 @with_options
 def command(*, resume: Path | None, **given: Any) -> None:
     """Train a network to tell genres, on music streamed from shards."""
@@ -293,6 +295,4 @@ def command(*, resume: Path | None, **given: Any) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
     app()

@@ -3,7 +3,7 @@
 import os
 import pickle
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from gtzan_stream.errors import UserError
 BEST, LAST = "best.pt", "last.pt"
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What can be put down and taken up again."""
 

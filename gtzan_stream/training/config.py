@@ -4,14 +4,15 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
+from gtzan_stream.augment import recipes
 from gtzan_stream.errors import UserError
 from gtzan_stream.training import optimizers
 
 
-def _option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,30 +31,25 @@ class Config:
     )
     fold: int | None = _option(None, "Which fold of the split `folds` to test on.")
     model: str = _option("cnn2d", "Network; a wrong name lists them all.")
-    augment: str = _option("study", "Recipe of augmentation: none, study, strong or audiomentations.")
-    normalization: Literal["none", "global", "mel", "clip", "batch"] = _option("global", "Of the features.")
-    optimizer: str = _option("sgd", "sgd, adam, adamw, rmsprop, adadelta or adagrad.")
+    augment: str = _option("study", "Recipe of augmentation.", tuple(recipes.names()))
+    normalization: str = _option("global", "Of the features.", ("none", "global", "mel", "clip", "batch"))
+    optimizer: str = _option("sgd", "What learns.", tuple(optimizers.OPTIMIZERS))
     lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(None, "Steps before the learning rate is reached. (default: the network's)")
     epochs: int | None = _option(None, "Epochs at most. (default: 100, and 12 on the demo set)")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")
-    eval: Literal["study", "clip"] = _option(
-        "study", "Evaluate the first 8 chunks of each clip (study), or all of them (clip)."
-    )
-    on_error: Literal["fail", "skip"] = _option("fail", "What a sample that cannot be read does.")
+    eval: str = _option("study", "Of each clip, the first 8 chunks (study) or all (clip).", ("study", "clip"))
+    on_error: str = _option("fail", "What a sample that cannot be read does.", ("fail", "skip"))
     device: str = _option("auto", "cpu, cuda, cuda:1... (default: the GPU if there is one)")
-    precision: Literal["auto", "bf16", "fp32"] = _option(
-        "auto", "Of the network; auto is bf16 wherever the processor computes it natively."
-    )
+    precision: str = _option("auto", "Of the network; auto is bf16 where it is native.", ("auto", "bf16", "fp32"))
     workers: int = _option(max(1, min(4, os.cpu_count() or 1)), "Threads that read ahead; 0 reads when asked.")
     seed: int = _option(0, "Of the weights, dropout, the order and the augmentation.")
     out: str = _option("runs", "Folder of runs.")
     name: str | None = _option(None, "Name of the run. (default: model, augmentation, seed and time)")
 
     def __post_init__(self) -> None:
-        optimizers.check(self.optimizer)
         at_least = {
             "fold": 0,
             "epochs": 1,
@@ -71,10 +67,10 @@ class Config:
             raise UserError(f"--lr must be a positive number, got {self.lr}")
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise UserError(f"--weight-decay must be 0 or more, got {self.weight_decay}")
-        for option, kind in get_type_hints(type(self)).items():
-            choices, value = get_args(kind), getattr(self, option)
-            if get_origin(kind) is Literal and value not in choices:
-                raise UserError(f"{flag(option)} must be one of {', '.join(choices)}, got {value!r}")
+        for entry in dataclasses.fields(self):
+            choices, value = entry.metadata["choices"], getattr(self, entry.name)
+            if choices and value not in choices:
+                raise UserError(f"{flag(entry.name)} must be one of {', '.join(choices)}, got {value!r}")
         if self.fold is not None and self.split not in (None, "folds"):
             raise UserError(f"--fold goes with --split folds, got --split {self.split}")
 

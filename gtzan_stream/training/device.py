@@ -2,7 +2,6 @@
 
 import platform
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 
@@ -35,7 +34,7 @@ def describe(device: torch.device) -> str:
     return f"{torch.cpu.get_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
 
 
-def precision(wanted: str, device: torch.device) -> Literal["bf16", "fp32"]:
+def precision(wanted: str, device: torch.device) -> str:
     """Turn "auto" into "bf16" where `device` multiplies it natively, else "fp32". Always the same on the same machine.
 
     On a CPU with AVX512-BF16, bf16 was faster than fp32 for every network; without it or AMX it is emulated.

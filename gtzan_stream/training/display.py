@@ -1,7 +1,7 @@
 """What is seen while a run trains: a bar for the epoch under way, and a line for each that is done."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,7 +43,7 @@ class Display:
         )
         self._task = self._bar.add_task("", measures="")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         self._bar.start()
         return self
 

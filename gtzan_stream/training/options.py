@@ -20,12 +20,13 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     parameters = [_parameter("resume", Path | None, "Continue the run of this folder, from its last checkpoint.")]
     for entry in dataclasses.fields(Config):
         default = "" if entry.default is None else f" (default: {entry.default})"
-        parameters.append(_parameter(entry.name, hints[entry.name] | None, entry.metadata["help"] + default))
+        choices = "|".join(entry.metadata["choices"]) or None
+        parameters.append(_parameter(entry.name, hints[entry.name] | None, entry.metadata["help"] + default, choices))
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return function
 
 
-def _parameter(name: str, kind: Any, words: str) -> inspect.Parameter:
-    option = typer.Option(None, help=words, show_default=False)
+def _parameter(name: str, kind: Any, words: str, metavar: str | None = None) -> inspect.Parameter:
+    option = typer.Option(None, help=words, show_default=False, metavar=metavar)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)

@@ -1,0 +1,120 @@
+"""What is measured, against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from gtzan_stream.training import metrics
+from gtzan_stream.training.losses import logits_of, loss_of
+
+
+def predictions(rows: list[tuple[str, int, list[float]]]) -> metrics.Predictions:
+    """From rows of key, label and probabilities."""
+    collector = metrics.Collector()
+    for key, label, probabilities in rows:
+        collector.add(torch.tensor([probabilities]).log(), torch.tensor([label]), torch.ones(1), [key])
+    return collector.result()
+
+
+@pytest.fixture
+def chunks() -> metrics.Predictions:
+    return predictions(
+        [
+            ("a", 0, [0.6, 0.3, 0.1]),
+            ("b", 1, [0.5, 0.4, 0.1]),
+            ("a", 0, [0.2, 0.7, 0.1]),
+            ("b", 1, [0.0, 1.0, 0.0]),
+            ("c", 1, [0.1, 0.2, 0.7]),
+        ]
+    )
+
+
+def test_accuracy_per_chunk_and_per_track(chunks):
+    tracks = metrics.by_track(chunks)
+    assert chunks.accuracy == pytest.approx(2 / 5)
+    assert tracks.keys == ["a", "b", "c"]
+    expected = torch.tensor([[0.4, 0.5, 0.1], [0.25, 0.7, 0.05], [0.1, 0.2, 0.7]])
+    torch.testing.assert_close(tracks.probabilities, expected)
+    assert tracks.labels.tolist() == [0, 1, 1]
+    assert tracks.right.tolist() == [False, True, False]
+
+
+def test_the_loss_is_the_cross_entropy(chunks):
+    probabilities = [0.6, 0.4, 0.2, 1.0, 0.2]
+    assert chunks.loss == pytest.approx(-sum(map(math.log, probabilities)) / 5, rel=1e-5)
+
+
+def test_the_summary_has_every_measure_and_is_plain_json(chunks):
+    summary = metrics.summary(chunks, ["blues", "jazz", "rock"])
+    assert (summary["chunks"], summary["tracks"]) == (5, 3)
+    assert summary["chunk_accuracy"] == pytest.approx(0.4)
+    assert summary["track_accuracy"] == pytest.approx(1 / 3)
+    assert summary["confusion"] == [[0, 1, 0], [0, 1, 1], [0, 0, 0]]
+    assert summary["genres"]["jazz"] == {
+        "tracks": 2,
+        "chunk_recall": pytest.approx(1 / 3),
+        "track_recall": 0.5,
+        "track_precision": 0.5,
+    }
+    assert summary["genres"]["rock"] == {
+        "tracks": 0,
+        "chunk_recall": None,
+        "track_recall": None,
+        "track_precision": 0.0,
+    }
+    assert summary["track_interval"][0] < 1 / 3 < summary["track_interval"][1]
+
+
+def test_intervals_of_many_chunks_are_no_narrower_than_their_tracks_allow(chunks):
+    many = predictions([("a", 0, [0.9, 0.1])] * 100)
+    low, high = metrics.summary(many, ["blues", "jazz"])["chunk_interval"]
+    assert (low, high) == pytest.approx(metrics.interval(1, 1))
+    assert low < 0.25
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962)]
+)
+def test_the_interval_is_wilsons(right, total, low, high):
+    assert metrics.interval(right, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    collector = metrics.Collector()
+    logits = torch.tensor([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
+    collector.add(logits, torch.tensor([0, 1, 1]), torch.tensor([1.0, 0.0, 1.0]), ["a", "b", "c"])
+    result = collector.result()
+    assert result.keys == ["a", "c"]
+    assert result.accuracy == 1.0
+    assert result.loss < 0.001
+
+
+def test_nothing_to_measure_is_an_error():
+    collector = metrics.Collector()
+    collector.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1), ["a"])
+    with pytest.raises(ValueError, match="no example counted"):
+        collector.result()
+
+
+def test_the_loss_of_training_ignores_rows_of_weight_zero():
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.tensor([0, 1, 2])
+    loss = loss_of(logits, labels, torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits[[0, 2]], labels[[0, 2]]))
+    loss.backward()
+    assert logits.grad[1].abs().max() == 0
+
+
+def test_a_batch_of_fillers_teaches_nothing():
+    logits = torch.randn(2, 3, requires_grad=True)
+    loss_of(logits, torch.tensor([0, 1]), torch.zeros(2)).backward()
+    assert logits.grad.abs().max() == 0
+
+
+def test_auxiliary_heads_count_three_tenths_each():
+    heads = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    labels, weights = torch.tensor([0, 1, 2, 3, 0]), torch.ones(5)
+    own, first, second = (torch.nn.functional.cross_entropy(head, labels) for head in heads)
+    torch.testing.assert_close(loss_of(heads, labels, weights), own + 0.3 * (first + second))
+    assert logits_of(heads) is heads[0]

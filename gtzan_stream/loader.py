@@ -34,7 +34,7 @@ class Batch:
 
     Attributes
     ----------
-    features : Tensor [batch, n_mels, frames] or [batch, time], float32, on the loader's device
+    features : Tensor [batch, n_mels, frames] or [batch, 1, time], float32, on the loader's device
     labels : Tensor [batch], int64
         Places in the loader's `labels`.
     weights : Tensor [batch], float32
@@ -331,7 +331,7 @@ class Loader:
         if valid_frames.min() < self.features.frames:
             valid = self._copy(torch.from_numpy(valid_frames))[:, None]
             padding = torch.arange(self.features.frames, device=self.device) >= valid
-            features = features.masked_fill(padding if features.ndim == 2 else padding[:, None], 0)
+            features = features.masked_fill(padding[:, None], 0)
         return features
 
     def _hand_over(self, batch: Batch, event: Any) -> None:

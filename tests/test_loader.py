@@ -160,7 +160,7 @@ def test_short_clips_are_padded_and_weigh_nothing_when_mostly_padding(shards):
 def test_raw_waveform_crops(shards):
     loader = Loader(shards, features=RawWaveform(), augment="study", batch_size=4, crops_per_clip=1)
     batch = next(iter(loader))
-    assert batch.features.shape == (4, 66150)
+    assert batch.features.shape == (4, 1, 66150)
     assert 0.01 < float(batch.features.abs().max()) < 4
 
 

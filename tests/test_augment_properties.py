@@ -151,6 +151,24 @@ def test_speed_is_the_growth_of_the_source(name: str) -> None:
 
 
 @ALL
+def test_rows_side_by_side_equal_rows_alone(name: str) -> None:
+    """The way taken on CUDA, on the CPU: lengths differ, and what lies behind a short row must not leak into it."""
+    transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
+    draw = transform.draw(keys(5), seed=1, epoch=2)
+    waveform, needed = windows(transform, draw, lengths), transform.source(lengths, draw).length
+    alone = transform.apply(waveform, draw, lengths)
+    for row, end in zip(waveform, needed, strict=True):
+        row[end:] = torch.nan
+    beside = transform._apply_batch(waveform, draw, lengths, needed)
+    assert beside.shape == alone.shape
+    for a, b, end in zip(beside, alone, lengths, strict=True):
+        torch.testing.assert_close(a[:end], b[:end], rtol=0, atol=2e-4)
+    whole = music(5, 9000)
+    beside = transform._apply_batch(whole, draw, None, None)
+    torch.testing.assert_close(beside, transform.apply(whole, draw), rtol=0, atol=2e-4)
+
+
+@ALL
 def test_cuda_equals_cpu(name: str, cuda: torch.device) -> None:
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2)

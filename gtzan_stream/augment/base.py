@@ -174,10 +174,7 @@ class Transform(nn.Module):
             return waveform.new_zeros(len(draw), width)
         if waveform.device.type == "cpu":
             return self._apply_rows(waveform, draw, wanted, needed, width)
-        if needed is not None:
-            waveform = _blank_after(waveform[:, : needed.max()], needed)
-        out = self.run(waveform, draw, wanted)
-        return out.clone() if out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr() else out
+        return self._apply_batch(waveform, draw, wanted, needed)
 
     def forward(self, waveform: Waveform, keys: Keys, *, seed: int = 0, epoch: int = 0) -> Waveform:
         """Draw for `keys` and apply to their waveforms: a plain batch, as long after as before."""
@@ -199,7 +196,7 @@ class Transform(nn.Module):
         self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None, width: int
     ) -> Tensor:
         """Each row alone and at its own length, so that a result never depends on the rest of the batch."""
-        out = waveform.new_zeros(len(draw), width)
+        out = waveform.new_empty(len(draw), width)
 
         def one(row: int) -> None:
             own = slice(row, row + 1)
@@ -207,9 +204,19 @@ class Transform(nn.Module):
                 out[own] = self.run(waveform[own], draw[own], None)
             else:
                 out[own, : wanted[row]] = self.run(waveform[own, : needed[row]], draw[own], wanted[own])
+                out[own, wanted[row] :] = 0
 
         for_rows(one, len(draw))
         return out
+
+    def _apply_batch(
+        self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None
+    ) -> Tensor:
+        """All rows at once, side by side at the width of the longest."""
+        if needed is not None:
+            waveform = _blank_after(waveform[:, : needed.max()], needed)
+        out = self.run(waveform, draw, wanted)
+        return out.clone() if out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr() else out
 
     def _check(self, waveform: Tensor, draw: Draw) -> None:
         if waveform.ndim != 2 or len(waveform) != len(draw):

@@ -1,3 +1,36 @@
-"""On-the-fly augmentation and features for music, streamed from WebDataset shards and computed on the GPU."""
+"""On-the-fly augmentation and features for music, streamed from WebDataset shards and computed on the GPU.
+
+What is listed here is promised; `gtzan_stream.augment` lists the transforms.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gtzan_stream.errors import BadSample, UserError
+    from gtzan_stream.features import LogMel, Normalization, RawWaveform
+    from gtzan_stream.loader import Batch, Loader
+    from gtzan_stream.store.manifest import Manifest
+    from gtzan_stream.store.pack import pack
 
 __version__ = "0.1.0"
+__all__ = ["BadSample", "Batch", "Loader", "LogMel", "Manifest", "Normalization", "RawWaveform", "UserError", "pack"]
+
+_HOME = {
+    "BadSample": "errors",
+    "Batch": "loader",
+    "Loader": "loader",
+    "LogMel": "features",
+    "Manifest": "store.manifest",
+    "Normalization": "features",
+    "RawWaveform": "features",
+    "UserError": "errors",
+    "pack": "store.pack",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for, so that ``gtzan-stream --help`` need not wait for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gtzan_stream.features import LogMel, RawWaveform
 
 from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Batch, Loader
 from tests.conftest import write_wav
 

@@ -1,7 +1,7 @@
 """The study's comparisons, made again: ``python benchmarks/accuracy.py --shards shards/ --compare models``.
 
-Every cell of a table is a run of ``train.py`` of its own, in its own folder. Cells that have ended are not run again, and
-a cell that was interrupted goes on from its checkpoint, so the benchmark may be stopped and started at will.
+Every cell of a table is a run of ``train.py`` of its own, in its own folder. Cells that have ended are not run again,
+and a cell that was interrupted goes on from its checkpoint, so the benchmark may be stopped and started at will.
 """
 
 import json

@@ -184,6 +184,12 @@ def test_a_set_is_not_written_over_another(written: tuple[Path, Path]) -> None:
         demo.write(written[1].parent)
 
 
+def test_a_file_in_the_folders_place_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="no demo set can be written there"):
+        demo.write(tmp_path / "file")
+
+
 def test_progress_counts_the_clips(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     demo.write(tmp_path, train=1, valid=0, test=0, clip_s=0.5, progress=lambda *args: told.append(args))

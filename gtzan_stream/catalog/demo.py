@@ -117,19 +117,23 @@ def write(
     Raises
     ------
     UserError
-        If the folder has a demo set already.
+        If the folder has a demo set already, or cannot be made.
     """
     folder = Path(folder)
     genres, split = folder / "genres", folder / SPLIT_FILE
     if genres.exists() or split.exists():
         raise UserError(f"{folder} holds {genres.name} or {split.name} already; remove them or choose another folder")
+    try:
+        genres.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{folder}: no demo set can be written there: {error}") from error
     parts = ["train"] * train + ["valid"] * valid + ["test"] * test
     clips = [(genre, number, part) for genre in GENRES for number, part in enumerate(parts, FIRST_NUMBER)]
     rows = []
     for done, (genre, number, part) in enumerate(clips, 1):
         clip_id = f"{genre}.{number:05d}"
         path = genres / genre / f"{clip_id}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         _write_wav(path, record(genre, number, part=part, clip_s=clip_s, seed=seed))
         rows.append((key_of(clip_id), part))
         if progress:

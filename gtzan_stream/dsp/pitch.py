@@ -62,31 +62,39 @@ def pitch_shift(
 
 def _up(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
     before, total = stretching.window(length, 1 / factor)
+    before = _lead(before, offset / factor)
     higher = resample(waveform, factor, int(total.max()), offset=offset - before * factor)
     return time_stretch(higher, 1 / factor, length, offset=before)
 
 
 def _down(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
     before, total = resampling.window(length, factor)
+    before = _lead(before, offset * factor)
     faster = time_stretch(waveform, 1 / factor, int(total.max()), offset=offset - before / factor)
     return resample(faster, factor, length, offset=before)
 
 
+def _lead(before: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Let the intermediate signal begin no earlier than the input: a vocoder started in silence blurs what follows."""
+    return np.clip(np.floor(available), 0, before)
+
+
 def _rows(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
     shifted = waveform.new_empty(waveform.shape[0], length)
+    up_before, up_total = stretching.window(length, 1 / factor)
+    down_before, down_total = resampling.window(length, factor)
+    before = np.where(factor > 1, _lead(up_before, offset / factor), _lead(down_before, offset * factor))
+    total = np.where(factor > 1, up_total, down_total)
 
     def row(i: int) -> None:
-        source, output = waveform[i].numpy(), shifted[i].numpy()
-        if factor[i] > 1:
-            before, total = stretching.window(length, 1 / factor[i])
-            between = np.empty(total, np.float32)
-            resample_row(source, factor[i], offset[i] - before * factor[i], between)
-            stretch_row(between, 1 / factor[i], float(before), output)
+        source, output, ratio, lead = waveform[i].numpy(), shifted[i].numpy(), float(factor[i]), float(before[i])
+        between = np.empty(total[i], np.float32)
+        if ratio > 1:
+            resample_row(source, ratio, offset[i] - lead * ratio, between)
+            stretch_row(between, 1 / ratio, lead, output)
         else:
-            before, total = resampling.window(length, factor[i])
-            between = np.empty(total, np.float32)
-            stretch_row(source, 1 / factor[i], offset[i] - before / factor[i], between)
-            resample_row(between, factor[i], float(before), output)
+            stretch_row(source, 1 / ratio, offset[i] - lead / ratio, between)
+            resample_row(between, ratio, lead, output)
 
     for_rows(row, len(waveform))
     return shifted

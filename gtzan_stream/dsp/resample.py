@@ -100,12 +100,12 @@ def window(length: int | np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.n
     return before, 2 * before + np.ceil(np.asarray(length) * np.asarray(step)).astype(np.int64)
 
 
-def cutoff(step: np.ndarray | float) -> np.ndarray:
+def cutoff(step: np.ndarray) -> np.ndarray:
     """Give the filter's cutoff, as a share of the input's Nyquist frequency."""
     return ROLLOFF * np.minimum(1.0, 1.0 / step)
 
 
-def reach(step: np.ndarray | float) -> np.ndarray:
+def reach(step: np.ndarray) -> np.ndarray:
     """Count the input samples on each side of an output sample's time that it is made of."""
     return np.ceil(ZEROS / cutoff(step)).astype(np.int64)
 
@@ -156,6 +156,7 @@ def resample_row(waveform: np.ndarray, step: float, offset: float, output: np.nd
     """Fill `output` [length] with the resampled `waveform` [time] on this thread."""
     from gtzan_stream.kernels import numba_resample
 
-    width = int(reach(step))
-    table = numba_resample.filters(prototype(), PER_CROSSING, float(cutoff(step)), width)
+    steps = np.array([step])
+    width = int(reach(steps)[0])
+    table = numba_resample.filters(prototype(), PER_CROSSING, float(cutoff(steps)[0]), width)
     numba_resample.convolve(waveform, table, width, step, offset, output)

@@ -54,6 +54,10 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
         return _stft_rows(waveform.contiguous(), n_fft, hop_length)
     padded = functional.pad(waveform, (n_fft // 2, n_fft // 2))
     frames = padded.unfold(1, n_fft, hop_length)  # [batch, frame, n_fft]
+    if not len(waveform):  # of nothing, MKL cannot make a transform
+        return torch.empty(
+            0, n_fft // 2 + 1, frames.shape[1], dtype=waveform.dtype.to_complex(), device=waveform.device
+        )
     return torch.fft.rfft(frames * hann(n_fft, waveform.dtype, waveform.device)).transpose(1, 2)
 
 
@@ -118,6 +122,8 @@ def overlap_add(
     n_fft = 2 * (spectrogram.shape[1] - 1)
     real = spectrogram.real.dtype
     window = hann(n_fft, real, spectrogram.device)
+    if not len(spectrogram):  # as in `stft`
+        return window.new_empty(0, length)
     frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=n_fft)  # [batch, frame, n_fft]
     start = n_fft // 2 + n_before * hop_length
     if backend(frames) == "triton":

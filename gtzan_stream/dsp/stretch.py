@@ -115,7 +115,7 @@ def _batch(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) 
     return overlap_add(vocoded, alive, torch.stack(ends, dim=1).long(), length, HOP, n_before=n_before)
 
 
-def inside(time: int, rate: np.ndarray | float, offset: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def inside(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the first output sample of each example whose input time is inside `time` samples, and the first after."""
     return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
 
@@ -179,6 +179,6 @@ def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.nda
         numba_stretch.vocode(source.view(np.float32), position[here] - first, phase, block.view(np.float32))
         numba_stft.add(scipy.fft.irfft(block, N_FFT, workers=1), window, HOP, int(hops[here[0]]), output)
     numba_stft.normalise(output, window, HOP, int(hops[alive[0]]), int(hops[alive[-1]]) + 1)
-    head, tail = inside(len(waveform), rate, offset)
+    (head,), (tail,) = inside(len(waveform), np.array([rate]), np.array([offset]))
     output[: max(head, 0)] = 0
     output[max(tail, 0) :] = 0

@@ -1,5 +1,7 @@
 """Windowed-sinc resampling of one row on one CPU core: a table of filters for 256 delays, and sums over it."""
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 
@@ -10,6 +12,7 @@ LANES = 16
 
 
 @numba.njit(nogil=True, cache=True)
+@no_type_check
 def filters(prototype: np.ndarray, per_crossing: int, cutoff: float, reach: int) -> np.ndarray:
     """Tabulate the low-pass filter for delays of 0, 1 / DELAYS, ... 1 samples as float32 [DELAYS + 1, tap].
 
@@ -29,6 +32,7 @@ def filters(prototype: np.ndarray, per_crossing: int, cutoff: float, reach: int)
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@no_type_check
 def convolve(
     waveform: np.ndarray, table: np.ndarray, reach: int, step: float, offset: float, output: np.ndarray
 ) -> None:

@@ -1,5 +1,7 @@
 """Frames cut from one waveform and added back into one, on one CPU core: what surrounds the FFT of a row."""
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 
@@ -7,6 +9,7 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FASTMATH)
+@no_type_check
 def cut(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, frames: np.ndarray) -> None:
     """Fill `frames` [frame, n_fft] with windowed frames number `first`, `first` + 1, ... of a `waveform` [time].
 
@@ -25,6 +28,7 @@ def cut(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, frames: 
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FASTMATH)
+@no_type_check
 def add(frames: np.ndarray, window: np.ndarray, hop: int, first: int, waveform: np.ndarray) -> None:
     """Add windowed `frames` [frame, n_fft], the first of which is number `first`, to `waveform` [time]."""
     n_fft = len(window)
@@ -38,6 +42,7 @@ def add(frames: np.ndarray, window: np.ndarray, hop: int, first: int, waveform: 
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FASTMATH)
+@no_type_check
 def normalise(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, last: int) -> None:
     """Divide `waveform` [time] by the sum of the squared windows of frames `first` to `last` - 1, where it is not 0."""
     n_fft = len(window)

@@ -1,5 +1,7 @@
 """The phase vocoder's recursion on one CPU core."""
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 
@@ -8,6 +10,7 @@ SILENCE = np.float32(1e-36)
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@no_type_check
 def vocode(spectrogram: np.ndarray, position: np.ndarray, phase: np.ndarray, output: np.ndarray) -> None:
     """Read a spectrogram at fractional frames, turning each bin by a running product of unit phasors.
 

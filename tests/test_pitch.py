@@ -1,0 +1,154 @@
+"""Pitch shift: frequencies, spectra beside librosa's, and a cost that does not grow with the shift."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.dsp import pitch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.pitch import pitch_shift, window
+from tests.test_stretch import music
+
+SAMPLE_RATE = 22050
+BACKENDS = ["torch", "numba"]
+
+
+def peak_hz(waveform: torch.Tensor) -> float:
+    """Frequency of the strongest partial, to a tenth of a Hz."""
+    spectrum = torch.fft.rfft(
+        waveform.double() * torch.hann_window(len(waveform), dtype=torch.float64), 10 * SAMPLE_RATE
+    )
+    return spectrum.abs().argmax().item() / 10
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("n_steps", [-12.0, -7.0, -0.5, 0.0, 0.37, 5.0, 12.0])
+def test_a_tone_moves_by_semitones_and_keeps_its_level(how, n_steps):
+    tone = torch.sin(2 * torch.pi * 440 / SAMPLE_RATE * torch.arange(2 * SAMPLE_RATE, dtype=torch.float64)).float()
+    before, total = window(SAMPLE_RATE, np.array([n_steps]))
+    with force(how):
+        shifted = pitch_shift(tone[None, : total[0]], n_steps, SAMPLE_RATE, offset=before)[0]
+    assert abs(peak_hz(shifted) - 440 * 2 ** (n_steps / 12)) < 0.15
+    assert abs(shifted.square().mean().sqrt() - 2**-0.5) < 0.01
+
+
+@pytest.mark.parametrize("n_steps", [-12, -5, -1.5, 2, 7, 12])
+def test_its_spectrum_over_time_is_librosas(n_steps):
+    x = music()
+    theirs = librosa.effects.pitch_shift(x, sr=SAMPLE_RATE, n_steps=n_steps)
+
+    def likeness(steps: float) -> float:
+        ours = pitch_shift(torch.from_numpy(x).float()[None], steps, len(x))[0].numpy()
+        mels = [
+            np.log10(1e-2 + librosa.feature.melspectrogram(y=y, sr=SAMPLE_RATE, n_mels=64, fmax=4000))
+            for y in (ours, theirs)
+        ]
+        return np.corrcoef(mels[0].ravel(), mels[1].ravel())[0, 1]
+
+    same, other = likeness(float(n_steps)), likeness(n_steps + 1.0)
+    # downwards librosa, too, stretches first; upwards the order differs, and an octave moves the furthest
+    assert same > (0.99 if n_steps < 0 else 0.94 if n_steps < 5 else 0.82)
+    assert other < same - 0.2
+
+
+@pytest.mark.parametrize("n_steps", [-7.0, 5.0, 12.0])
+def test_a_batch_that_starts_at_once_keeps_as_much_level_as_librosas(n_steps):
+    tone = np.sin(2 * np.pi * 440 / SAMPLE_RATE * np.arange(3 * SAMPLE_RATE))
+    theirs = librosa.effects.pitch_shift(tone, sr=SAMPLE_RATE, n_steps=n_steps)[8000:-30_000].std()
+    ours = pitch_shift(torch.from_numpy(tone).float()[None], n_steps, len(tone))[0, 8000:-30_000].std().item()
+    assert ours > 0.97 * theirs
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("n_steps", [-12.0, -3.3, 0.0, 2.0, 12.0])
+def test_the_window_hides_its_edges(how, n_steps):
+    x = torch.from_numpy(music(8.0)).float()
+    length, start = 20_000, 60_000
+    before, total = window(length, np.array([n_steps]))
+    first, last = start - int(before[0]), start - int(before[0]) + int(total[0])
+    with force(how):
+        cut = pitch_shift(x[None, first:last], n_steps, length, offset=before)
+        wider = pitch_shift(x[None, first - 5120 : last + 3000], n_steps, length, offset=before + 5120)
+    assert cut.abs().max() > 0.05
+    torch.testing.assert_close(cut, wider, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("n_steps", [-12.0, -7.0, -1.0, 0.0, 1.0, 7.0, 12.0])
+def test_no_shift_stretches_or_resamples_more_than_none(monkeypatch, n_steps):
+    """The cost follows from how many samples go in and out of the two parts."""
+
+    def samples_handled(steps: float) -> int:
+        handled = []
+        for name in ("stretch_row", "resample_row"):
+            part = getattr(pitch, name)
+
+            def counted(source, ratio, offset, output, part=part):
+                handled.append(len(source) + len(output))
+                part(source, ratio, offset, output)
+
+            monkeypatch.setattr(pitch, name, counted)
+        with force("numba"):
+            pitch_shift(torch.zeros(1, 60_000), steps, 60_000)
+        monkeypatch.undo()
+        assert len(handled) == 2
+        return sum(handled)
+
+    assert samples_handled(n_steps) < 1.05 * samples_handled(0.0)
+
+
+def test_a_row_is_the_same_alone_bit_for_bit():
+    x = torch.from_numpy(np.stack([music(2.0, seed) for seed in range(3)])).float()
+    n_steps = np.array([-4.0, 0.0, 9.5])
+    together = pitch_shift(x, n_steps, 40_000)
+    for row in range(3):
+        assert torch.equal(together[row], pitch_shift(x[row : row + 1], n_steps[row], 40_000)[0])
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_every_backend_agrees_with_the_oracle(how):
+    x = torch.from_numpy(np.stack([music(1.0), np.zeros(SAMPLE_RATE), music(1.0, 2)]))
+    n_steps = np.array([-7.3, 2.0, 4.4])
+    with force(how):
+        result = pitch_shift(x.float(), n_steps, 20_000)
+    torch.testing.assert_close(result, pitch_shift(x, n_steps, 20_000).float(), atol=5e-4, rtol=0)
+    assert (result[1] == 0).all()
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("time", [0, 1, 700, 2048])
+def test_short_clips(rng, how, time):
+    x = torch.from_numpy(rng.standard_normal((3, time)).astype(np.float32))
+    with force(how):
+        result = pitch_shift(x, np.array([-12.0, 0.0, 12.0]), time)
+    assert result.shape == (3, time)
+    assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_form_is_kept_and_the_input_untouched(rng, how):
+    x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
+    kept = x.clone()
+    with force(how):
+        assert pitch_shift(x[:0], np.ones(0), 100).shape == (0, 100)
+        assert torch.equal(pitch_shift(x, 1.2, 2500), pitch_shift(x.contiguous(), 1.2, 2500))
+    assert pitch_shift(x.double(), 1.2, 2500).dtype == torch.float64
+    assert torch.equal(x, kept)
+
+
+def test_a_shift_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="n_steps: every value must be finite, got"):
+        pitch_shift(torch.zeros(1, 100), float("nan"), 100)
+
+
+def test_on_the_gpu_without_waiting_for_it(cuda):
+    x, n_steps = torch.from_numpy(np.stack([music(), music(4.0, 1)])), np.array([-3.0, 4.0])
+    on_gpu = x.float().to(cuda)
+    pitch_shift(on_gpu, n_steps, 60_000)  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = pitch_shift(on_gpu, n_steps, 60_000)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    reference = pitch_shift(x, n_steps, 60_000)
+    assert (result.cpu() - reference).norm() < 1e-3 * reference.norm()

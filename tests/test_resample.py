@@ -1,0 +1,170 @@
+"""Resampling against formulas, soxr and scipy; its pass band, stop band and edges."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.signal
+import soxr
+import torch
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.resample import resample, window
+
+BACKENDS = ["torch", "numba"]
+STEPS = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
+
+
+def tone(frequency: float, place: np.ndarray) -> np.ndarray:
+    """A sine of `frequency`, as a share of the Nyquist frequency, at times `place` in samples."""
+    return np.sin(np.pi * frequency * place + 0.3)
+
+
+def band_limited(rng: np.random.Generator, time: int, band: float) -> np.ndarray:
+    """Noise without anything above `band`, a share of the Nyquist frequency; silent near its ends."""
+    spectrum = np.fft.rfft(rng.standard_normal(time) * np.hanning(time))
+    spectrum[int(len(spectrum) * band) :] = 0
+    return np.fft.irfft(spectrum, time)
+
+
+def level_db(signal: np.ndarray) -> float:
+    return 20 * np.log10(np.abs(signal).max())
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("step", STEPS)
+def test_tones_in_the_pass_band_are_exact(how, step):
+    frequencies = np.array([0.003, 0.11, 0.37, 0.62, 0.8]) / max(1, step)
+    x = torch.from_numpy(np.stack([tone(f, np.arange(6000)) for f in frequencies])).float()
+    length = int(5000 / step)
+    with force(how):
+        result = resample(x, step, length, offset=500.25).numpy()
+    expected = np.stack([tone(f, 500.25 + step * np.arange(length)) for f in frequencies])
+    assert np.abs(result - expected).max() < 2e-4
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("step", [1.2, 1.5, 2.0])
+def test_nothing_above_the_new_nyquist_frequency_folds_back(how, step):
+    frequencies = [f for f in np.array([1.005, 1.05, 1.2, 1.7]) / step if f < 1]
+    assert frequencies
+    x = torch.from_numpy(np.stack([tone(f, np.arange(6000)) for f in frequencies])).float()
+    with force(how):
+        result = resample(x, step, int(5000 / step), offset=500).numpy()
+    assert level_db(result) < -78
+
+
+@pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 3), (4, 5), (3, 2), (2, 1)])
+def test_it_is_soxrs_and_scipys_on_band_limited_noise(rng, up, down):
+    x = band_limited(rng, 12_000, 0.75 * min(1, up / down))
+    step, length = down / up, 12_000 * up // down
+    result = resample(torch.from_numpy(x).float()[None], step, length)[0].numpy()
+    middle = slice(length // 8, -length // 8)
+    for reference in (soxr.resample(x, down, up, quality="VHQ"), scipy.signal.resample(x, length)):
+        error = result[middle] - reference[:length][middle]
+        assert np.linalg.norm(error) / np.linalg.norm(reference[middle]) < 1e-3
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("step", [*STEPS, 0.2, 3.3])
+def test_the_window_hides_its_edges(rng, how, step):
+    x = torch.from_numpy(rng.standard_normal((1, 40_000)).astype(np.float32))
+    before, total = window(5000, np.array([step]))
+    first, last = 10_000 - int(before[0]), 10_000 - int(before[0]) + int(total[0])
+    with force(how):
+        cut = resample(x[:, first:last], step, 5000, offset=before)
+        whole = resample(x, step, 5000, offset=10_000)
+    torch.testing.assert_close(cut, whole, atol=1e-5, rtol=0)
+
+
+def test_a_row_is_the_same_alone_bit_for_bit(rng):
+    x = torch.from_numpy(rng.standard_normal((3, 9000)).astype(np.float32))
+    steps, offsets = np.array([0.7, 1.0, 1.9]), np.array([0.0, 3.25, 3000.5])
+    together = resample(x, steps, 8001, offset=offsets)
+    for row in range(3):
+        assert torch.equal(together[row], resample(x[row : row + 1], steps[row], 8001, offset=offsets[row])[0])
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("offset", [None, np.array([5.5, -2000.0, 1e6])])
+def test_every_backend_agrees_with_the_oracle(rng, how, offset):
+    x = torch.from_numpy(rng.standard_normal((3, 4000)))
+    steps = np.array([0.6, 1.0, 1.7])
+    with force(how):
+        result = resample(x.float(), steps, 5000, offset=offset)
+    torch.testing.assert_close(result, resample(x, steps, 5000, offset=offset).float(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("time", [0, 1, 20])
+def test_short_clips_and_silence(how, time):
+    x = torch.stack([torch.ones(time), torch.zeros(time)])
+    with force(how):
+        result = resample(x, np.array([0.5, 2.0]), 300)
+    assert (result[1] == 0).all()
+    assert (result[0, 2 * time + 70 :] == 0).all()  # the filter rings for 64 samples of output at most
+    if time:
+        assert abs(result[0, 0] - 1) < 0.6
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_form_is_kept_and_the_input_untouched(rng, how):
+    x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
+    kept = x.clone()
+    with force(how):
+        assert resample(x[:0], np.ones(0), 100).shape == (0, 100)
+        assert torch.equal(resample(x, 1.2, 2500), resample(x.contiguous(), 1.2, 2500))
+    assert resample(x.double(), 1.2, 2500).dtype == torch.float64
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])
+def test_impossible_steps_are_refused(step):
+    with pytest.raises(ValueError, match="step: every value must be finite and above zero"):
+        resample(torch.zeros(1, 100), step, 100)
+
+
+INTERPRETED = """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.resample import resample
+x = torch.randn(3, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+steps, offsets = np.array([0.6, 1.0, 1.8]), np.array([-30.0, 2.25, 0.0])
+with force("triton"):
+    result = resample(x.float(), steps, 600, offset=offsets)
+error = (result - resample(x, steps, 600, offset=offsets)).abs().max()
+assert error < 1e-4, error
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
+
+
+def test_triton_compiles_for_a_gpu_that_is_not_here():
+    compiler = pytest.importorskip("triton.compiler")
+    from triton.backends.compiler import GPUTarget
+
+    from gtzan_stream.kernels.triton_resample import _resample
+
+    sizes = {"LANES": 256, "UNROLL": 4}
+    types = ["*fp32", "*fp32", "*fp64", "*fp32", "i32", "i32", "i32", "fp32", "fp32"]
+    signature = dict(zip(_resample.arg_names, types + ["constexpr"] * len(sizes), strict=True))
+    source = compiler.ASTSource(_resample, signature, constexprs=sizes)
+    assert compiler.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+
+
+def test_on_the_gpu_without_waiting_for_it(rng, cuda):
+    x, steps = torch.from_numpy(rng.standard_normal((3, 40_000))), np.array([0.6, 1.0, 1.8])
+    on_gpu = x.float().to(cuda)
+    resample(on_gpu, steps, 30_000)  # compiles, and copies the filter
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = resample(on_gpu, steps, 30_000)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(result.cpu(), resample(x, steps, 30_000).float(), atol=1e-4, rtol=0)

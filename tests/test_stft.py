@@ -1,0 +1,61 @@
+"""The short-time Fourier transform against librosa, and back."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.stft import istft, stft
+
+BACKENDS = ["torch", "numba"]
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=")
+@pytest.mark.parametrize("n_fft", [512, 2048])
+@pytest.mark.parametrize("time", [1, 511, 2048, 70_001])
+def test_stft_and_istft_are_librosas(rng, time, n_fft):
+    x = rng.standard_normal(time)
+    expected = librosa.stft(x, n_fft=n_fft, hop_length=n_fft // 4) if time > 1 else None
+    ours = stft(torch.from_numpy(x)[None], n_fft, n_fft // 4)
+    if expected is not None:
+        np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-10)
+    wanted = max(1, time - 100)
+    back = istft(ours, wanted, n_fft // 4)[0].numpy()
+    np.testing.assert_allclose(back, librosa.istft(ours[0].numpy(), n_fft=n_fft, length=wanted), atol=1e-10)
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize(("batch", "time"), [(0, 100), (1, 0), (1, 1), (2, 700), (3, 33_000)])
+def test_float32_agrees_with_float64(rng, how, batch, time):
+    x = torch.from_numpy(rng.standard_normal((batch, time)))
+    with force(how):
+        spectrogram = stft(x.float())
+        back = istft(spectrogram, time)
+    assert spectrogram.dtype == torch.complex64
+    assert (spectrogram - stft(x)).abs().amax() < 1e-4 if batch else spectrogram.shape == (0, 1025, 1)
+    torch.testing.assert_close(back, istft(stft(x), time).float(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_what_frames_reach_is_given_back_and_the_rest_is_zero(rng, how):
+    x = torch.from_numpy(rng.standard_normal((2, 5000)).astype(np.float32))
+    with force(how):
+        back = istft(stft(x), 9000)
+    torch.testing.assert_close(back[:, :5000], x, atol=1e-5, rtol=0)
+    assert (back[:, 9 * 512 + 1024 :] == 0).all()
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_a_view_is_read_in_its_own_order(rng, how):
+    x = torch.from_numpy(rng.standard_normal((6000, 2)).astype(np.float32))
+    with force(how):
+        spectrogram = stft(x.T)
+        assert torch.equal(spectrogram, stft(x.T.clone(memory_format=torch.contiguous_format)))
+        scattered = spectrogram.clone(memory_format=torch.contiguous_format)
+        assert torch.equal(istft(spectrogram, 6000), istft(scattered, 6000))
+
+
+def test_a_hop_that_does_not_divide_the_frame_is_refused():
+    with pytest.raises(ValueError, match="hop_length must divide n_fft = 2048, got 500"):
+        istft(stft(torch.zeros(1, 3000), 2048, 500), 3000, 500)

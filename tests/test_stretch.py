@@ -1,0 +1,223 @@
+"""Time stretch against librosa, against float64, and against what a tempo is."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.stretch import time_stretch, window
+
+SAMPLE_RATE = 22050
+BACKENDS = ["torch", "numba"]
+RATES = [0.5, 0.8, 1.0, 1.1, 1.37, 2.0]
+
+
+@functools.cache
+def music(seconds: float = 4.0, seed: int = 0) -> np.ndarray:
+    """Digital silence, then decaying chords over a sweep, noise bursts, a noise floor of -60 dB, and a gap.
+
+    Without a floor, bins between partials lie below float32's resolution: their phases are lost there, and stay so.
+    """
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    x = 0.1 * np.sin(2 * np.pi * (200 + 300 * t) * t)
+    for beat in np.arange(0, seconds, 0.37):
+        after = np.maximum(t - beat, 0)
+        pitch = 110 * 2 ** (rng.integers(0, 24) / 12)
+        x += sum(0.3 / k * np.sin(2 * np.pi * k * pitch * after) * np.exp(-6 * after) for k in range(1, 9)) * (
+            t >= beat
+        )
+        x += 0.2 * rng.standard_normal(len(t)) * np.exp(-40 * after) * (t >= beat)
+    x = x / np.abs(x).max() + 1e-3 * rng.standard_normal(len(t))
+    x[:5000] = 0
+    x[40_000:47_000] = 0
+    return x
+
+
+def relative(result: torch.Tensor, reference: np.ndarray) -> float:
+    return float(np.linalg.norm(result.double().numpy() - reference) / np.linalg.norm(reference))
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_it_is_librosas(rate):
+    x = music()
+    reference = librosa.effects.time_stretch(x, rate=rate)
+    batch = torch.from_numpy(np.stack([x, x]))
+    assert relative(time_stretch(batch, rate, len(reference))[1], reference) < 1e-8
+    for how in BACKENDS:
+        with force(how):
+            result = time_stretch(batch.float(), np.array([rate, 1.3]), len(reference) + 100)
+        assert relative(result[0, : len(reference)], reference) < 2e-4, how
+        assert (result[0, len(reference) :] == 0).all()
+
+
+@pytest.mark.parametrize("rate", [0.8, 1.25])
+def test_it_is_librosas_on_real_clips(gtzan_root, rate):
+    clips = sorted(gtzan_root.glob("*/*.wav"))[::20][:3]
+    assert clips
+    for clip in clips:
+        x, _ = soundfile.read(clip)
+        reference = librosa.effects.time_stretch(x, rate=rate)
+        result = time_stretch(torch.from_numpy(x).float()[None], rate, len(reference))[0]
+        assert relative(result, reference) < 1e-3, clip
+
+
+def test_float32_does_not_drift_over_a_long_clip():
+    x = torch.from_numpy(music(12.0))[None]
+    result, reference = time_stretch(x.float(), 0.73, 360_000), time_stretch(x, 0.73, 360_000)
+    end = slice(300_000, 360_000)
+    assert relative(result[0, end], reference[0, end].numpy()) < 1e-3
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.9, 1.2, 2.0])
+def test_a_tone_keeps_its_pitch_and_level(rate):
+    time = torch.arange(66_150, dtype=torch.float64)
+    tone = torch.sin(2 * torch.pi * 440 / SAMPLE_RATE * time).float()
+    before, total = window(22_050, np.array([rate]))
+    result = time_stretch(tone[None, : total[0]], rate, 22_050, offset=before)[0]
+    spectrum = torch.fft.rfft(result * torch.hann_window(22_050)).abs() / (22_050 / 4)
+    assert spectrum.argmax() == 440
+    assert abs(spectrum.max() - 1) < 0.02
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_clicks_come_at_the_new_tempo(how):
+    clicks = torch.zeros(2, 320_000)
+    clicks[:, 10_000::10_000] = 1
+    rates = np.array([0.8, 1.6])
+    with force(how):
+        result = time_stretch(clicks, rates, 200_000)
+    for row, rate in zip(result, rates, strict=True):
+        energy = np.convolve(row.square().numpy(), np.hanning(2000))
+        spectrum = np.abs(np.fft.rfft(energy - energy.mean(), 1 << 22))
+        assert np.argmax(spectrum) / (1 << 22) == pytest.approx(rate / 10_000, rel=0.01)
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("rate", [0.3, *RATES, 3.0])
+def test_the_window_hides_its_edges(how, rate):
+    x = torch.from_numpy(music(8.0)).float()
+    length, start = 20_000, 60_000
+    before, total = window(length, np.array([rate]))
+    first, last = start - int(before[0]), start - int(before[0]) + int(total[0])
+    with force(how):
+        cut = time_stretch(x[None, first:last], rate, length, offset=before)
+        wider = time_stretch(x[None, first - 5120 : last + 3000], rate, length, offset=before + 5120)
+    assert cut.abs().max() > 0.05
+    torch.testing.assert_close(cut, wider, atol=1e-5, rtol=0)
+
+
+def test_a_row_is_the_same_alone_bit_for_bit():
+    x = torch.from_numpy(np.stack([music(2.0, seed) for seed in range(3)])).float()
+    rates, offsets = np.array([0.7, 1.0, 1.9]), np.array([0.0, 777.0, 3000.5])
+    together = time_stretch(x, rates, 40_000, offset=offsets)
+    for row in range(3):
+        alone = time_stretch(x[row : row + 1], rates[row], 40_000, offset=offsets[row])
+        assert torch.equal(together[row], alone[0])
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("offset", [None, np.array([3000.0, 0.0, -700.0, 1e6])])
+def test_every_backend_agrees_with_the_oracle(how, offset):
+    x = torch.from_numpy(np.stack([music(1.0), music(1.0, 1), np.zeros(SAMPLE_RATE), music(1.0, 2)]))
+    rates = np.array([0.6, 1.0, 1.3, 2.0])
+    with force(how):
+        result = time_stretch(x.float(), rates, 20_000, offset=offset)
+    torch.testing.assert_close(result, time_stretch(x, rates, 20_000, offset=offset).float(), atol=2e-4, rtol=0)
+    assert (result[2] == 0).all()
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("time", [0, 1, 300, 512, 2047, 2048])
+def test_short_clips(rng, how, time):
+    x = torch.from_numpy(rng.standard_normal((2, time)).astype(np.float32))
+    with force(how):
+        result = time_stretch(x, np.array([0.5, 2.0]), 3000)
+    assert result.shape == (2, 3000)
+    assert result.isfinite().all()
+    assert (result[0, 2 * time :] == 0).all()
+    if time:
+        assert result[0, : 2 * time].abs().max() > 0
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_form_is_kept_and_the_input_untouched(rng, how):
+    x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
+    kept = x.clone()
+    with force(how):
+        assert time_stretch(x[:0], np.ones(0), 100).shape == (0, 100)
+        assert torch.equal(time_stretch(x, 1.2, 2500), time_stretch(x.contiguous(), 1.2, 2500))
+    assert time_stretch(x.double(), 1.2, 2500).dtype == torch.float64
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_rates_are_refused(rate):
+    with pytest.raises(ValueError, match="rate: every value must be finite and above zero"):
+        time_stretch(torch.zeros(1, 100), rate, 100)
+
+
+def test_a_rate_for_every_example():
+    with pytest.raises(ValueError, match=r"rate: expected one value for each of 3 examples, got an array of \(2,\)"):
+        time_stretch(torch.zeros(3, 100), np.ones(2), 100)
+
+
+INTERPRETED = """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.stretch import time_stretch
+from gtzan_stream.kernels import triton_stretch
+triton_stretch.FRAMES = 2  # several tiles, so that the running product is carried over
+x = torch.randn(2, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+x[1, 1000:] = 0
+rates, offsets = np.array([0.9, 1.6]), np.array([700.0, 0.0])
+with force("triton"):
+    result = time_stretch(x.float(), rates, 600, offset=offsets)
+error = (result - time_stretch(x, rates, 600, offset=offsets)).abs().max()
+assert error < 1e-4, error
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
+
+
+def test_triton_compiles_for_a_gpu_that_is_not_here():
+    compiler = pytest.importorskip("triton.compiler")
+    from triton.backends.compiler import GPUTarget
+
+    from gtzan_stream.kernels import triton_stft, triton_stretch
+
+    for kernel, types, sizes in [
+        (triton_stretch._vocode, ["*fp32", "*fp64", "*fp32", "i32", "i32", "i32"], {"FRAMES": 32, "FREQUENCIES": 32}),
+        (
+            triton_stft._overlap_add,
+            ["*fp32", "*fp32", "*u8", "*i64", "*fp32", "i32", "i32", "i32", "i32"],
+            {"N_FFT": 2048, "HOP": 512, "LANES": 512},
+        ),
+    ]:
+        signature = dict(zip(kernel.arg_names, types + ["constexpr"] * len(sizes), strict=True))
+        source = compiler.ASTSource(kernel, signature, constexprs=sizes)
+        assert compiler.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+
+
+def test_on_the_gpu_without_waiting_for_it(cuda):
+    x, rates = torch.from_numpy(np.stack([music(), music(4.0, 1)])), np.array([0.8, 1.3])
+    on_gpu = x.float().to(cuda)
+    time_stretch(on_gpu, rates, 60_000)  # compiles, and makes the window
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = time_stretch(on_gpu, rates, 60_000)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for row, reference in zip(result.cpu(), time_stretch(x, rates, 60_000), strict=True):
+        assert relative(row, reference.numpy()) < 1e-3

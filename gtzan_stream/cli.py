@@ -57,6 +57,7 @@ def demo(
     from gtzan_stream.catalog import demo as synthesiser
     from gtzan_stream.store.pack import pack as pack_folder
 
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gtzan-stream-demo-") as temporary:
         with _bar("synthesising") as progress:
             music, split = synthesiser.write(temporary, seed=seed, progress=progress)

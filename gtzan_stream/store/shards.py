@@ -14,7 +14,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.store.riff import wav_data
 
-MTIME = 0.0  # a shard's bytes depend on the music alone
+MTIME = 0  # a whole number, which needs no header of its own; a shard's bytes depend on the music alone
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def write_shard(path: Path, members: Iterable[Member]) -> list[Row]:
     from webdataset import TarWriter
 
     rows = []
-    with path.open("wb") as file, TarWriter(file, mtime=MTIME, encoder=False, format="PAX_FORMAT") as tar:
+    with path.open("wb") as file, TarWriter(file, mtime=MTIME, encoder=False) as tar:
         for member in members:
             tar.write(member.as_sample())
             rows.append((f"{member.key}.{member.codec}", _row(member, path.name)))

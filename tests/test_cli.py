@@ -1,0 +1,143 @@
+"""The command line: what it prints, where, and its exit code."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gtzan_stream.catalog import demo
+from gtzan_stream.cli import main
+from gtzan_stream.store.manifest import Manifest
+
+
+class Result(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def gtzan_stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line as its entry point does, and check its exit code."""
+
+    def run(*arguments: object, code: int = 0) -> Result:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["gtzan-stream", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        result = Result(*capsys.readouterr())
+        assert (ended.value.code or 0) == code, result.stderr
+        return result
+
+    return run
+
+
+def test_help_lists_the_commands_without_loading_torch():
+    code = "import sys; sys.argv[1:] = ['--help']; from gtzan_stream.cli import app; app(standalone_mode=False)"
+    check = f"{code}; assert not {{'torch', 'pyarrow', 'soundfile'}} & set(sys.modules), 'heavy'"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "fetch", "pack", "index", "info", "verify"):
+        assert f" {command} " in done.stdout
+
+
+def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\njazz_00001,test\n")
+    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "1", "--workers", "2"]
+    packed = gtzan_stream("pack", clips_folder, tmp_path / "shards", *options)
+    assert "11 clips" in packed.stdout
+    assert "mine" in packed.stdout
+    assert gtzan_stream("info", tmp_path / "shards").stdout == packed.stdout
+    facts = json.loads(gtzan_stream("info", "--json", tmp_path / "shards").stdout)
+    assert facts["clips"] == 11
+    assert facts["labels"] == {"blues": 4, "jazz": 3, "metal": 4}
+    assert facts["encodings"] == {"flac": 11}
+    assert facts["splits"]["mine"] == {"train": 1, "test": 1}
+    assert facts["digest"] == Manifest.open(tmp_path / "shards").digest
+    assert "are as the manifest says" in gtzan_stream("verify", tmp_path / "shards").stdout
+
+
+def test_verify_names_each_bad_member(gtzan_stream: Run, shards: Path, tmp_path: Path):
+    shutil.copytree(shards, tmp_path / "shards")
+    manifest = Manifest.open(tmp_path / "shards")
+    with (tmp_path / "shards" / manifest.shards[0].name).open("r+b") as file:
+        file.seek(int(manifest.data_offset[0]))
+        file.write(b"\1\2\3\4")
+    done = gtzan_stream("verify", tmp_path / "shards", code=1)
+    assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256 is not the manifest's" in done.stderr
+
+
+def test_index_describes_the_shards(gtzan_stream: Run, shards: Path, tmp_path: Path):
+    for path in shards.glob("*.tar"):
+        shutil.copy(path, tmp_path)
+    assert "11 clips" in gtzan_stream("index", tmp_path).stdout
+
+
+def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    (tmp_path / "src/rock").mkdir(parents=True)
+    shutil.copy(clips_folder / "jazz/jazz.00000.wav", tmp_path / "src/rock/a.wav")
+    (tmp_path / "src/rock/[b].wav").write_text("no audio")
+    done = gtzan_stream("pack", tmp_path / "src", tmp_path / "shards")
+    assert "unreadable" in done.stdout
+    assert "rock/[b].wav" in done.stdout
+    assert gtzan_stream("pack", tmp_path / "src", tmp_path / "shards", "--on-error", "fail", code=2).stdout == ""
+
+
+MISTAKES = {
+    "no shards": (
+        ["info", "nowhere"],
+        "gtzan-stream: nowhere does not exist: fill it with `gtzan-stream demo nowhere`",
+    ),
+    "no music": (["pack", "nowhere", "shards"], "gtzan-stream: nowhere is no folder"),
+    "no split file": (["pack", ".", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
+    "codec": (["pack", ".", "shards", "--codec", "mp3"], "'wav', 'flac'"),
+    "rate": (["pack", ".", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
+    "workers": (["pack", ".", "shards", "--workers", "0"], "--workers"),
+    "nothing to index": (["index", "."], "holds no *.tar shards"),
+    "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),
+    "a file is no folder": (["demo", "file"], "file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_sentence(
+    gtzan_stream: Run, arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rock").mkdir()
+    (tmp_path / "rock/a.wav").write_text("no audio")
+    (tmp_path / "file").touch()
+    done = gtzan_stream(*arguments, code=2)
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+def test_what_was_fetched_can_be_packed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    archive = tmp_path / "genres.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(clips_folder, "genres")
+    fetched = gtzan_stream("fetch", tmp_path / "data", "--url", archive.as_uri())
+    assert "0 of 1000 clips are identical to the original GTZAN" in fetched.stdout
+    assert f"`gtzan-stream pack {tmp_path / 'data'} shards/`" in fetched.stdout
+    assert "11 clips" in gtzan_stream("pack", tmp_path / "data", tmp_path / "shards").stdout
+
+
+def test_the_demo_has_its_split(gtzan_stream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demo, "write", partial(demo.write, train=2, valid=1, test=1, clip_s=1.0))
+    assert "40 clips" in gtzan_stream("demo", tmp_path / "shards").stdout
+    manifest = Manifest.open(tmp_path / "shards")
+    assert manifest.dataset == "demo"
+    assert len(manifest.labels) == 10
+    assert list(manifest.split_names()["demo"]) == ["train", "valid", "test"]

@@ -1,0 +1,154 @@
+"""Shards that somebody else packed."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import webdataset
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.index import index
+from gtzan_stream.store.read import ClipReader
+from gtzan_stream.store.verify import verify
+
+
+def sound(seed: int = 0, format: str = "WAV", rate: int = 22050, frames: int = 5000) -> bytes:
+    file = io.BytesIO()
+    samples = (3000 * np.random.default_rng(seed).standard_normal(frames)).astype(np.int16)
+    soundfile.write(file, samples, rate, format=format)
+    return file.getvalue()
+
+
+def write(path: Path, samples: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file, webdataset.TarWriter(file, encoder=False) as tar:
+        for sample in samples:
+            tar.write(sample)
+    return path
+
+
+def labels_by_key(root: Path) -> dict[str, str]:
+    manifest = index(root)
+    codes = zip(manifest.keys.to_pylist(), manifest.label.tolist(), strict=True)
+    return {key: manifest.labels[code] for key, code in codes}
+
+
+def test_labels_are_found_wherever_they_are(tmp_path: Path):
+    say = {
+        "label": {"json": json.dumps({"label": "a"}).encode()},
+        "genre": {"json": json.dumps({"genre": "b"}).encode(), "cls": b"7"},
+        "cls": {"cls": b"c\n"},
+        "txt": {"txt": b" d "},
+        "e_1": {"json": b"[1, 2]"},
+        "train/f_1": {},
+    }
+    write(tmp_path / "x.tar", [{"__key__": key, "wav": sound(i)} | more for i, (key, more) in enumerate(say.items())])
+    assert labels_by_key(tmp_path) == {
+        "label": "a", "genre": "b", "cls": "c", "txt": "d", "e_1": "e", "train/f_1": "f"
+    }  # fmt: skip
+
+
+def test_numbers_are_sorted_as_numbers(tmp_path: Path):
+    write(tmp_path / "x.tar", [{"__key__": f"k{i}", "wav": sound(i), "cls": str(i).encode()} for i in range(11)])
+    assert index(tmp_path).labels == [str(i) for i in range(11)]
+
+
+def test_members_may_have_long_names(tmp_path: Path):
+    sample = {"__key__": "k", "audio.flac": sound(format="FLAC"), "cls": b"a", "spectrogram.npy": b"whatever"}
+    write(tmp_path / "x.tar", [sample])
+    manifest = index(tmp_path)
+    assert manifest.frames.tolist() == [5000]
+    assert manifest.column("encoding").to_pylist() == ["flac"]
+
+
+def test_what_was_indexed_can_be_read_and_verified(tmp_path: Path):
+    formats = ["wav", "flac", "ogg", "mp3"]
+    samples = [{"__key__": f"k{i}", format: sound(i, format.upper()), "cls": b"a"} for i, format in enumerate(formats)]
+    write(tmp_path / "x.tar", samples)
+    manifest = index(tmp_path)
+    assert verify(manifest) == []
+    reader = ClipReader(manifest)
+    for clip in range(4):
+        reader.read(clip, -10, np.empty(5020, reader.dtype))
+    assert (manifest.frames == 5000).all()
+
+
+def test_part_names_of_shards_are_a_split(tmp_path: Path):
+    for part in ("train", "val", "test"):
+        write(tmp_path / f"music-{part}-000.tar", [{"__key__": f"a_{part}", "wav": sound()}])
+    manifest = index(tmp_path)
+    keys = manifest.keys.to_pylist()
+    split = {part: [keys[clip] for clip in manifest.part("shards", part)] for part in manifest.split_names()["shards"]}
+    assert split == {"train": ["a_train"], "valid": ["a_val"], "test": ["a_test"]}
+
+
+def test_the_rate_is_that_of_most(tmp_path: Path):
+    rates = [44100, 8000, 44100]
+    write(tmp_path / "x.tar", [{"__key__": f"a_{i}", "wav": sound(i, rate=rate)} for i, rate in enumerate(rates)])
+    manifest = index(tmp_path)
+    assert manifest.sample_rate == 44100
+    assert manifest.direct.tolist() == [True, False, True]
+
+
+def test_bad_samples_are_reported_and_left_out(tmp_path: Path):
+    samples = [
+        {"__key__": "a_fine", "wav": sound()},
+        {"__key__": "nolabel", "wav": sound()},
+        {"__key__": "a_bad", "wav": b"no audio"},
+        {"__key__": "a_empty", "wav": sound(frames=0)},
+        {"__key__": "a_image", "jpg": b"a picture"},
+    ]
+    write(tmp_path / "x.tar", samples)
+    manifest = index(tmp_path)
+    assert manifest.keys.to_pylist() == ["a_fine"]
+    assert {line["key"]: line["kind"] for line in manifest.report} == {
+        "nolabel": "no label",
+        "a_bad": "unreadable",
+        "a_empty": "unreadable",
+    }
+
+
+def test_a_truncated_shard_keeps_what_is_whole(tmp_path: Path):
+    path = write(tmp_path / "x.tar", [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(3)])
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[-1].offset_data
+    os.truncate(path, last + 700)
+    manifest = index(tmp_path)
+    assert manifest.keys.to_pylist() == ["a_0", "a_1"]
+    assert [(line["kind"], line["source"]) for line in manifest.report] == [("truncated", "x.tar")]
+
+
+def test_nothing_to_index(tmp_path: Path):
+    with pytest.raises(UserError, match=r"holds no \*\.tar shards"):
+        index(tmp_path)
+    write(tmp_path / "x.tar", [{"__key__": "a_1", "wav": b"no audio"}])
+    with pytest.raises(UserError, match=r"no sample with audio and a label in 1 shards; the first: x\.tar, key a_1"):
+        index(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
+
+
+@pytest.mark.parametrize("shards", [["x", "y"], ["x", "x"]])
+def test_keys_are_unique(shards: list[str], tmp_path: Path):
+    samples = [{"__key__": key, "wav": sound()} for key in ("a_1", "a_2", "a_1")]
+    if len(set(shards)) == 1:
+        write(tmp_path / "x.tar", samples)
+    else:
+        write(tmp_path / "x.tar", samples[:1])
+        write(tmp_path / "y.tar", samples[1:])
+    with pytest.raises(UserError, match=rf"{shards[0]}\.tar and {shards[1]}\.tar both hold a sample of key a_1"):
+        index(tmp_path)
+
+
+def test_a_folder_of_shards_is_left_as_it_was(tmp_path: Path):
+    path = write(tmp_path / "x.tar", [{"__key__": "a_1", "wav": sound()}])
+    before = path.read_bytes()
+    index(tmp_path)
+    index(tmp_path)
+    assert path.read_bytes() == before
+    assert tarfile.is_tarfile(path)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.tar", "manifest.json", "samples.parquet", "splits.parquet"}

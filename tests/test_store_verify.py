@@ -1,0 +1,70 @@
+"""Verifying names every member, shard and table that is not as it was packed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.verify import verify
+
+
+@pytest.fixture
+def copy(shards: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shards, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_all_is_well(shards: Path):
+    told = []
+    assert verify(Manifest.open(shards), progress=lambda done, total: told.append((done, total))) == []
+    n = len(Manifest.open(shards).shards)
+    assert told == [(i, n) for i in range(1, n + 1)]
+
+
+def test_one_bit_of_a_sample(copy: Path):
+    manifest = Manifest.open(copy)
+    clip = 1
+    shard = manifest.shards[manifest.shard[clip]].name
+    flip(copy / shard, int(manifest.data_offset[clip]) + 100)
+    problems = verify(manifest)
+    assert len(problems) == 2
+    assert problems[0].startswith(f"{copy / shard}: sha256 ")
+    assert problems[1] == f"{copy / shard}, key {manifest.keys[clip]}: its sha256 is not the manifest's"
+
+
+def test_one_bit_of_a_description(copy: Path):
+    manifest = Manifest.open(copy)
+    shard = copy / manifest.shards[0].name
+    flip(shard, 600)  # in the first member, a .json
+    (problem,) = verify(manifest)
+    assert problem.startswith(f"{shard}: sha256 ")
+
+
+def test_a_truncated_shard_names_the_members_it_lost(copy: Path):
+    manifest = Manifest.open(copy)
+    shard = copy / manifest.shards[0].name
+    clips = (manifest.shard == 0).nonzero()[0]
+    assert len(clips) > 1
+    os.truncate(shard, int(manifest.data_offset[clips[-1]]) + 1000)
+    problems = verify(manifest)
+    assert len(problems) == 2
+    assert "bytes, the manifest says" in problems[0]
+    assert problems[1].startswith(f"{shard}, key {manifest.keys[int(clips[-1])]}: the shard ends after 1044 of its ")
+
+
+def test_a_table_that_was_changed(copy: Path):
+    manifest = Manifest.open(copy)
+    with (copy / "splits.parquet").open("ab") as file:
+        file.write(b"\0")
+    (problem,) = verify(manifest)
+    assert problem.startswith(f"{copy / 'splits.parquet'}: ")

@@ -177,7 +177,7 @@ class Run:
         self.schedule.step()
         self.progress.step(loss, logits_of(output), batch.labels, batch.weights)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def evaluate(self, loader: Loader, display: Display, interrupt: Interrupt) -> dict[str, Any] | None:
         """Measure the network on the clips of `loader`. None if somebody pressed Ctrl-C."""
         self.network.eval()

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gtzan_stream.errors import UserError
 from gtzan_stream.training import metrics
 from gtzan_stream.training.losses import logits_of, loss_of
 
@@ -93,7 +94,7 @@ def test_rows_of_weight_zero_do_not_count():
 def test_nothing_to_measure_is_an_error():
     collector = metrics.Collector()
     collector.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1), ["a"])
-    with pytest.raises(ValueError, match="no example counted"):
+    with pytest.raises(UserError, match="every clip is too short for the network, or was skipped"):
         collector.result()
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from gtzan_stream.errors import UserError
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -63,11 +65,11 @@ class Collector:
 
         Raises
         ------
-        ValueError
+        UserError
             If no row counted.
         """
         if not any(batch.keys for batch in self._batches):
-            raise ValueError("there is nothing to measure: no example counted")
+            raise UserError("nothing can be measured: every clip is too short for the network, or was skipped")
         return Predictions(
             torch.cat([batch.probabilities for batch in self._batches]),
             torch.cat([batch.labels for batch in self._batches]),

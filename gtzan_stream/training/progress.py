@@ -92,5 +92,5 @@ class Progress:
         return {**self.__dict__, "_sums": self._sums.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
+        sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
+        self.__dict__.update({**state, "_sums": sums})

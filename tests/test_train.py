@@ -1,0 +1,216 @@
+"""A tiny real training: repeatable, resumable to the bit, and honest about mistakes."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import models
+import train
+from gtzan_stream.catalog import demo
+from gtzan_stream.store.pack import pack
+from gtzan_stream.training import checkpoints, metrics
+
+TIMES = {"clips_per_second", "data_wait_share", "train_seconds"}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of forty clips of twelve seconds, half of them for training."""
+    folder = tmp_path_factory.mktemp("tiny")
+    genres, split = demo.write(folder / "music", train=2, valid=1, test=1, clip_s=12.0)
+    pack(genres, folder / "shards", splits=split, name="demo")
+    return folder / "shards"
+
+
+@pytest.fixture(scope="module")
+def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Run train.py with some options, on as little work as there can be; give its exit status and words."""
+    out = tmp_path_factory.mktemp("runs")
+
+    def run(*arguments: str, defaults: bool = True):
+        few = ["--shards", str(tiny), "--out", str(out), "--epochs", "2", "--crops-per-clip", "1", "--batch-size", "5"]
+        return CliRunner().invoke(train.app, [*(few if defaults else []), *arguments])
+
+    run.out = out
+    return run
+
+
+@pytest.fixture(scope="module")
+def unbroken(go) -> Path:
+    result = go("--name", "unbroken")
+    assert result.exit_code == 0, result.output
+    return go.out / "unbroken"
+
+
+def network_of(folder: Path, name: str = checkpoints.LAST) -> dict[str, torch.Tensor]:
+    return checkpoints.load(folder / name)["parts"]["network"]
+
+
+def history_of(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    assert history_of(one) == history_of(other)
+    for name in (checkpoints.LAST, checkpoints.BEST):
+        a, b = network_of(one, name), network_of(other, name)
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    reports = [json.loads((folder / "report.json").read_text()) for folder in (one, other)]
+    assert reports[0]["test"] == reports[1]["test"]
+
+
+def test_a_run_leaves_everything_in_its_folder(unbroken):
+    files = ["best.pt", "config.json", "confusion_matrix.png", "last.pt", "learning_curves.png"]
+    assert sorted(path.name for path in unbroken.iterdir()) == [*files, "metrics.jsonl", "report.json", "report.md"]
+    report = json.loads((unbroken / "report.json").read_text())
+    assert 0 <= report["test"]["chunk_accuracy"] <= 1
+    assert 0 <= report["test"]["track_accuracy"] <= 1
+    assert report["test"]["tracks"] == 10
+    assert report["data"]["clips"] == {"train": 20, "valid": 10, "test": 10}
+    assert report["training"]["steps"] == 8
+    assert sum(map(sum, report["test"]["confusion"])) == 10
+    text = (unbroken / "report.md").read_text()
+    assert f"| per track | {report['test']['track_accuracy']:.1%} |" in text
+    assert all(genre in text for genre in report["data"]["labels"])
+
+
+def test_the_stored_settings_leave_nothing_open(unbroken):
+    config = json.loads((unbroken / "config.json").read_text())
+    assert config["split"] == "demo"
+    assert config["lr"] == 0.01
+    assert config["device"] in ("cpu", "cuda")
+    assert config["precision"] in ("bf16", "fp32")
+    assert config == checkpoints.load(unbroken / "last.pt")["config"]
+
+
+def test_the_statistics_of_the_features_are_in_the_checkpoint(unbroken):
+    state = network_of(unbroken, checkpoints.BEST)
+    assert state["0.std"].item() > 0.01
+    assert state["0.mean"].item() != 0
+
+
+def test_a_second_run_is_equal_to_the_bit(go, unbroken):
+    assert go("--name", "again", "--workers", "0").exit_code == 0
+    assert_equal_runs(unbroken, go.out / "again")
+
+
+def test_another_seed_is_another_run(go, unbroken):
+    assert go("--name", "other", "--seed", "1", "--epochs", "1").exit_code == 0
+    assert history_of(go.out / "other")[0] != history_of(unbroken)[0]
+
+
+@pytest.mark.parametrize(
+    "when", ["in the middle of an epoch", "at its last step", "in its validation", "in the second"]
+)
+def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch, when):
+    calls = {"step": 0, "add": 0}
+    moment = {
+        "in the middle of an epoch": ("step", 2),
+        "at its last step": ("step", 4),
+        "in its validation": ("add", 1),
+    }
+    kind, number = moment.get(when, ("step", 7))
+
+    def then_interrupt(owner, name):
+        original = getattr(owner, name)
+
+        def wrapped(self, *arguments):
+            original(self, *arguments)
+            calls[name] += 1
+            if (kind, number) == (name, calls[name]):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    then_interrupt(train.Run, "step")
+    then_interrupt(metrics.Collector, "add")
+    name = when.replace(" ", "-")
+    result = go("--name", name)
+    assert result.exit_code == 130, result.output
+    assert "--resume" in result.output
+    assert calls["step"] in (2, 4, 7)
+    monkeypatch.undo()
+    assert not (go.out / name / "report.json").exists()
+    result = go("--resume", str(go.out / name), "--workers", "1", defaults=False)
+    assert result.exit_code == 0, result.output
+    assert_equal_runs(unbroken, go.out / name)
+
+
+def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
+    assert go("--name", "short", "--epochs", "1").exit_code == 0
+    assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0
+    assert_equal_runs(unbroken, go.out / "short")
+
+
+@pytest.mark.parametrize("model", ["cnn1d", "samplecnn"])
+def test_a_network_gets_the_input_that_it_declares(go, model):
+    result = go("--model", model, "--name", model, "--epochs", "1", "--augment", "none")
+    assert result.exit_code == 0, result.output
+    report = json.loads((go.out / model / "report.json").read_text())
+    assert report["data"]["padded"] == (40 if model == "cnn1d" else 0)
+    assert ("40 clips are shorter" in (go.out / model / "report.md").read_text()) == (model == "cnn1d")
+
+
+def test_folds_and_networks_have_defaults_of_their_own(tiny):
+    config = train.complete(train.Config(shards=str(tiny), split="folds", fold=3, model="samplecnn"))
+    spec = models.spec("samplecnn")
+    assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, spec.lr)
+    assert train.complete(train.Config(shards=str(tiny), fold=1)).split == "folds-1"
+    assert train.complete(train.Config(shards=str(tiny), optimizer="adam")).lr == 0.001
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "vgg12"], "there is no network 'vgg12'; there are cnn1d, alexnet"),
+        (["--split", "filtred"], "has no split 'filtred': choose one of"),
+        (["--split", "folds"], "--split folds needs --fold K"),
+        (["--augment", "loud"], "--augment must be one of none, study"),
+        (["--optimizer", "lion"], "--optimizer must be one of sgd, adam"),
+        (["--eval", "all"], "--eval must be one of study, clip"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
+        (["--lr", "-1"], "--lr must be a positive number"),
+        (["--name", "unbroken"], "holds a run: continue it with --resume"),
+        (["--shards", "/nowhere"], "/nowhere does not exist: fill it with `gtzan-stream demo /nowhere`"),
+    ],
+)
+def test_a_mistake_is_answered_in_a_sentence(go, unbroken, arguments, sentence):
+    result = go(*arguments)
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+    assert result.output.startswith("error: ")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--lr", "0.1", "--seed", "3"],
+            "--lr, --seed cannot change in a run that is resumed, only --device, --epochs",
+        ),
+        (["--shards", "/nowhere"], "/nowhere does not exist"),
+    ],
+)
+def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
+    result = go("--resume", str(unbroken), *arguments, defaults=False)
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+def test_there_is_nothing_to_resume(go, tmp_path):
+    result = go("--resume", str(tmp_path), defaults=False)
+    assert result.exit_code == 2
+    assert "is no checkpoint: give the folder of a run" in result.output
+
+
+def test_the_best_checkpoint_cannot_be_resumed(go, unbroken):
+    result = go("--resume", str(unbroken / "best.pt"), defaults=False)
+    assert result.exit_code == 2
+    assert "the checkpoint has no optimizer; it has network" in result.output

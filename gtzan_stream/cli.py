@@ -43,6 +43,9 @@ class OnError(StrEnum):
 
 
 Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")]
+Address = Annotated[
+    str, typer.Argument(metavar="DIR", help="Folder of shards, or its https://, s3:// or hf:// address.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; the usable cores by default.")]
 SplitFile = Annotated[Path | None, typer.Option("--splits", help="CSV of key,part rows: a split named by its stem.")]
 
@@ -124,7 +127,7 @@ def index(folder: Shards, splits: SplitFile = None, workers: Workers = None) -> 
 
 @app.command()
 def info(
-    folder: Shards, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+    folder: Address, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
 ) -> None:
     """Describe the shards in DIR: clips, labels, splits, and what was odd when they were packed."""
     from gtzan_stream.store.manifest import Manifest
@@ -138,7 +141,7 @@ def info(
 
 
 @app.command()
-def verify(folder: Shards, workers: Workers = None) -> None:
+def verify(folder: Address, workers: Workers = None) -> None:
     """Re-read and decode everything in DIR; exit 1 and name every member that is bad."""
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.verify import verify as verify_folder

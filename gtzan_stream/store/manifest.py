@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.swap import INCOMING
+from gtzan_stream.store.folder import Folder
+from gtzan_stream.store.remote import RemoteFolder, is_remote
 from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
 
 _REPEATED = ["shard", "label", "encoding", "split", "part"]  # read as codes and a short list of words
@@ -35,7 +35,8 @@ class Manifest:
 
     Attributes
     ----------
-    root : Path
+    root : Path or str
+        The folder, or its address.
     dataset : str
     sample_rate : int
         In Hz.
@@ -62,8 +63,9 @@ class Manifest:
         Whether the samples are mono 16-bit PCM at `sample_rate`, to be read as they lie.
     """
 
-    def __init__(self, root: Path, facts: dict[str, Any]) -> None:
-        self.root = root
+    def __init__(self, folder: Folder, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.root = folder.root
         self.format_version: int = facts["format_version"]
         self.dataset: str = facts["dataset"]
         self.sample_rate: int = facts["sample_rate"]
@@ -87,30 +89,32 @@ class Manifest:
     def open(cls, root: str | Path) -> "Manifest":
         """Open a folder of shards.
 
+        Parameters
+        ----------
+        root : path, or address that fsspec knows
+            Of the latter the shards come to this machine as they are needed.
+
         Raises
         ------
         UserError
             If `root` is missing, empty, of another format version, or lacks one of its files.
         """
-        root = Path(root)
-        facts = _read_facts(root)
-        missing = {file["name"] for file in facts["shards"] + facts["tables"]}
-        for folder in (root, root / INCOMING):
-            missing -= set(os.listdir(folder)) if folder.is_dir() else set()
-        if missing:
-            raise UserError(f"{root / min(missing)} is missing, though {MANIFEST} lists it: copy or pack the set again")
+        folder = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
+        facts = _read_facts(folder)
+        folder.expect(facts["shards"] + facts["tables"])
         try:
-            return cls(root, facts)
+            return cls(folder, facts)
         except pa.ArrowInvalid as error:
-            raise UserError(f"{root / SAMPLES} cannot be read ({error}): copy or pack the set again") from error
+            raise UserError(
+                f"{folder.address(SAMPLES)} cannot be read ({error}): copy or pack the set again"
+            ) from error
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def path(self, name: str) -> Path:
-        """Where a shard or table is: still in the folder that a pack which was interrupted at its end moves it from?"""
-        incoming = self.root / INCOMING / name
-        return incoming if incoming.exists() else self.root / name
+        """Where a shard or table is on this machine; brings it here if it is not."""
+        return self.folder.path(name)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read one column of samples.parquet; one at a time takes half the memory of all at once."""
@@ -138,7 +142,7 @@ class Manifest:
 
     def where(self, clip: int) -> str:
         """Shard and key of a clip, for messages."""
-        return f"{self.root / self.shards[self.shard[clip]].name}, key {self.keys[int(clip)]}"
+        return f"{self.folder.address(self.shards[self.shard[clip]].name)}, key {self.keys[int(clip)]}"
 
     def split_names(self) -> dict[str, list[str]]:
         """Parts by split."""
@@ -171,26 +175,20 @@ class Manifest:
         )
 
 
-def _read_facts(root: Path) -> dict[str, Any]:
-    for path in (root / INCOMING / MANIFEST, root / MANIFEST):
-        if path.is_file():
-            break
-    else:
-        state = "holds no packed shards" if root.is_dir() else "does not exist"
-        raise UserError(
-            f"{root} {state}: fill it with `gtzan-stream demo {root}` (a synthesised set)"
-            f" or `gtzan-stream pack MUSIC {root}` (a folder of your own);"
-            f" for shards that somebody else packed there is `gtzan-stream index {root}`"
-        )
+def _read_facts(folder: Folder) -> dict[str, Any]:
+    address = folder.address(MANIFEST)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(folder.manifest().read_text(encoding="utf-8"))
         if facts["format"] != FORMAT or facts["format_version"] != FORMAT_VERSION:
             raise UserError(
-                f"{path} has format {facts['format']} version {facts['format_version']},"
+                f"{address} has format {facts['format']} version {facts['format_version']},"
                 f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
             )
+        names = [file["name"] for file in facts["shards"] + facts["tables"]]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no manifest of gtzan-stream ({error!r}): pack the set again") from None
+        raise UserError(f"{address} is no manifest of gtzan-stream ({error!r}): pack the set again") from None
+    if strange := [name for name in names if Path(name).name != name]:
+        raise UserError(f"{address} lists a file outside its folder, {strange[0]!r}: pack the set again")
     return facts
 
 

@@ -39,8 +39,8 @@ def verify(
 
 
 def _differs(manifest: Manifest, expected: dict) -> str | None:
-    path = manifest.path(expected["name"])
-    found = describe_file(path)
+    path = manifest.folder.address(expected["name"])
+    found = describe_file(manifest.path(expected["name"]))
     if found["size"] != expected["size"]:
         return f"{path}: {found['size']} bytes, the manifest says {expected['size']}"
     if found["sha256"] != expected["sha256"]:
@@ -50,9 +50,14 @@ def _differs(manifest: Manifest, expected: dict) -> str | None:
 
 def _verify_shard(manifest: Manifest, shard: int) -> Iterator[str]:
     described = manifest.shards[shard]
+    try:
+        path = manifest.path(described.name)
+    except OSError as error:
+        yield str(error)
+        return
     if problem := _differs(manifest, vars(described)):
         yield problem
-    with manifest.path(described.name).open("rb") as file:
+    with path.open("rb") as file:
         for clip in np.flatnonzero(manifest.shard == shard).tolist():
             file.seek(manifest.member_offset[clip])
             data = file.read(manifest.member_size[clip])

@@ -1,0 +1,61 @@
+"""Where the files of a set are: a folder of this machine's."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.swap import INCOMING
+from gtzan_stream.store.tables import MANIFEST
+
+File = dict[str, Any]
+"""Name, size in bytes and sha256 of a shard or table, as a manifest lists it."""
+
+
+class Folder:
+    """Where a manifest's files are: a folder of this machine's.
+
+    Files that an interrupted pack did not come to move are found where they are.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root: Path | str = root
+        self._path = root
+
+    def manifest(self) -> Path:
+        """Path of manifest.json. Raises UserError that says how to fill a folder which has none."""
+        path = self.path(MANIFEST)
+        if path.is_file():
+            return path
+        root, state = self._path, "holds no packed shards" if self._path.is_dir() else "does not exist"
+        raise UserError(
+            f"{root} {state}: fill it with `gtzan-stream demo {root}` (a synthesised set)"
+            f" or `gtzan-stream pack MUSIC {root}` (a folder of your own);"
+            f" for shards that somebody else packed there is `gtzan-stream index {root}`"
+        )
+
+    def expect(self, files: Sequence[File]) -> None:
+        """Be told which files there are; raises UserError if one is missing."""
+        missing = {file["name"] for file in files}  # 20,000 for a million clips, so the folder is listed once
+        for folder in (self._path, self._path / INCOMING):
+            missing -= set(os.listdir(folder)) if folder.is_dir() else set()
+        if missing:
+            raise UserError(
+                f"{self._path / min(missing)} is missing, though {MANIFEST} lists it: copy or pack the set again"
+            )
+
+    def path(self, name: str) -> Path:
+        """Path of a file on this machine."""
+        incoming = self._path / INCOMING / name
+        return incoming if incoming.exists() else self._path / name
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Begin to bring files here that will be needed soon: these are here."""
+
+    def check_window(self, n_shards: int | None) -> None:
+        """Raise UserError if so many shards (all for None) cannot be here at a time: these are."""
+
+    def address(self, name: str = "") -> str:
+        """The folder or a file in it, for messages."""
+        return str(self._path / name)

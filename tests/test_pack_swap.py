@@ -61,13 +61,18 @@ def interrupted_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 @pytest.mark.parametrize("calls", range(8))
 def test_an_interrupted_swap_leaves_a_whole_set(
-    calls: int, old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
+    calls: int, old: Path, clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = is_whole(old)
     with interrupted_after(calls, monkeypatch), pytest.raises(Interrupted):
         pack(clips_folder, old, codec="flac", shard_mb=1000)
     between = is_whole(old)
     assert (between == before) == (calls == 0)
+    (tmp_path / "bad/rock").mkdir(parents=True)
+    (tmp_path / "bad/rock/a.wav").write_text("no audio")
+    with pytest.raises(UserError):  # a next pack tidies up first, and then fails
+        pack(tmp_path / "bad", old)
+    assert is_whole(old) == between
     after = pack(clips_folder, old, codec="flac", shard_mb=1000)
     assert is_whole(old) == after.digest
     expected = {".gitkeep", "notes.txt", "manifest.json", "samples.parquet", "splits.parquet"}

@@ -71,8 +71,9 @@ class Loader:
 
     Parameters
     ----------
-    shards : path
-        Folder with shards and their manifest, made by ``gtzan-stream pack`` or ``demo``.
+    shards : path or address
+        Folder with shards and their manifest, made by ``gtzan-stream pack`` or ``demo``. Shards at an address that
+        fsspec knows (s3://, gs://, https://, hf://) come to a local cache ahead of need.
     split, part : str
         Which clips, for instance "filtered" and "train". All clips where `split` is None.
     batch_size : int
@@ -96,7 +97,8 @@ class Loader:
         None for training: shuffled random crops. "study": the first 8 chunks of every clip, as the study did. "clip":
         every chunk.
     shuffle_window : int, optional
-        Shards whose samples are mixed with one another; see `EpochPlan`.
+        Shards whose samples are mixed with one another; see `EpochPlan`. Of remote shards, twice as many must fit the
+        cache.
 
     Attributes
     ----------
@@ -164,6 +166,7 @@ class Loader:
         self._readers = ThreadPoolExecutor(workers, "gtzan-stream-reader") if workers > 1 else None
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self._plan = self._make_plan()
+        self.manifest.folder.check_window(None if shuffle_window is None else 2 * shuffle_window)  # one read, one ahead
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -215,7 +218,7 @@ class Loader:
         self._plan = self._make_plan()
         first = self._start // self.batch_size
         self._consumed, self._start = self._start, 0
-        batches: Iterator[tuple[Batch, Any]] = (self._prepare(number) for number in range(first, len(self._plan)))
+        batches = self._prepared(first)
         if self.workers:
             batches = prefetch(batches, _PREFETCH)
         for batch, event in batches:
@@ -253,6 +256,17 @@ class Loader:
             shuffle=self._eval is None,
             window=self._shuffle_window,
         )
+
+    def _prepared(self, first: int) -> Iterator[tuple[Batch, Any]]:
+        """Make the batches from number `first` on, while remote shards of this window and the next arrive."""
+        asked = -1
+        for number in range(first, len(self._plan)):
+            window = self._plan.window_of(number)
+            if window != asked:
+                asked = window
+                shards = np.concatenate([self._plan.shards_of(window), self._plan.shards_of(window + 1)])
+                self.manifest.folder.prefetch(self.manifest.shards[shard].name for shard in shards)
+            yield self._prepare(number)
 
     def _prepare(self, number: int) -> tuple[Batch, Any]:
         """Make batch `number`; on CUDA, also the event after which its tensors are ready."""

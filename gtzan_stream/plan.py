@@ -99,6 +99,24 @@ class EpochPlan:
         clips, crops = self._locate(self._order(positions % self.n_samples))
         return Rows(clips, crops, (positions < self.n_samples).astype(np.float32))
 
+    def window_of(self, batch: int) -> int:
+        """Number of the window that a global batch begins in; 0 where all shards are mixed."""
+        if self._mixes_all:
+            return 0
+        return int(np.searchsorted(self._windows[0], batch * self.batch_size, side="right")) - 1
+
+    def shards_of(self, window: int) -> np.ndarray:
+        """Shard numbers that a window reads, in no order; none after the last window."""
+        if self._mixes_all:
+            return self.shards[self._shard_bounds[:-1]] if window == 0 else self.shards[:0]
+        assert self.window is not None
+        places = self._windows[1][window * self.window : (window + 1) * self.window]
+        return self.shards[self._shard_bounds[places]]
+
+    @property
+    def _mixes_all(self) -> bool:
+        return not self.shuffle or self.window is None or self.window >= len(self._shard_bounds) - 1
+
     def _first_sample(self, clip_index: np.ndarray) -> np.ndarray:
         """Number of the first sample of the clips at these places of `clips`."""
         if isinstance(self.crops, int):
@@ -122,8 +140,7 @@ class EpochPlan:
         """Sample number at each position of the epoch."""
         if not self.shuffle:
             return positions
-        n_shards = len(self._shard_bounds) - 1
-        if self.window is None or self.window >= n_shards:
+        if self._mixes_all:
             return permute(positions, self.n_samples, stream(self.seed, self.epoch, "order"))
         samples = np.empty_like(positions)
         window_bounds, shard_order, position_bounds = self._windows

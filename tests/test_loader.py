@@ -276,3 +276,17 @@ def test_cuda_never_waits_for_the_host(shards, cuda):
         list(loader)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_remote_shards_stream_like_local_ones(shards, reference, tmp_path, monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    remote = MemoryFileSystem()
+    remote.put(f"{shards}/", "/set/", recursive=True)
+    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path))
+    assert_same(collect(Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4)), reference)
+    windowed = Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4, shuffle_window=1)
+    assert sorted(collect(windowed)) == sorted(reference)
+    monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.0015")
+    with pytest.raises(UserError, match=r"GB.*cache.*GB"):
+        Loader("memory://set")

@@ -67,6 +67,10 @@ def test_windows_keep_shards_together():
     assert all(len(run) == 2 for run in runs)
     assert set.union(*runs) == set(range(8))
     assert visited != sorted(visited)
+    assert [set(plan.shards_of(window)) for window in range(4)] == runs
+    assert [plan.window_of(batch) for batch in (0, 2, 3, 9)] == [0, 0, 1, 3]  # 8 rows a batch, 20 a window
+    assert len(plan.shards_of(4)) == 0
+    assert set(make(n_clips=40, n_shards=8).shards_of(0)) == set(range(8))
 
 
 def test_order_looks_uniform():

@@ -1,0 +1,63 @@
+"""The README's Python runs as it is printed, and its commands exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream.catalog import demo
+from gtzan_stream.store.pack import pack
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+TARGETS = re.findall(r"^(?:\$ )?make (\w+)", README, re.MULTILINE)
+COMMANDS = sorted(set(re.findall(r"gtzan-stream (\w+) ", README)))
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny demo set in `shards/`, as the README's reader has it."""
+    folder = tmp_path_factory.mktemp("readme")
+    genres, split = demo.write(folder / "demo", train=1, valid=1, test=1, clip_s=4.0)
+    pack(genres, folder / "shards", splits={"demo": split}, name="demo")
+    return folder
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(BLOCKS) >= 3
+    assert {"train", "test"} <= set(TARGETS)
+    assert {"fetch", "pack"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0])
+def test_python_runs(block: str, checkout: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{block}"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_plain_loop_is_ten_lines() -> None:
+    loop = next(block for block in BLOCKS if "optimizer.step()" in block)
+    body = loop[loop.index("for epoch") :].strip().split("\n")
+    assert len(body) <= 10
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS)))
+def test_make_has_the_targets(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_has_the_commands(command: str) -> None:
+    program = Path(sys.executable).parent / "gtzan-stream"
+    run = subprocess.run([program, command, "--help"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert command in run.stdout

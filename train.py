@@ -6,6 +6,7 @@ python train.py --resume runs/NAME
 """
 
 import dataclasses
+import math
 import time
 from itertools import islice
 from pathlib import Path
@@ -34,7 +35,7 @@ from gtzan_stream.training.progress import Progress
 SPLITS = ("filtered", "demo", "stratified")  # the first that a set has is its default
 EPOCHS = {"demo": 12}  # of the synthesised set, which a few minutes are enough for
 CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error"}  # in a run that is resumed
-STATISTICS_BATCHES = 32  # that mean and standard deviation of the features are estimated from
+STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -86,6 +87,7 @@ class Run:
         self.device = device.find(config.device)
         self.spec = network_spec(config.model)
         torch.manual_seed(config.seed)  # of the weights and of dropout
+        torch.backends.cudnn.deterministic = True  # so that a resumed run equals an unbroken one on a GPU, too
         self.train_loader = self.loader("train")
         self.valid_loader = self.loader("valid", eval=config.eval)
         self.labels = self.train_loader.labels
@@ -135,6 +137,10 @@ class Run:
             while progress.epoch < (self.config.epochs or 0) and not schedule.finished:
                 if not progress.trained:
                     progress.trained = self.train_epoch(display, interrupt)
+                if progress.trained and not math.isfinite(progress.measures()["train_loss"]):
+                    raise UserError(
+                        f"the loss of epoch {progress.epoch + 1} is no number: try --lr below {self.config.lr}"
+                    )
                 valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
                 if valid is None:
                     self.save()
@@ -228,7 +234,8 @@ def start(config: Config) -> Run:
     if (folder / checkpoints.LAST).exists():
         raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
     run = Run(config, folder)
-    run.normalization.estimate(batch.features for batch in islice(run.loader("train"), STATISTICS_BATCHES))
+    batches = islice(run.loader("train"), -(-STATISTICS_CROPS // run.train_loader.batch_size))
+    run.normalization.estimate((batch.features, batch.weights) for batch in batches)
     run.save()
     report.write_json(folder / "config.json", config.to_dict())
     return run
@@ -275,16 +282,19 @@ def main(resume_from: Path | None, given: dict[str, Any]) -> None:
             f"split {settings.split}, {len(run.train_loader)} steps of {settings.batch_size} an epoch, "
             f"{settings.epochs} epochs at most; augmentation {settings.augment}. Files go to {run.folder}",
             highlight=False,
+            soft_wrap=True,
         )
         run.train()
         path = run.finish()
     except Interrupted:
-        console.print(f"Interrupted; continue with: python train.py --resume {run.folder}", highlight=False)
+        console.print(
+            f"Interrupted; continue with: python train.py --resume {run.folder}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(130) from None
     except (UserError, BadSample) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    console.print(f"Report: {path}", highlight=False)
+    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()

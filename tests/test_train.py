@@ -148,13 +148,21 @@ def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
     assert_equal_runs(unbroken, go.out / "short")
 
 
-@pytest.mark.parametrize("model", ["cnn1d", "samplecnn"])
-def test_a_network_gets_the_input_that_it_declares(go, model):
-    result = go("--model", model, "--name", model, "--epochs", "1", "--augment", "none")
+@pytest.mark.parametrize(("model", "shape"), [("cnn2d", (128, 128)), ("cnn1d", (128, 1024)), ("samplecnn", (1, 66150))])
+def test_a_network_gets_the_input_that_it_declares(tiny, tmp_path, model, shape):
+    config = train.complete(train.Config(shards=str(tiny), model=model, batch_size=2, augment="none"))
+    run = train.Run(config, tmp_path)
+    batch = next(iter(run.train_loader))
+    assert batch.features.shape == (2, *shape)
+    run.step(batch)
+    assert run.progress.measures()["train_loss"] > 0
+
+
+def test_clips_too_short_for_a_network_are_counted(go):
+    result = go("--model", "cnn1d", "--name", "padded", "--epochs", "1", "--augment", "none")
     assert result.exit_code == 0, result.output
-    report = json.loads((go.out / model / "report.json").read_text())
-    assert report["data"]["padded"] == (40 if model == "cnn1d" else 0)
-    assert ("40 clips are shorter" in (go.out / model / "report.md").read_text()) == (model == "cnn1d")
+    assert json.loads((go.out / "padded" / "report.json").read_text())["data"]["padded"] == 40
+    assert "40 clips are shorter" in (go.out / "padded" / "report.md").read_text()
 
 
 def test_folds_and_networks_have_defaults_of_their_own(tiny):
@@ -202,6 +210,12 @@ def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
     result = go("--resume", str(unbroken), *arguments, defaults=False)
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+def test_a_run_that_diverges_says_what_to_try(go):
+    result = go("--name", "diverges", "--lr", "1e30", "--augment", "none")
+    assert result.exit_code == 2, result.output
+    assert "the loss of epoch 1 is no number: try --lr below 1e+30" in result.output
 
 
 def test_there_is_nothing_to_resume(go, tmp_path):

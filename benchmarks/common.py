@@ -2,32 +2,46 @@
 
 import gc
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from gtzan_stream.dsp.backend import cores
+from gtzan_stream.errors import UserError
+
 RESULTS = Path(__file__).parent / "results"
+Shards = Annotated[Path, typer.Option(help="Folder of packed shards.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda; auto is the GPU where there is one.")]
 _PACKAGES = [
     "gtzan-stream",
     "torch",
     "torchaudio",
+    "triton",
     "nnAudio",
+    "librosa",
     "audiomentations",
+    "torch-audiomentations",
     "webdataset",
     "numpy",
     "scipy",
     "numba",
+    "soundfile",
+    "soxr",
+    "pyarrow",
 ]
 
 
@@ -40,34 +54,75 @@ class Timing:
     max_s: float
     runs: int
 
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Timing":
+        """Summarise the seconds per call of each run."""
+        return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and greatest: what a figure's JSON holds."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
 
 def measure(function: Callable[[], object], device: torch.device, *, min_s: float = 0.5, runs: int = 5) -> Timing:
-    """Time `function` after one warm-up: `runs` runs of as many calls as fill ``min_s / runs`` seconds each."""
-    _call(function, 1, device)  # compiles
-    once = _call(function, 1, device)
-    calls = max(1, round(min_s / runs / max(once, 1e-9)))
+    """Time `function` after a warm-up: `runs` runs of as many calls as fill ``min_s / runs`` seconds each."""
+    return Timing.of(compete({"": function}, device, min_s=min_s / runs, rounds=runs)[""])
+
+
+def compete(
+    functions: Mapping[str, Callable[[], object]], device: torch.device, *, min_s: float = 0.05, rounds: int = 5
+) -> dict[str, list[float]]:
+    """Time functions in turn, so that whatever else the machine does meets them all alike.
+
+    Parameters
+    ----------
+    functions : dict of callables
+    device : torch.device
+        It is waited for before and after each timing.
+    min_s : float
+        Seconds that each function's calls should fill in a round, at least.
+    rounds : int
+        How often each has its turn; every other round goes backwards.
+
+    Returns
+    -------
+    dict of list of float
+        Seconds per call, by function and round.
+    """
+    calls = {name: _calls_in(min_s, function, device) for name, function in functions.items()}
     gc.collect()
-    seconds = [_call(function, calls, device) / calls for _ in range(runs)]
-    return Timing(statistics.median(seconds), min(seconds), max(seconds), runs)
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds):
+        order = list(functions.items())
+        for name, function in order if turn % 2 == 0 else reversed(order):
+            seconds[name].append(_call(function, calls[name], device) / calls[name])
+    return seconds
+
+
+def _calls_in(seconds: float, function: Callable[[], object], device: torch.device) -> int:
+    _call(function, 1, device)  # compiles
+    return max(1, math.ceil(seconds / max(_call(function, 1, device), 1e-9)))
 
 
 def _call(function: Callable[[], object], calls: int, device: torch.device) -> float:
-    _wait(device)
+    wait(device)
     start = time.perf_counter()
     for _ in range(calls):
         function()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until `device` has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The processor, cores, memory, GPU and versions that a figure belongs to."""
-    versions = {}
+    """The processor, cores, memory, GPU, load and versions that a figure belongs to."""
+    versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)
@@ -75,7 +130,9 @@ def machine(device: torch.device) -> dict[str, Any]:
             versions[name] = None
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "load": round(os.getloadavg()[0], 1),
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "python": platform.python_version(),
@@ -108,7 +165,7 @@ def _commit() -> str | None:
 def save(name: str, device: torch.device, settings: dict[str, Any], rows: Sequence[Any]) -> Path:
     """Write ``results/<name>-<cpu|gpu>.json``: machine, settings and one object a row."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{'gpu' if device.type == 'cuda' else 'cpu'}.json"
+    path = RESULTS / f"{name}-{place(device)}.json"
     content = {
         "benchmark": name,
         "machine": machine(device),
@@ -117,6 +174,11 @@ def save(name: str, device: torch.device, settings: dict[str, Any], rows: Sequen
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def place(device: torch.device) -> str:
+    """``cpu`` or ``gpu``, as in the names of the results."""
+    return "gpu" if device.type == "cuda" else "cpu"
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -129,7 +191,16 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     Console().print(table)
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same table as Markdown."""
-    lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """The same table as Markdown, so many columns of `words` before the figures."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * words + "---:|" * (len(columns) - words)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a benchmark's command line; a user's mistake is a sentence and exit status 2."""
+    try:
+        typer.run(main)
+    except UserError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(2)

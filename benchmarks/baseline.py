@@ -1,0 +1,165 @@
+"""The loader that a person would write, beside ours: ``python benchmarks/baseline.py --shards shards/``.
+
+webdataset reads the clips, soundfile decodes them, several random crops are taken of each and shuffled, audiomentations
+changes them, torchaudio makes log-mels, and a DataLoader's workers do that on every core. Ours does the same work on
+the same shards: the six of the study's augmentations that audiomentations has, and crops unchanged. Both in turn, in
+one run; whoever is not measured has its stores full and rests.
+"""
+
+import random
+import sys
+import time
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
+
+from benchmarks.common import Device, Shards, run, save, show, spread
+from benchmarks.contest import OURS
+from benchmarks.features import torchaudio as torchaudio_mel
+from benchmarks.figures import ratio
+from benchmarks.streams import endless, make_loader, rates
+from gtzan_stream.augment import Audiomentations, OneOf, Transform, recipe
+from gtzan_stream.dsp.backend import cores
+from gtzan_stream.errors import UserError
+from gtzan_stream.training.device import find
+
+BASELINE = "webdataset + audiomentations + torchaudio"
+SAMPLES, FRAMES = 128 * 512, 128
+CROPS_PER_CLIP = 8
+
+
+class Crops:
+    """A stage of webdataset's pipeline: clips to random crops, float32 [time], with the clip's label."""
+
+    def __call__(self, clips: Iterable[dict[str, Any]]) -> Iterator[tuple[np.ndarray, str]]:
+        import io
+
+        import soundfile
+
+        for clip in clips:
+            waveform, _ = soundfile.read(io.BytesIO(clip["wav"]), dtype="float32")
+            waveform = np.pad(waveform, (0, max(0, SAMPLES - len(waveform))))
+            for _ in range(CROPS_PER_CLIP):
+                start = random.randrange(len(waveform) - SAMPLES + 1)
+                yield waveform[start : start + SAMPLES].copy(), clip["__key__"]
+
+
+class Work:
+    """What happens to each crop: augmentation and, for training on the CPU, the log-mel."""
+
+    def __init__(self, augment: bool, mel: bool) -> None:
+        transform = recipe("audiomentations")
+        assert isinstance(transform, Audiomentations)
+        self.transform, self.p = transform.transform, transform.p if augment else 0.0
+        self.mel = torchaudio_mel() if mel else None
+
+    def __call__(self, sample: tuple[np.ndarray, str]) -> tuple[Tensor, str]:
+        samples, key = sample
+        if random.random() < self.p:
+            samples = np.resize(self.transform(samples, 22050), SAMPLES)
+        waveform = torch.from_numpy(samples)
+        return (waveform if self.mel is None else log_mel(self.mel, waveform)), key
+
+
+def log_mel(mel: torch.nn.Module, waveform: Tensor) -> Tensor:
+    """As many frames as a crop of ours has."""
+    return torch.log10(1 + 10 * mel(waveform)[..., :FRAMES])
+
+
+def theirs(
+    shards: Path, *, augment: bool, batch_size: int, device: torch.device, workers: int
+) -> Generator[tuple[Tensor, list[str]], None, None]:
+    """Batches without end."""
+    import webdataset
+
+    names = [str(path) for path in sorted(shards.glob("*.tar"))]
+    pipeline = webdataset.WebDataset(names, shardshuffle=len(names), empty_check=False).repeat().compose(Crops())
+    pipeline = pipeline.shuffle(1000).map(Work(augment, mel=device.type == "cpu")).batched(batch_size)
+    loader = torch.utils.data.DataLoader(
+        pipeline,
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,
+        pin_memory=device.type == "cuda",
+    )
+    mel = torchaudio_mel().to(device)
+    for data, keys in loader:
+        yield (data if device.type == "cpu" else log_mel(mel, data.to(device, non_blocking=True))), keys
+
+
+def our_transform(augment: bool) -> str | Transform:
+    """The study's augmentations without the percussive part, which audiomentations does not have."""
+    study = recipe("study")
+    assert isinstance(study, OneOf)
+    return OneOf(study.members[:-1]) if augment else "none"
+
+
+def measure(
+    shards: Path, device: torch.device, *, batch_size: int, workers: int, rounds: int, min_s: float, rest_s: float
+) -> Iterator[dict[str, Any]]:
+    """A row for each recipe and loader: crops a second, and how many times as long as ours."""
+    for name, augment in {"none": False, "six of the study's": True}.items():
+        loader = make_loader(shards, augment=our_transform(augment), batch_size=batch_size, device=device)
+        streams: dict[str, Iterator[Any]] = {
+            OURS: endless(loader),
+            BASELINE: theirs(shards, augment=augment, batch_size=batch_size, device=device, workers=workers),
+        }
+        speeds: dict[str, list[float]] = {library: [] for library in streams}
+        for _ in range(rounds):
+            for library, stream in streams.items():
+                time.sleep(rest_s)
+                speeds[library].append(rates(stream, batch_size, device, min_s=min_s, runs=1)["median"])
+        for library in streams:
+            paired = [ours / other for ours, other in zip(speeds[OURS], speeds[library], strict=True)]
+            yield {
+                "recipe": name,
+                "library": library,
+                "crops_per_s": spread(speeds[library]),
+                "times_ours": spread(paired),
+                "runs": rounds,
+            }
+
+
+def main(
+    shards: Shards = Path("shards"),
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(help="Crops in a batch.")] = 64,
+    rounds: Annotated[int, typer.Option(help="How often each loader has its turn.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Least seconds of a turn.")] = 3.0,
+) -> None:
+    """Measure both loaders and write benchmarks/results/baseline-*.json."""
+    place = find(device)
+    n_shards = len(list(shards.glob("*.tar")))
+    if not n_shards:
+        raise UserError(f"{shards} holds no packed shards: fill it with `gtzan-stream demo {shards}`")
+    workers = min(cores(), n_shards)  # webdataset gives a worker whole shards
+    rows = list(measure(shards, place, batch_size=batch_size, workers=workers, rounds=rounds, min_s=min_s, rest_s=2.0))
+    show(f"Loaders, batch {batch_size}, {place}", *table(rows))
+    settings = {"batch_size": batch_size, "their_workers": workers, "shards": n_shards, "seconds_per_turn": min_s}
+    print(f"written to {save('baseline', place, settings, rows)}")
+
+
+def table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells, for a terminal or for Markdown."""
+    columns = ["recipe", "loader", "crops a second", "least to greatest", "times ours"]
+    return columns, [
+        [
+            r["recipe"],
+            r["library"],
+            f"{r['crops_per_s']['median']:,.0f}",
+            f"{r['crops_per_s']['min']:,.0f} to {r['crops_per_s']['max']:,.0f}",
+            "" if r["library"] == OURS else ratio(r["times_ours"]["median"]),
+        ]
+        for r in rows
+    ]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,90 @@
+"""Rates of loaders as a trainer meets them: batch after batch, epoch after epoch."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+import models
+from benchmarks.common import spread, wait
+from gtzan_stream.augment import Transform
+from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.training import device as devices
+from gtzan_stream.training.clock import DataClock
+from gtzan_stream.training.losses import loss_of
+
+T = TypeVar("T")
+EPOCH = 65_536
+"""Samples that an epoch has at least, so that its end, where nothing is made ahead, weighs as it does on a real set."""
+SETTLE = 4
+"""Batches before the clock starts: more than are made ahead."""
+
+
+def endless(loader: Iterable[T]) -> Iterator[T]:
+    """Epoch after epoch."""
+    while True:
+        yield from loader
+
+
+def make_loader(
+    shards: Path, *, augment: str | Transform, batch_size: int, device: torch.device, **more: Any
+) -> Loader:
+    """A loader of every clip in `shards`, with epochs of `EPOCH` samples at least."""
+    crops_per_clip = max(8, -(-EPOCH // len(Manifest.open(shards))))
+    return Loader(shards, augment=augment, batch_size=batch_size, device=device, crops_per_clip=crops_per_clip, **more)
+
+
+def rates(
+    batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int
+) -> dict[str, float]:
+    """Samples a second: median, least and greatest of `runs` stretches of ``min_s / runs`` seconds."""
+    for _ in range(SETTLE):
+        next(batches)
+    return spread([_rate(batches, batch_size, device, min_s / runs) for _ in range(runs)])
+
+
+def _rate(batches: Iterator[Any], batch_size: int, device: torch.device, seconds: float) -> float:
+    wait(device)
+    count, start = 0, time.perf_counter()
+    while count < 2 or time.perf_counter() - start < seconds:
+        next(batches)
+        count += 1
+    wait(device)
+    return count * batch_size / (time.perf_counter() - start)
+
+
+@dataclass
+class Trainer:
+    """The study's network, its optimiser, and steps as in train.py."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    precision: str
+
+    @classmethod
+    def of(cls, name: str, n_classes: int, device: torch.device) -> "Trainer":
+        torch.manual_seed(0)
+        network = models.build(name, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(device)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        return cls(network, optimizer, device, devices.precision("auto", device))
+
+    def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
+        with devices.autocast(self.precision, self.device):
+            output = self.network(features)
+        loss = loss_of(output, labels, weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def over(self, batches: Iterable[Batch], clock: DataClock) -> Iterator[None]:
+        """Make a step with each batch, the clock watching."""
+        for batch in clock.watch(batches):
+            self.step(batch.features, batch.labels, batch.weights)
+            yield

@@ -1,0 +1,112 @@
+"""How near the GPU's own limit each stage is: ``python benchmarks/floor.py --shards shards/ --device cuda``.
+
+The floor is the time that the fewest bytes a stage can move take at the rate at which this GPU copies its memory. The
+medians of the percussive part are not counted in its floor.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
+
+from benchmarks import clips
+from benchmarks.common import Device, Shards, compete, run, save, show, spread
+from gtzan_stream.augment import OneOf, recipe
+from gtzan_stream.dsp.random import hash_keys
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
+from gtzan_stream.training.device import find
+
+WAVE = 22050 * 30 * 4 / 1e6
+"""MB of a clip of 30 s in float32."""
+MEGABYTES = {
+    "Identity": 0.0,
+    "GaussianNoise": 2 * WAVE,
+    "TimeShift": 2 * WAVE,
+    "Gain": 2 * WAVE,
+    "SpeedPerturb": 2 * WAVE,
+    "TimeStretch": 45.0,
+    "PitchShift": 45.0,
+    "Percussive": 60.0,
+}
+"""Fewest MB a clip: read and written once; for the vocoder, spectrograms before and after it as well."""
+MEL = 3.3
+Stage = tuple[str, Callable[[], object], float]
+
+
+def stages(waveform: Tensor) -> Iterator[Stage]:
+    """Name, call and MB a clip of everything that the GPU does to clips [batch, time]."""
+    keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
+    study, features = recipe("study"), LogMel().to(waveform.device)
+    assert isinstance(study, OneOf)
+    for transform in study.members[1:]:
+        draw = transform.draw(keys)
+        call = lambda transform=transform, draw=draw: transform.apply(waveform, draw)  # noqa: E731
+        yield type(transform).__name__, call, MEGABYTES[type(transform).__name__]
+    yield "log-mel", lambda: features.clip(waveform), MEL
+    draw = study.draw(keys)
+    picked = [type(study.members[int(i)]).__name__ for i in draw.values["pick"]]
+    total = sum(MEGABYTES[name] for name in picked) / len(picked) + MEL
+    yield "the recipe study and the log-mel", lambda: features.clip(study.apply(waveform, draw)), total
+
+
+def copy_rate(device: torch.device, megabytes: int, *, rounds: int, min_s: float) -> float:
+    """MB a second that the device reads and writes when it copies its own memory; the best of the rounds."""
+    source = torch.zeros(megabytes * 250_000, device=device)
+    target = torch.empty_like(source)
+    seconds = compete({"copy": lambda: target.copy_(source)}, device, rounds=rounds, min_s=min_s)["copy"]
+    return 2 * megabytes / min(seconds)
+
+
+def measure(waveform: Tensor, rate: float, *, rounds: int, min_s: float) -> list[dict[str, Any]]:
+    """A row for each stage: microseconds a clip, its floor, and the floor's share of the time."""
+    named = {name: (call, megabytes) for name, call, megabytes in stages(waveform)}
+    calls = {name: call for name, (call, _) in named.items()}
+    timed = compete(calls, waveform.device, rounds=rounds, min_s=min_s)
+    rows = []
+    for name, seconds in timed.items():
+        us, floor = spread([1e6 * s / len(waveform) for s in seconds]), 1e6 * named[name][1] / rate
+        rows.append({"stage": name, "us_per_clip": us, "floor_us": floor, "share": floor / us["median"]})
+    return rows
+
+
+def main(
+    shards: Shards = Path("shards"),
+    device: Device = "auto",
+    n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s in a batch.")] = 256,
+    rounds: Annotated[int, typer.Option(help="How often each stage has its turn.")] = 7,
+) -> None:
+    """Compare each stage with its floor and write benchmarks/results/floor-gpu.json."""
+    place = find(device)
+    if place.type != "cuda":
+        raise UserError("the floor is that of a GPU's memory: run it with --device cuda where there is one")
+    rate = copy_rate(place, 2000, rounds=rounds, min_s=0.1)
+    rows = measure(clips.load(shards, n_clips, 30.0).to(place), rate, rounds=rounds, min_s=0.2)
+    show(f"Clips of 30 s, {n_clips} at once; a copy moves {rate / 1e6:.2f} TB/s", *table(rows))
+    settings = {"clips": n_clips, "clip_s": 30.0, "rounds": rounds, "copy_tb_per_s": rate / 1e6}
+    print(f"written to {save('floor', place, settings, rows)}")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells, for a terminal or for Markdown."""
+    columns = ["stage", "us a clip", "least to greatest", "floor, us", "share"]
+    return columns, [
+        [
+            r["stage"],
+            f"{r['us_per_clip']['median']:.1f}",
+            f"{r['us_per_clip']['min']:.1f} to {r['us_per_clip']['max']:.1f}",
+            f"{r['floor_us']:.1f}",
+            f"{r['share']:.0%}",
+        ]
+        for r in rows
+    ]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,27 @@
+"""How much memory this process has, and had at most."""
+
+from contextlib import suppress
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+
+
+def memory_mb() -> float:
+    """Resident now, in MB."""
+    return _field("VmRSS")
+
+
+def peak_mb() -> float:
+    """The most that was resident since `forget_peak`, in MB. (`getrusage` would count the parent's before exec.)"""
+    return _field("VmHWM")
+
+
+def forget_peak() -> None:
+    """Let `peak_mb` begin anew, where the kernel allows it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _field(name: str) -> float:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024 / 1e6

@@ -7,61 +7,78 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
+from benchmarks import aims
 from benchmarks.common import RESULTS, markdown
+from benchmarks.sections import SECTIONS, Result, of_accuracy, of_first_run, of_throughput, on_machine
 
 ROOT = Path(__file__).parent.parent
+PLACES = ("cpu", "gpu")
 
 
-def load(name: str) -> dict[str, Any] | None:
-    """The result called `name`, or None where it has not been measured."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+def load(folder: Path) -> dict[str, Result]:
+    """Every result in `folder`, by name: ``"throughput-cpu"``."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def on_machine(result: dict[str, Any]) -> str:
-    """One sentence on where and with what a result was measured."""
-    machine = result["machine"]
-    place = "" if machine["device"] == "cpu" else f", {machine['device']}"
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    return f"{machine['cores']} cores of {machine['processor']}{place}; {versions}; {machine['date']}."
-
-
-def throughput(result: dict[str, Any]) -> str:
-    """A row a stage: crops a second, times real time, spread."""
-    rows = [
-        [r["stage"], f"{r['crops_per_s']:,.0f}", f"{r['times_real_time']:,.0f}", f"{r['spread']:.0%}"]
-        for r in result["rows"]
+def report(results: dict[str, Result]) -> str:
+    """The text of report.md."""
+    text = [
+        "# Benchmarks",
+        "Rendered from `benchmarks/results/*.json` by `python benchmarks/render.py`. All of it is measured again by "
+        "`python benchmarks/all.py --shards shards/`, with `--device cuda` on a GPU.",
+        "## Aims",
+        markdown(*aims.table(results), words=4),
+        "## Where it loses",
+        losses(results),
     ]
-    table = markdown(["stage, alone", "3 s crops a second", "times real time", "spread of the runs"], rows)
-    return f"`python benchmarks/throughput.py --shards shards/`: {on_machine(result)}\n\n{table}"
+    for name, (title, section) in SECTIONS.items():
+        for place in PLACES:
+            if result := results.get(f"{name}-{place}"):
+                text += [f"## {title}, {place.upper()}", section(result), f"*{on_machine(result)}*"]
+    return "\n\n".join(text) + "\n"
 
 
-SECTIONS = {"throughput": throughput}
+def losses(results: dict[str, Result]) -> str:
+    """Where another library is faster, or that none was."""
+    columns, rows = aims.losses(results)
+    return markdown(columns, rows, words=3) if rows else "No other library was faster at anything that was measured."
 
 
-def render() -> dict[Path, str]:
-    """The text that each document should have."""
-    readme = (ROOT / "README.md").read_text()
-    report = ["# Benchmarks", "", "Rendered from `benchmarks/results/*.json` by `python benchmarks/render.py`."]
-    for name, section in SECTIONS.items():
-        for place in ("cpu", "gpu"):
-            if result := load(f"{name}-{place}"):
-                text = section(result)
-                report += ["", f"## {name}, {place.upper()}", "", text]
-                readme = insert(readme, f"{name}-{place}", text)
-    return {ROOT / "README.md": readme, ROOT / "benchmarks" / "report.md": "\n".join(report) + "\n"}
+def figures(results: dict[str, Result]) -> dict[str, str]:
+    """What goes between each of the README's marks; a mark whose results are missing is not there."""
+    found: dict[str, list[str]] = {}
+    for place in PLACES:
+        for name, key, section in (("train", "first-run", of_first_run), ("throughput", "throughput", of_throughput)):
+            if result := results.get(f"{key}-{place}"):
+                found.setdefault(name, []).extend([section(result), f"*{on_machine(result)}*"])
+        models = results.get(f"accuracy-models-{place}")
+        if models and models["settings"]["dataset"] == "demo":
+            found.setdefault("demo", []).append(of_accuracy(models))
+    if results:
+        found["aims"] = [markdown(*aims.table(results), words=4)]
+        found["losses"] = [losses(results)]
+    return {name: "\n\n".join(parts) for name, parts in found.items()}
 
 
 def insert(document: str, name: str, text: str) -> str:
     """Put `text` between the marks ``<!-- figures:name -->`` and ``<!-- /figures:name -->``, where there are such."""
     pattern = re.compile(rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)", re.DOTALL)
     return pattern.sub(lambda mark: f"{mark[1]}{text}\n{mark[2]}", document)
+
+
+def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
+    """The text that each document should have."""
+    found = load(results)
+    readme = (root / "README.md").read_text()
+    for name, text in figures(found).items():
+        readme = insert(readme, name, text)
+    return {root / "README.md": readme, root / "benchmarks" / "report.md": report(found)}
 
 
 def main(check: Annotated[bool, typer.Option(help="Only compare; exit 1 where a document differs.")] = False) -> None:

@@ -1,0 +1,187 @@
+"""What the project aims at, each measured figure beside it, and the rows where another library is faster."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.contest import OURS, fastest_peer
+from benchmarks.figures import milliseconds, ratio
+
+Results = Mapping[str, dict[str, Any]]
+"""Results by name: ``"augment-cpu"``"""
+Verdict = tuple[str, bool]
+"""The figure in words, and whether the aim is met."""
+
+
+class NotMeasured(Exception):
+    """A result that lacks what an aim asks for."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Something to reach: on what, in words, and how the results named `needs` say whether it is."""
+
+    measure: str
+    aim: str
+    needs: str
+    verdict: Callable[[dict[str, Any]], Verdict]
+
+
+def rows_of(result: dict[str, Any], operation: str, library: str = OURS) -> list[dict[str, Any]]:
+    """A library's rows of an operation, one for each number of cores."""
+    return found(row for row in result["rows"] if (row["operation"], row["library"]) == (operation, library))
+
+
+def found(rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """Those of `rows` that there are. Raises NotMeasured if there are none."""
+    listed = [row for row in rows if row is not None]
+    if not listed:
+        raise NotMeasured
+    return listed
+
+
+def ahead(operation: str, least: float, *peers: str) -> Callable[[dict[str, Any]], Verdict]:
+    """At least `least` times the speed of the fastest of these peers, on one core and on all."""
+
+    def verdict(result: dict[str, Any]) -> Verdict:
+        ratios = []
+        for ours in rows_of(result, operation):
+            (peer,) = found([fastest_peer(result["rows"], operation, ours["cores"], peers)])
+            where = "the GPU" if ours["cores"] == "GPU" else f"{ours['cores']} core{'s' * (ours['cores'] > 1)}"
+            times = peer["times_ours"]
+            spread = f"{ratio(times['min'])} to {ratio(times['max'])}"
+            ratios.append((times["median"], f"{ratio(times['median'])} ({spread}) times {peer['library']} on {where}"))
+        return "; ".join(words for _, words in ratios), min(times for times, _ in ratios) >= least
+
+    return verdict
+
+
+def cheap(operations: Sequence[str], most_ms: float) -> Callable[[dict[str, Any]], Verdict]:
+    """At most so many milliseconds a clip, on one core."""
+
+    def verdict(result: dict[str, Any]) -> Verdict:
+        ms = {op: rows_of(result, op)[0]["ms_per_clip"]["median"] for op in operations}
+        return ", ".join(f"{op} {milliseconds(m)} ms" for op, m in ms.items()), max(ms.values()) < most_ms
+
+    return verdict
+
+
+def pitch_cost(result: dict[str, Any]) -> Verdict:
+    costs = {row["n_steps"]: row["times_cost_at_0"] for row in result["rows"] if row["library"] == OURS}
+    worst = max(costs, key=lambda n: costs[n])
+    return f"{costs[worst]:.2f} times at most, at {worst} semitones", costs[worst] <= 1.3
+
+
+def stage(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """The row of a stage of the waterfall."""
+    return found(row for row in result["rows"] if row["stage"] == name)[0]
+
+
+def reading(result: dict[str, Any]) -> Verdict:
+    crops = stage(result, "read")["crops_per_s"]
+    words = f"{crops['median']:,.0f} ({crops['min']:,.0f} to {crops['max']:,.0f}) crops a second"
+    return words, crops["median"] >= 30_000
+
+
+def real_time(result: dict[str, Any]) -> Verdict:
+    times = stage(result, "loader, study")["times_real_time"]
+    return f"{times:,.0f} times real time", times >= 100_000
+
+
+def near_floor(result: dict[str, Any]) -> Verdict:
+    share = stage(result, "the recipe study and the log-mel")["share"]
+    return f"{share:.0%} of the floor", share >= 0.5
+
+
+def data_wait(most: float) -> Callable[[dict[str, Any]], Verdict]:
+    """At most this share of a training step, with the recipe study."""
+
+    def verdict(result: dict[str, Any]) -> Verdict:
+        rows = [row for row in result["rows"] if "training" in row["stage"] and row["stage"].endswith("study")]
+        share = found(rows)[0]["data_wait"]
+        return f"{share:.1%}", share < most
+
+    return verdict
+
+
+def flat(result: dict[str, Any]) -> Verdict:
+    run = result["settings"]
+    words = f"{run['host_growth']:+.1%} on the host, {run['device_growth']:+.1%} on the device"
+    return f"{words}, over {run['batches']:,} batches", run["memory_is_flat"] and run["batches"] >= 10_000
+
+
+def resume(result: dict[str, Any]) -> Verdict:
+    (near, first), (far, later) = result["settings"]["resume_ms"].items()
+    words = f"{first['median']:.1f} ms at {near}, {later['median']:.1f} ms at {far}"
+    return words, later["median"] <= 1.1 * first["median"]
+
+
+def million(result: dict[str, Any]) -> Verdict:
+    (row,) = found(row for row in result["rows"] if row["clips"] == 1_000_000)
+    seconds, megabytes = row["seconds"]["median"], row["peak_mb"]["median"]
+    return f"{seconds:.2f} s, {megabytes:.0f} MB", seconds < 2 and megabytes < 200
+
+
+ON_CPU = ("librosa", "audiomentations")
+ON_GPU = ("torchaudio", "torch-audiomentations")
+AIMS = [
+    Aim("CPU: percussive", "at least 10 times librosa", "augment-cpu", ahead("percussive", 10, "librosa")),
+    Aim(
+        "CPU: time stretch",
+        "at least 3 times librosa, audiomentations",
+        "augment-cpu",
+        ahead("time stretch", 3, *ON_CPU),
+    ),
+    Aim(
+        "CPU: pitch shift",
+        "at least 3 times librosa, audiomentations",
+        "augment-cpu",
+        ahead("pitch shift", 3, *ON_CPU),
+    ),
+    Aim("CPU: noise", "no slower than audiomentations", "augment-cpu", ahead("noise", 1, "audiomentations")),
+    Aim("CPU: shift and gain", "under 1 ms a clip of 30 s", "augment-cpu", cheap(["shift", "gain"], 1.0)),
+    Aim("CPU: log-mel", "torchaudio's speed or better", "features-cpu", ahead("log-mel", 1, "torchaudio")),
+    Aim("CPU: pitch shift against the shift", "at most 1.3 times its cost at 0", "pitch-cost-cpu", pitch_cost),
+    Aim("reading, one core", "at least 30,000 crops of 3 s a second", "throughput-cpu", reading),
+    Aim("GPU: shards to features, `study`", "at least 100,000 times real time", "throughput-gpu", real_time),
+    Aim("GPU: augmentation and features", "at least 50 % of their floor", "floor-gpu", near_floor),
+    Aim("GPU: time stretch", "at least 20 times torchaudio", "augment-gpu", ahead("time stretch", 20, *ON_GPU)),
+    Aim("GPU: pitch shift", "at least 20 times the others", "augment-gpu", ahead("pitch shift", 20, *ON_GPU)),
+    Aim("GPU: percussive", "at least 20 times plain torch", "augment-gpu", ahead("percussive", 20, "plain torch")),
+    Aim("GPU: pitch shift against the shift", "at most 1.3 times its cost at 0", "pitch-cost-gpu", pitch_cost),
+    Aim("CPU: training waits for data", "under 5 % of the time", "throughput-cpu", data_wait(0.05)),
+    Aim("GPU: training waits for data", "under 2 % of the time", "throughput-gpu", data_wait(0.02)),
+    Aim("CPU: memory", "flat over 10,000 batches", "soak-cpu", flat),
+    Aim("GPU: memory", "flat over 10,000 batches", "soak-gpu", flat),
+    Aim("resume at batch 10,000", "as fast as at batch 0", "scale-cpu", resume),
+    Aim("start on a million clips", "under 2 s and 200 MB", "scale-cpu", million),
+]
+
+
+def table(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Every aim, the figure, and whether it is met; what has not been measured says so."""
+    rows = []
+    for aim in AIMS:
+        try:
+            words, met = aim.verdict(*found([results.get(aim.needs)]))
+            rows.append([aim.measure, aim.aim, words, "yes" if met else "**no**"])
+        except NotMeasured:
+            rows.append([aim.measure, aim.aim, "not measured", ""])
+    return ["measure", "aim", "measured", "met"], rows
+
+
+def losses(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Where another library is faster."""
+    rows = [
+        [
+            row.get("operation") or f"loader, {row['recipe']}",
+            {"GPU": "GPU", 1: "1 core"}.get(row.get("cores", ""), "all cores"),
+            row["library"],
+            ratio(1 / row["times_ours"]["median"]),
+            row.get("note", ""),
+        ]
+        for name in ("augment-cpu", "augment-gpu", "features-cpu", "features-gpu", "baseline-cpu", "baseline-gpu")
+        for row in results.get(name, {"rows": []})["rows"]
+        if row["library"] != OURS and row["times_ours"]["median"] < 1
+    ]
+    return ["operation", "on", "faster", "times as fast as ours", "what it does differently"], rows

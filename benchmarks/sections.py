@@ -1,0 +1,150 @@
+"""A result's JSON as a section of Markdown: one function for each benchmark."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import baseline, contest, figures, floor, pitch_cost, scale, soak, sweep, throughput
+from benchmarks.common import markdown
+from gtzan_stream.training import report as training_report
+
+Result = dict[str, Any]
+
+
+def on_machine(result: Result) -> str:
+    """One sentence on where and with what a result was measured."""
+    machine = result["machine"]
+    place = "" if machine["device"] == "cpu" else f" and {machine['device']}"
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return (
+        f"{machine['cores']} cores of {machine['processor']}{place}, at commit {machine['commit']} on "
+        f"{machine['date']}, load {machine['load']} at the end; Python {machine['python']}, {versions}."
+    )
+
+
+def compared(result: Result) -> str:
+    """Libraries side by side."""
+    settings, rows = result["settings"], result["rows"]
+    says = {row["operation"]: row["parameters"] for row in rows}
+    notes = {(row["operation"], row["library"]): row["note"] for row in rows if row["note"]}
+    return "\n".join(
+        [
+            f"{settings['clips']} clips of {settings['clip_s']:.0f} s, everybody in turn, {settings['rounds']} rounds; "
+            "medians. `times ours` is the library's time over ours in the same round; `error` is that of the "
+            "float32 result against the same computed in float64, `from librosa` against librosa's in float64, both "
+            "root mean square and relative.",
+            "",
+            "Parameters: " + "; ".join(f"{operation}: {words}" for operation, words in says.items()) + ".",
+            "",
+            markdown(*figures.contest(rows)),
+            *([""] if notes else []),
+            *(f"\\* {operation}, {library}: {note}.  " for (operation, library), note in notes.items()),
+        ]
+    )
+
+
+def of_pitch_cost(result: Result) -> str:
+    ours = [row["times_cost_at_0"] for row in result["rows"] if row["library"] == contest.OURS]
+    return (
+        f"A shift of any size within an octave costs {min(ours):.2f} to {max(ours):.2f} times one of 0 semitones. "
+        "torchaudio's filters grow with the ratio's whole numbers; over 20 million numbers they were not timed.\n\n"
+        + markdown(*pitch_cost.table(result["rows"]))
+    )
+
+
+def of_throughput(result: Result) -> str:
+    settings = result["settings"]
+    return (
+        f"Batches of {settings['batch_size']} crops of {settings['crop_s']:.1f} s, reading threads: "
+        f"{settings['workers']}. Each stage alone on its batch, then the loader as a trainer gets it.\n\n"
+        + markdown(*throughput.table(result["rows"]))
+    )
+
+
+def of_sweep(result: Result) -> str:
+    settings = result["settings"]
+    return (
+        f"The loader with the recipe `study`, one setting at a time away from workers {settings['workers']}, batch "
+        f"{settings['batch_size']}, 128 frames and WAV.\n\n" + markdown(*sweep.table(result["rows"]))
+    )
+
+
+def of_baseline(result: Result) -> str:
+    settings = result["settings"]
+    return (
+        f"Batches of {settings['batch_size']}; theirs with {settings['their_workers']} worker processes on "
+        f"{settings['shards']} shards. `times ours` is the time of a crop over ours.\n\n"
+        + markdown(*baseline.table(result["rows"]))
+    )
+
+
+def of_scale(result: Result) -> str:
+    place = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
+    resume = ", ".join(f"{ms['median']:.1f} ms at {where}" for where, ms in result["settings"]["resume_ms"].items())
+    return (
+        "From a folder to the plan of the first batch, in a fresh process, above its imports.\n\n"
+        + markdown(*scale.table(result["rows"]))
+        + f"\n\n![Seconds and megabytes against the number of clips](results/scale-{place}.png)\n\n"
+        f"A loader that resumes has its first batch after {resume}."
+    )
+
+
+def of_floor(result: Result) -> str:
+    return (
+        f"The floor is the fewest bytes over this GPU's own copies, {result['settings']['copy_tb_per_s']:.2f} TB/s; "
+        f"{result['settings']['clips']} clips of 30 s at once.\n\n" + markdown(*floor.table(result["rows"]))
+    )
+
+
+def of_soak(result: Result) -> str:
+    settings = result["settings"]
+    return (
+        f"{settings['batches']:,} batches of {settings['batch_size']}, recipe `{settings['augment']}`. "
+        f"{soak.sentence(settings)}\n\n" + markdown(*soak.table(result["rows"]))
+    )
+
+
+def of_first_run(result: Result) -> str:
+    (report,) = result["rows"]
+    training = report["training"]
+    return (
+        f"{training_report.results(report).strip()}\n\n"
+        f"{report['seconds']:.0f} s in all; {training['clips_per_second']:.0f} crops a second, "
+        f"{training['data_wait_share']:.1%} of the time waiting for data."
+    )
+
+
+def of_accuracy(result: Result) -> str:
+    settings = result["settings"]
+    rows = [
+        [row["row"], row["column"], percent(row["track_accuracy"]), percent(row["chunk_accuracy"])]
+        for row in result["rows"]
+    ]
+    length = f", {settings['steps']} steps each" if settings["steps"] else ""
+    return (
+        f"{settings['compare']} on `{settings['dataset']}`, split `{settings['split']}`: mean and standard deviation "
+        f"of {settings['seeds']} seeds{length}.\n\n"
+        + markdown([settings["compare"], "augmentation or variant", "per track", "per chunk"], rows, words=2)
+    )
+
+
+def percent(accuracy: list[float]) -> str:
+    """Mean and spread: ``61.2 % +/- 1.4``."""
+    return f"{100 * accuracy[0]:.1f} % ± {100 * accuracy[1]:.1f}"
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
+    "throughput": ("The loader, stage by stage", of_throughput),
+    "sweep": ("The loader's settings", of_sweep),
+    "baseline": ("Beside the loader a person would write", of_baseline),
+    "augment": ("Augmentations beside other libraries", compared),
+    "pitch-cost": ("The cost of a pitch shift", of_pitch_cost),
+    "features": ("Log-mel beside other libraries", compared),
+    "floor": ("Against the GPU's own limit", of_floor),
+    "scale": ("Start-up and resume, to ten million clips", of_scale),
+    "soak": ("Ten thousand batches", of_soak),
+    "first-run": ("The first training", of_first_run),
+    "accuracy-models": ("Networks", of_accuracy),
+    "accuracy-normalization": ("Normalisations", of_accuracy),
+    "accuracy-optimizer": ("Optimisers", of_accuracy),
+    "accuracy-augmentation": ("Augmentations, what they are worth", of_accuracy),
+}

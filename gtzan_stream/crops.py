@@ -35,11 +35,18 @@ class Windows:
         Samples to read; may reach past the clip.
     valid_frames : int64 [rows]
         Frames of the row's features that lie inside the clip; the others are padding.
+    counted : bool [rows]
+        Whether the row is to be trained on and counted: at least half of it lies inside the clip, or it holds all of a
+        clip of 1.5 s or more, which is shorter than what the network wants.
     """
 
     start: np.ndarray
     length: np.ndarray
     valid_frames: np.ndarray
+    counted: np.ndarray
+
+
+SHORTEST = 64 * 512  # samples, half a chunk of the study's
 
 
 def frames_in(samples: np.ndarray, features: Geometry) -> np.ndarray:
@@ -114,4 +121,6 @@ def _windows(
     valid = np.clip(frames_in(inside, features), 0, features.frames)
     if read is None:
         read = np.full(len(start), features.window)
-    return Windows(start - context - before, read, valid)
+    whole = frames_in(np.floor(lengths / speed).astype(np.int64), features) <= valid
+    counted = (2 * valid >= features.frames) | (whole & (valid * _step(features) >= SHORTEST))
+    return Windows(start - context - before, read, valid, counted)

@@ -39,7 +39,7 @@ class Batch:
         Places in the loader's `labels`.
     weights : Tensor [batch], float32
         1, or 0 for a row that is neither trained on nor counted: a filler of the last batch, a sample that could not be
-        read, a crop more than half padding.
+        read, a crop more than half padding unless it holds all of its clip.
     keys : list of str
     crops : int64 array [batch]
         Crop indices; chunk numbers in an evaluation.
@@ -268,6 +268,8 @@ class Loader:
                 self.manifest.folder.prefetch(self.manifest.shards[shard].name for shard in shards)
             yield self._prepare(number)
 
+    @torch.inference_mode(mode=False)  # whose tensors no other thread may write, and training could not keep
+    @torch.no_grad()
     def _prepare(self, number: int) -> tuple[Batch, Any]:
         """Make batch `number`; on CUDA, also the event after which its tensors are ready."""
         rows = self._plan.rows(number, self.rank, self.world_size)
@@ -288,10 +290,10 @@ class Loader:
         else:
             windows = crops.chunk_windows(rows, lengths, self.features)
         buffer, errors = self._read(rows, windows)
-        weights = rows.weights * (2 * windows.valid_frames >= self.features.frames)
+        weights = rows.weights * windows.counted
         weights[list(errors)] = 0
         host = {"labels": self._label_codes[self.manifest.label[rows.clips]], "weights": weights.astype(np.float32)}
-        with torch.no_grad(), torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream):
             features = self._featurise(self._copy(buffer), draw, windows.valid_frames)
             tensors = {name: self._copy(torch.from_numpy(array)) for name, array in host.items()}
             event = None if self._stream is None else self._stream.record_event()

@@ -290,3 +290,21 @@ def test_remote_shards_stream_like_local_ones(shards, reference, tmp_path, monke
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.0015")
     with pytest.raises(UserError, match=r"GB.*cache.*GB"):
         Loader("memory://set")
+
+
+def test_a_whole_clip_network_counts_clips_that_are_shorter_than_its_input(shards):
+    loader = Loader(shards, features=LogMel(frames=1024), augment="none", crops_per_clip=1)
+    rows = {
+        key: row for batch in loader for key, *row in zip(batch.keys, batch.weights, batch.valid_frames, strict=True)
+    }
+    assert rows["blues_00001"] == [1, 1 + 4 * 22050 // 512]  # 4 s
+    assert rows["jazz_00001"][0] == 0  # 0.3 s
+
+
+def test_inference_mode_of_the_consumer_does_no_harm(shards, reference):
+    loader = Loader(shards, batch_size=8, workers=0, seed=3, crops_per_clip=4)
+    with torch.inference_mode():
+        batch = next(iter(loader))
+    assert not batch.features.is_inference()
+    row = next(row for row, weight in enumerate(batch.weights) if weight)
+    assert torch.equal(batch.features[row], reference[batch.keys[row], int(batch.crops[row])])

@@ -33,11 +33,13 @@ class Config:
     model: str = _option("cnn2d", "Network; a wrong name lists them all.")
     augment: str = _option("study", "Recipe of augmentation.", tuple(recipes.names()))
     normalization: str = _option("global", "Of the features.", ("none", "global", "mel", "clip", "batch"))
-    optimizer: str = _option("sgd", "What learns.", tuple(optimizers.OPTIMIZERS))
+    optimizer: str | None = _option(
+        None, "What learns. (default: sgd, and adamw on the demo set)", tuple(optimizers.OPTIMIZERS)
+    )
     lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(None, "Steps before the learning rate is reached. (default: the network's)")
-    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 12 on the demo set)")
+    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 5 on the demo set)")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")
     eval: str = _option("study", "Of each clip, the first 8 chunks (study) or all (clip).", ("study", "clip"))
@@ -69,7 +71,7 @@ class Config:
             raise UserError(f"--weight-decay must be 0 or more, got {self.weight_decay}")
         for entry in dataclasses.fields(self):
             choices, value = entry.metadata["choices"], getattr(self, entry.name)
-            if choices and value not in choices:
+            if choices and value is not None and value not in choices:
                 raise UserError(f"{flag(entry.name)} must be one of {', '.join(choices)}, got {value!r}")
         if self.fold is not None and self.split not in (None, "folds"):
             raise UserError(f"--fold goes with --split folds, got --split {self.split}")

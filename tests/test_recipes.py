@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gtzan_stream.augment import Audiomentations, OneOf, names, recipe
+from gtzan_stream.augment.recipes import study_names
 from gtzan_stream.errors import UserError
 from tests.audio_functions import am
 from tests.augment_cases import keys, music
@@ -14,9 +15,10 @@ def test_names() -> None:
     assert names() == ["none", "study", "strong", "audiomentations"]
 
 
-def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UserError, match="'heavy'; there are none, study, strong, audiomentations"):
-        recipe("heavy")
+@pytest.mark.parametrize("name", ["heavy", "only", "only:", "only:Reverb", "without:study", ":Gain"])
+def test_an_unknown_name_lists_the_known(name: str) -> None:
+    with pytest.raises(UserError, match=rf"'{name}'; there are none, study, strong, audiomentations, .*NAME .* Gain,"):
+        recipe(name)
 
 
 def test_none_changes_nothing() -> None:
@@ -42,6 +44,22 @@ def test_study_has_the_studys_ranges() -> None:
         assert drawn[name].keys() == ranges.keys()
         for value, ends in ranges.items():
             assert drawn[name][value] == pytest.approx(ends, abs=0.003)
+
+
+def test_the_study_has_seven() -> None:
+    assert len(study_names()) == len(set(study_names())) == 7
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_one_of_the_studys_can_be_taken_alone_or_left_out(name: str) -> None:
+    whole = {child.name: child.values.keys() for child in recipe("study").draw(keys(2)).children}
+    draws = {part: recipe(f"{part}:{name}").draw(keys(4000)) for part in ("only", "without")}
+    assert [child.name for child in draws["only"].children] == ["Identity", name]
+    assert [child.name for child in draws["without"].children] == [other for other in whole if other != name]
+    for draw in draws.values():
+        assert all(child.values.keys() == whole[child.name] for child in draw.children)
+        n = len(draw.children)
+        assert [child.chosen.mean() for child in draw.children[1:]] == pytest.approx([1 / n] * (n - 1), abs=0.03)
 
 
 def test_strong_changes_most_and_keeps_a_plain_level() -> None:

@@ -17,20 +17,32 @@ from gtzan_stream.augment.stretch import TimeStretch
 from gtzan_stream.errors import UserError
 
 
+def _seven() -> list[Transform]:
+    """The study's augmentations, in the ranges of its code."""
+    return [
+        GaussianNoise(0.005, 0.005),
+        TimeShift(1600, 1600),
+        TimeStretch(0.9, 1.1),
+        PitchShift(0.0, 4.0),
+        SpeedPerturb(0.8, 1.0),
+        Gain(1.5, 3.0),
+        Percussive(),
+    ]
+
+
 def study() -> Transform:
-    """One of nothing and the study's seven, each as often as the others, in the ranges of its code."""
-    return OneOf(
-        [
-            Identity(),
-            GaussianNoise(0.005, 0.005),
-            TimeShift(1600, 1600),
-            TimeStretch(0.9, 1.1),
-            PitchShift(0.0, 4.0),
-            SpeedPerturb(0.8, 1.0),
-            Gain(1.5, 3.0),
-            Percussive(),
-        ]
-    )
+    """One of nothing and the study's seven, each as often as the others."""
+    return OneOf([Identity(), *_seven()])
+
+
+def only(name: str) -> Transform:
+    """The study's augmentation called `name`, or nothing, the one as often as the other."""
+    return OneOf([Identity(), *(transform for transform in _seven() if type(transform).__name__ == name)])
+
+
+def without(name: str) -> Transform:
+    """The study's recipe without the augmentation called `name`."""
+    return OneOf([Identity(), *(transform for transform in _seven() if type(transform).__name__ != name)])
 
 
 def strong() -> Transform:
@@ -80,13 +92,38 @@ RECIPES: dict[str, Callable[[], Transform]] = {
 }
 
 
+PARTS: dict[str, Callable[[str], Transform]] = {"only": only, "without": without}
+"""Of the study's recipe: ``only:NAME`` and ``without:NAME``."""
+
+
 def names() -> list[str]:
-    """The names that `recipe` knows."""
+    """The names that `recipe` knows, besides those of parts of the study's recipe."""
     return list(RECIPES)
+
+
+def study_names() -> list[str]:
+    """The study's seven, which the recipes ``only:NAME`` and ``without:NAME`` are made for."""
+    return [type(transform).__name__ for transform in _seven()]
+
+
+def check(name: str) -> None:
+    """Raise UserError, listing the recipes there are, if `name` is none of them."""
+    part, _, transform = name.partition(":")
+    if name in RECIPES or (part in PARTS and transform in study_names()):
+        return
+    raise UserError(
+        f"no augmentation is called {name!r}; there are {', '.join(names())}, and only:NAME and without:NAME "
+        f"with one of {', '.join(study_names())}"
+    )
 
 
 def recipe(name: str) -> Transform:
     """Build the augmentation called `name`.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`, or ``only:NAME`` or ``without:NAME`` with one of `study_names`.
 
     Raises
     ------
@@ -98,6 +135,6 @@ def recipe(name: str) -> Transform:
     >>> recipe("study").draw(["blues_00000"], seed=0, epoch=3).describe(0) == "unchanged"
     False
     """
-    if name not in RECIPES:
-        raise UserError(f"no augmentation is called {name!r}; there are {', '.join(names())}")
-    return RECIPES[name]()
+    check(name)
+    part, _, transform = name.partition(":")
+    return PARTS[part](transform) if transform else RECIPES[name]()

@@ -20,8 +20,9 @@ from torch import nn
 
 import models
 from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.features import LogMel, Normalization, RawWaveform
+from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, metrics, optimizers, report
 from gtzan_stream.training.clock import DataClock

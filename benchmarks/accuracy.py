@@ -21,7 +21,7 @@ import models
 from benchmarks.common import save, show
 from gtzan_stream.augment import recipes
 from gtzan_stream.errors import UserError
-from gtzan_stream.features import NORMALIZATIONS
+from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gtzan_stream.errors import BadSample, UserError
-    from gtzan_stream.features import LogMel, Normalization, RawWaveform
+    from gtzan_stream.features import LogMel, RawWaveform
     from gtzan_stream.loader import Batch, Loader
+    from gtzan_stream.normalization import Normalization
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack
 
@@ -22,7 +23,7 @@ _HOME = {
     "Loader": "loader",
     "LogMel": "features",
     "Manifest": "store.manifest",
-    "Normalization": "features",
+    "Normalization": "normalization",
     "RawWaveform": "features",
     "UserError": "errors",
     "pack": "store.pack",

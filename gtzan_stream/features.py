@@ -1,8 +1,8 @@
-"""What networks are fed: log-mel spectrograms or the waveform itself, and their normalisations."""
+"""What networks are fed: log-mel spectrograms, the waveform itself, or the frames that spectrograms are made of."""
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -13,11 +13,64 @@ from torch import Tensor, nn
 from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
 from gtzan_stream.shapes import Features, Waveform
 
-NORMALIZATIONS = ("none", "global", "mel", "clip", "batch")
-_SMALLEST_STD = 1e-5
+
+class Frames(nn.Module):
+    """The stretches of waveform that a `LogMel` of the same arguments turns into its frames, one after the other.
+
+    For networks that learn their own spectrogram: the loader reads the same windows, and silences the same frames
+    beyond a clip's end.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    n_fft, hop_length, frames : int
+        Samples of a frame, even; samples from one frame to the next; frames of one chunk.
+
+    Attributes
+    ----------
+    context : int
+        Samples before a frame's centre that the frame reads.
+    window : int
+        Samples `forward` wants for `frames` frames.
+    samples : int
+        Samples from one chunk to the next.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    Examples
+    --------
+    >>> features = Frames()
+    >>> features(torch.zeros(2, features.window)).shape
+    torch.Size([2, 1024, 128])
+    """
+
+    def __init__(
+        self, *, sample_rate: int = 22050, n_fft: int = 1024, hop_length: int = 512, frames: int = 128
+    ) -> None:
+        super().__init__()
+        _require(sample_rate > 0, f"sample_rate must be positive, got {sample_rate} Hz")
+        _require(n_fft >= 2 and n_fft % 2 == 0, f"n_fft must be even and at least 2, got {n_fft}")
+        _require(hop_length >= 1, f"hop_length must be at least 1, got {hop_length}")
+        _require(frames >= 1, f"frames must be at least 1, got {frames}")
+        self.sample_rate, self.n_fft, self.hop_length, self.frames = sample_rate, n_fft, hop_length, frames
+        self.context = n_fft // 2
+        self.samples = frames * hop_length
+        self.window = (frames - 1) * hop_length + n_fft
+
+    def forward(self, waveform: Waveform) -> Float[Tensor, "batch sample frame"]:
+        """Cut the waveform into frames that lie wholly inside it: [batch, n_fft, 1 + (time - n_fft) // hop_length]."""
+        return waveform.unfold(1, self.n_fft, self.hop_length).transpose(1, 2)
+
+    def clip(self, waveform: Waveform) -> Float[Tensor, "batch row frame"]:
+        """The same of whole clips, at 1 + time // hop_length frames: one centred on every hop, the ends reflected."""
+        return self(_reflect(waveform, self.context))
 
 
-class LogMel(nn.Module):
+class LogMel(Frames):
     """Log-mel spectrogram: the window and mel basis of `nnAudio.features.mel.MelSpectrogram`, by FFT.
 
     With trained kernels it is nnAudio's convolution itself.
@@ -45,15 +98,6 @@ class LogMel(nn.Module):
         Make the STFT kernels and the mel basis parameters.
     tf32 : bool
         Convolve as nnAudio does, and on CUDA in TF32: its 10 bits of mantissa leave an error near 1e-3.
-
-    Attributes
-    ----------
-    context : int
-        Samples before a frame's centre that the frame reads.
-    window : int
-        Samples `forward` wants for `frames` frames.
-    samples : int
-        Samples from one chunk to the next.
 
     Raises
     ------
@@ -87,11 +131,8 @@ class LogMel(nn.Module):
         trainable: bool = False,
         tf32: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, frames=frames)
         f_max = sample_rate / 2 if f_max is None else f_max
-        _require(sample_rate > 0, f"sample_rate must be positive, got {sample_rate} Hz")
-        _require(n_fft >= 2 and n_fft % 2 == 0, f"n_fft must be even and at least 2, got {n_fft}")
-        _require(hop_length >= 1, f"hop_length must be at least 1, got {hop_length}")
         _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
         _require(
             0 <= f_min < f_max <= sample_rate / 2,
@@ -99,12 +140,7 @@ class LogMel(nn.Module):
         )
         _require(power > 0, f"power must be positive, got {power}")
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
-        _require(frames >= 1, f"frames must be at least 1, got {frames}")
-        self.sample_rate, self.n_fft, self.hop_length, self.frames = sample_rate, n_fft, hop_length, frames
         self.power, self.trainable, self.tf32 = float(power), trainable, tf32
-        self.context = n_fft // 2
-        self.samples = frames * hop_length
-        self.window = (frames - 1) * hop_length + n_fft
         self.compression = (
             Compression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"
@@ -151,15 +187,6 @@ class LogMel(nn.Module):
                 compression=self.compression,
             )
 
-    def clip(self, waveform: Waveform) -> Features:
-        """Features of whole clips: frames centred on every hop, the clip reflected at both ends.
-
-        Returns
-        -------
-        Tensor [batch, n_mels, 1 + time // hop_length]
-        """
-        return self(_reflect(waveform, self.context))
-
 
 class RawWaveform(nn.Module):
     """The waveform itself, as one channel, for networks that learn from samples.
@@ -190,94 +217,6 @@ class RawWaveform(nn.Module):
         return waveform[:, None]
 
     clip = forward
-
-
-class Normalization(nn.Module):
-    """Bring features to mean 0 and variance 1.
-
-    Parameters
-    ----------
-    kind : "none", "global", "mel", "clip" or "batch"
-        Over what: nothing; the whole training set; the training set, each mel band apart; each example apart; each
-        batch, band by band, with running statistics when evaluating (batch norm).
-    n_mels : int
-        Bands; 1 for waveforms.
-
-    Notes
-    -----
-    "global" and "mel" need `estimate` first. All statistics are buffers, so checkpoints hold them. What does not vary
-    becomes 0.
-
-    Examples
-    --------
-    >>> normalize = Normalization("global")
-    >>> normalize.estimate([torch.full((2, 128, 4), 3.0), torch.full((2, 128, 4), 5.0)])
-    >>> normalize(torch.full((1, 128, 1), 5.0)).mean().item()
-    1.0
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, kind: str = "none", n_mels: int = 128) -> None:
-        super().__init__()
-        _require(kind in NORMALIZATIONS, f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {kind!r}")
-        _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
-        self.kind = kind
-        bins = n_mels if kind == "mel" else 1
-        self.register_buffer("mean", torch.zeros(bins, 1))
-        self.register_buffer("std", torch.ones(bins, 1))
-        self.batch_norm = nn.BatchNorm1d(n_mels, affine=False) if kind == "batch" else None
-
-    @property
-    def needs_estimate(self) -> bool:
-        """Whether the statistics come from the training set, by `estimate`."""
-        return self.kind in ("global", "mel")
-
-    def forward(self, features: Features) -> Features:
-        if self.kind == "none":
-            return features
-        if self.batch_norm is not None:
-            return self.batch_norm(features)
-        if self.kind == "clip":
-            std, mean = torch.std_mean(features, dim=(1, 2), correction=0, keepdim=True)
-            return (features - mean) / std.clamp(min=_SMALLEST_STD)
-        return (features - self.mean) / self.std
-
-    @torch.no_grad()
-    def estimate(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
-        """Take mean and standard deviation from a stream of batches, once through, in float64.
-
-        Parameters
-        ----------
-        batches : iterable of Tensor [batch, mel, frame], or of pairs with weights [batch]
-            Rows of weight 0 do not count.
-
-        Raises
-        ------
-        ValueError
-            If all weights together are 0.
-        """
-        if not self.needs_estimate:
-            return
-        count = self.mean.new_zeros((), dtype=torch.float64)
-        mean, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
-        over = (0, 2) if self.kind == "mel" else (0, 1, 2)
-        for batch in batches:
-            features, weights = batch if isinstance(batch, tuple) else (batch, batch.new_ones(len(batch)))
-            values = features.to(self.mean.device).double()
-            weight = weights.to(values)[:, None, None].expand_as(values)
-            n = weight.sum(over).mean() if self.kind == "global" else weight[:, 0].sum()
-            here = ((values * weight).sum(over) / n.clamp(min=1e-300)).reshape(-1, 1)
-            spread = ((values - here).square() * weight).sum(over).reshape(-1, 1)
-            count = count + n  # the pooled mean and squares of two groups: Chan, Golub, LeVeque 1979
-            share = n / count.clamp(min=1e-300)
-            squares = squares + spread + (here - mean).square() * (count - n) * share
-            mean = mean + (here - mean) * share
-        if not count > 0:
-            raise ValueError("the normalization has nothing to estimate from: no batch holds a row of positive weight")
-        self.mean.copy_(mean)
-        self.std.copy_((squares / count).sqrt().clamp(min=_SMALLEST_STD))
 
 
 def _require(condition: bool, message: str) -> None:

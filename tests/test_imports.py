@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HOUSE = ["cli", "training", "loader", "prefetch", "crops", "augment", "features", "plan", "store", "catalog", "audio"]
-HOUSE += ["dsp", "kernels"]
+HOUSE = ["cli", "training", "loader", "prefetch", "crops", "augment", "features", "normalization", "plan", "store"]
+HOUSE += ["catalog", "audio", "dsp", "kernels"]
 GROUND = {"shapes", "errors"}  # importable from every floor
 FILES = sorted((ROOT / "gtzan_stream").rglob("*.py"))
 

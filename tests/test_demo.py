@@ -72,7 +72,10 @@ def test_a_clip_depends_on_its_arguments_alone(genre: str) -> None:
 def test_levels_are_as_the_conditions_say_and_nothing_clips(genre: str) -> None:
     for part, conditions in demo.CONDITIONS.items():
         made = clips(genre, part)
-        low, high = (styles.STYLES[genre].level * gain for gain in conditions.gain)
+        level = demo.LEVEL * styles.STYLES[genre].level
+        low, high = (
+            np.hypot(level * gain, noise) for gain, noise in zip(conditions.gain, conditions.noise, strict=True)
+        )
         assert all(0.75 * low < rms(clip) < 1.2 * high for clip in made)
         assert all(np.abs(clip).max() < 0.99 for clip in made)
         assert all(np.isfinite(clip).all() for clip in made)
@@ -80,7 +83,7 @@ def test_levels_are_as_the_conditions_say_and_nothing_clips(genre: str) -> None:
 
 def test_the_loudest_that_can_happen_stays_within_full_scale() -> None:
     for conditions in demo.CONDITIONS.values():
-        assert demo.PEAK * conditions.gain[1] + 6 * conditions.noise[1] < 1
+        assert demo.LEVEL * demo.PEAK * conditions.gain[1] + 6 * conditions.noise[1] < 1
 
 
 def test_test_clips_are_higher_louder_and_noisier_than_training_clips() -> None:

@@ -13,6 +13,8 @@ BAR = 16
 VELOCITY = {"X": 1.0, "x": 0.7, "o": 0.35}
 OMIT = 0.06
 """Chance of a note of a pattern not being played."""
+REPLACE = 0.15
+"""Chance of a part's usual instrument being replaced by another of its list."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def play(style: Style, rng: np.random.Generator, *, tempo_bpm: float, tonic: flo
             _blend(mix, _play_part(part, rng, grid, chords, scale, tonic), part.gain, rng)
     if style.drums:
         _blend(mix, _play_drums(style.drums[rng.integers(len(style.drums))], rng, grid), style.drum_gain, rng)
-    mix = tilt(mix, rng.uniform(-0.4, 0.8))
+    mix = tilt(mix, rng.uniform(0.0, 0.4))
     mix = room(mix, rng, style.wet * rng.uniform(0.5, 1.5), style.echo_s * rng.uniform(0.7, 1.4))
     mix /= _rms(mix)
     return mix + style.crackle * _crackle(rng, length) if style.crackle else mix
@@ -75,7 +77,7 @@ def _rms(audio: Audio) -> float:
 
 
 def _blend(mix: Audio, audio: Audio, gain: float, rng: np.random.Generator) -> None:
-    mix += np.float32(gain * rng.uniform(0.6, 1.5) / _rms(audio)) * audio
+    mix += np.float32(gain * rng.uniform(0.8, 1.25) / _rms(audio)) * audio
 
 
 def _add(bus: Audio, sound: Audio, start: int, velocity: float) -> None:
@@ -109,7 +111,8 @@ def _hits(patterns: tuple[str, ...], rng: np.random.Generator, steps: int) -> li
 def _play_part(
     part: Part, rng: np.random.Generator, grid: _Grid, chords: list, scale: tuple[int, ...], tonic: float
 ) -> Audio:
-    timbre = TIMBRES[part.timbres[rng.integers(len(part.timbres))]].varied(rng)
+    names = part.timbres[1:] if len(part.timbres) > 1 and rng.random() < REPLACE else part.timbres[:1]
+    timbre = TIMBRES[names[rng.integers(len(names))]].varied(rng)
     bus = np.zeros(grid.length, np.float32)
     sounds: dict[tuple, Audio] = {}
     hits = _hits(part.patterns, rng, grid.steps)

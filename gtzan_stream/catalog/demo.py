@@ -35,13 +35,16 @@ class Conditions:
 
 
 _SEEN = Conditions(transpose=(-0.2, 0.2), tempo=(0.98, 1.02), gain=(0.9, 1.1), noise=(0.0, 0.0))
-_UNSEEN = Conditions(transpose=(0.5, 4.0), tempo=(0.88, 1.14), gain=(1.5, 3.0), noise=(0.001, 0.005))
+_UNSEEN = Conditions(transpose=(1.5, 4.0), tempo=(0.88, 1.14), gain=(1.5, 3.0), noise=(0.003, 0.005))
 
 CONDITIONS = {"train": _SEEN, "valid": _UNSEEN, "test": _UNSEEN}
 """What the parts of the split are recorded under."""
 
 PEAK = 0.3
-"""Loudest sample before the part's gain, of full scale: three times as much, and noise, stay below 1."""
+"""Loudest sample of a clip as it is played, of full scale."""
+
+LEVEL = 0.1
+"""What a clip is turned down by, so that log10(1 + 10 m) is nearly linear in its loudness, and noise can be heard."""
 
 FIRST_NUMBER = 10_000
 """Number of each genre's first clip: above GTZAN's, whose splits and known faults are no business of the demo's."""
@@ -77,7 +80,7 @@ def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0
     tempo_bpm = style.tempo_bpm * rng.uniform(*conditions.tempo)
     tonic = style.tonic + rng.uniform(*conditions.transpose)
     audio = play(style, rng, tempo_bpm=tempo_bpm, tonic=tonic, length=round(clip_s * RATE))
-    audio = PEAK * np.tanh(style.level / PEAK * audio) * rng.uniform(*conditions.gain)
+    audio = LEVEL * PEAK * np.tanh(style.level / PEAK * audio) * rng.uniform(*conditions.gain)
     audio += rng.uniform(*conditions.noise) * rng.standard_normal(len(audio), np.float32)
     return audio.astype(np.float32)
 

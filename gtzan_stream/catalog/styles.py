@@ -25,6 +25,7 @@ class Part:
     """One pitched instrument of a band."""
 
     timbres: tuple[str, ...]
+    """The usual one, then those that may replace it."""
     patterns: tuple[str, ...]
     octave: int
     gain: float

@@ -24,7 +24,7 @@ from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Batch, Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import checkpoints, device, metrics, optimizers, report
+from gtzan_stream.training import checkpoints, device, export, metrics, optimizers, report
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config, flag
 from gtzan_stream.training.display import Display
@@ -214,9 +214,11 @@ class Run:
             test = self.evaluate(loader, display, interrupt)
         if test is None:
             raise Interrupted
+        settings = config.to_dict()
+        export.write(self.folder / export.MODEL, self.network, loader.features, labels=self.labels, config=settings)
         content = {
             "run": self.folder.name,
-            "config": config.to_dict(),
+            "config": settings,
             "data": {"labels": self.labels, **describe(loader, config)},
             "model": {"name": config.model, "parameters": sum(p.numel() for p in self.network.parameters())},
             "machine": {"device": device.describe(self.device), "torch": torch.__version__},

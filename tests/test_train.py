@@ -67,7 +67,8 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 def test_a_run_leaves_everything_in_its_folder(unbroken):
     files = ["best.pt", "config.json", "confusion_matrix.png", "last.pt", "learning_curves.png"]
-    assert sorted(path.name for path in unbroken.iterdir()) == [*files, "metrics.jsonl", "report.json", "report.md"]
+    files += ["metrics.jsonl", "model.pt2", "report.json", "report.md"]
+    assert sorted(path.name for path in unbroken.iterdir()) == files
     report = json.loads((unbroken / "report.json").read_text())
     assert 0 <= report["test"]["chunk_accuracy"] <= 1
     assert 0 <= report["test"]["track_accuracy"] <= 1

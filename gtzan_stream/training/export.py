@@ -1,0 +1,218 @@
+"""A trained network as one file that anybody can use: a `torch.export` program from waveform to logits."""
+
+import copy
+import dataclasses
+import itertools
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gtzan_stream import __version__
+from gtzan_stream.crops import Geometry
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.errors import UserError
+from gtzan_stream.training.losses import logits_of
+
+MODEL = "model.pt2"
+FACTS = "gtzan_stream.json"
+INPUT = (
+    "waveform [batch, window], float32, mono at sample_rate, full scale at +/-1. Chunk i of a recording begins "
+    "`context` samples before its sample `samples * i`; both its ends are continued by reflection. Where it ends "
+    "inside a chunk, samples that no frame centred on it needs are NaN, and the frames after are taken as 0."
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a model says of itself, stored in its file as ``gtzan_stream.json``.
+
+    Parameters
+    ----------
+    model : str
+        Name of the network.
+    labels : list of str
+        Names of the logits.
+    sample_rate : int
+        Hz.
+    window : int
+        Samples of one input.
+    context : int
+        Samples of it that lie before the chunk's beginning.
+    samples : int
+        From one chunk to the next.
+    hop_length, frames : int
+        Samples from frame to frame, and frames a chunk, of the features inside.
+    input : str
+        The same in words.
+    version, torch : str
+        What wrote the file.
+    config : dict
+        Settings of the run.
+    """
+
+    model: str
+    labels: list[str]
+    sample_rate: int
+    window: int
+    context: int
+    samples: int
+    hop_length: int
+    frames: int
+    input: str = INPUT
+    version: str = __version__
+    torch: str = str(torch.__version__)
+    config: dict[str, Any]
+
+
+class Program(nn.Module):
+    """From waveform to logits: features, nothing where the recording has ended, normalisation, network.
+
+    Parameters
+    ----------
+    features : LogMel or RawWaveform
+    network : Module
+        From features to logits, its normalisation included.
+    """
+
+    ends: Tensor
+
+    def __init__(self, features: Any, network: nn.Module) -> None:
+        super().__init__()
+        self.features, self.network = features, network
+        last = missing_from(features, torch.arange(1, features.frames + 1))
+        self.register_buffer("ends", last)  # samples that each frame needs: int64 [frame]
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Logits [batch, n_classes] of waveforms [batch, window] that end in NaN where samples are missing."""
+        missing = waveform.isnan()
+        present = (~missing).sum(dim=1, keepdim=True)
+        features = self.features(waveform.masked_fill(missing, 0))
+        return logits_of(self.network(features.masked_fill((self.ends > present)[:, None], 0)))
+
+
+def missing_from(features: Geometry, valid_frames: Any) -> Any:
+    """Where in a window the samples end that its first `valid_frames` frames need."""
+    return features.window - (features.frames - valid_frames) * (features.samples // features.frames)
+
+
+def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str], config: dict[str, Any]) -> None:
+    """Write a network as a program that `torch.export.load` reads without the code that it was made of.
+
+    Its one input is a batch of waveforms, of any size, and its output their logits, both float32. A network that
+    `torch.export` cannot trace leaves no file, and a warning in the log.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    network : Module
+        From features to logits, its normalisation included; on any device. It is not changed.
+    features : LogMel or RawWaveform
+        What it was fed.
+    labels : sequence of str
+    config : dict
+        Settings of the run, plain JSON, with the network's name as ``model``.
+    """
+    program = _portable(Program(features, network))
+    example = torch.zeros(2, features.window)
+    try:
+        with force("torch"), torch.no_grad(), _quiet():
+            traced = torch.export.export(program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # whatever a network of somebody's own does that cannot be traced
+        _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, _first_line(error))
+        return
+    geometry = {name: getattr(features, name) for name in Geometry.__annotations__}
+    facts = Facts(model=config["model"], labels=list(labels), config=config, **geometry)
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("wb") as file, _quiet():
+        torch.export.save(traced, file, extra_files={FACTS: json.dumps(dataclasses.asdict(facts), indent=2)})
+    unfinished.replace(path)
+
+
+class Model:
+    """A model of a file: facts, and a program to call.
+
+    Attributes
+    ----------
+    facts : Facts
+    """
+
+    def __init__(self, facts: Facts, program: torch.nn.Module) -> None:
+        self.facts, self._program = facts, program
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Model":
+        """Open what `write` has written. As with every program, only take it from people you trust.
+
+        Raises
+        ------
+        UserError
+            If it is something else, such as a checkpoint.
+        """
+        facts = read_facts(Path(path))
+        try:
+            with Path(path).open("rb") as file, _quiet():
+                program = torch.export.load(file).module()
+        except (RuntimeError, ValueError, AssertionError, KeyError) as error:
+            raise UserError(
+                f"{path} was written with torch {facts.torch} and cannot be loaded with torch {torch.__version__} "
+                f"({_first_line(error)}): train again, or use the torch that it was written with"
+            ) from error
+        return cls(facts, program)
+
+    @torch.no_grad()
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """Logits [batch, n_classes] of waveforms [batch, window]."""
+        return self._program(waveform)
+
+
+def read_facts(path: Path) -> Facts:
+    """Read what a model says of itself, without loading it.
+
+    Raises
+    ------
+    UserError
+        If the file is no model of this program.
+    """
+    expected = f"expected the {MODEL} that train.py writes into a run's folder"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: {expected}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: {expected}" + f", {path / MODEL}" * (path / MODEL).is_file())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
+            content = None if name is None else json.loads(archive.read(name))
+    except (zipfile.BadZipFile, json.JSONDecodeError):
+        content = None
+    try:
+        return Facts(**content or {})
+    except TypeError:
+        what = "a checkpoint, which needs the network's code" if path.suffix == ".pt" else "no model of gtzan-stream"
+        raise UserError(f"{path} is {what}: {expected}") from None
+
+
+def _portable(program: Program) -> Program:
+    """A copy on the CPU, in evaluation, whose tensors are contiguous and alone in their memory."""
+    program = copy.deepcopy(program).cpu().eval()
+    for tensor in itertools.chain(program.parameters(), program.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    return program
+
+
+def _quiet() -> Any:
+    """Hide what torch says of its own inner life."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

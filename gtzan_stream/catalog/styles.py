@@ -93,7 +93,7 @@ STYLES = {
                 hold=4,
             ),
             Part(
-                timbres=("clean guitar", "warm overdrive", "piano"),
+                timbres=("warm overdrive", "piano", "clean guitar"),
                 patterns=("x.x.x.x.x.x.x.x.", "..x...x...x...x.", "....x.......x..."),
                 octave=12,
                 gain=0.6,

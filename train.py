@@ -20,16 +20,18 @@ from torch import nn
 
 import models
 from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.loader import Batch, Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import checkpoints, device, export, metrics, optimizers, report
+from gtzan_stream.training import checkpoints, device, export, metrics, optimizers, report, schedules
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config, flag
 from gtzan_stream.training.display import Display
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.losses import logits_of, loss_of
+from gtzan_stream.training.mixup import mixup
+from gtzan_stream.training.network import Classifier, LearntLogMel
 from gtzan_stream.training.options import with_options
 from gtzan_stream.training.progress import Progress
 
@@ -60,7 +62,11 @@ def complete(config: Config) -> Config:
     usual: dict[str, Any] = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
     lr = spec.lr if optimizer == "sgd" else optimizers.default_lr(optimizer)
-    name = f"{config.model}-{config.augment}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if spec.input.kind == "waveform" and (config.spec_augment or config.trainable_frontend):
+        option = flag("spec_augment" if config.spec_augment else "trainable_frontend")
+        raise UserError(f"{option} needs a network that is fed spectrograms: {config.model} is fed the waveform")
+    augment = config.augment.replace(":", "-")
+    name = f"{config.model}-{augment}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     return dataclasses.replace(
         config,
         split=split,
@@ -70,7 +76,7 @@ def complete(config: Config) -> Config:
         optimizer=optimizer,
         lr=config.lr or lr,
         warmup_steps=spec.warmup_steps if config.warmup_steps is None else config.warmup_steps,
-        epochs=config.epochs or usual["epochs"],
+        epochs=config.epochs or (None if config.steps else usual["epochs"]),
         batch_size=config.batch_size or spec.batch_size,
         name=config.name or name,
     )
@@ -97,12 +103,19 @@ class Run:
         self.valid_loader = self.loader("valid", eval=config.eval)
         self.labels = self.train_loader.labels
         self.normalization = Normalization(config.normalization, n_mels=self.spec.input.shape[0])
-        network = nn.Sequential(self.normalization, models.build(config.model, len(self.labels)))
+        network = Classifier(
+            models.build(config.model, len(self.labels)),
+            self.normalization,
+            frontend=LearntLogMel(LogMel(trainable=True)) if config.trainable_frontend else None,
+            widest_mask=config.spec_augment,
+        )
         self.network = network.to(memory_format=torch.channels_last).to(self.device)  # type: ignore[call-overload]
         self.optimizer = optimizers.build(
             str(config.optimizer), network.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        self.schedule = optimizers.Plateau(self.optimizer, warmup_steps=config.warmup_steps or 0)
+        self.schedule = schedules.build(
+            config.schedule, self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps or 0
+        )
         self.progress = Progress(self.device)
         self.parts: dict[str, checkpoints.Stateful] = {
             "network": self.network,
@@ -113,15 +126,33 @@ class Run:
             "random numbers": checkpoints.RandomNumbers(self.device),
         }
 
+    @property
+    def steps(self) -> int:
+        """How many steps there are at most, in as many epochs as they take."""
+        bounds = (self.config.steps, self.config.epochs and self.config.epochs * len(self.train_loader))
+        return min(bound for bound in bounds if bound)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train, and to validate."""
+        return not self.progress.trained and (self.progress.steps >= self.steps or self.schedule.finished)
+
+    def features(self) -> nn.Module:
+        """What the loader makes of the waveform."""
+        size = self.spec.input.size
+        if self.spec.input.kind == "waveform":
+            return RawWaveform(samples=size)
+        return Frames(frames=size) if self.config.trainable_frontend else LogMel(frames=size)
+
     def loader(self, part: str, eval: Any = None) -> Loader:
-        config, size = self.config, self.spec.input.size
+        config = self.config
         return Loader(
             config.shards,
             split=config.split,
             part=part,
             batch_size=config.batch_size or self.spec.batch_size,
             augment=config.augment,
-            features=LogMel(frames=size) if self.spec.input.kind == "logmel" else RawWaveform(samples=size),
+            features=self.features(),
             device=self.device,
             workers=config.workers,
             seed=config.seed,
@@ -135,11 +166,11 @@ class Run:
         checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
 
     def train(self) -> None:
-        """Train until the schedule has finished or the epochs are done. Raises Interrupted on Ctrl-C."""
+        """Train until the schedule has finished or all steps are made. Raises Interrupted on Ctrl-C."""
         progress, schedule = self.progress, self.schedule
         with Display(console) as display, Interrupt() as interrupt:
             display.headings()
-            while progress.epoch < (self.config.epochs or 0) and not schedule.finished:
+            while not self.finished:
                 if not progress.trained:
                     progress.trained = self.train_epoch(display, interrupt)
                 if progress.trained and not math.isfinite(progress.measures()["train_loss"]):
@@ -160,11 +191,12 @@ class Run:
                 display.row(progress.history[-1])
 
     def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
-        """Make the steps that are left of this epoch. Returns whether they were all made."""
+        """Make the steps that are left of this epoch, and of the run. Returns whether they were all made."""
         progress, clock, begun = self.progress, DataClock(self.device), time.perf_counter()
         self.network.train()
         self.train_loader.set_epoch(progress.epoch)
-        display.begin(f"epoch {progress.epoch + 1}", len(self.train_loader), progress.batch)
+        steps = min(len(self.train_loader), progress.batch + self.steps - progress.steps)
+        display.begin(f"epoch {progress.epoch + 1}", steps, progress.batch)
         shown = begun
         for batch in clock.watch(self.train_loader):
             self.step(batch)
@@ -172,16 +204,19 @@ class Run:
             if time.perf_counter() - shown > 0.5:
                 shown = time.perf_counter()
                 display.measure(progress.measures(shown - begun, clock.waiting))
-            if interrupt.requested:
+            if interrupt.requested or progress.batch == steps:
                 break
         progress.took(time.perf_counter() - begun, clock.waiting)
-        return progress.batch == len(self.train_loader)
+        return progress.batch == steps
 
     def step(self, batch: Batch) -> None:
         """One step of training."""
+        features, labels, weights = batch.features, batch.labels, batch.weights
+        if self.config.mixup:
+            features, labels = mixup(features, labels, weights, n_classes=len(self.labels), alpha=self.config.mixup)
         with device.autocast(self.config.precision, self.device):
-            output = self.network(batch.features)
-        loss = loss_of(output, batch.labels, batch.weights)
+            output = self.network(features)
+        loss = loss_of(output, labels, weights, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -224,7 +259,7 @@ class Run:
             "machine": {"device": device.describe(self.device), "torch": torch.__version__},
             "training": {
                 **progress.summary(),
-                "stopped": "the learning rate had run out" if self.schedule.finished else "all epochs were done",
+                "stopped": "the learning rate had run out" if self.schedule.finished else "all steps were made",
             },
             "valid": progress.best,
             "test": test,
@@ -242,7 +277,8 @@ def start(config: Config) -> Run:
         raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
     run = Run(config, folder)
     batches = islice(run.loader("train"), -(-STATISTICS_CROPS // run.train_loader.batch_size))
-    run.normalization.estimate((batch.features, batch.weights) for batch in batches)
+    frontend = run.network.frontend
+    run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
     run.save()
     report.write_json(folder / "config.json", config.to_dict())
     return run
@@ -253,9 +289,10 @@ def resume(place: Path, changes: dict[str, Any]) -> Run:
     path = checkpoints.find(place)
     state = checkpoints.load(path)
     config = Config.from_dict(state["config"])
-    wrong = [flag(name) for name in changes if name not in CHANGEABLE and changes[name] != getattr(config, name)]
+    changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
+    wrong = [flag(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:
-        allowed = ", ".join(sorted(map(flag, CHANGEABLE)))
+        allowed = ", ".join(sorted(map(flag, changeable)))
         raise UserError(f"{', '.join(wrong)} cannot change in a run that is resumed, only {allowed}: start a new run")
     run = Run(dataclasses.replace(config, **changes), path.parent)
     checkpoints.restore(state, run.parts)
@@ -275,7 +312,8 @@ def describe(loader: Loader, config: Config) -> dict[str, Any]:
     clips = {part: manifest.part(split, part) for part in ("train", "valid", "test")}
     short = [int((manifest.frames[part] < loader.features.samples).sum()) for part in clips.values()]
     counts = {name: len(part) for name, part in clips.items()}
-    return {"dataset": manifest.dataset, "split": split, "clips": counts, "padded": sum(short)}
+    facts = {"dataset": manifest.dataset, "digest": manifest.digest, "split": split}
+    return {**facts, "clips": counts, "padded": sum(short)}
 
 
 def main(resume_from: Path | None, given: dict[str, Any]) -> None:
@@ -287,7 +325,7 @@ def main(resume_from: Path | None, given: dict[str, Any]) -> None:
         console.print(
             f"{settings.model}, {size:,} parameters, on {device.describe(run.device)} in {settings.precision}; "
             f"split {settings.split}, {len(run.train_loader)} steps of {settings.batch_size} an epoch, "
-            f"{settings.epochs} epochs at most; augmentation {settings.augment}. Files go to {run.folder}",
+            f"{run.steps} at most; augmentation {settings.augment}. Files go to {run.folder}",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,5 +1,6 @@
 """A tiny real training: repeatable, resumable to the bit, and honest about mistakes."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def test_a_run_leaves_everything_in_its_folder(unbroken):
     assert report["test"]["tracks"] == 10
     assert report["data"]["clips"] == {"train": 20, "valid": 10, "test": 10}
     assert report["training"]["steps"] == 8
+    assert report["training"]["last_train_accuracy"] == history_of(unbroken)[-1]["train_accuracy"]
     assert sum(map(sum, report["test"]["confusion"])) == 10
     text = (unbroken / "report.md").read_text()
     assert f"| per track | {report['test']['track_accuracy']:.1%} |" in text
@@ -84,7 +86,7 @@ def test_a_run_leaves_everything_in_its_folder(unbroken):
 def test_the_stored_settings_leave_nothing_open(unbroken):
     config = json.loads((unbroken / "config.json").read_text())
     assert config["split"] == "demo"
-    assert config["lr"] == 0.01
+    assert (config["optimizer"], config["lr"]) == ("adamw", 3e-4)
     assert config["device"] in ("cpu", "cuda")
     assert config["precision"] in ("bf16", "fp32")
     assert config == checkpoints.load(unbroken / "last.pt")["config"]
@@ -92,8 +94,8 @@ def test_the_stored_settings_leave_nothing_open(unbroken):
 
 def test_the_statistics_of_the_features_are_in_the_checkpoint(unbroken):
     state = network_of(unbroken, checkpoints.BEST)
-    assert state["0.std"].item() > 0.01
-    assert state["0.mean"].item() != 0
+    assert state["normalization.std"].item() > 0.01
+    assert state["normalization.mean"].item() != 0
 
 
 def test_a_second_run_is_equal_to_the_bit(go, unbroken):
@@ -143,6 +145,73 @@ def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch,
     assert_equal_runs(unbroken, go.out / name)
 
 
+BEYOND = ["--mixup", "0.4", "--spec-augment", "24", "--label-smoothing", "0.1", "--schedule", "cosine", "--steps", "6"]
+
+
+@pytest.fixture(scope="module")
+def beyond(go) -> Path:
+    """A run with all that the study had not, cut short in its second epoch."""
+    result = go("--name", "beyond", *BEYOND)
+    assert result.exit_code == 0, result.output
+    return go.out / "beyond"
+
+
+def test_a_run_ends_with_its_steps_and_a_validation(beyond, unbroken):
+    rows = history_of(beyond)
+    assert [row["step"] for row in rows] == [4, 6]
+    assert all(row["valid_loss"] > 0 for row in rows)
+    training = json.loads((beyond / "report.json").read_text())["training"]
+    assert (training["epochs"], training["steps"], training["stopped"]) == (2, 6, "all steps were made")
+    assert rows[0]["train_loss"] != history_of(unbroken)[0]["train_loss"]
+    assert rows[-1]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_steps_alone_set_the_length(tiny, tmp_path):
+    config = train.complete(train.Config(shards=str(tiny), crops_per_clip=1, batch_size=5, steps=50))
+    assert train.Run(config, tmp_path).steps == 50
+    config = dataclasses.replace(config, epochs=2)
+    assert train.Run(config, tmp_path).steps == 8
+
+
+@pytest.mark.parametrize("number", [3, 5, 6])
+def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, beyond, monkeypatch, number):
+    step, calls = train.Run.step, []
+
+    def then_interrupt(self, batch):
+        step(self, batch)
+        calls.append(batch)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(train.Run, "step", then_interrupt)
+    name = f"beyond-{number}"
+    assert go("--name", name, *BEYOND).exit_code == 130
+    monkeypatch.undo()
+    result = go("--resume", str(go.out / name), defaults=False)
+    assert result.exit_code == 0, result.output
+    assert_equal_runs(beyond, go.out / name)
+
+
+def test_a_cosine_cannot_be_prolonged(go, beyond):
+    result = go("--resume", str(beyond), "--epochs", "9", defaults=False)
+    assert result.exit_code == 2
+    assert "--epochs cannot change in a run that is resumed, only --device, --on-error" in result.output
+
+
+def test_a_learnt_spectrogram_sees_what_a_fixed_one_does(tiny, tmp_path):
+    config = train.Config(shards=str(tiny), batch_size=5, precision="fp32", crops_per_clip=1, out=str(tmp_path))
+    runs = [train.start(dataclasses.replace(config, trainable_frontend=on, name=str(on))) for on in (False, True)]
+    means = [run.network.normalization.mean.item() for run in runs]
+    assert means[1] == pytest.approx(means[0], abs=2e-3)
+    outputs = [run.network.eval()(next(iter(run.valid_loader)).features) for run in runs]
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=0.02)
+    before = {name: value.clone() for name, value in runs[1].network.named_parameters()}
+    runs[1].network.train()
+    runs[1].step(next(iter(runs[1].train_loader)))
+    learnt = [name for name, value in runs[1].network.named_parameters() if not torch.equal(value, before[name])]
+    assert {"wsin", "wcos", "mel_basis"} <= {name.rsplit(".")[-1] for name in learnt}
+
+
 def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
     assert go("--name", "short", "--epochs", "1").exit_code == 0
     assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0
@@ -167,11 +236,11 @@ def test_clips_too_short_for_a_network_are_counted(go):
 
 
 def test_folds_and_networks_have_defaults_of_their_own(tiny):
-    config = train.complete(train.Config(shards=str(tiny), split="folds", fold=3, model="samplecnn"))
+    config = train.complete(train.Config(shards=str(tiny), split="folds", fold=3, model="samplecnn", optimizer="sgd"))
     spec = models.spec("samplecnn")
     assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, spec.lr)
     assert train.complete(train.Config(shards=str(tiny), fold=1)).split == "folds-1"
-    assert train.complete(train.Config(shards=str(tiny), optimizer="adam")).lr == 0.001
+    assert train.complete(train.Config(shards=str(tiny), optimizer="adam")).lr == 3e-4
 
 
 @pytest.mark.parametrize(
@@ -180,7 +249,9 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
         (["--model", "vgg12"], "there is no network 'vgg12'; there are cnn1d, alexnet"),
         (["--split", "filtred"], "has no split 'filtred': choose one of"),
         (["--split", "folds"], "--split folds needs --fold K"),
-        (["--augment", "loud"], "--augment must be one of none, study"),
+        (["--augment", "loud"], "no augmentation is called 'loud'; there are none, study"),
+        (["--model", "samplecnn", "--spec-augment", "8"], "--spec-augment needs a network that is fed spectrograms"),
+        (["--model", "samplecnn", "--trainable-frontend"], "--trainable-frontend needs a network that is fed"),
         (["--optimizer", "lion"], "--optimizer must be one of sgd, adam"),
         (["--eval", "all"], "--eval must be one of study, clip"),
         (["--device", "gpu"], "there is no device 'gpu'"),

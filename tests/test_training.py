@@ -45,6 +45,14 @@ def test_an_unknown_setting_is_an_error():
         ({"normalization": "layer"}, "--normalization must be one of none, global, mel, clip, batch"),
         ({"optimizer": "lion"}, "--optimizer must be one of sgd, adam, .* got 'lion'"),
         ({"fold": 1, "split": "filtered"}, "--fold goes with --split folds"),
+        ({"steps": 0}, "--steps must be 1 or more, got 0"),
+        ({"mixup": -0.1}, "--mixup must be 0 or more, got -0.1"),
+        ({"mixup": float("inf")}, "--mixup must be 0 or more"),
+        ({"label_smoothing": 1.0}, "--label-smoothing must be 0 or more and below 1, got 1.0"),
+        ({"spec_augment": 129}, "--spec-augment must be 0 to 128, the bands there are, got 129"),
+        ({"spec_augment": -1}, "--spec-augment must be 0 or more"),
+        ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
+        ({"augment": "only:Reverb"}, "no augmentation is called 'only:Reverb'; there are none, study, .*Percussive$"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_the_right_ones(setting, sentence):
@@ -74,57 +82,6 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
         losses.append(loss.item())
     assert optimizer.defaults["lr"] == optimizers.default_lr(name)
     assert losses[-1] < 0.95 * losses[0]
-
-
-def schedule_of(**settings: float) -> tuple[optimizers.Plateau, torch.optim.Optimizer]:
-    optimizer = optimizers.build("sgd", nn.Linear(1, 1).parameters(), lr=0.01)
-    return optimizers.Plateau(optimizer, **settings), optimizer
-
-
-def test_the_studys_schedule_falls_by_a_fifth_and_finishes_under_a_hundred_thousandth():
-    schedule, _ = schedule_of()
-    rates = []
-    while not schedule.finished:
-        schedule.epoch(1.0)
-        rates.append(schedule.lr)
-    assert rates[5] == pytest.approx(0.01)
-    assert rates[6] == pytest.approx(0.002)
-    assert rates[-1] == pytest.approx(0.01 * 0.2**5)
-    assert rates[-1] < 1e-5 < rates[-2]
-
-
-def test_warm_up_climbs_to_the_learning_rate_and_forgives_bad_epochs():
-    schedule, optimizer = schedule_of(warmup_steps=10)
-    assert schedule.lr == pytest.approx(0.0001)
-    for step in range(10):
-        for _ in range(20):
-            schedule.epoch(float(step))
-        assert not schedule.finished
-        optimizer.step()
-        schedule.step()
-    assert schedule.lr == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize("steps", [3, 15])
-def test_a_schedule_continues_where_it_was(steps):
-    def go(schedule, optimizer, first, last):
-        rates = []
-        for step in range(first, last):
-            optimizer.step()
-            schedule.step()
-            if step % 5 == 4:
-                schedule.epoch(1.0)
-            rates.append(schedule.lr)
-        return rates
-
-    unbroken = go(*schedule_of(warmup_steps=10), 0, 80)
-    schedule, optimizer = schedule_of(warmup_steps=10)
-    begun = go(schedule, optimizer, 0, steps)
-    again, other = schedule_of(warmup_steps=10)
-    other.load_state_dict(optimizer.state_dict())
-    again.load_state_dict(schedule.state_dict())
-    assert begun + go(again, other, steps, 80) == unbroken
-    assert unbroken[-1] < 0.01
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------

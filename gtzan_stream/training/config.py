@@ -8,7 +8,8 @@ from typing import Any
 
 from gtzan_stream.augment import recipes
 from gtzan_stream.errors import UserError
-from gtzan_stream.training import optimizers
+from gtzan_stream.normalization import NORMALIZATIONS
+from gtzan_stream.training import optimizers, schedules
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -31,15 +32,25 @@ class Config:
     )
     fold: int | None = _option(None, "Which fold of the split `folds` to test on.")
     model: str = _option("cnn2d", "Network; a wrong name lists them all.")
-    augment: str = _option("study", "Recipe of augmentation.", tuple(recipes.names()))
-    normalization: str = _option("global", "Of the features.", ("none", "global", "mel", "clip", "batch"))
+    augment: str = _option(
+        "study", f"Recipe of augmentation: {', '.join(recipes.names())}, or only:NAME or without:NAME of the study's."
+    )
+    mixup: float = _option(0.0, "Mix examples, in shares from a beta distribution of this parameter; 0 mixes none.")
+    spec_augment: int = _option(0, "Widest mask over bands and over frames of a training example, 0 to 128.")
+    normalization: str = _option("global", "Of the features.", NORMALIZATIONS)
+    trainable_frontend: bool = _option(False, "Learn the STFT kernels and the mel basis, too.")
     optimizer: str | None = _option(
-        None, "What learns. (default: sgd, and adamw on the demo set)", tuple(optimizers.OPTIMIZERS)
+        None, "What learns. (default: sgd, and adamw on the demo set)", tuple(optimizers.names())
     )
     lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(None, "Steps before the learning rate is reached. (default: the network's)")
-    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 5 on the demo set)")
+    schedule: str = _option(
+        "plateau", "Of the learning rate: down where validation stops improving, or to 0.", schedules.SCHEDULES
+    )
+    label_smoothing: float = _option(0.0, "Share of each label that all classes have alike, below 1.")
+    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 5 on the demo set; none with --steps)")
+    steps: int | None = _option(None, "Training steps at most; an epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")
     eval: str = _option("study", "Of each clip, the first 8 chunks (study) or all (clip).", ("study", "clip"))
@@ -55,6 +66,8 @@ class Config:
         at_least = {
             "fold": 0,
             "epochs": 1,
+            "steps": 1,
+            "spec_augment": 0,
             "batch_size": 1,
             "warmup_steps": 0,
             "crops_per_clip": 1,
@@ -67,8 +80,15 @@ class Config:
                 raise UserError(f"{flag(option)} must be {least} or more, got {value}")
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"--lr must be a positive number, got {self.lr}")
-        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
-            raise UserError(f"--weight-decay must be 0 or more, got {self.weight_decay}")
+        for option in ("weight_decay", "mixup"):
+            value = getattr(self, option)
+            if not (value >= 0 and math.isfinite(value)):
+                raise UserError(f"{flag(option)} must be 0 or more, got {value}")
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"--label-smoothing must be 0 or more and below 1, got {self.label_smoothing}")
+        if self.spec_augment > 128:
+            raise UserError(f"--spec-augment must be 0 to 128, the bands there are, got {self.spec_augment}")
+        recipes.check(self.augment)
         for entry in dataclasses.fields(self):
             choices, value = entry.metadata["choices"], getattr(self, entry.name)
             if choices and value is not None and value not in choices:

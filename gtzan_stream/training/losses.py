@@ -13,16 +13,21 @@ def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def loss_of(output: Tensor | tuple[Tensor, ...], labels: Tensor, weights: Tensor) -> Tensor:
+def loss_of(
+    output: Tensor | tuple[Tensor, ...], labels: Tensor, weights: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy, averaged over the rows by their weights.
 
     Parameters
     ----------
     output : Tensor [batch, n_classes] or tuple of them
         Logits; those of auxiliary heads come after the network's own, and count 0.3 each.
-    labels : Tensor [batch], int64
+    labels : Tensor [batch], int64, or [batch, n_classes]
+        Classes, or probabilities of them.
     weights : Tensor [batch]
         Rows of weight 0 have no influence.
+    label_smoothing : float
+        How much of each row's label is spread over all classes alike: Szegedy et al., CVPR 2016.
 
     Returns
     -------
@@ -36,7 +41,7 @@ def loss_of(output: Tensor | tuple[Tensor, ...], labels: Tensor, weights: Tensor
     0.0001
     """
     if isinstance(output, Tensor):
-        losses = cross_entropy(output.float(), labels, reduction="none")
+        losses = cross_entropy(output.float(), labels, reduction="none", label_smoothing=label_smoothing)
         return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
-    own, *auxiliary = (loss_of(head, labels, weights) for head in output)
+    own, *auxiliary = (loss_of(head, labels, weights, label_smoothing=label_smoothing) for head in output)
     return own + AUXILIARY * torch.stack(auxiliary).sum() if auxiliary else own

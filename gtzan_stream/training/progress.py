@@ -84,6 +84,7 @@ class Progress:
             "epochs": self.epoch,
             "steps": self.steps,
             "best_epoch": self.best["epoch"],
+            "last_train_accuracy": self.history[-1]["train_accuracy"],
             "seconds": self.seconds,
             **means,
         }

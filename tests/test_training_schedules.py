@@ -1,0 +1,79 @@
+"""How the learning rate changes while a run trains."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gtzan_stream.training import optimizers, schedules
+
+
+def schedule_of(name: str = "plateau", **settings: int) -> tuple[Any, torch.optim.Optimizer]:
+    optimizer = optimizers.build("sgd", nn.Linear(1, 1).parameters(), lr=0.01)
+    return schedules.build(name, optimizer, **{"steps": 80, **settings}), optimizer
+
+
+def test_the_studys_schedule_falls_by_a_fifth_and_finishes_under_a_hundred_thousandth():
+    schedule, _ = schedule_of()
+    rates = []
+    while not schedule.finished:
+        schedule.epoch(1.0)
+        rates.append(schedule.lr)
+    assert rates[5] == pytest.approx(0.01)
+    assert rates[6] == pytest.approx(0.002)
+    assert rates[-1] == pytest.approx(0.01 * 0.2**5)
+    assert rates[-1] < 1e-5 < rates[-2]
+
+
+def test_warm_up_climbs_to_the_learning_rate_and_forgives_bad_epochs():
+    schedule, optimizer = schedule_of(warmup_steps=10)
+    assert schedule.lr == pytest.approx(0.0001)
+    for step in range(10):
+        for _ in range(20):
+            schedule.epoch(float(step))
+        assert not schedule.finished
+        optimizer.step()
+        schedule.step()
+    assert schedule.lr == pytest.approx(0.01)
+
+
+def test_a_cosine_falls_to_nothing_at_the_last_step():
+    schedule, optimizer = schedule_of("cosine", warmup_steps=10, steps=50)
+    rates = [schedule.lr]
+    for _ in range(50):
+        optimizer.step()
+        schedule.step()
+        schedule.epoch(1.0)
+        rates.append(schedule.lr)
+    assert rates[:11] == pytest.approx([0.01 * (0.01 + 0.99 * step / 10) for step in range(11)])
+    assert rates[20] == pytest.approx(0.01 * (1 + math.cos(math.pi / 4)) / 2)
+    assert rates[30] == pytest.approx(0.005)
+    assert rates[50] == pytest.approx(0.0)
+    assert all(after < before for before, after in pairwise(rates[10:]))
+    assert not schedule.finished
+
+
+@pytest.mark.parametrize("name", schedules.SCHEDULES)
+@pytest.mark.parametrize("steps", [3, 15])
+def test_a_schedule_continues_where_it_was(name, steps):
+    def go(schedule, optimizer, first, last):
+        rates = []
+        for step in range(first, last):
+            optimizer.step()
+            schedule.step()
+            if step % 5 == 4:
+                schedule.epoch(1.0)
+            rates.append(schedule.lr)
+        return rates
+
+    unbroken = go(*schedule_of(name, warmup_steps=10), 0, 80)
+    schedule, optimizer = schedule_of(name, warmup_steps=10)
+    begun = go(schedule, optimizer, 0, steps)
+    again, other = schedule_of(name, warmup_steps=10)
+    other.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(schedule.state_dict())
+    assert begun + go(again, other, steps, 80) == unbroken
+    assert unbroken[-1] < 0.01

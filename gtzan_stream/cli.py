@@ -1,8 +1,9 @@
-"""The command line: `gtzan-stream demo | fetch | pack | index | info | verify`."""
+"""The command line: `gtzan-stream demo | fetch | pack | index | info | verify | preview | classify`."""
 
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from gtzan_stream.errors import BadSample, UserError
 
 if TYPE_CHECKING:
     from gtzan_stream.store.manifest import Manifest
+    from gtzan_stream.training.classify import Track
 
 app = typer.Typer(
-    help="Music in WebDataset shards: make them, describe them, check them.",
+    help="Music in WebDataset shards: make them, check them, look at them; and tell the genres of other files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -158,6 +162,63 @@ def verify(folder: Address, workers: Workers = None) -> None:
     )
 
 
+@app.command()
+def preview(
+    folder: Address,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    augment: Annotated[str, typer.Option(help="Recipe of augmentation; a wrong name lists them all.")] = "study",
+    split: Annotated[str | None, typer.Option(help="Split of the data; all clips by default.")] = None,
+    part: Annotated[str, typer.Option(help="Part of the split.")] = "train",
+    seed: Annotated[int, typer.Option(min=0, help="As that of a training run.")] = 0,
+    epoch: Annotated[int, typer.Option(min=0, help="As that of a training run, from 0.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=64, help="Crops to show.")] = 8,
+) -> None:
+    """Draw the first crops of an epoch of training: log-mels of the clip as it is, and as the loader augments it."""
+    from gtzan_stream.loader import Loader
+    from gtzan_stream.training.preview import pairs, picture
+
+    loader = Loader(folder, split=split, part=part, batch_size=count, augment=augment, seed=seed, workers=0)
+    loader.set_epoch(epoch)
+    features = loader.features
+    picture(out, pairs(loader), frame_s=features.hop_length / features.sample_rate)
+    _out.print(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}", markup=False)
+
+
+@app.command()
+def classify(
+    path: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.pt2 that train.py writes.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio of any format that soundfile reads.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the probabilities over time.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the probabilities over time: a PNG, or a folder for one of each file.")
+    ] = None,
+) -> None:
+    """Tell the genre of audio files: probabilities of each track, the mean over its chunks."""
+    from gtzan_stream.training.classify import classify as classify_file
+    from gtzan_stream.training.export import Model
+
+    if plot is not None and plot.suffix.lower() == ".png" and len(files) > 1:
+        raise UserError(f"--plot {plot} is one picture for {len(files)} files: name a folder")
+    model = Model.load(path)
+    tracks, failed = [], False
+    with _bar("classifying") as progress:
+        for done, file in enumerate(files):
+            progress(done, len(files))
+            try:
+                tracks.append(classify_file(model, file))
+            except UserError as error:
+                failed = True
+                _errors.print(f"gtzan-stream: {error}", markup=False, style="red")
+    if as_json:
+        typer.echo(json.dumps([track.to_dict() for track in tracks], indent=2, ensure_ascii=False))
+    elif tracks:
+        _rank(tracks)
+    if plot is not None:
+        _plot(tracks, plot)
+    if failed:
+        raise typer.Exit(2)
+
+
 def main() -> None:
     """Run the command line: a mistake of the user's is one sentence on stderr and exit code 2, never a stack trace."""
     try:
@@ -172,6 +233,28 @@ def _describe(manifest: "Manifest") -> None:
 
     for table in tables(manifest):
         _out.print(table)
+
+
+def _rank(tracks: "list[Track]") -> None:
+    """Print a line a track: its genre, and the others that are at all probable."""
+    table = Table(Column("file", overflow="fold"), "genre", Column("probability", justify="right"), "others")
+    for track in tracks:
+        (genre, probability), *others = track.ranking
+        rest = ", ".join(f"{name} {share:.0%}" for name, share in others if share >= 0.005)
+        table.add_row(*map(Text, (track.path, genre, f"{probability:.0%}", rest)))
+    _out.print(table)
+
+
+def _plot(tracks: "list[Track]", place: Path) -> None:
+    """Draw each track, in the file or into the folder `place`; of two files of one name, the second gets a number."""
+    from gtzan_stream.training.timeline import timeline
+
+    used: Counter[str] = Counter()
+    for track in tracks:
+        stem = Path(track.path).stem
+        used[stem] += 1
+        name = f"{stem}.png" if used[stem] == 1 else f"{stem}-{used[stem]}.png"
+        timeline(place if place.suffix.lower() == ".png" else place / name, track)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class Program(nn.Module):
     def __init__(self, features: Any, network: nn.Module) -> None:
         super().__init__()
         self.features, self.network = features, network
-        last = missing_from(features, torch.arange(1, features.frames + 1))
+        last = samples_of(features, torch.arange(1, features.frames + 1))
         self.register_buffer("ends", last)  # samples that each frame needs: int64 [frame]
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ class Program(nn.Module):
         return logits_of(self.network(features.masked_fill((self.ends > present)[:, None], 0)))
 
 
-def missing_from(features: Geometry, valid_frames: Any) -> Any:
-    """Where in a window the samples end that its first `valid_frames` frames need."""
+def samples_of(features: Any, valid_frames: Any) -> Any:
+    """How many samples of a window its first `valid_frames` frames need."""
     return features.window - (features.frames - valid_frames) * (features.samples // features.frames)
 
 

@@ -49,7 +49,7 @@ class Config:
         "plateau", "Of the learning rate: down where validation stops improving, or to 0.", schedules.SCHEDULES
     )
     label_smoothing: float = _option(0.0, "Share of each label that all classes have alike, below 1.")
-    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 5 on the demo set; none with --steps)")
+    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 6 on the demo set; none with --steps)")
     steps: int | None = _option(None, "Training steps at most; an epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")

@@ -1,15 +1,14 @@
 """The study's comparisons, made again: ``python benchmarks/accuracy.py --shards shards/ --compare models``.
 
-Every cell of a table is a run of ``train.py`` of its own, in its own folder. Cells that have ended are not run again,
-and a cell that was interrupted goes on from its checkpoint, so the benchmark may be stopped and started at will.
+Every cell of a table is a run of ``train.py`` in its own folder. Cells that have ended are not run again, and a cell
+that was interrupted goes on from its checkpoint, so the benchmark may be stopped and started at will.
 """
 
 import json
 import statistics
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,14 +17,17 @@ import typer
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
 import models
-from benchmarks.common import save, show
+import train
+from benchmarks import accuracy_table, common
+from benchmarks.common import Shards
 from gtzan_stream.augment import recipes
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import device, optimizers
+from gtzan_stream.training import checkpoints, device, export, optimizers
+from gtzan_stream.training.config import Config, flag
 
-ROOT = Path(__file__).parent.parent
+OF_A_MACHINE = {"shards", "out", "name", "device", "workers", "on_error"}  # settings that a cell may change in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,42 +36,47 @@ class Cell:
 
     row: str
     column: str
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str]
+
+    def name(self, seed: int) -> str:
+        """Name of its run: the same in every comparison that it belongs to."""
+        changed = [f"{option}-{value}" for option, value in self.options.items() if option != "model"]
+        return "-".join([self.options["model"], *changed, f"seed-{seed}"]).replace(":", "-")
 
 
-def of_models(names: list[str]) -> Iterator[Cell]:
+def of_models(names: Sequence[str]) -> Iterator[Cell]:
     """Each network, without augmentation and with the study's."""
     for name in names:
         for augment in ("none", "study"):
             yield Cell(row=name, column=augment, options={"model": name, "augment": augment})
 
 
-def of_normalization(names: list[str]) -> Iterator[Cell]:
+def of_normalization(names: Sequence[str]) -> Iterator[Cell]:
     """Each normalisation of the features, on each network."""
     for name in names:
         for kind in NORMALIZATIONS:
             yield Cell(row=kind, column=name, options={"model": name, "normalization": kind})
 
 
-def of_optimizer(names: list[str]) -> Iterator[Cell]:
+def of_optimizer(names: Sequence[str]) -> Iterator[Cell]:
     """Each optimiser at its own learning rate, on each network."""
     for name in names:
         for kind in optimizers.names():
             yield Cell(row=kind, column=name, options={"model": name, "optimizer": kind})
 
 
-def of_augmentation(names: list[str]) -> Iterator[Cell]:
-    """Each of the study's augmentations alone, and all but it."""
+def of_augmentation(names: Sequence[str]) -> Iterator[Cell]:
+    """No augmentation, the study's, the strong recipe; then each of the study's alone, and all but it."""
     for name in names:
-        yield Cell(row="none", column="only", options={"model": name, "augment": "none"})
-        yield Cell(row="all", column="only", options={"model": name, "augment": "study"})
+        for recipe in ("none", "study", "strong"):
+            yield Cell(row=recipe, column=f"whole, {name}", options={"model": name, "augment": recipe})
         for transform in recipes.study_names():
-            for column in ("only", "without"):
-                options = {"model": name, "augment": f"{column}:{transform}"}
-                yield Cell(row=transform, column=column, options=options)
+            for part in ("only", "without"):
+                options = {"model": name, "augment": f"{part}:{transform}"}
+                yield Cell(row=transform, column=f"{part}, {name}", options=options)
 
 
-COMPARISONS: dict[str, Callable[[list[str]], Iterator[Cell]]] = {
+COMPARISONS: dict[str, Callable[[Sequence[str]], Iterator[Cell]]] = {
     "models": of_models,
     "normalization": of_normalization,
     "optimizer": of_optimizer,
@@ -77,36 +84,48 @@ COMPARISONS: dict[str, Callable[[list[str]], Iterator[Cell]]] = {
 }
 
 
-def run(cell: Cell, seed: int, common: dict[str, str], out: Path) -> dict[str, Any]:
-    """Train one cell, unless it has ended before, and return its report.
+def run(config: Config) -> dict[str, Any]:
+    """Train one cell, or what is left of it, and return its report. Of a cell that has ended, only that is kept.
 
     Raises
     ------
     UserError
-        If the training fails.
+        If the folder holds a run of other settings or data.
     """
-    options = {**common, **cell.options, "seed": str(seed), "out": str(out)}
-    name = "-".join([cell.row, cell.column, str(seed)]).replace(":", "-")
-    folder = out / name
+    config = train.complete(config)
+    folder = Path(config.out, str(config.name))
+    if (folder / "config.json").exists():
+        _refuse_other(folder, config)
+    if not (folder / "report.json").exists():
+        begun = (folder / checkpoints.LAST).exists()
+        training = train.resume(folder, {"shards": config.shards}) if begun else train.start(config)
+        training.train()
+        training.finish()
+    for name in (checkpoints.LAST, checkpoints.BEST, export.MODEL):
+        (folder / name).unlink(missing_ok=True)
+    return json.loads((folder / "report.json").read_text())
+
+
+def _refuse_other(folder: Path, config: Config) -> None:
+    stored, wanted = json.loads((folder / "config.json").read_text()), config.to_dict()
+    remedy = f"remove {folder}, or choose another --out"
+    for name in sorted((stored.keys() | wanted.keys()) - OF_A_MACHINE):
+        if stored.get(name) != wanted.get(name):
+            raise UserError(
+                f"{folder} was trained with {flag(name)} {stored.get(name)}, not {wanted.get(name)}: {remedy}"
+            )
     report = folder / "report.json"
-    if not report.exists():
-        started = (folder / "last.pt").exists()
-        arguments = ["--resume", str(folder)] if started else ["--name", name]
-        if not started:
-            for option, value in options.items():
-                arguments += [f"--{option.replace('_', '-')}", value]
-        ended = subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], check=False)
-        if ended.returncode:
-            raise UserError(f"{name} ended with exit status {ended.returncode}; its command was train.py {arguments}")
-    return json.loads(report.read_text())
+    digest = Manifest.open(config.shards).digest
+    if report.exists() and json.loads(report.read_text())["data"]["digest"] != digest:
+        raise UserError(f"{folder} was trained on other clips than those of {config.shards}: {remedy}")
 
 
-def spread(values: list[float]) -> tuple[float, float]:
+def spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation; 0 for one value."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def summary(cell: Cell, reports: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A cell of the table: means and spreads over its seeds."""
     first = reports[0]
     return {
@@ -115,70 +134,63 @@ def summary(cell: Cell, reports: list[dict[str, Any]]) -> dict[str, Any]:
         "options": cell.options,
         "seeds": [report["config"]["seed"] for report in reports],
         "parameters": first["model"]["parameters"],
-        "track_accuracy": spread([report["test"]["track_accuracy"] for report in reports]),
-        "chunk_accuracy": spread([report["test"]["chunk_accuracy"] for report in reports]),
         "train_accuracy": spread([report["training"]["last_train_accuracy"] for report in reports]),
         "valid_accuracy": spread([report["valid"]["valid_chunk_accuracy"] for report in reports]),
+        "chunk_accuracy": spread([report["test"]["chunk_accuracy"] for report in reports]),
+        "track_accuracy": spread([report["test"]["track_accuracy"] for report in reports]),
         "seconds": spread([report["training"]["seconds"] for report in reports]),
-        "steps": first["training"]["steps"],
-        "precision": first["config"]["precision"],
+        "epochs": spread([report["training"]["epochs"] for report in reports]),
+        "steps": spread([report["training"]["steps"] for report in reports]),
     }
 
 
+def chosen(names: str, compare: str) -> list[str]:
+    """The networks of a list with commas; by default all for a comparison of networks, and cnn2d for the others."""
+    names = names or ("all" if compare == "models" else "cnn2d")
+    networks = models.names() if names == "all" else names.split(",")
+    for name in networks:
+        train.network_spec(name)
+    return networks
+
+
 def main(
-    shards: Annotated[Path, typer.Option(help="Folder of packed shards.")] = Path("shards"),
+    shards: Shards = Path("shards"),
     compare: Annotated[str, typer.Option(help=f"One of {', '.join(COMPARISONS)}.")] = "models",
-    models_: Annotated[
-        str, typer.Option("--models", help="Networks, with commas between; all for every one of the study's.")
-    ] = "",
-    seeds: Annotated[int, typer.Option(help="Runs of each cell.")] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps of each run; 0 for train.py's own end.")] = 0,
+    networks: Annotated[str, typer.Option("--models", help="Networks, with commas between, or all.")] = "",
+    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
+    steps: Annotated[int, typer.Option(help="Training steps of each run; 0 for train.py's own end.", min=0)] = 0,
     split: Annotated[str, typer.Option(help="Split; train.py's default if empty.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/accuracy"),
-    device_: Annotated[str, typer.Option("--device", help="As train.py's.")] = "auto",
+    where: Annotated[str, typer.Option("--device", help="As of train.py.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32, as of train.py.")] = "auto",
 ) -> None:
-    """Train every cell of a comparison, print the table and write benchmarks/results/accuracy-*.json."""
-    try:
-        if compare not in COMPARISONS:
-            raise UserError(f"there is no comparison {compare!r}; there are {', '.join(COMPARISONS)}")
-        default = "all" if compare == "models" else "cnn2d"
-        names = models.names() if (models_ or default) == "all" else (models_ or default).split(",")
-        for name in names:
-            models.spec(name)
-        manifest = Manifest.open(shards)
-        common = {"shards": str(shards), "device": device_}
-        common |= {"split": split} if split else {}
-        common |= {"steps": str(steps)} if steps else {}
-        folder = out / f"{manifest.dataset}-{compare}" / (f"{steps}-steps" if steps else "full")
-        rows = []
-        for cell in COMPARISONS[compare](names):
-            reports = [run(cell, seed, common, folder) for seed in range(seeds)]
-            rows.append(summary(cell, reports))
-    except (UserError, ValueError) as error:
-        print(f"accuracy.py: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    settings = {"compare": compare, "seeds": seeds, "steps": steps or None, **reports[0]["data"]}
-    show(
-        f"{compare} on {settings['dataset']}, split {settings['split']}, {seeds} seeds",
-        ["", "augmentation or variant", "per track", "per chunk", "minutes"],
-        [
-            [
-                r["row"],
-                r["column"],
-                percent(r["track_accuracy"]),
-                percent(r["chunk_accuracy"]),
-                f"{r['seconds'][0] / 60:.1f}",
-            ]
-            for r in rows
-        ],
-    )
-    print(f"written to {save(f'accuracy-{compare}', device.find(device_), settings, rows)}")
-
-
-def percent(accuracy: tuple[float, float]) -> str:
-    """Mean and spread: ``61.2 % +/- 1.4``."""
-    return f"{accuracy[0]:.1%} +/- {100 * accuracy[1]:.1f}"
+    """Train every cell of a comparison, print the table, and write it and its picture into benchmarks/results."""
+    if compare not in COMPARISONS:
+        raise UserError(f"there is no comparison {compare!r}; there are {', '.join(COMPARISONS)}")
+    names = chosen(networks, compare)
+    same = Config(shards=str(shards), split=split or None, steps=steps or None, device=where, precision=precision)
+    complete = train.complete(same)
+    folder = out / f"{Manifest.open(shards).dataset}-{complete.split}" / (f"{steps}-steps" if steps else "full")
+    rows = []
+    for cell in COMPARISONS[compare](names):
+        reports = []
+        for seed in range(seeds):
+            options: dict[str, Any] = {**cell.options, "seed": seed, "out": str(folder), "name": cell.name(seed)}
+            reports.append(run(replace(same, **options)))
+        rows.append(summary(cell, reports))
+    settings = {"compare": compare, "seeds": seeds, "steps": steps or None, "precision": complete.precision}
+    place = device.find(where)
+    path = common.save(f"accuracy-{compare}", place, {**settings, **reports[0]["data"]}, rows)
+    result = json.loads(path.read_text())
+    accuracy_table.plot(path.with_suffix(".png"), result)
+    print(f"{accuracy_table.text(result)}\n\nwritten to {path}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        common.run(main)
+    except BadSample as error:
+        sys.exit(f"accuracy.py: {error}")
+    except train.Interrupted:
+        print("Interrupted; the same command continues", file=sys.stderr)
+        sys.exit(130)

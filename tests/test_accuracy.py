@@ -1,0 +1,170 @@
+"""The study's tables made again: cells that end once, go on where they stopped, and refuse to be mixed."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+import train
+from benchmarks import accuracy, accuracy_table, common
+from gtzan_stream.augment import recipes
+from gtzan_stream.catalog import demo
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.pack import pack
+from gtzan_stream.training import optimizers
+
+STUDY = [name for name in models.names() if name != "crnn_time"]
+
+
+@pytest.fixture(scope="module")
+def go(tmp_path_factory: pytest.TempPathFactory):
+    """Compare cnn2d without and with augmentation, four steps each; return how many steps were made."""
+    folder = tmp_path_factory.mktemp("accuracy")
+    genres, split = demo.write(folder / "music", train=1, valid=1, test=1, clip_s=4.0)
+    pack(genres, folder / "shards", splits=split, name="demo")
+    step = train.Run.step
+
+    def run(interrupt_at: int | None = None, **options: Any) -> int:
+        made = []
+
+        def counted(self: train.Run, batch: Any) -> None:
+            step(self, batch)
+            made.append(batch)
+            if len(made) == interrupt_at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        settings = {"networks": "cnn2d", "seeds": 1, "steps": 4, "precision": "fp32", "out": folder / "runs"}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(train.Run, "step", counted)
+            patch.setattr(common, "RESULTS", folder / "results")
+            accuracy.main(**{"shards": folder / "shards", **settings, **options})
+        return len(made)
+
+    run.folder = folder
+    return run
+
+
+@pytest.fixture(scope="module")
+def steps(go) -> list[int]:
+    """Steps of a comparison that was interrupted in its second cell, continued, and asked for again."""
+    with pytest.raises(train.Interrupted):
+        go(interrupt_at=6)
+    return [go(), go()]
+
+
+@pytest.fixture(scope="module")
+def result(go, steps) -> dict[str, Any]:
+    (path,) = (go.folder / "results").glob("accuracy-models-*.json")
+    return json.loads(path.read_text())
+
+
+def test_no_step_is_made_twice(steps):
+    assert steps == [2, 0]
+
+
+def test_the_result_is_that_of_the_reports(go, result):
+    assert [(row["row"], row["column"]) for row in result["rows"]] == [("cnn2d", "none"), ("cnn2d", "study")]
+    settings = result["settings"]
+    assert (settings["steps"], settings["seeds"], settings["precision"]) == (4, 1, "fp32")
+    assert (settings["dataset"], settings["split"]) == ("demo", "demo")
+    assert settings["clips"] == {"train": 10, "valid": 10, "test": 10}
+    for row in result["rows"]:
+        report = json.loads((runs(go) / f"cnn2d-augment-{row['column']}-seed-0" / "report.json").read_text())
+        assert row["steps"][0] == report["training"]["steps"] == 4
+        assert row["track_accuracy"] == [report["test"]["track_accuracy"], 0.0]
+        assert row["train_accuracy"][0] == report["training"]["last_train_accuracy"]
+
+
+def runs(go) -> Path:
+    return go.folder / "runs" / "demo-demo" / "4-steps"
+
+
+def test_finished_cells_keep_their_reports_only(go, steps):
+    files = {path.name for path in (runs(go) / "cnn2d-augment-study-seed-0").iterdir()}
+    assert files >= {"config.json", "report.json", "report.md", "metrics.jsonl"}
+    assert not [name for name in files if ".pt" in name]
+
+
+def test_a_picture_is_drawn(go, result):
+    (path,) = (go.folder / "results").glob("accuracy-models-*.png")
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert path.stat().st_size > 5_000
+
+
+def test_the_section_says_what_it_is_about(result):
+    text = accuracy_table.section(result)
+    for words in ("`demo`, split `demo`: 10 clips to train on, 10 to validate, 10 to test", "4 steps each", "fp32"):
+        assert words in text
+    assert "not comparable with ours here" in text
+    assert "95 % interval" in text
+    assert "| cnn2d | study | 95 % | 77 % | 83.39 % |" in text
+    assert "±" not in text  # of one seed there is no spread
+    assert f"](results/accuracy-models-{'cpu' if result['machine']['device'] == 'cpu' else 'gpu'}.png)" in text
+
+
+def test_full_gtzan_trained_to_the_end_is_comparable(result):
+    whole = {**result["settings"], "split": "study", "clips": accuracy_table.STUDY_CLIPS, "steps": None, "seeds": 3}
+    text = accuracy_table.section({**result, "settings": whole})
+    assert "not comparable" not in text
+    assert "on the same clips" in text
+    assert "as long as train.py lets it, 1 to 1 epochs" in text
+    assert "% ± 0.0" in text
+
+
+def test_cells_of_other_settings_or_clips_are_not_taken_over(go, steps):
+    with pytest.raises(UserError, match=r"seed-0 was trained with --precision fp32, not bf16: remove .* another --out"):
+        go(precision="bf16")
+    report = runs(go) / "cnn2d-augment-none-seed-0" / "report.json"
+    before = report.read_text()
+    content = json.loads(before)
+    content["data"]["digest"] = "another"
+    report.write_text(json.dumps(content))
+    try:
+        with pytest.raises(UserError, match="seed-0 was trained on other clips than those of"):
+            go()
+    finally:
+        report.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"compare": "colours"}, "no comparison 'colours'; there are models, normalization, optimizer, augmentation"),
+        ({"networks": "cnn2d,vgg12"}, "no network 'vgg12'; there are cnn1d"),
+    ],
+)
+def test_a_mistake_is_answered_in_a_sentence(go, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        go(**options)
+
+
+def test_the_studys_table_is_whole():
+    published = accuracy_table.published()
+    assert set(published) == {(name, augment) for name in STUDY for augment in ("none", "study")}
+    assert published["vgg11", "study"] == {
+        "model": "vgg11", "augment": "study", "train": "0.99", "valid": "0.76", "test": ""
+    }  # fmt: skip
+    augmented = [float(row["valid"]) for (_, augment), row in published.items() if augment == "study"]
+    assert sum(augmented) == pytest.approx(8.87)
+
+
+@pytest.mark.parametrize(
+    ("compare", "rows"),
+    [
+        ("models", models.names()),
+        ("normalization", ["none", "global", "mel", "clip", "batch"]),
+        ("optimizer", optimizers.names()),
+        ("augmentation", ["none", "study", "strong", *recipes.study_names()]),
+    ],
+)
+def test_a_comparison_has_all_its_cells(compare, rows):
+    cells = list(accuracy.COMPARISONS[compare](accuracy.chosen("", compare)))
+    assert list(dict.fromkeys(cell.row for cell in cells)) == rows
+    assert len({(cell.row, cell.column) for cell in cells}) == len({cell.name(0) for cell in cells}) == len(cells)
+    assert all(cell.name(0) != cell.name(1) and ":" not in cell.name(0) for cell in cells)
+    for cell in cells:
+        train.Config(**cell.options)

@@ -171,10 +171,11 @@ def main(
     same = Config(shards=str(shards), split=split or None, steps=steps or None, device=where, precision=precision)
     complete = train.complete(same)
     folder = out / f"{Manifest.open(shards).dataset}-{complete.split}" / (f"{steps}-steps" if steps else "full")
-    rows = []
-    for cell in COMPARISONS[compare](names):
+    rows, cells = [], list(COMPARISONS[compare](names))
+    for number, cell in enumerate(cells, 1):
         reports = []
         for seed in range(seeds):
+            print(f"cell {number} of {len(cells)}: {cell.name(seed)}")
             options: dict[str, Any] = {**cell.options, "seed": seed, "out": str(folder), "name": cell.name(seed)}
             reports.append(run(replace(same, **options)))
         rows.append(summary(cell, reports))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,39 @@ def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, b
     result = go("--resume", str(go.out / name), defaults=False)
     assert result.exit_code == 0, result.output
     assert_equal_runs(beyond, go.out / name)
+
+
+@pytest.fixture(scope="module")
+def after_two_steps(tiny, tmp_path_factory):
+    """The weights of a network after two steps with some settings."""
+
+    def weights(**settings) -> torch.Tensor:
+        few = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
+        config = train.complete(train.Config(**{"shards": str(tiny), **few, **settings}))
+        run = train.Run(config, tmp_path_factory.mktemp("steps"))
+        for batch in islice(run.train_loader, 2):
+            run.step(batch)
+        return torch.cat([parameter.detach().flatten() for parameter in run.network.network.parameters()])
+
+    weights.plain = weights()
+    return weights
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"mixup": 0.4},
+        {"spec_augment": 24},
+        {"label_smoothing": 0.1},
+        {"schedule": "cosine"},
+        {"augment": "only:Gain"},
+        {"trainable_frontend": True},
+    ],
+    ids=str,
+)
+def test_every_option_reaches_the_training(after_two_steps, setting):
+    assert torch.equal(after_two_steps(**setting), after_two_steps.plain) == (not setting)
 
 
 def test_a_cosine_cannot_be_prolonged(go, beyond):

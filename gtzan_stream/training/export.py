@@ -162,7 +162,7 @@ class Model:
         try:
             with Path(path).open("rb") as file, _quiet():
                 program = torch.export.load(file).module()
-        except (RuntimeError, ValueError, AssertionError, KeyError) as error:
+        except Exception as error:  # torch raises all kinds
             raise UserError(
                 f"{path} was written with torch {facts.torch} and cannot be loaded with torch {torch.__version__} "
                 f"({_first_line(error)}): train again, or use the torch that it was written with"

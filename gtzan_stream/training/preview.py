@@ -149,5 +149,6 @@ def _untouched(loader: Loader, reader: ClipReader, clip: int, start: int) -> np.
     scale = audio.FULL_SCALE if reader.dtype == np.int16 else 1
     waveform = torch.from_numpy(samples.astype(np.float32) / np.float32(scale))
     image = features(waveform[None].to(loader.device))[0].cpu().numpy()  # [mel, frame]
-    image[:, crops.frames_in(loader.manifest.frames[clip] - start, features) :] = 0
+    valid = crops.frames_in(loader.manifest.frames[[clip]] - start, features)[0]
+    image[:, valid:] = 0
     return image

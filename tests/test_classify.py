@@ -1,0 +1,182 @@
+"""`gtzan-stream classify`: what the checkpoint says of the same clips in shards, for any audio file."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from matplotlib.image import imread
+from torch import nn
+
+import models
+from gtzan_stream.cli import main
+from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.loader import Loader
+from gtzan_stream.normalization import Normalization
+from gtzan_stream.store.pack import pack
+from gtzan_stream.training import export, metrics
+from gtzan_stream.training.classify import Track, classify
+from gtzan_stream.training.timeline import timeline
+
+LABELS = ["blues", "jazz", "metal"]
+
+
+@torch.no_grad()
+def trained(folder: Path, model: str, features: nn.Module, shards: Path) -> tuple[nn.Module, export.Model]:
+    """A network whose logits vary by 1 from chunk to chunk, and the model that was exported of it."""
+    torch.manual_seed(0)
+    network = nn.Sequential(Normalization("clip"), models.build(model, len(LABELS)))
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.momentum = 1.0  # the statistics of the one batch that follows
+    batch = next(iter(Loader(shards, eval="clip", features=features, workers=0)))
+    network(batch.features)
+    std, mean = torch.std_mean(network.eval()(batch.features), dim=0)
+    last = list(network.modules())[-1]
+    last.weight /= std[:, None]
+    last.bias.copy_((last.bias - mean) / std)
+    export.write(folder / export.MODEL, network, features, labels=LABELS, config={"model": model})
+    return network, export.Model.load(folder / export.MODEL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("model")
+
+
+@pytest.fixture(scope="module")
+def cnn2d(folder: Path, shards: Path) -> tuple[nn.Module, export.Model]:
+    return trained(folder, "cnn2d", LogMel(), shards)
+
+
+@pytest.fixture(scope="module")
+def music(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clips that all tests share, and one in stereo at another rate, whose samples lie beyond full scale."""
+    root = tmp_path_factory.mktemp("music") / "genres"
+    shutil.copytree(clips_folder, root)
+    time = np.arange(int(5.3 * 44100)) / 44100
+    stereo = np.stack([1.2 * np.sin(2 * np.pi * 440 * time), 1.1 * np.sin(2 * np.pi * 660 * time)], 1)
+    soundfile.write(root / "jazz/jazz.00009.wav", stereo, 44100, subtype="FLOAT")
+    return root
+
+
+@torch.no_grad()
+def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str, metrics.Predictions]:
+    """What the network says of each chunk of an evaluation, by clip."""
+    collector = metrics.Collector()
+    for batch in Loader(shards, eval="clip", features=features, workers=0):
+        collector.add(network(batch.features), batch.labels, batch.weights, batch.keys)
+    found = collector.result()
+    return {
+        key: found.probabilities[[place for place, name in enumerate(found.keys) if name == key]]
+        for key in dict.fromkeys(found.keys)
+    }
+
+
+@pytest.mark.parametrize("model", ["cnn2d", "samplecnn"])
+def test_it_says_what_the_checkpoint_says(model, music, tmp_path):
+    features = LogMel() if model == "cnn2d" else RawWaveform()
+    pack(music, tmp_path / "shards")
+    network, exported = trained(tmp_path, model, features, tmp_path / "shards")
+    tracks = expected(network, features, tmp_path / "shards")
+    assert len(tracks) == 10  # of two clips, no chunk is long enough to count
+    assert {len(chunks) for chunks in tracks.values()} == {1, 2, 3}
+    assert torch.cat(list(tracks.values())).std(dim=0).min() > 0.1
+    for key, chunks in tracks.items():
+        track = classify(exported, music / key.split("_")[0] / f"{key.replace('_', '.')}.wav")
+        np.testing.assert_allclose(track.chunks, chunks, atol=1e-4)
+        np.testing.assert_allclose(track.probabilities, chunks.mean(0), atol=1e-4)
+
+
+def test_a_clip_shorter_than_a_chunk_is_padded(cnn2d, tmp_path):
+    samples = (np.random.default_rng(0).standard_normal(900) * 3000).astype(np.int16)
+    soundfile.write(tmp_path / "short.wav", samples, 22050)
+    track = classify(cnn2d[1], tmp_path / "short.wav")
+    assert track.chunks.shape == (1, 3)
+    frames = LogMel().clip(torch.from_numpy(samples / np.float32(32768))[None])  # of two frames
+    with torch.no_grad():
+        logits = cnn2d[0](torch.nn.functional.pad(frames, (0, 128 - frames.shape[2])))
+    np.testing.assert_allclose(track.chunks, logits.softmax(1), atol=1e-4)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, cnn2d):
+    """Run `gtzan-stream classify` with a model, check its exit code, and give what it printed."""
+
+    def call(*arguments: object, code: int = 0, model: Path = folder / export.MODEL):
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["gtzan-stream", "classify", str(model), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert (ended.value.code or 0) == code, printed.err
+        return printed
+
+    return call
+
+
+def test_a_table_and_pictures(run, music, tmp_path):
+    (tmp_path / "music").mkdir()
+    twin = shutil.copy(music / "blues/blues.00000.wav", tmp_path / "music/blues.00000.wav")
+    files = [music / "blues/blues.00000.wav", music / "metal/metal.00002.wav", twin]
+    printed = run(*files, "--plot", tmp_path / "plots")
+    told = json.loads(run(*files, "--json").out)
+    for file, track in zip(files, told, strict=True):
+        line = next(line for line in printed.out.splitlines() if str(file) in line)
+        assert f" {track['genre']} " in line
+        assert f" {track['probabilities'][track['genre']]:.0%} " in line
+    names = ["blues.00000-2.png", "blues.00000.png", "metal.00002.png"]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == names
+    run(files[0], "--plot", tmp_path / "one.png")
+    assert (tmp_path / "one.png").is_file()
+
+
+def test_json_holds_all_of_it(run, music):
+    (track,) = json.loads(run(music / "blues/blues.00000.wav", "--json").out)
+    assert track["duration_s"] == 9.0
+    assert list(track["probabilities"].values()) == sorted(track["probabilities"].values(), reverse=True)
+    assert track["genre"] == next(iter(track["probabilities"]))
+    assert [chunk["start_s"] for chunk in track["chunks"]] == [i * 65536 / 22050 for i in range(3)]
+    for label in LABELS:
+        mean = np.mean([chunk["probabilities"][label] for chunk in track["chunks"]])
+        assert track["probabilities"][label] == pytest.approx(mean, abs=1e-6)
+
+
+def test_files_that_cannot_be_read_are_a_sentence_each(run, music, tmp_path):
+    (tmp_path / "[notes].txt").write_text("no audio")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 22050)
+    good = music / "jazz/jazz.00000.wav"
+    printed = run(tmp_path / "[notes].txt", good, tmp_path / "empty.wav", tmp_path / "none.mp3", tmp_path, code=2)
+    assert str(good) in printed.out
+    assert printed.err.splitlines() == [
+        f"gtzan-stream: {tmp_path}/[notes].txt: soundfile cannot decode it: Format not recognised",
+        f"gtzan-stream: {tmp_path}/empty.wav: it holds no samples",
+        f"gtzan-stream: {tmp_path}/none.mp3: there is no such file",
+        f"gtzan-stream: {tmp_path}: it is a folder, name its files",
+    ]
+
+
+def test_mistakes_are_one_sentence(run, music, tmp_path):
+    clip = music / "jazz/jazz.00000.wav"
+    (tmp_path / "best.pt").write_bytes(b"PK")
+    sentence = run(clip, model=tmp_path / "best.pt", code=2).err
+    assert sentence.count("\n") == 1
+    assert "best.pt is a checkpoint, which needs the network's code: expected the model.pt2" in sentence
+    sentence = run(clip, clip, "--plot", "a.png", code=2).err
+    assert sentence == "gtzan-stream: --plot a.png is one picture for 2 files: name a folder\n"
+
+
+def test_the_picture_shows_which_genre_is_when(tmp_path):
+    track = Track("a$b$.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
+    timeline(tmp_path / "new/a.png", track)
+    image = imread(tmp_path / "new/a.png")[:, :, :3]  # [row, column, colour]
+    columns = {}
+    for colour, rgb in {"blue": (0x1F, 0x77, 0xB4), "orange": (0xFF, 0x7F, 0x0E)}.items():
+        columns[colour] = np.flatnonzero((np.abs(image - np.array(rgb) / 255) < 0.01).all(2).sum(0) > 200)
+    assert len(columns["blue"]) > 200
+    assert abs(len(columns["blue"]) - len(columns["orange"])) < 5
+    assert columns["blue"].max() < columns["orange"].min()

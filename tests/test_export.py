@@ -1,0 +1,155 @@
+"""model.pt2: the same logits without the networks' code, from any number of waveforms, and honest about other files."""
+
+import copy
+import json
+import logging
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import models
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.normalization import Normalization
+from gtzan_stream.training import checkpoints, export
+
+LABELS = ["blues", "jazz", "metal"]
+
+
+def features_of(model: str) -> nn.Module:
+    wanted = models.spec(model).input
+    return LogMel(frames=wanted.size) if wanted.kind == "logmel" else RawWaveform(samples=wanted.size)
+
+
+def network_of(model: str, kind: str = "mel") -> nn.Sequential:
+    """A network in training mode, whose statistics are of noise and whose logits differ by more than rounding."""
+    torch.manual_seed(0)
+    shape = models.spec(model).input.shape
+    normalization = Normalization(kind, n_mels=shape[0])
+    normalization.estimate([torch.rand(2, *shape)])
+    network = nn.Sequential(normalization, models.build(model, len(LABELS)))
+    with torch.no_grad():
+        network(torch.randn(2, *shape))
+        last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+        last.weight *= 30
+    return network.to(memory_format=torch.channels_last)
+
+
+def written(folder: Path, model: str, kind: str = "mel") -> tuple[Path, nn.Module, nn.Module]:
+    network, features = network_of(model, kind), features_of(model)
+    path = folder / export.MODEL
+    export.write(path, network, features, labels=LABELS, config={"model": model, "lr": 0.01})
+    return path, network, features
+
+
+@pytest.fixture(scope="module")
+def cnn2d(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, nn.Module]:
+    """A file, and the network and the features that it was written of."""
+    return written(tmp_path_factory.mktemp("cnn2d"), "cnn2d", "clip")
+
+
+@pytest.mark.parametrize(("model", "kind"), [("cnn1d", "mel"), ("samplecnn", "batch"), ("googlenet", "global")])
+def test_the_program_is_the_network(tmp_path, model, kind):
+    path, network, features = written(tmp_path, model, kind)
+    assert network.training
+    program = export.Model.load(path)
+    for n in (1, 5):
+        waveform = torch.rand(n, features.window) - 0.5
+        with torch.no_grad():
+            expected = copy.deepcopy(network).eval()(features(waveform))
+        assert expected.std() > 0.01
+        torch.testing.assert_close(program(waveform), expected, atol=1e-4, rtol=0)
+    assert [path.name for path in tmp_path.iterdir()] == [export.MODEL]
+
+
+def test_samples_that_are_missing_are_frames_of_zero(cnn2d):
+    path, network, features = cnn2d
+    waveform = torch.rand(1, features.window) - 0.5
+    valid = features.frames * 5 // 8
+    expected = features(waveform)
+    expected[:, :, valid:] = 0
+    with torch.no_grad():
+        logits = copy.deepcopy(network).eval()(expected)
+    waveform[:, export.samples_of(features, valid) :] = torch.nan
+    torch.testing.assert_close(export.Model.load(path)(waveform), logits, atol=1e-4, rtol=0)
+
+
+def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
+    path, network, features = cnn2d
+    waveform = torch.rand(3, features.window) - 0.5
+    torch.save(waveform, tmp_path / "waveform.pt")
+    code = f"""if True:
+        import json, sys
+        sys.modules.update(dict.fromkeys(["gtzan_stream", "models", "nnAudio", "numba"]))  # cannot be imported
+        import torch
+        extra_files = {{"gtzan_stream.json": ""}}
+        model = torch.export.load({str(path)!r}, extra_files=extra_files).module()
+        facts = json.loads(extra_files["gtzan_stream.json"])
+        assert facts["labels"] == {LABELS} and facts["window"] == {features.window}, facts
+        torch.save(model(torch.load("waveform.pt")), "logits.pt")
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        expected = copy.deepcopy(network).eval()(features(waveform))
+    torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, atol=1e-4, rtol=0)
+
+
+def test_it_says_what_it_is(cnn2d):
+    path, network, _ = cnn2d
+    facts = export.read_facts(path)
+    assert (facts.model, facts.labels, facts.config["lr"]) == ("cnn2d", LABELS, 0.01)
+    assert (facts.sample_rate, facts.window, facts.context, facts.samples) == (22050, 66048, 512, 65536)
+    assert facts.torch == torch.__version__
+    assert network[1][1][0].weight.is_contiguous(memory_format=torch.channels_last)  # it was left as it was
+
+
+class Untraceable(nn.Module):
+    """Does what depends on the values, as a network of somebody's own may."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.mean(dim=2) if features.sum() > 0 else features.sum(dim=2)
+
+
+def test_a_network_that_cannot_be_traced_is_a_warning(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        export.write(tmp_path / "model.pt2", Untraceable(), LogMel(), labels=LABELS, config={"model": "own"})
+    assert "model.pt2 was not written: torch.export cannot trace this network" in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_are_named_for_what_they_are(tmp_path):
+    checkpoints.save(tmp_path / "best.pt", {"network": nn.Linear(1, 1)})
+    (tmp_path / "notes.txt").write_text("no model")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("archive/extra/gtzan_stream.json", json.dumps({"model": "cnn2d"}))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/model.pt2").touch()
+    sentences = {
+        "best.pt": "is a checkpoint, which needs the network's code: expected the model.pt2 that train.py writes",
+        "notes.txt": "is no model of gtzan-stream: expected the model.pt2",
+        "archive.zip": "is no model of gtzan-stream: expected the model.pt2",
+        "nowhere.pt2": "does not exist: expected the model.pt2",
+        "run": f"writes into a run's folder, {tmp_path / 'run/model.pt2'}",
+    }
+    for name, sentence in sentences.items():
+        with pytest.raises(UserError) as caught:
+            export.Model.load(tmp_path / name)
+        assert sentence in str(caught.value)
+
+
+def test_a_program_of_another_torch_is_named(tmp_path, cnn2d):
+    path, *_ = cnn2d
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    broken = tmp_path / "broken.pt2"
+    with zipfile.ZipFile(broken, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, b"{}" if name.endswith("models/model.json") else content)
+    with pytest.raises(UserError, match=r"was written with torch .* cannot be loaded"):
+        export.Model.load(broken)

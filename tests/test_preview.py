@@ -1,0 +1,102 @@
+"""`gtzan-stream preview`: the very crops that training is fed, beside the same place of the clip."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from gtzan_stream.augment import Gain, TimeShift, TimeStretch, Transform
+from gtzan_stream.cli import main
+from gtzan_stream.errors import UserError
+from gtzan_stream.loader import Loader
+from gtzan_stream.training.preview import pairs
+
+
+def loader_of(shards: Path, augment: str | Transform, **settings: object) -> Loader:
+    return Loader(shards, batch_size=6, augment=augment, seed=3, workers=0, **settings)
+
+
+def test_untouched_is_what_is_fed_without_augmentation(shards):
+    for pair in pairs(loader_of(shards, "none")):
+        np.testing.assert_array_equal(pair.untouched, pair.augmented)
+        assert pair.description == "unchanged"
+
+
+def test_augmented_is_what_is_fed(shards):
+    loader = loader_of(shards, "study")
+    loader.set_epoch(2)
+    found = pairs(loader)
+    other = loader_of(shards, "study")
+    other.set_epoch(2)
+    batch = next(iter(other))
+    rows = np.flatnonzero(batch.weights).tolist()
+    assert [(pair.key, pair.crop) for pair in found] == [(batch.keys[row], batch.crops[row]) for row in rows]
+    for pair, row in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(pair.augmented, batch.features[row])
+    draw = other.transform.draw(batch.keys, seed=3, epoch=2, crops=batch.crops)
+    assert [pair.description for pair in found] == [draw.describe(row) for row in rows]
+    assert len({pair.description for pair in found}) > 2
+
+
+def test_both_show_the_same_place(shards):
+    for pair in pairs(loader_of(shards, Gain(2.0, 2.0))):
+        twice = 2 * (10**pair.untouched - 1)
+        np.testing.assert_allclose(10**pair.augmented - 1, twice, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [-3, 3])
+def test_both_show_the_same_place_where_source_lies_before_or_after(shards, frames):
+    for pair in pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three")):
+        early, late = (pair.untouched, pair.augmented) if frames > 0 else (pair.augmented, pair.untouched)
+        inside = slice(4, 60)  # where no crop of these clips has ended
+        np.testing.assert_allclose(late[:, 7:63], early[:, inside], atol=1e-4)
+
+
+def test_another_speed_begins_at_the_same_place(shards):
+    for pair in pairs(loader_of(shards, TimeStretch(0.8, 0.8), split="three")):
+        before, after = pair.untouched.max(axis=0), pair.augmented.max(axis=0)  # a tone that swells twice a second
+        slower = np.interp(np.arange(60) * 0.8, np.arange(128), before)
+        assert np.corrcoef(slower, after[:60])[0, 1] > 0.9
+
+
+def test_there_may_be_nothing_to_show(tmp_path):
+    from gtzan_stream.store.pack import pack
+    from tests.conftest import write_wav
+
+    write_wav(tmp_path / "music/rock/a.wav", np.zeros(8000, np.int16))
+    pack(tmp_path / "music", tmp_path / "shards")
+    with pytest.raises(UserError, match="there is nothing to show"):
+        pairs(loader_of(tmp_path / "shards", "study"))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run `gtzan-stream preview`, check its exit code, and give what it printed."""
+
+    def call(*arguments: object, code: int = 0):
+        monkeypatch.setattr(sys, "argv", ["gtzan-stream", "preview", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert (ended.value.code or 0) == code, printed.err
+        return printed
+
+    return call
+
+
+def test_the_picture(run, shards, tmp_path):
+    out = tmp_path / "new/crops.png"
+    options = ["--augment", "strong", "--split", "three", "--part", "train", "--seed", "1", "--epoch", "1"]
+    printed = run(shards, "--out", out, *options, "--count", "5")
+    assert " ".join(printed.out.split()).startswith(f"{out}: the first 5 crops of epoch 1")
+    image = imread(out)[:, :, :3]
+    magma = (image[:, :, 0] > 0.9) & (image[:, :, 2] < 0.85)  # its bright end, which nothing but spectrograms has
+    assert magma.sum() > 1000
+    assert image.shape[0] > image.shape[1] / 2  # two rows of pairs
+
+
+def test_a_mistake_is_one_sentence(run, shards):
+    assert "no augmentation is called 'loud'; there are none, study" in run(shards, "--augment", "loud", code=2).err
+    assert "has no split 'filtred': choose one of" in run(shards, "--split", "filtred", code=2).err

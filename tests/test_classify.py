@@ -55,9 +55,9 @@ def cnn2d(folder: Path, shards: Path) -> tuple[nn.Module, export.Model]:
 
 @pytest.fixture(scope="module")
 def music(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The clips that all tests share, and one in stereo at another rate, whose samples lie beyond full scale."""
+    """Some of the clips that all tests share, and one in stereo at another rate, with samples beyond full scale."""
     root = tmp_path_factory.mktemp("music") / "genres"
-    shutil.copytree(clips_folder, root)
+    shutil.copytree(clips_folder, root, ignore=shutil.ignore_patterns("blues.0000[23].*", "metal.0000[13].*"))
     time = np.arange(int(5.3 * 44100)) / 44100
     stereo = np.stack([1.2 * np.sin(2 * np.pi * 440 * time), 1.1 * np.sin(2 * np.pi * 660 * time)], 1)
     soundfile.write(root / "jazz/jazz.00009.wav", stereo, 44100, subtype="FLOAT")
@@ -78,12 +78,12 @@ def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str,
 
 
 @pytest.mark.parametrize("model", ["cnn2d", "samplecnn"])
-def test_it_says_what_the_checkpoint_says(model, music, tmp_path):
-    features = LogMel() if model == "cnn2d" else RawWaveform()
+def test_it_says_what_the_checkpoint_says(model, cnn2d, shards, music, tmp_path):
     pack(music, tmp_path / "shards")
-    network, exported = trained(tmp_path, model, features, tmp_path / "shards")
+    features = LogMel() if model == "cnn2d" else RawWaveform()
+    network, exported = cnn2d if model == "cnn2d" else trained(tmp_path, model, features, shards)
     tracks = expected(network, features, tmp_path / "shards")
-    assert len(tracks) == 10  # of two clips, no chunk is long enough to count
+    assert len(tracks) == 6  # of two clips, no chunk is long enough to count
     assert {len(chunks) for chunks in tracks.values()} == {1, 2, 3}
     assert torch.cat(list(tracks.values())).std(dim=0).min() > 0.1
     for key, chunks in tracks.items():
@@ -131,12 +131,11 @@ def test_a_table_and_pictures(run, music, tmp_path):
         assert f" {track['probabilities'][track['genre']]:.0%} " in line
     names = ["blues.00000-2.png", "blues.00000.png", "metal.00002.png"]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == names
-    run(files[0], "--plot", tmp_path / "one.png")
-    assert (tmp_path / "one.png").is_file()
 
 
-def test_json_holds_all_of_it(run, music):
-    (track,) = json.loads(run(music / "blues/blues.00000.wav", "--json").out)
+def test_json_holds_all_of_it(run, music, tmp_path):
+    (track,) = json.loads(run(music / "blues/blues.00000.wav", "--json", "--plot", tmp_path / "one.png").out)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
     assert track["duration_s"] == 9.0
     assert list(track["probabilities"].values()) == sorted(track["probabilities"].values(), reverse=True)
     assert track["genre"] == next(iter(track["probabilities"]))

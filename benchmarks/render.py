@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks import aims
 from benchmarks.common import RESULTS, markdown
-from benchmarks.sections import SECTIONS, Result, of_accuracy, of_first_run, of_throughput, on_machine
+from benchmarks.sections import SECTIONS, Result, of_demo, of_first_run, of_throughput, on_machine
 
 ROOT = Path(__file__).parent.parent
 PLACES = ("cpu", "gpu")
@@ -59,7 +59,7 @@ def figures(results: dict[str, Result]) -> dict[str, str]:
                 found.setdefault(name, []).extend([section(result), f"*{on_machine(result)}*"])
         models = results.get(f"accuracy-models-{place}")
         if models and models["settings"]["dataset"] == "demo":
-            found.setdefault("demo", []).append(of_accuracy(models))
+            found.setdefault("demo", []).append(of_demo(models))
     if results:
         found["aims"] = [markdown(*aims.table(results), words=4)]
         found["losses"] = [losses(results)]

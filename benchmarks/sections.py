@@ -121,8 +121,8 @@ def of_demo(result: Result) -> str:
     rows = [[row["column"], percent(row["track_accuracy"]), percent(row["chunk_accuracy"])] for row in cells]
     return (
         f"`cnn2d` on the demo set's {settings['clips']['test']} test clips, which differ from the training clips in "
-        f"key, tempo, level and noise; mean and standard deviation of {settings['seeds']} seeds, {minutes:.1f} minutes each "
-        f"(`python benchmarks/accuracy.py --models cnn2d`):\n\n"
+        f"key, tempo, level and noise; mean and standard deviation of {settings['seeds']} seeds, {minutes:.1f} minutes "
+        f"each (`python benchmarks/accuracy.py --models cnn2d`):\n\n"
         + markdown(["`--augment`", "test, per track", "test, per chunk"], rows)
     )
 

@@ -35,9 +35,9 @@ from gtzan_stream.training.network import Classifier, LearntLogMel
 from gtzan_stream.training.options import with_options
 from gtzan_stream.training.progress import Progress
 
-SPLITS = ("filtered", "demo", "stratified")  # the first that a set has is its default
-DEMO = {"epochs": 6, "optimizer": "adamw"}  # the synthesised set is learnt in a few minutes
-STUDY = {"epochs": 100, "optimizer": "sgd"}  # it stopped by itself, after 26 epochs
+CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself; the default is one of your own
+DEMO = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # the synthesised set is learnt in a few minutes
+STUDY = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped by itself, after 26 epochs
 CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error"}  # in a run that is resumed
 STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
 console = Console()
@@ -53,7 +53,8 @@ def complete(config: Config) -> Config:
     spec = network_spec(config.model)
     manifest = Manifest.open(config.shards)
     splits = list(manifest.split_names())
-    split = config.split or next((name for name in SPLITS if name in splits), splits[0] if splits else "filtered")
+    own = [name for name in splits if name not in CATALOGUE and not name.startswith("folds-")]
+    split = config.split or (own[0] if len(own) == 1 else next(name for name in CATALOGUE if name in splits))
     if config.fold is not None or split == "folds":
         if config.fold is None:
             raise UserError("--split folds needs --fold K, from 0")
@@ -74,6 +75,7 @@ def complete(config: Config) -> Config:
         device=str(place),
         precision=device.precision(config.precision, place),
         optimizer=optimizer,
+        schedule=config.schedule or usual["schedule"],
         lr=config.lr or lr,
         warmup_steps=spec.warmup_steps if config.warmup_steps is None else config.warmup_steps,
         epochs=config.epochs or (None if config.steps else usual["epochs"]),
@@ -114,7 +116,7 @@ class Run:
             str(config.optimizer), network.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
         self.schedule = schedules.build(
-            config.schedule, self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps or 0
+            str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps or 0
         )
         self.progress = Progress(self.device)
         self.parts: dict[str, checkpoints.Stateful] = {

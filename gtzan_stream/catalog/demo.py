@@ -35,7 +35,7 @@ class Conditions:
 
 
 _SEEN = Conditions(transpose=(-0.2, 0.2), tempo=(0.98, 1.02), gain=(0.9, 1.1), noise=(0.0, 0.0))
-_UNSEEN = Conditions(transpose=(1.5, 4.0), tempo=(0.88, 1.14), gain=(1.5, 3.0), noise=(0.003, 0.005))
+_UNSEEN = Conditions(transpose=(1.0, 3.5), tempo=(0.9, 1.12), gain=(1.5, 2.5), noise=(0.002, 0.004))
 
 CONDITIONS = {"train": _SEEN, "valid": _UNSEEN, "test": _UNSEEN}
 """What the parts of the split are recorded under."""

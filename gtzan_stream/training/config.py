@@ -28,7 +28,8 @@ class Config:
 
     shards: str = _option("shards", "Folder of packed shards.")
     split: str | None = _option(
-        None, "Split of the data: filtered, study, stratified, folds... (default: the set's first)"
+        None,
+        "Split of the data: filtered, study, stratified, folds... (default: one of your own, or filtered, or stratified)",
     )
     fold: int | None = _option(None, "Which fold of the split `folds` to test on.")
     model: str = _option("cnn2d", "Network; a wrong name lists them all.")
@@ -45,11 +46,13 @@ class Config:
     lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(None, "Steps before the learning rate is reached. (default: the network's)")
-    schedule: str = _option(
-        "plateau", "Of the learning rate: down where validation stops improving, or to 0.", schedules.SCHEDULES
+    schedule: str | None = _option(
+        None,
+        "Of the learning rate: down where validation stops improving, or to 0. (default: plateau; cosine on the demo set)",
+        schedules.SCHEDULES,
     )
     label_smoothing: float = _option(0.0, "Share of each label that all classes have alike, below 1.")
-    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 6 on the demo set; none with --steps)")
+    epochs: int | None = _option(None, "Epochs at most. (default: 100, and 5 on the demo set; none with --steps)")
     steps: int | None = _option(None, "Training steps at most; an epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")

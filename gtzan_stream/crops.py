@@ -95,8 +95,10 @@ def random_windows(
 ) -> Windows:
     """Windows of a training batch: every sample starts at its own random frame of its clip.
 
-    The start is drawn so that all the source that the augmentation reads lies inside the clip, where the clip is long
-    enough; a pure function of (seed, epoch, key, crop), like the augmentation.
+    The start is drawn so that the crop, at its own speed, lies inside the clip where the clip is long enough; a pure
+    function of (seed, epoch, key, crop), like the augmentation. What a transform reads around the crop (a percussive
+    part's margin, the samples that a shift brings) may reach past the clip's ends, where the clip goes on as its
+    reflection.
     """
     source = transform.source(features.window, draw)
     speed = transform.speed(draw)

@@ -39,7 +39,7 @@ class Batch:
         Places in the loader's `labels`.
     weights : Tensor [batch], float32
         1, or 0 for a row that is neither trained on nor counted: a filler of the last batch, a sample that could not be
-        read, a crop more than half padding unless it holds all of its clip.
+        read, a crop more than half padding unless it holds all of its clip. A network's batch norm still sees the row.
     keys : list of str
     crops : int64 array [batch]
         Crop indices; chunk numbers in an evaluation.
@@ -65,9 +65,9 @@ class Batch:
 class Loader:
     """Stream augmented features of music clips from WebDataset shards.
 
-    Every iteration is one epoch, and the next iteration the next epoch. The order of an epoch and every augmentation
-    are pure functions of (seed, epoch, key, crop index): equal for any `workers`, any number of ranks, before and
-    after a resume, and on any device.
+    Every iteration is one epoch, and the next iteration the next epoch; an iteration that was broken off before its
+    last batch is begun again. The order of an epoch and every augmentation are pure functions of (seed, epoch, key,
+    crop index): equal for any `workers`, any number of ranks, before and after a resume, and on any device.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class Loader:
         self.skipped: list[str] = []
         self.epoch = 0
         self._split, self._part, self._eval = split, part, eval
-        self._crops_per_clip, self._shuffle_window = crops_per_clip, shuffle_window
+        self._crops_per_clip = crops_per_clip
         self._consumed = self._start = 0  # samples yielded of this epoch; those a resume begins after
         self._clips = self._clips_of(split, part)
         self.labels = self.manifest.labels if split is None else self.manifest.labels_of(split)
@@ -165,12 +165,13 @@ class Loader:
         self._reader = ClipReader(self.manifest)
         self._readers = ThreadPoolExecutor(workers, "gtzan-stream-reader") if workers > 1 else None
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
-        self._plan = self._make_plan()
-        self.manifest.folder.check_window(None if shuffle_window is None else 2 * shuffle_window)  # one read, one ahead
+        self._window = shuffle_window if eval is None else 1  # an evaluation reads shard after shard
+        self._length = len(self._make_plan())
+        self.manifest.folder.check_window(None if self._window is None else 2 * self._window)  # one read, one ahead
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return len(self._plan)
+        return self._length
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration that of `epoch`: at its start, or where `load_state_dict` has left off in it."""
@@ -188,7 +189,7 @@ class Loader:
             "split": self._split,
             "part": self._part,
             "eval": self._eval,
-            "shuffle_window": self._shuffle_window,
+            "shuffle_window": self._window,
             "manifest_digest": self.manifest.digest,
         }
 
@@ -215,17 +216,19 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the epoch, from its start or from where `load_state_dict` has left off."""
-        self._plan = self._make_plan()
+        plan, epoch = self._make_plan(), self.epoch  # of this iteration, whatever is set while it runs
         first = self._start // self.batch_size
         self._consumed, self._start = self._start, 0
-        batches = self._prepared(first)
+        batches = self._prepared(plan, epoch, first)
         if self.workers:
             batches = prefetch(batches, _PREFETCH)
-        for batch, event in batches:
+        for number, (batch, event) in enumerate(batches, first + 1):
             self._hand_over(batch, event)
-            self._consumed += self.batch_size
+            if number < len(plan):
+                self._consumed = number * self.batch_size
+            else:  # before the last batch is handed over: who counts batches never asks for one more
+                self.epoch, self._consumed = epoch + 1, 0
             yield batch
-        self.epoch, self._consumed = self.epoch + 1, 0
 
     def _clips_of(self, split: str | None, part: str) -> np.ndarray:
         clips = np.arange(len(self.manifest.frames)) if split is None else self.manifest.part(split, part)
@@ -254,28 +257,27 @@ class Loader:
             seed=self.seed,
             epoch=self.epoch,
             shuffle=self._eval is None,
-            window=self._shuffle_window,
+            window=self._window,
         )
 
-    def _prepared(self, first: int) -> Iterator[tuple[Batch, Any]]:
+    def _prepared(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[tuple[Batch, Any]]:
         """Make the batches from number `first` on, while remote shards of this window and the next arrive."""
         asked = -1
-        for number in range(first, len(self._plan)):
-            window = self._plan.window_of(number)
+        for number in range(first, len(plan)):
+            window = plan.window_of(number)
             if window != asked:
                 asked = window
-                shards = np.concatenate([self._plan.shards_of(window), self._plan.shards_of(window + 1)])
+                shards = np.concatenate([plan.shards_of(window), plan.shards_of(window + 1)])
                 self.manifest.folder.prefetch(self.manifest.shards[shard].name for shard in shards)
-            yield self._prepare(number)
+            yield self._prepare(plan.rows(number, self.rank, self.world_size), epoch)
 
     @torch.inference_mode(mode=False)  # whose tensors no other thread may write, and training could not keep
     @torch.no_grad()
-    def _prepare(self, number: int) -> tuple[Batch, Any]:
-        """Make batch `number`; on CUDA, also the event after which its tensors are ready."""
-        rows = self._plan.rows(number, self.rank, self.world_size)
+    def _prepare(self, rows: Rows, epoch: int) -> tuple[Batch, Any]:
+        """Make a batch; on CUDA, also the event after which its tensors are ready."""
         key_hash = self.manifest.key_hash[rows.clips]
         lengths = self.manifest.frames[rows.clips]
-        draw = self.transform.draw(key_hash, seed=self.seed, epoch=self.epoch, crops=rows.crops)
+        draw = self.transform.draw(key_hash, seed=self.seed, epoch=epoch, crops=rows.crops)
         if self._eval is None:
             windows = crops.random_windows(
                 rows,
@@ -284,7 +286,7 @@ class Loader:
                 self.transform,
                 draw,
                 seed=self.seed,
-                epoch=self.epoch,
+                epoch=epoch,
                 key_hash=key_hash,
             )
         else:

@@ -51,7 +51,8 @@ class EpochPlan:
         False keeps the order of `clips`, crop by crop.
     window : int, optional
         Shards whose samples are mixed with one another: shards are shuffled, then samples inside each run of `window`
-        shards. All of them by default, right for local disks; for remote shards, as many as the cache holds.
+        shards. All of them by default, right for local disks; for remote shards, as many as the cache holds. Without
+        `shuffle`, how many shards are wanted at a time.
 
     Raises
     ------
@@ -96,8 +97,12 @@ class EpochPlan:
     def rows(self, batch: int, rank: int = 0, world_size: int = 1) -> Rows:
         """Rows ``rank::world_size`` of global batch number `batch`."""
         positions = np.arange(batch * self.batch_size + rank, (batch + 1) * self.batch_size, world_size)
-        clips, crops = self._locate(self._order(positions % self.n_samples))
-        return Rows(clips, crops, (positions < self.n_samples).astype(np.float32))
+        inside = positions < self.n_samples
+        last = self.n_samples - 1  # fillers repeat the last samples, whose shards are at hand
+        clips, crops = self._locate(
+            self._order(np.where(inside, positions, last - (positions - last - 1) % (last + 1)))
+        )
+        return Rows(clips, crops, inside.astype(np.float32))
 
     def window_of(self, batch: int) -> int:
         """Number of the window that a global batch begins in; 0 where all shards are mixed."""
@@ -106,7 +111,7 @@ class EpochPlan:
         return int(np.searchsorted(self._windows[0], batch * self.batch_size, side="right")) - 1
 
     def shards_of(self, window: int) -> np.ndarray:
-        """Shard numbers that a window reads, in no order; none after the last window."""
+        """Shard numbers that a window reads; none after the last window."""
         if self._mixes_all:
             return self.shards[self._shard_bounds[:-1]] if window == 0 else self.shards[:0]
         assert self.window is not None
@@ -115,7 +120,7 @@ class EpochPlan:
 
     @property
     def _mixes_all(self) -> bool:
-        return not self.shuffle or self.window is None or self.window >= len(self._shard_bounds) - 1
+        return self.window is None or self.window >= len(self._shard_bounds) - 1
 
     def _first_sample(self, clip_index: np.ndarray) -> np.ndarray:
         """Number of the first sample of the clips at these places of `clips`."""
@@ -160,7 +165,9 @@ class EpochPlan:
         """Bounds of the windows, the shards in their shuffled order, and the bounds of each shard in that order."""
         assert self.window is not None
         n_shards = len(self._shard_bounds) - 1
-        shard_order = permute(np.arange(n_shards), n_shards, stream(self.seed, self.epoch, "shards"))
+        shard_order = np.arange(n_shards)
+        if self.shuffle:
+            shard_order = permute(shard_order, n_shards, stream(self.seed, self.epoch, "shards"))
         sizes = np.diff(self._first_sample(self._shard_bounds))[shard_order]
         position_bounds = np.r_[0, np.cumsum(sizes)]
         window_bounds = position_bounds[np.r_[np.arange(0, n_shards, self.window), n_shards]]

@@ -110,3 +110,18 @@ def test_errors(change, message):
     options = {"clips": np.arange(3), "shards": np.zeros(3), "crops": 1, "batch_size": 2} | change
     with pytest.raises(ValueError, match=message):
         EpochPlan(**options)
+
+
+def test_without_shuffle_shards_are_wanted_one_after_the_other():
+    plan = make(n_clips=12, n_shards=4, crops=2, batch_size=4, shuffle=False, window=1)
+    assert samples(plan) == [(10 * clip, crop) for clip in range(12) for crop in range(2)]
+    assert [plan.shards_of(window).tolist() for window in range(5)] == [[0], [1], [2], [3], []]
+    assert [plan.window_of(batch) for batch in range(6)] == [0, 0, 1, 2, 2, 3]
+
+
+def test_fillers_repeat_the_last_samples():
+    rows = make(n_clips=5, n_shards=5, crops=1, batch_size=4, window=1, seed=2).rows(1)
+    assert rows.weights.tolist() == [1, 0, 0, 0]
+    assert rows.clips[0] == rows.clips[1]
+    tiny = make(n_clips=1, n_shards=1, crops=1, batch_size=4).rows(0)
+    assert tiny.clips.tolist() == [0, 0, 0, 0]

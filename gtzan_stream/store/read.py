@@ -115,6 +115,11 @@ class _OpenShard:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
 
+    @property
+    def removed(self) -> bool:
+        """Whether the file has no name any more."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from byte `offset` on. Raises ValueError if the file ends before."""
         done = 0
@@ -142,6 +147,8 @@ class _OpenShards:
         with self._lock:
             found = self._open.get(shard)
             if found is None:
+                for number in [number for number, other in self._open.items() if other.removed]:
+                    del self._open[number]  # evicted from the cache: its space is free once it is closed
                 found = self._open[shard] = _OpenShard(self._manifest.path(self._manifest.shards[shard].name))
                 if len(self._open) > self._limit:
                     self._open.popitem(last=False)

@@ -29,7 +29,7 @@ class Config:
     shards: str = _option("shards", "Folder of packed shards.")
     split: str | None = _option(
         None,
-        "Split of the data: filtered, study, stratified, folds... (default: one of your own, or filtered, or stratified)",
+        "filtered, study, stratified, folds... (default: one of your own, or filtered, or stratified)",
     )
     fold: int | None = _option(None, "Which fold of the split `folds` to test on.")
     model: str = _option("cnn2d", "Network; a wrong name lists them all.")
@@ -48,7 +48,7 @@ class Config:
     warmup_steps: int | None = _option(None, "Steps before the learning rate is reached. (default: the network's)")
     schedule: str | None = _option(
         None,
-        "Of the learning rate: down where validation stops improving, or to 0. (default: plateau; cosine on the demo set)",
+        "Of the learning rate: down where validation stalls, or to 0. (default: plateau, and cosine on the demo set)",
         schedules.SCHEDULES,
     )
     label_smoothing: float = _option(0.0, "Share of each label that all classes have alike, below 1.")

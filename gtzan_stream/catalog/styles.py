@@ -86,14 +86,14 @@ STYLES = {
         drum_gain=0.7,
         parts=(
             Part(
-                timbres=("bass guitar", "double bass"),
+                timbres=("double bass", "bass guitar"),
                 patterns=("0.0.1.1.2.2.1.1.", "0.0.2.2.3.3.2.2.", "w...w...w...w..."),
                 octave=0,
                 gain=0.8,
                 hold=4,
             ),
             Part(
-                timbres=("warm overdrive", "piano", "clean guitar"),
+                timbres=("organ", "piano", "warm overdrive"),
                 patterns=("x.x.x.x.x.x.x.x.", "..x...x...x...x.", "....x.......x..."),
                 octave=12,
                 gain=0.6,
@@ -103,8 +103,7 @@ STYLES = {
                 timbres=("harmonica", "warm overdrive", "clean guitar"),
                 patterns=_MELODIES,
                 octave=24,
-                gain=0.8,
-                chance=0.8,
+                gain=1.1,
             ),
         ),
     ),

@@ -36,6 +36,7 @@ def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
 
     def run(*arguments: str, defaults: bool = True):
         few = ["--shards", str(tiny), "--out", str(out), "--epochs", "2", "--crops-per-clip", "1", "--batch-size", "5"]
+        few += [] if "--schedule" in arguments else ["--schedule", "plateau"]
         return CliRunner().invoke(train.app, [*(few if defaults else []), *arguments])
 
     run.out = out
@@ -199,6 +200,7 @@ def after_two_steps(tiny, tmp_path_factory):
 
     def weights(**settings) -> torch.Tensor:
         few = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
+        few["schedule"] = "plateau"
         config = train.complete(train.Config(**{"shards": str(tiny), **few, **settings}))
         run = train.Run(config, tmp_path_factory.mktemp("steps"))
         for batch in islice(run.train_loader, 2):

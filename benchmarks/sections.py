@@ -106,8 +106,9 @@ def of_soak(result: Result) -> str:
 def of_first_run(result: Result) -> str:
     (report,) = result["rows"]
     training = report["training"]
+    accuracy, *_ = training_report.results(report).split("\n\n")  # its first table
     return (
-        f"{training_report.results(report).strip()}\n\n"
+        f"{accuracy}\n\n"
         f"{report['seconds']:.0f} s in all; {training['clips_per_second']:.0f} crops a second, "
         f"{training['data_wait_share']:.1%} of the time waiting for data."
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from gtzan_stream import audio
 from gtzan_stream.augment import Draw, OneOf, Transform, recipe
 from gtzan_stream.features import LogMel
+from gtzan_stream.loader import widen
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 
@@ -96,12 +97,18 @@ class Bench:
         waveform = floats(self.filled(self.features.window).to(self.device))
         return lambda: self.features(waveform)
 
+    def widen(self) -> Stage:
+        """16-bit samples to float32, on the device."""
+        samples = self.filled(self.features.window).to(self.device)
+        return lambda: floats(samples)
+
     def stages(self) -> Iterator[tuple[str, Stage]]:
         """Every stage, by name, in the order of a batch's way."""
         yield "read", self.read()
         for codec, name in CODECS.items():
             yield f"decode {name} (soundfile)", self.decode(codec)
         yield "copy to the device", self.copy()
+        yield "widen to float32", self.widen()
         study = recipe("study")
         assert isinstance(study, OneOf)
         for transform in study.members[1:]:
@@ -112,4 +119,4 @@ class Bench:
 
 def floats(samples: Tensor) -> Tensor:
     """Full scale at +/-1."""
-    return samples.to(torch.float32).mul_(1 / 32768) if samples.dtype == torch.int16 else samples
+    return widen(samples) if samples.dtype == torch.int16 else samples

@@ -97,11 +97,10 @@ class EpochPlan:
     def rows(self, batch: int, rank: int = 0, world_size: int = 1) -> Rows:
         """Rows ``rank::world_size`` of global batch number `batch`."""
         positions = np.arange(batch * self.batch_size + rank, (batch + 1) * self.batch_size, world_size)
-        inside = positions < self.n_samples
-        last = self.n_samples - 1  # fillers repeat the last samples, whose shards are at hand
-        clips, crops = self._locate(
-            self._order(np.where(inside, positions, last - (positions - last - 1) % (last + 1)))
-        )
+        n = self.n_samples
+        inside = positions < n
+        repeated = n - 1 - (positions - n) % n  # fillers repeat the last samples, whose shards are at hand
+        clips, crops = self._locate(self._order(np.where(inside, positions, repeated)))
         return Rows(clips, crops, inside.astype(np.float32))
 
     def window_of(self, batch: int) -> int:

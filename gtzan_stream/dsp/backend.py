@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal
 
-import numpy as np
 import torch
 
 Backend = Literal["torch", "numba", "triton"]
@@ -85,12 +84,6 @@ def importable(module: str) -> bool:
     except ImportError:
         return False
     return True
-
-
-def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A copy of `array` on `device`, sent through pinned memory so that the host need not wait for a GPU."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.clone()
 
 
 def cores() -> int:

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gtzan_stream.dsp.backend import backend, for_rows, on_device
+from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.parameters import to_device
 from gtzan_stream.dsp.philox import key_words, philox, philox_torch
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -222,7 +223,7 @@ def normal(
         )
         return out
     words = [crop, key_hash & _LOW, key_hash >> _32, np.full_like(crop, key0), np.full_like(crop, key1)]
-    counters = on_device(np.stack(words, 1).astype(np.int64), out.device)
+    counters = to_device(np.stack(words, 1).astype(np.int64), out.device)
     if name == "triton":
         from gtzan_stream.kernels import triton_random
 

@@ -36,7 +36,7 @@ from gtzan_stream.training.options import with_options
 from gtzan_stream.training.progress import Progress
 
 CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself; the default is one of your own
-DEMO = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # the synthesised set is learnt in a few minutes
+DEMO = {"epochs": 5, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine"}  # learns the synthesised set in minutes
 STUDY = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped by itself, after 26 epochs
 CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error"}  # in a run that is resumed
 STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
@@ -63,6 +63,8 @@ def complete(config: Config) -> Config:
     usual: dict[str, Any] = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
     lr = spec.lr if optimizer == "sgd" else optimizers.default_lr(optimizer)
+    if optimizer == usual["optimizer"]:
+        lr = usual.get("lr", lr)
     if spec.input.kind == "waveform" and (config.spec_augment or config.trainable_frontend):
         option = flag("spec_augment" if config.spec_augment else "trainable_frontend")
         raise UserError(f"{option} needs a network that is fed spectrograms: {config.model} is fed the waveform")
@@ -77,7 +79,6 @@ def complete(config: Config) -> Config:
         optimizer=optimizer,
         schedule=config.schedule or usual["schedule"],
         lr=config.lr or lr,
-        warmup_steps=spec.warmup_steps if config.warmup_steps is None else config.warmup_steps,
         epochs=config.epochs or (None if config.steps else usual["epochs"]),
         batch_size=config.batch_size or spec.batch_size,
         name=config.name or name,
@@ -116,7 +117,7 @@ class Run:
             str(config.optimizer), network.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
         self.schedule = schedules.build(
-            str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps or 0
+            str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=self.warmup_steps
         )
         self.progress = Progress(self.device)
         self.parts: dict[str, checkpoints.Stateful] = {
@@ -133,6 +134,14 @@ class Run:
         """How many steps there are at most, in as many epochs as they take."""
         bounds = (self.config.steps, self.config.epochs and self.config.epochs * len(self.train_loader))
         return min(bound for bound in bounds if bound)
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps before the learning rate is reached."""
+        if self.config.warmup_steps is not None:
+            return self.config.warmup_steps
+        cosine = round(schedules.WARMUP * self.steps) if self.config.schedule == "cosine" else 0
+        return max(self.spec.warmup_steps, cosine)
 
     @property
     def finished(self) -> bool:

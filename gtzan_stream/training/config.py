@@ -45,7 +45,9 @@ class Config:
     )
     lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
-    warmup_steps: int | None = _option(None, "Steps before the learning rate is reached. (default: the network's)")
+    warmup_steps: int | None = _option(
+        None, "Steps before the learning rate is reached. (default: the network's; of a cosine, three tenths)"
+    )
     schedule: str | None = _option(
         None,
         "Of the learning rate: down where validation stalls, or to 0. (default: plateau, and cosine on the demo set)",

@@ -7,6 +7,7 @@ from torch import optim
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 SCHEDULES = ("plateau", "cosine")
+WARMUP = 0.3  # share of a cosine's steps, where nothing else is asked for: L. N. Smith, N. Topin's, "Super-convergence"
 _FIRST = 0.01  # of the learning rate, at the first step of a warm-up
 
 

@@ -76,6 +76,7 @@ def complete(config: Config) -> Config:
         fold=None,
         device=str(place),
         precision=device.precision(config.precision, place),
+        normalization=config.normalization or spec.normalization,
         optimizer=optimizer,
         schedule=config.schedule or usual["schedule"],
         lr=config.lr or lr,
@@ -105,7 +106,7 @@ class Run:
         self.train_loader = self.loader("train")
         self.valid_loader = self.loader("valid", eval=config.eval)
         self.labels = self.train_loader.labels
-        self.normalization = Normalization(config.normalization, n_mels=self.spec.input.shape[0])
+        self.normalization = Normalization(str(config.normalization), n_mels=self.spec.input.shape[0])
         network = Classifier(
             models.build(config.model, len(self.labels)),
             self.normalization,
@@ -117,7 +118,7 @@ class Run:
             str(config.optimizer), network.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
         self.schedule = schedules.build(
-            str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=self.warmup_steps
+            str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps
         )
         self.progress = Progress(self.device)
         self.parts: dict[str, checkpoints.Stateful] = {
@@ -134,14 +135,6 @@ class Run:
         """How many steps there are at most, in as many epochs as they take."""
         bounds = (self.config.steps, self.config.epochs and self.config.epochs * len(self.train_loader))
         return min(bound for bound in bounds if bound)
-
-    @property
-    def warmup_steps(self) -> int:
-        """Steps before the learning rate is reached."""
-        if self.config.warmup_steps is not None:
-            return self.config.warmup_steps
-        cosine = round(schedules.WARMUP * self.steps) if self.config.schedule == "cosine" else 0
-        return max(self.spec.warmup_steps, cosine)
 
     @property
     def finished(self) -> bool:

@@ -26,7 +26,7 @@ REGISTRY: dict[str, Spec] = {
     "resnet34": Spec(build=resnet34),
     "resnet50": Spec(build=resnet50),
     "densenet": Spec(build=densenet),
-    "samplecnn": Spec(build=samplecnn, input=SAMPLES),
+    "samplecnn": Spec(build=samplecnn, input=SAMPLES, normalization="clip"),
     "cnn2d": Spec(build=cnn2d),
     "crnn": Spec(build=crnn),
     "crnn_time": Spec(build=crnn_time),

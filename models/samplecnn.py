@@ -6,8 +6,9 @@ from torch import nn
 def samplecnn(n_classes: int) -> nn.Module:
     """Sample CNN, basic block: eleven convolutions of kernel 3, the first striding and the next nine pooling by 3.
 
-    Input [batch, 1, 66150], output [batch, n_classes]. 2,370,698 parameters for ten classes. Batches of 16, not
-    the study's 64: with batch norm and a standardised waveform it then learns within its first 50 steps.
+    Input [batch, 1, 66150], output [batch, n_classes]. 2,370,698 parameters for ten classes. The study's
+    stayed at chance; this one learns, with batch norm, batches of 16, and each example brought to variance 1: loudness
+    is then no clue, and quiet music no silence.
 
     References
     ----------

@@ -52,12 +52,12 @@ class Spec:
         Examples a training step; the study's 16 for two-dimensional networks, 64 for one-dimensional ones.
     lr : float
         Learning rate of SGD with Nesterov momentum.
-    warmup_steps : int
-        Steps over which the learning rate climbs linearly to its value.
+    normalization : str
+        Of the features: a kind of `gtzan_stream.normalization`.
     """
 
     build: Callable[[int], nn.Module]
     input: Input = CHUNK
     batch_size: int = 16
     lr: float = 0.01
-    warmup_steps: int = 0
+    normalization: str = "global"

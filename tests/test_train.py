@@ -88,7 +88,7 @@ def test_a_run_leaves_everything_in_its_folder(unbroken):
 def test_the_stored_settings_leave_nothing_open(unbroken):
     config = json.loads((unbroken / "config.json").read_text())
     assert config["split"] == "demo"
-    assert (config["optimizer"], config["lr"]) == ("adamw", 3e-4)
+    assert (config["optimizer"], config["lr"]) == ("adamw", 1e-3)
     assert config["device"] in ("cpu", "cuda")
     assert config["precision"] in ("bf16", "fp32")
     assert config == checkpoints.load(unbroken / "last.pt")["config"]
@@ -219,6 +219,7 @@ def after_two_steps(tiny, tmp_path_factory):
         {"spec_augment": 24},
         {"label_smoothing": 0.1},
         {"schedule": "cosine"},
+        {"warmup_steps": 1},
         {"augment": "only:Gain"},
         {"trainable_frontend": True},
     ],

@@ -56,6 +56,19 @@ def test_a_cosine_falls_to_nothing_at_the_last_step():
     assert not schedule.finished
 
 
+def test_a_cosine_warms_up_by_itself_and_the_studys_schedule_does_not():
+    schedule, optimizer = schedule_of("cosine", steps=50)
+    rates = [schedule.lr]
+    for _ in range(50):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.lr)
+    assert rates.index(max(rates)) == 15
+    assert max(rates) == pytest.approx(0.01)
+    assert schedule_of("cosine", steps=50, warmup_steps=0)[0].lr == pytest.approx(0.01)
+    assert schedule_of("plateau")[0].lr == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("name", schedules.SCHEDULES)
 @pytest.mark.parametrize("steps", [3, 15])
 def test_a_schedule_continues_where_it_was(name, steps):

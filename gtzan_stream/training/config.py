@@ -38,7 +38,9 @@ class Config:
     )
     mixup: float = _option(0.0, "Mix examples, in shares from a beta distribution of this parameter; 0 mixes none.")
     spec_augment: int = _option(0, "Widest mask over bands and over frames of a training example, 0 to 128.")
-    normalization: str = _option("global", "Of the features.", NORMALIZATIONS)
+    normalization: str | None = _option(
+        None, "Of the features. (default: the network's: global, and clip for samplecnn)", NORMALIZATIONS
+    )
     trainable_frontend: bool = _option(False, "Learn the STFT kernels and the mel basis, too.")
     optimizer: str | None = _option(
         None, "What learns. (default: sgd, and adamw on the demo set)", tuple(optimizers.names())
@@ -46,7 +48,7 @@ class Config:
     lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(
-        None, "Steps before the learning rate is reached. (default: the network's; of a cosine, three tenths)"
+        None, "Steps before the learning rate is reached. (default: three tenths of a cosine's, else 0)"
     )
     schedule: str | None = _option(
         None,

@@ -7,7 +7,6 @@ from torch import optim
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 SCHEDULES = ("plateau", "cosine")
-WARMUP = 0.3  # share of a cosine's steps, where nothing else is asked for: L. N. Smith, N. Topin's, "Super-convergence"
 _FIRST = 0.01  # of the learning rate, at the first step of a warm-up
 
 
@@ -127,8 +126,16 @@ class Cosine:
         return (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
-def build(name: str, optimizer: optim.Optimizer, *, steps: int, warmup_steps: int = 0) -> Plateau | Cosine:
-    """Make the schedule `name`, one of `SCHEDULES`, for a run of at most `steps` steps."""
+def build(name: str, optimizer: optim.Optimizer, *, steps: int, warmup_steps: int | None = None) -> Plateau | Cosine:
+    """Make the schedule `name`, one of `SCHEDULES`, for a run of at most `steps` steps.
+
+    By default a cosine warms up over three tenths of them, as in the one-cycle policy [1]_, and the study's does not.
+
+    References
+    ----------
+    .. [1] L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates",
+       2018.
+    """
     if name == "cosine":
-        return Cosine(optimizer, steps=steps, warmup_steps=warmup_steps)
-    return Plateau(optimizer, warmup_steps=warmup_steps)
+        return Cosine(optimizer, steps=steps, warmup_steps=round(0.3 * steps) if warmup_steps is None else warmup_steps)
+    return Plateau(optimizer, warmup_steps=warmup_steps or 0)

@@ -94,10 +94,10 @@ def plot(path: Path, result: Result) -> None:
 
 def _ours(row: dict[str, Any], seeds: int) -> list[str]:
     shares = [row[f"{name}_accuracy"] for name in ("train", "valid", "chunk", "track")]
-    return [*(_percent(share, seeds) for share in shares), f"{row['seconds'][0] / 60:.1f}"]
+    return [*(percent(share, seeds) for share in shares), f"{row['seconds'][0] / 60:.1f}"]
 
 
-def _percent(share: Sequence[float], seeds: int) -> str:
+def percent(share: Sequence[float], seeds: int) -> str:
     """Mean, and the spread of several seeds: ``61.2 % ± 1.4``."""
     return f"{100 * share[0]:.1f} %" + f" ± {100 * share[1]:.1f}" * (seeds > 1)
 

@@ -115,22 +115,20 @@ def of_first_run(result: Result) -> str:
 
 
 def of_demo(result: Result) -> str:
-    """What augmentation is worth to cnn2d on the demo set, in short."""
-    settings = result["settings"]
-    cells = [row for row in result["rows"] if row["row"] == "cnn2d"]
-    minutes = max(row["seconds"][0] for row in cells) / 60
-    rows = [[row["column"], percent(row["track_accuracy"]), percent(row["chunk_accuracy"])] for row in cells]
+    """What augmentation is worth to each network on the demo set, in short."""
+    settings, cells = result["settings"], {(row["row"], row["column"]): row for row in result["rows"]}
+    names = list(dict.fromkeys(row["row"] for row in result["rows"]))
+    length = f"{settings['steps']} steps" if settings["steps"] else "all epochs"
+    rows = []
+    for name in names:
+        pair = [cells[name, augment] for augment in ("none", "study")]
+        tracks = [accuracy_table.percent(cell["track_accuracy"], settings["seeds"]) for cell in pair]
+        rows.append([name, f"{pair[0]['parameters']:,}", *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])
     return (
-        f"`cnn2d` on the demo set's {settings['clips']['test']} test clips, which differ from the training clips in "
-        f"key, tempo, level and noise; mean and standard deviation of {settings['seeds']} seeds, {minutes:.1f} minutes "
-        f"each (`python benchmarks/accuracy.py --models cnn2d`):\n\n"
-        + markdown(["`--augment`", "test, per track", "test, per chunk"], rows)
+        f"Tracks right of the demo set's {settings['clips']['test']} for testing, which differ from those for training "
+        f"in key, tempo, level and noise; {length} a run, seeds: {settings['seeds']}:\n\n"
+        + markdown(["network", "parameters", "`--augment none`", "`--augment study`", "minutes"], rows)
     )
-
-
-def percent(accuracy: list[float]) -> str:
-    """Mean and spread: ``61.2 % +/- 1.4``."""
-    return f"{100 * accuracy[0]:.1f} % ± {100 * accuracy[1]:.1f}"
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {

@@ -10,8 +10,8 @@ def alexnet(n_classes: int) -> nn.Module:
     """AlexNet on one channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 28,717,770 parameters for ten classes. A chunk leaves maps
-    of 3 x 3, which the first linear layer takes as they are, instead of stretched to the 6 x 6 of a photograph. It has no
-    batch norm: with torch's initial weights, smaller than He's, it learns several times more slowly.
+    of 3 x 3, which the first linear layer takes as they are, instead of stretched to the 6 x 6 of a photograph. It has
+    no batch norm: with torch's initial weights, smaller than He's, it learns several times more slowly.
 
     References
     ----------

@@ -118,7 +118,7 @@ class Manifest:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read one column of samples.parquet; one at a time takes half the memory of all at once."""
-        return pq.read_table(self.path(SAMPLES), columns=[name], read_dictionary=_REPEATED, pre_buffer=False)[name]
+        return _read(self.path(SAMPLES), [name])[name]
 
     @cached_property
     def keys(self) -> pa.ChunkedArray:
@@ -170,9 +170,14 @@ class Manifest:
         names = self.split_names()
         if split not in names:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
-        return pq.read_table(
-            self.path(SPLITS), columns=["part", "clip"], read_dictionary=_REPEATED, filters=[("split", "==", split)]
-        )
+        return _read(self.path(SPLITS), ["part", "clip"], filters=[("split", "==", split)])
+
+
+def _read(path: Path, columns: list[str], **choice: Any) -> pa.Table:
+    """Read columns of a table, and give back at once the memory that reading took."""
+    table = pq.read_table(path, columns=columns, read_dictionary=_REPEATED, pre_buffer=False, **choice)
+    pa.default_memory_pool().release_unused()
+    return table
 
 
 def _read_facts(folder: Folder) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_help_lists_the_commands_without_loading_torch():
     check = f"{code}; assert not {{'torch', 'pyarrow', 'soundfile'}} & set(sys.modules), 'heavy'"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "fetch", "pack", "index", "info", "verify"):
+    for command in ("demo", "fetch", "pack", "index", "info", "verify", "preview", "classify"):
         assert f" {command} " in done.stdout
 
 

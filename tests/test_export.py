@@ -14,9 +14,10 @@ from torch import nn
 
 import models
 from gtzan_stream.errors import UserError
-from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training import checkpoints, export
+from gtzan_stream.training.network import Classifier, LearntLogMel
 
 LABELS = ["blues", "jazz", "metal"]
 
@@ -65,6 +66,21 @@ def test_the_program_is_the_network(tmp_path, model, kind):
         assert expected.std() > 0.01
         torch.testing.assert_close(program(waveform), expected, atol=1e-4, rtol=0)
     assert [path.name for path in tmp_path.iterdir()] == [export.MODEL]
+
+
+def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
+    torch.manual_seed(0)
+    frontend = LearntLogMel(LogMel(trainable=True))
+    with torch.no_grad():
+        for weights in frontend.parameters():
+            weights *= 1.1  # as training might have left them
+    network = Classifier(models.build("cnn2d", len(LABELS)), Normalization("clip"), frontend=frontend)
+    features = Frames(frames=128)
+    export.write(tmp_path / export.MODEL, network, features, labels=LABELS, config={"model": "cnn2d"})
+    waveform = torch.rand(2, features.window) - 0.5
+    with torch.no_grad():
+        expected = network.eval()(features(waveform))
+    torch.testing.assert_close(export.Model.load(tmp_path / export.MODEL)(waveform), expected, atol=1e-4, rtol=0)
 
 
 def test_samples_that_are_missing_are_frames_of_zero(cnn2d):

@@ -24,6 +24,7 @@ from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.loader import Batch, Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, device, export, metrics, optimizers, report, schedules
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config, flag
@@ -38,7 +39,7 @@ from gtzan_stream.training.progress import Progress
 CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself; the default is one of your own
 DEMO = {"epochs": 5, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine"}  # learns the synthesised set in minutes
 STUDY = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped by itself, after 26 epochs
-CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error"}  # in a run that is resumed
+CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error", "check"}  # in a run that is resumed
 STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -163,6 +164,7 @@ class Run:
             crops_per_clip=config.crops_per_clip,
             on_error=config.on_error,
             eval=eval,
+            shuffle_window=config.shuffle_window,
         )
 
     def save(self, name: str = checkpoints.LAST) -> None:
@@ -277,6 +279,8 @@ def start(config: Config) -> Run:
     """A new run, in a new folder, with the features' statistics estimated from the stream of training."""
     config = complete(config)
     folder = Path(config.out, str(config.name))
+    if config.check:
+        check(config.shards)
     if (folder / checkpoints.LAST).exists():
         raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
     run = Run(config, folder)
@@ -298,9 +302,21 @@ def resume(place: Path, changes: dict[str, Any]) -> Run:
     if wrong:
         allowed = ", ".join(sorted(map(flag, changeable)))
         raise UserError(f"{', '.join(wrong)} cannot change in a run that is resumed, only {allowed}: start a new run")
-    run = Run(dataclasses.replace(config, **changes), path.parent)
+    config = dataclasses.replace(config, **changes)
+    if config.check:
+        check(config.shards)
+    run = Run(config, path.parent)
     checkpoints.restore(state, run.parts)
     return run
+
+
+def check(shards: str) -> None:
+    """Refuse shards that are not what was packed."""
+    if problems := verify(Manifest.open(shards)):
+        raise UserError(
+            f"{len(problems)} of the things in {shards} are not as packed, the first: {problems[0]}. "
+            f"gtzan-stream verify {shards} names them all; copy or pack them again"
+        )
 
 
 def network_spec(name: str) -> models.Spec:

@@ -27,7 +27,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, export, optimizers
 from gtzan_stream.training.config import Config, flag
 
-OF_A_MACHINE = {"shards", "out", "name", "device", "workers", "on_error"}  # settings that a cell may change in
+OF_A_MACHINE = {"shards", "out", "name", "device", "workers", "on_error", "check"}  # settings that a cell may change in
 
 
 @dataclass(frozen=True, kw_only=True)

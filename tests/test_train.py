@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from itertools import islice
 from pathlib import Path
@@ -232,7 +233,7 @@ def test_every_option_reaches_the_training(after_two_steps, setting):
 def test_a_cosine_cannot_be_prolonged(go, beyond):
     result = go("--resume", str(beyond), "--epochs", "9", defaults=False)
     assert result.exit_code == 2
-    assert "--epochs cannot change in a run that is resumed, only --device, --on-error" in result.output
+    assert "--epochs cannot change in a run that is resumed, only --check, --device, --on-error" in result.output
 
 
 def test_a_learnt_spectrogram_sees_what_a_fixed_one_does(tiny, tmp_path):
@@ -310,7 +311,7 @@ def test_a_mistake_is_answered_in_a_sentence(go, unbroken, arguments, sentence):
     [
         (
             ["--lr", "0.1", "--seed", "3"],
-            "--lr, --seed cannot change in a run that is resumed, only --device, --epochs",
+            "--lr, --seed cannot change in a run that is resumed, only --check, --device, --epochs",
         ),
         (["--shards", "/nowhere"], "/nowhere does not exist"),
     ],
@@ -319,6 +320,24 @@ def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
     result = go("--resume", str(unbroken), *arguments, defaults=False)
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+def test_shards_are_checked_before_training_if_that_is_asked_for(go, tiny, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    shard = copy / "demo-000000.tar"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    result = go("--shards", str(copy), "--check", "--name", "checked")
+    assert result.exit_code == 2, result.output
+    assert f"not as packed, the first: {shard}: sha256" in result.output
+    assert not (go.out / "checked").exists()
+
+
+def test_the_window_of_shards_reaches_the_loader(tiny, tmp_path):
+    run = train.Run(train.complete(train.Config(shards=str(tiny), shuffle_window=2)), tmp_path)
+    assert run.train_loader.state_dict()["shuffle_window"] == 2
 
 
 def test_a_run_that_diverges_says_what_to_try(go):

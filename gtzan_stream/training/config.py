@@ -60,8 +60,12 @@ class Config:
     steps: int | None = _option(None, "Training steps at most; an epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")
+    shuffle_window: int | None = _option(
+        None, "Shards whose samples are mixed; of remote ones, twice as many must fit the cache. (default: all)"
+    )
     eval: str = _option("study", "Of each clip, the first 8 chunks (study) or all (clip).", ("study", "clip"))
     on_error: str = _option("fail", "What a sample that cannot be read does.", ("fail", "skip"))
+    check: bool = _option(False, "Compare everything in the shards with its checksum before training.")
     device: str = _option("auto", "cpu, cuda, cuda:1... (default: the GPU if there is one)")
     precision: str = _option("auto", "Of the network; auto is bf16 where it is native.", ("auto", "bf16", "fp32"))
     workers: int = _option(max(1, min(4, os.cpu_count() or 1)), "Threads that read ahead; 0 reads when asked.")
@@ -76,6 +80,7 @@ class Config:
             "steps": 1,
             "spec_augment": 0,
             "batch_size": 1,
+            "shuffle_window": 1,
             "warmup_steps": 0,
             "crops_per_clip": 1,
             "workers": 0,

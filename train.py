@@ -19,9 +19,10 @@ from rich.markdown import Markdown
 from torch import nn
 
 import models
+from gtzan_stream.batches import Batch
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.features import Frames, LogMel, RawWaveform
-from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gtzan_stream import audio
 from gtzan_stream.augment import Draw, OneOf, Transform, recipe
+from gtzan_stream.batches import widen
 from gtzan_stream.features import LogMel
-from gtzan_stream.loader import widen
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 import models
 from benchmarks.common import spread, wait
 from gtzan_stream.augment import Transform
-from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.batches import Batch
+from gtzan_stream.loader import Loader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device as devices
 from gtzan_stream.training.clock import DataClock

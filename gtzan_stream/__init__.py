@@ -7,9 +7,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gtzan_stream.batches import Batch
     from gtzan_stream.errors import BadSample, UserError
     from gtzan_stream.features import LogMel, RawWaveform
-    from gtzan_stream.loader import Batch, Loader
+    from gtzan_stream.loader import Loader
     from gtzan_stream.normalization import Normalization
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack
@@ -19,7 +20,7 @@ __all__ = ["BadSample", "Batch", "Loader", "LogMel", "Manifest", "Normalization"
 
 _HOME = {
     "BadSample": "errors",
-    "Batch": "loader",
+    "Batch": "batches",
     "Loader": "loader",
     "LogMel": "features",
     "Manifest": "store.manifest",

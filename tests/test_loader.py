@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from gtzan_stream.batches import Batch
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.features import LogMel, RawWaveform
-from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.loader import Loader
 from tests.conftest import write_wav
 
 

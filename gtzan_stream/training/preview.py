@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 from gtzan_stream import audio, crops
 from gtzan_stream.augment.draw import Draw
+from gtzan_stream.batches import Batch
 from gtzan_stream.errors import UserError
-from gtzan_stream.loader import Batch, Loader
+from gtzan_stream.loader import Loader
 from gtzan_stream.plan import Rows
 from gtzan_stream.store.read import ClipReader
 

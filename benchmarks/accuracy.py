@@ -153,12 +153,35 @@ def chosen(names: str, compare: str) -> list[str]:
     return networks
 
 
+def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
+    """Read ``"180,vgg19=360"``: training steps of every network, and of those with a number of their own.
+
+    Raises
+    ------
+    UserError
+        If it is something else.
+    """
+    common_length, own = None, {}
+    for word in filter(None, steps.split(",")):
+        name, given, number = word.rpartition("=")
+        if not number.isdecimal() or int(number) < 1:
+            raise UserError(f"--steps takes a number above 0, and numbers of networks: 180,vgg19=360, got {steps!r}")
+        if given:
+            train.network_spec(name)
+            own[name] = int(number)
+        else:
+            common_length = int(number)
+    return common_length, own
+
+
 def main(
     shards: Shards = Path("shards"),
     compare: Annotated[str, typer.Option(help=f"One of {', '.join(COMPARISONS)}.")] = "models",
     networks: Annotated[str, typer.Option("--models", help="Networks, with commas between, or all.")] = "",
     seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps of each run; 0 for train.py's own end.", min=0)] = 0,
+    steps: Annotated[
+        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; by default train.py's own end.")
+    ] = "",
     split: Annotated[str, typer.Option(help="Split; train.py's default if empty.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/accuracy"),
     where: Annotated[str, typer.Option("--device", help="As of train.py.")] = "auto",
@@ -168,20 +191,23 @@ def main(
     if compare not in COMPARISONS:
         raise UserError(f"there is no comparison {compare!r}; there are {', '.join(COMPARISONS)}")
     names = chosen(networks, compare)
-    same = Config(shards=str(shards), split=split or None, steps=steps or None, device=where, precision=precision)
+    length, own_lengths = lengths(steps)
+    same = Config(shards=str(shards), split=split or None, device=where, precision=precision)
     complete = train.complete(same)
-    folder = out / f"{Manifest.open(shards).dataset}-{complete.split}" / (f"{steps}-steps" if steps else "full")
+    folder = out / f"{Manifest.open(shards).dataset}-{complete.split}"
     rows, cells = [], list(COMPARISONS[compare](names))
     for number, cell in enumerate(cells, 1):
         reports = []
+        n_steps = own_lengths.get(cell.options["model"], length)
+        place = folder / (f"{n_steps}-steps" if n_steps else "full")
         for seed in range(seeds):
             print(f"cell {number} of {len(cells)}: {cell.name(seed)}")
-            options: dict[str, Any] = {**cell.options, "seed": seed, "out": str(folder), "name": cell.name(seed)}
+            changed = {"steps": n_steps, "seed": seed, "out": str(place), "name": cell.name(seed)}
+            options: dict[str, Any] = {**cell.options, **changed}
             reports.append(run(replace(same, **options)))
         rows.append(summary(cell, reports))
-    settings = {"compare": compare, "seeds": seeds, "steps": steps or None, "precision": complete.precision}
-    place = device.find(where)
-    path = common.save(f"accuracy-{compare}", place, {**settings, **reports[0]["data"]}, rows)
+    settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": complete.precision}
+    path = common.save(f"accuracy-{compare}", device.find(where), {**settings, **reports[0]["data"]}, rows)
     result = json.loads(path.read_text())
     accuracy_table.plot(path.with_suffix(".png"), result)
     print(f"{accuracy_table.text(result)}\n\nwritten to {path}")

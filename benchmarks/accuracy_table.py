@@ -22,7 +22,7 @@ TITLES = {
     "augmentation": "The study's augmentations, one alone and all but one",
 }
 _HEADINGS = {"models": ["network", "augmentation"], "augmentation": ["augmentation", "taken, network"]}
-_OURS = ["train", "valid", "test, per chunk", "test, per track", "minutes"]
+_OURS = ["steps", "train", "valid", "test, per chunk", "test, per track", "minutes"]
 
 
 def published() -> dict[tuple[str, str], dict[str, str]]:
@@ -94,7 +94,7 @@ def plot(path: Path, result: Result) -> None:
 
 def _ours(row: dict[str, Any], seeds: int) -> list[str]:
     shares = [row[f"{name}_accuracy"] for name in ("train", "valid", "chunk", "track")]
-    return [*(percent(share, seeds) for share in shares), f"{row['seconds'][0] / 60:.1f}"]
+    return [f"{row['steps'][0]:,.0f}", *(percent(share, seeds) for share in shares), f"{row['seconds'][0] / 60:.1f}"]
 
 
 def percent(share: Sequence[float], seeds: int) -> str:
@@ -105,18 +105,14 @@ def percent(share: Sequence[float], seeds: int) -> str:
 def _circumstances(result: Result) -> str:
     settings, machine, rows = result["settings"], result["machine"], result["rows"]
     clips, place = settings["clips"], "CPU" if machine["device"] == "cpu" else machine["device"]
-    if settings["steps"]:
-        length = f"{settings['steps']:,} steps each"
-    else:
-        epochs = [row["epochs"][0] for row in rows]
-        length = f"as long as train.py lets it, {min(epochs):.0f} to {max(epochs):.0f} epochs"
+    how = "steps as stated" if settings["steps"] else "as long as train.py lets it"
     middle = sorted(row["track_accuracy"][0] for row in rows)[len(rows) // 2]
     low, high = interval(middle * clips["test"], clips["test"])
     spread = "mean and standard deviation over the seeds; " if settings["seeds"] > 1 else ""
     return (
         f"Data set `{settings['dataset']}`, split `{settings['split']}`: {clips['train']} clips to train on, "
         f"{clips['valid']} to validate, {clips['test']} to test, of {len(settings['labels'])} genres. Training: "
-        f"{length}, seeds: {settings['seeds']}, on {machine['cores']} cores of {machine['processor']}, {place}, in "
+        f"{how}, seeds: {settings['seeds']}, on {machine['cores']} cores of {machine['processor']}, {place}, in "
         f"{settings['precision']}. In the table: {spread}`train` is the last epoch's, on crops as augmented, `valid` "
         f"and `test` the kept epoch's, `minutes` those of a run with its evaluations. An accuracy "
         f"of {100 * middle:.0f} % on {clips['test']} tracks has a 95 % interval of {100 * low:.0f} to {100 * high:.0f}."

@@ -118,16 +118,16 @@ def of_demo(result: Result) -> str:
     """What augmentation is worth to each network on the demo set, in short."""
     settings, cells = result["settings"], {(row["row"], row["column"]): row for row in result["rows"]}
     names = list(dict.fromkeys(row["row"] for row in result["rows"]))
-    length = f"{settings['steps']} steps" if settings["steps"] else "all epochs"
     rows = []
     for name in names:
         pair = [cells[name, augment] for augment in ("none", "study")]
         tracks = [accuracy_table.percent(cell["track_accuracy"], settings["seeds"]) for cell in pair]
-        rows.append([name, f"{pair[0]['parameters']:,}", *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])
+        sizes = [f"{pair[0]['parameters']:,}", f"{pair[0]['steps'][0]:,.0f}"]
+        rows.append([name, *sizes, *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])
     return (
         f"Tracks right of the demo set's {settings['clips']['test']} for testing, which differ from those for training "
-        f"in key, tempo, level and noise; {length} a run, seeds: {settings['seeds']}:\n\n"
-        + markdown(["network", "parameters", "`--augment none`", "`--augment study`", "minutes"], rows)
+        f"in key, tempo, level and noise; seeds: {settings['seeds']}:\n\n"
+        + markdown(["network", "parameters", "steps", "`--augment none`", "`--augment study`", "minutes"], rows)
     )
 
 

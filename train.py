@@ -39,7 +39,7 @@ from gtzan_stream.training.progress import Progress
 
 CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself; the default is one of your own
 DEMO = {"epochs": 5, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine"}  # learns the synthesised set in minutes
-STUDY = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped by itself, after 26 epochs
+STUDY = {"epochs": 100, "optimizer": "sgd", "lr": 0.01, "schedule": "plateau"}  # it stopped by itself, after 26 epochs
 CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error", "check"}  # in a run that is resumed
 STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
 console = Console()
@@ -64,9 +64,7 @@ def complete(config: Config) -> Config:
     place = device.find(config.device)
     usual: dict[str, Any] = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
-    lr = spec.lr if optimizer == "sgd" else optimizers.default_lr(optimizer)
-    if optimizer == usual["optimizer"]:
-        lr = usual.get("lr", lr)
+    lr = usual["lr"] if optimizer == usual["optimizer"] else optimizers.default_lr(optimizer)
     if spec.input.kind == "waveform" and (config.spec_augment or config.trainable_frontend):
         option = flag("spec_augment" if config.spec_augment else "trainable_frontend")
         raise UserError(f"{option} needs a network that is fed spectrograms: {config.model} is fed the waveform")
@@ -81,7 +79,7 @@ def complete(config: Config) -> Config:
         normalization=config.normalization or spec.normalization,
         optimizer=optimizer,
         schedule=config.schedule or usual["schedule"],
-        lr=config.lr or lr,
+        lr=config.lr or spec.lr.get(optimizer, lr),
         epochs=config.epochs or (None if config.steps else usual["epochs"]),
         batch_size=config.batch_size or spec.batch_size,
         name=config.name or name,

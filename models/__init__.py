@@ -17,7 +17,7 @@ __all__ = ["CHUNK", "REGISTRY", "SAMPLES", "WHOLE", "Input", "Spec", "build", "n
 
 REGISTRY: dict[str, Spec] = {
     "cnn1d": Spec(build=cnn1d, input=WHOLE, batch_size=64),
-    "alexnet": Spec(build=alexnet),
+    "alexnet": Spec(build=alexnet, lr={"adamw": 3e-4}),
     "vgg11": Spec(build=vgg11),
     "vgg13": Spec(build=vgg13),
     "vgg16": Spec(build=vgg16),

@@ -27,21 +27,6 @@ def classifier(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
-def he_normal(network: nn.Module) -> None:
-    """Initialise convolutions and linear layers so that ReLUs keep the variance of what passes.
-
-    A network without batch norm needs it to learn in few steps.
-
-    References
-    ----------
-    .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
-    """
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-
-
 def on_one_channel(convolution: nn.Conv2d) -> nn.Conv2d:
     """A first convolution like the given one, for spectrograms of one channel instead of pictures of three.
 

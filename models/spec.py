@@ -1,7 +1,7 @@
 """What a network says of itself: what it is fed, and how it is trained where the study's settings are not the best."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
@@ -50,8 +50,8 @@ class Spec:
         What the network is fed.
     batch_size : int
         Examples a training step; the study's 16 for two-dimensional networks, 64 for one-dimensional ones.
-    lr : float
-        Learning rate of SGD with Nesterov momentum.
+    lr : mapping from str to float
+        Learning rates by optimizer, where another than usual is better: ``{"sgd": 0.1}``.
     normalization : str
         Of the features: a kind of `gtzan_stream.normalization`.
     """
@@ -59,5 +59,5 @@ class Spec:
     build: Callable[[int], nn.Module]
     input: Input = CHUNK
     batch_size: int = 16
-    lr: float = 0.01
+    lr: Mapping[str, float] = field(default_factory=dict)
     normalization: str = "global"

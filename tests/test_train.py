@@ -276,9 +276,13 @@ def test_clips_too_short_for_a_network_are_counted(go):
 def test_folds_and_networks_have_defaults_of_their_own(tiny):
     config = train.complete(train.Config(shards=str(tiny), split="folds", fold=3, model="samplecnn", optimizer="sgd"))
     spec = models.spec("samplecnn")
-    assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, spec.lr)
+    assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, 0.01)
+    assert config.normalization == spec.normalization == "clip"
     assert train.complete(train.Config(shards=str(tiny), fold=1)).split == "folds-1"
     assert train.complete(train.Config(shards=str(tiny), optimizer="adam")).lr == 3e-4
+    alexnet = train.complete(train.Config(shards=str(tiny), model="alexnet"))
+    assert (alexnet.optimizer, alexnet.lr) == ("adamw", 3e-4)
+    assert train.complete(train.Config(shards=str(tiny), model="alexnet", lr=0.1)).lr == 0.1
 
 
 @pytest.mark.parametrize(

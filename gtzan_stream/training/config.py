@@ -45,7 +45,7 @@ class Config:
     optimizer: str | None = _option(
         None, "What learns. (default: sgd, and adamw on the demo set)", tuple(optimizers.names())
     )
-    lr: float | None = _option(None, "Learning rate. (default: the network's for sgd, else the optimizer's)")
+    lr: float | None = _option(None, "Learning rate. (default: the network's, or the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(
         None, "Steps before the learning rate is reached. (default: three tenths of a cosine's, else 0)"

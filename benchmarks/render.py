@@ -15,10 +15,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks import aims
 from benchmarks.common import RESULTS, markdown
-from benchmarks.sections import SECTIONS, Result, of_demo, of_first_run, of_throughput, on_machine
+from benchmarks.sections import SECTIONS, Result, of_costs, of_demo, of_first_run, of_throughput, on_machine
 
 ROOT = Path(__file__).parent.parent
 PLACES = ("cpu", "gpu")
+FIGURES = (
+    ("train", "first-run", of_first_run),
+    ("costs", "augment", of_costs),
+    ("throughput", "throughput", of_throughput),
+)
+"""The README's marks, the results they show, and how."""
 
 
 def load(folder: Path) -> dict[str, Result]:
@@ -54,7 +60,7 @@ def figures(results: dict[str, Result]) -> dict[str, str]:
     """What goes between each of the README's marks; a mark whose results are missing is not there."""
     found: dict[str, list[str]] = {}
     for place in PLACES:
-        for name, key, section in (("train", "first-run", of_first_run), ("throughput", "throughput", of_throughput)):
+        for name, key, section in FIGURES:
             if result := results.get(f"{key}-{place}"):
                 found.setdefault(name, []).extend([section(result), f"*{on_machine(result)}*"])
         models = results.get(f"accuracy-models-{place}")

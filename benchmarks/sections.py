@@ -42,6 +42,18 @@ def compared(result: Result) -> str:
     )
 
 
+def of_costs(result: Result) -> str:
+    """What each augmentation costs, beside the fastest other library, in short."""
+    cells = []
+    for ours in (row for row in result["rows"] if row["library"] == contest.OURS and row["cores"] in (1, "GPU")):
+        peer = contest.fastest_peer(result["rows"], ours["operation"], ours["cores"])
+        theirs = [figures.milliseconds(peer["ms_per_clip"]["median"]), peer["library"]] if peer else ["", "none has it"]
+        cells.append([ours["operation"], figures.milliseconds(ours["ms_per_clip"]["median"]), *theirs])
+    where = "one core" if result["machine"]["device"] == "cpu" else "the GPU"
+    columns = ["", "ms a clip", "the fastest other's", "which"]
+    return f"For a clip of {result['settings']['clip_s']:.0f} s on {where}:\n\n" + markdown(columns, cells)
+
+
 def of_pitch_cost(result: Result) -> str:
     ours = [row["times_cost_at_0"] for row in result["rows"] if row["library"] == contest.OURS]
     return (

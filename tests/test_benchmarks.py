@@ -232,7 +232,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with a README and three results: a loss, an aim met, and an aim missed."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     (tmp_path / "README.md").write_text(
-        "before\n<!-- figures:throughput -->\nold\n<!-- /figures:throughput -->\nafter\n"
+        "before\n<!-- figures:throughput -->\nold\n<!-- /figures:throughput -->\n"
+        "<!-- figures:costs -->\n<!-- /figures:costs -->\nafter\n"
     )
     (tmp_path / "benchmarks").mkdir()
     rows = []
@@ -267,7 +268,8 @@ def test_report_is_rendered(results: Path):
     documents = render.render(results / "results", results)
     readme, report = documents[results / "README.md"], documents[results / "benchmarks" / "report.md"]
     assert readme.startswith("before\n<!-- figures:throughput -->\nBatches of 8 crops")
-    assert readme.endswith("<!-- /figures:throughput -->\nafter\n")
+    assert "| time stretch | 4.00 | 2.00 | audiomentations |\n" in readme
+    assert readme.endswith("<!-- /figures:costs -->\nafter\n")
     assert "old" not in readme
     assert "| read | 30,750 | 30,500 to 31,000 | 91,394 |  |" in readme
     assert "| reading, one core | at least 30,000 crops of 3 s a second | 30,750 (30,500 to 31,000) crops" in report

@@ -38,12 +38,17 @@ from gtzan_stream.training.options import with_options
 from gtzan_stream.training.progress import Progress
 
 CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself; the default is one of your own
-DEMO = {"epochs": 5, "optimizer": "adamw", "lr": 1e-3, "schedule": "cosine"}  # learns the synthesised set in minutes
-STUDY = {"epochs": 100, "optimizer": "sgd", "lr": 0.01, "schedule": "plateau"}  # it stopped by itself, after 26 epochs
+DEMO = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learns the synthesised set in minutes
+DEMO_LR = {"adam": 1e-3, "adamw": 1e-3}
+STUDY = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped by itself, after 26 epochs
 CHANGEABLE = {"shards", "device", "workers", "epochs", "on_error", "check"}  # in a run that is resumed
 STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Diverged(UserError):
+    """The loss of an epoch is no number."""
 
 
 class Interrupted(Exception):
@@ -64,7 +69,7 @@ def complete(config: Config) -> Config:
     place = device.find(config.device)
     usual: dict[str, Any] = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
-    lr = usual["lr"] if optimizer == usual["optimizer"] else optimizers.default_lr(optimizer)
+    lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **spec.lr}
     if spec.input.kind == "waveform" and (config.spec_augment or config.trainable_frontend):
         option = flag("spec_augment" if config.spec_augment else "trainable_frontend")
         raise UserError(f"{option} needs a network that is fed spectrograms: {config.model} is fed the waveform")
@@ -79,7 +84,7 @@ def complete(config: Config) -> Config:
         normalization=config.normalization or spec.normalization,
         optimizer=optimizer,
         schedule=config.schedule or usual["schedule"],
-        lr=config.lr or spec.lr.get(optimizer, lr),
+        lr=config.lr or lrs.get(optimizer) or optimizers.default_lr(optimizer),
         epochs=config.epochs or (None if config.steps else usual["epochs"]),
         batch_size=config.batch_size or spec.batch_size,
         name=config.name or name,
@@ -106,6 +111,8 @@ class Run:
         self.train_loader = self.loader("train")
         self.valid_loader = self.loader("valid", eval=config.eval)
         self.labels = self.train_loader.labels
+        if len(self.labels) < 2:
+            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs two at least")
         self.normalization = Normalization(str(config.normalization), n_mels=self.spec.input.shape[0])
         network = Classifier(
             models.build(config.model, len(self.labels)),
@@ -166,6 +173,10 @@ class Run:
             shuffle_window=config.shuffle_window,
         )
 
+    def write_config(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        report.write_json(self.folder / "config.json", self.config.to_dict())
+
     def save(self, name: str = checkpoints.LAST) -> None:
         parts = self.parts if name == checkpoints.LAST else {"network": self.network}
         checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
@@ -178,10 +189,8 @@ class Run:
             while not self.finished:
                 if not progress.trained:
                     progress.trained = self.train_epoch(display, interrupt)
-                if progress.trained and not math.isfinite(progress.measures()["train_loss"]):
-                    raise UserError(
-                        f"the loss of epoch {progress.epoch + 1} is no number: try --lr below {self.config.lr}"
-                    )
+                if progress.trained:
+                    self.check_loss()
                 valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
                 if valid is None:
                     self.save()
@@ -191,9 +200,17 @@ class Run:
                 named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
                 if progress.end_epoch(lr=lr, **named):
                     self.save(checkpoints.BEST)
-                self.save()
                 report.write_history(self.folder / "metrics.jsonl", progress.history)
+                self.save()
                 display.row(progress.history[-1])
+
+    def check_loss(self) -> None:
+        """Refuse an epoch that was trained on nothing, or away from everything."""
+        measures = self.progress.measures()
+        if math.isnan(measures["train_accuracy"]):  # 0 of 0
+            raise UserError("nothing can be trained on: every clip is too short for the network, or was skipped")
+        if not math.isfinite(measures["train_loss"]):
+            raise Diverged(f"the loss of epoch {self.progress.epoch + 1} is no number: try --lr below {self.config.lr}")
 
     def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
         """Make the steps that are left of this epoch, and of the run. Returns whether they were all made."""
@@ -248,7 +265,7 @@ class Run:
         """Test the best network, write the report and show its results. Returns where it is."""
         progress, config = self.progress, self.config
         best = checkpoints.load(self.folder / checkpoints.BEST)
-        checkpoints.restore(best, {"network": self.network})
+        checkpoints.restore(best, {"network": self.network}, str(self.folder / checkpoints.BEST))
         loader = self.loader("test", eval=config.eval)
         with Display(console) as display, Interrupt() as interrupt:
             test = self.evaluate(loader, display, interrupt)
@@ -286,8 +303,8 @@ def start(config: Config) -> Run:
     batches = islice(run.loader("train"), -(-STATISTICS_CROPS // run.train_loader.batch_size))
     frontend = run.network.frontend
     run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
+    run.write_config()
     run.save()
-    report.write_json(folder / "config.json", config.to_dict())
     return run
 
 
@@ -305,7 +322,8 @@ def resume(place: Path, changes: dict[str, Any]) -> Run:
     if config.check:
         check(config.shards)
     run = Run(config, path.parent)
-    checkpoints.restore(state, run.parts)
+    checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
+    run.write_config()
     return run
 
 

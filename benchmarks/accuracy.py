@@ -27,7 +27,10 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, export, optimizers
 from gtzan_stream.training.config import Config, flag
 
-OF_A_MACHINE = {"shards", "out", "name", "device", "workers", "on_error", "check"}  # settings that a cell may change in
+OF_A_MACHINE = {"shards", "out", "name", "workers", "on_error", "check"}  # settings that a cell may change in
+MACHINE = (
+    "machine.json"  # where a cell was trained, and at which commit; written last, so it says that the cell has ended
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +40,6 @@ class Cell:
     row: str
     column: str
     options: dict[str, str]
-
-    def name(self, seed: int) -> str:
-        """Name of its run: the same in every comparison that it belongs to."""
-        changed = [f"{option}-{value}" for option, value in self.options.items() if option != "model"]
-        return "-".join([self.options["model"], *changed, f"seed-{seed}"]).replace(":", "-")
 
 
 def of_models(names: Sequence[str]) -> Iterator[Cell]:
@@ -84,26 +82,40 @@ COMPARISONS: dict[str, Callable[[Sequence[str]], Iterator[Cell]]] = {
 }
 
 
+def complete(config: Config) -> Config:
+    """A cell's settings, all of them, and a name that is the same in every comparison that the cell belongs to."""
+    config = train.complete(config)
+    words = (config.model, config.augment, config.normalization, config.optimizer, f"seed-{config.seed}")
+    return replace(config, name="-".join(map(str, words)).replace(":", "-"))
+
+
 def run(config: Config) -> dict[str, Any]:
     """Train one cell, or what is left of it, and return its report. Of a cell that has ended, only that is kept.
+
+    Parameters
+    ----------
+    config : Config
+        Of `complete`.
 
     Raises
     ------
     UserError
         If the folder holds a run of other settings or data.
+    Diverged
+        If the loss became no number.
     """
-    config = train.complete(config)
     folder = Path(config.out, str(config.name))
     if (folder / "config.json").exists():
         _refuse_other(folder, config)
-    if not (folder / "report.json").exists():
-        begun = (folder / checkpoints.LAST).exists()
-        training = train.resume(folder, {"shards": config.shards}) if begun else train.start(config)
+    if not (folder / MACHINE).exists():
+        begun, here = (folder / checkpoints.LAST).exists(), {"shards": config.shards, "workers": config.workers}
+        training = train.resume(folder, here) if begun else train.start(config)
         training.train()
         training.finish()
+        (folder / MACHINE).write_text(json.dumps(common.machine(training.device)))
     for name in (checkpoints.LAST, checkpoints.BEST, export.MODEL):
         (folder / name).unlink(missing_ok=True)
-    return json.loads((folder / "report.json").read_text())
+    return json.loads((folder / "report.json").read_text()) | {"machine": json.loads((folder / MACHINE).read_text())}
 
 
 def _refuse_other(folder: Path, config: Config) -> None:
@@ -123,6 +135,13 @@ def _refuse_other(folder: Path, config: Config) -> None:
 def spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation; 0 for one value."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def whole_machine(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Where cells were trained: the last one's machine without its load, and every commit and date there was."""
+    machines = [report["machine"] for report in reports]
+    every = {name: ", ".join(dict.fromkeys(str(machine[name]) for machine in machines)) for name in ("commit", "date")}
+    return {**machines[-1], **every, "load": None}
 
 
 def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -193,24 +212,35 @@ def main(
     names = chosen(networks, compare)
     length, own_lengths = lengths(steps)
     same = Config(shards=str(shards), split=split or None, device=where, precision=precision)
-    complete = train.complete(same)
-    folder = out / f"{Manifest.open(shards).dataset}-{complete.split}"
-    rows, cells = [], list(COMPARISONS[compare](names))
+    usual = complete(same)
+    folder = out / f"{Manifest.open(shards).dataset}-{usual.split}"
+    rows, all_reports, diverged = [], [], []
+    cells = list(COMPARISONS[compare](names))
     for number, cell in enumerate(cells, 1):
         reports = []
         n_steps = own_lengths.get(cell.options["model"], length)
         place = folder / (f"{n_steps}-steps" if n_steps else "full")
         for seed in range(seeds):
-            print(f"cell {number} of {len(cells)}: {cell.name(seed)}")
-            changed = {"steps": n_steps, "seed": seed, "out": str(place), "name": cell.name(seed)}
-            options: dict[str, Any] = {**cell.options, **changed}
-            reports.append(run(replace(same, **options)))
-        rows.append(summary(cell, reports))
-    settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": complete.precision}
-    path = common.save(f"accuracy-{compare}", device.find(where), {**settings, **reports[0]["data"]}, rows)
+            options: dict[str, Any] = {**cell.options, "steps": n_steps, "seed": seed, "out": str(place)}
+            config = complete(replace(same, **options))
+            print(f"cell {number} of {len(cells)}: {config.name}")
+            try:
+                reports.append(run(config))
+            except train.Diverged as error:
+                diverged.append(f"{config.name}: {error}")
+        if len(reports) == seeds:
+            rows.append(summary(cell, reports))
+            all_reports += reports
+    if not rows:
+        raise UserError(f"no cell has all its runs; the first that diverged: {diverged[0]}")
+    settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": usual.precision}
+    settings |= all_reports[0]["data"]
+    path = common.save(f"accuracy-{compare}", device.find(where), settings, rows, whole_machine(all_reports))
     result = json.loads(path.read_text())
     accuracy_table.plot(path.with_suffix(".png"), result)
     print(f"{accuracy_table.text(result)}\n\nwritten to {path}")
+    if diverged:
+        raise UserError(f"{len(diverged)} runs diverged, and their cells are not in the table: {'; '.join(diverged)}")
 
 
 if __name__ == "__main__":

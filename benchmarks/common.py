@@ -162,13 +162,19 @@ def _commit() -> str | None:
     return run.stdout.strip() or None
 
 
-def save(name: str, device: torch.device, settings: dict[str, Any], rows: Sequence[Any]) -> Path:
-    """Write ``results/<name>-<cpu|gpu>.json``: machine, settings and one object a row."""
+def save(
+    name: str,
+    device: torch.device,
+    settings: dict[str, Any],
+    rows: Sequence[Any],
+    measured_on: dict[str, Any] | None = None,
+) -> Path:
+    """Write ``results/<name>-<cpu|gpu>.json``: machine (this one, as it is, by default), settings, an object a row."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{place(device)}.json"
     content = {
         "benchmark": name,
-        "machine": machine(device),
+        "machine": measured_on or machine(device),
         "settings": settings,
         "rows": [row if isinstance(row, dict) else asdict(row) for row in rows],
     }

@@ -14,10 +14,11 @@ def on_machine(result: Result) -> str:
     """One sentence on where and with what a result was measured."""
     machine = result["machine"]
     place = "" if machine["device"] == "cpu" else f" and {machine['device']}"
+    load = "" if machine["load"] is None else f", load {machine['load']} at the end"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return (
         f"{machine['cores']} cores of {machine['processor']}{place}, at commit {machine['commit']} on "
-        f"{machine['date']}, load {machine['load']} at the end; Python {machine['python']}, {versions}."
+        f"{machine['date']}{load}; Python {machine['python']}, {versions}."
     )
 
 
@@ -132,7 +133,9 @@ def of_demo(result: Result) -> str:
     names = list(dict.fromkeys(row["row"] for row in result["rows"]))
     rows = []
     for name in names:
-        pair = [cells[name, augment] for augment in ("none", "study")]
+        pair = [cells[name, augment] for augment in ("none", "study") if (name, augment) in cells]
+        if len(pair) < 2:
+            continue  # one of them diverged
         tracks = [accuracy_table.percent(cell["track_accuracy"], settings["seeds"]) for cell in pair]
         sizes = [f"{pair[0]['parameters']:,}", f"{pair[0]['steps'][0]:,.0f}"]
         rows.append([name, *sizes, *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])

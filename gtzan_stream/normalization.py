@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from gtzan_stream.errors import UserError
 from gtzan_stream.shapes import Features
 
 NORMALIZATIONS = ("none", "global", "mel", "clip", "batch")
@@ -96,6 +97,8 @@ class Normalization(nn.Module):
             squares = squares + spread + (here - mean).square() * (count - n) * share
             mean = mean + (here - mean) * share
         if not count > 0:
-            raise ValueError("the normalization has nothing to estimate from: no batch holds a row of positive weight")
+            raise UserError(
+                "the normalization has nothing to estimate from: every clip is too short for it, or was skipped"
+            )
         self.mean.copy_(mean)
         self.std.copy_((squares / count).sqrt().clamp(min=_SMALLEST_STD))

@@ -17,11 +17,11 @@ __all__ = ["CHUNK", "REGISTRY", "SAMPLES", "WHOLE", "Input", "Spec", "build", "n
 
 REGISTRY: dict[str, Spec] = {
     "cnn1d": Spec(build=cnn1d, input=WHOLE, batch_size=64),
-    "alexnet": Spec(build=alexnet, lr={"adamw": 3e-4}),
-    "vgg11": Spec(build=vgg11, lr={"adamw": 2e-4}),
-    "vgg13": Spec(build=vgg13, lr={"adamw": 2e-4}),
-    "vgg16": Spec(build=vgg16, lr={"adamw": 2e-4}),
-    "vgg19": Spec(build=vgg19, lr={"adamw": 2e-4}),
+    "alexnet": Spec(build=alexnet, lr={"adam": 3e-4, "adamw": 3e-4}),
+    "vgg11": Spec(build=vgg11, lr={"adam": 2e-4, "adamw": 2e-4}),
+    "vgg13": Spec(build=vgg13, lr={"adam": 2e-4, "adamw": 2e-4}),
+    "vgg16": Spec(build=vgg16, lr={"adam": 2e-4, "adamw": 2e-4}),
+    "vgg19": Spec(build=vgg19, lr={"adam": 2e-4, "adamw": 2e-4}),
     "googlenet": Spec(build=googlenet),
     "resnet34": Spec(build=resnet34),
     "resnet50": Spec(build=resnet50),

@@ -49,7 +49,7 @@ class Spec:
     input : Input
         What the network is fed.
     batch_size : int
-        Examples a training step; the study's 16 for two-dimensional networks, 64 for one-dimensional ones.
+        Examples a training step; the study's 16, and 64 for its network over all 1,024 frames.
     lr : mapping from str to float
         Learning rates by optimizer, where another than usual is better: ``{"sgd": 0.1}``.
     normalization : str

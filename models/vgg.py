@@ -10,7 +10,7 @@ from models.layers import Channel, on_one_channel
 
 
 def _vgg(build: Callable[..., VGG], n_classes: int) -> nn.Module:
-    # No dropout: beside batch norm it only adds noise, and with it the deeper ones stay at chance for hundreds of steps.
+    # No dropout: beside batch norm it only adds noise, with which the deeper ones stay at chance for hundreds of steps.
     network = build(weights=None, num_classes=n_classes, dropout=0.0)
     network.features[0] = on_one_channel(network.features[0])
     # A chunk leaves maps of 4 x 4: nothing is won by stretching them to the 7 x 7 of a photograph.

@@ -68,6 +68,18 @@ def test_the_program_is_the_network(tmp_path, model, kind):
     assert [path.name for path in tmp_path.iterdir()] == [export.MODEL]
 
 
+@pytest.mark.parametrize("model", models.names())
+def test_every_network_can_be_exported(model):
+    shape = models.spec(model).input.shape
+    network = models.build(model, 3).eval()
+    program = torch.export.export(
+        network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    ).module()
+    features = torch.randn(3, *shape)
+    with torch.no_grad():
+        torch.testing.assert_close(program(features), network(features), atol=1e-5, rtol=1e-4)
+
+
 def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
     torch.manual_seed(0)
     frontend = LearntLogMel(LogMel(trainable=True))

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 import models
 import train
 from gtzan_stream.catalog import demo
+from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.store.pack import pack
-from gtzan_stream.training import checkpoints, metrics
+from gtzan_stream.training import checkpoints, metrics, optimizers
 
 TIMES = {"clips_per_second", "data_wait_share", "train_seconds"}
 
@@ -223,6 +224,8 @@ def after_two_steps(tiny, tmp_path_factory):
         {"warmup_steps": 1},
         {"augment": "only:Gain"},
         {"trainable_frontend": True},
+        *({"normalization": kind} for kind in NORMALIZATIONS if kind != "clip"),
+        *({"optimizer": name} for name in optimizers.names() if name != "adamw"),
     ],
     ids=str,
 )
@@ -279,7 +282,8 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
     assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, 0.01)
     assert config.normalization == spec.normalization == "clip"
     assert train.complete(train.Config(shards=str(tiny), fold=1)).split == "folds-1"
-    assert train.complete(train.Config(shards=str(tiny), optimizer="adam")).lr == 3e-4
+    assert train.complete(train.Config(shards=str(tiny), optimizer="adam")).lr == 1e-3
+    assert train.complete(train.Config(shards=str(tiny), optimizer="rmsprop")).lr == 1e-4
     alexnet = train.complete(train.Config(shards=str(tiny), model="alexnet"))
     assert (alexnet.optimizer, alexnet.lr) == ("adamw", 3e-4)
     assert train.complete(train.Config(shards=str(tiny), model="alexnet", lr=0.1)).lr == 0.1

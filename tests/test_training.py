@@ -95,7 +95,7 @@ def test_a_checkpoint_gives_everything_back(tmp_path):
     torch.manual_seed(2)
     other = {"network": nn.Linear(2, 2), "random numbers": checkpoints.RandomNumbers(CPU)}
     state = checkpoints.load(checkpoints.find(tmp_path / "new"))
-    checkpoints.restore(state, other)
+    checkpoints.restore(state, other, "last.pt")
     assert torch.equal(torch.randn(3), expected)
     assert torch.equal(other["network"].weight, parts["network"].weight)
     assert state["config"] == {"seed": 1}
@@ -138,10 +138,22 @@ def test_another_files_content_is_no_checkpoint(tmp_path):
 def test_a_network_that_does_not_fit_is_told_in_one_line(tmp_path):
     checkpoints.save(tmp_path / "last.pt", {"network": nn.Linear(2, 3)})
     state = checkpoints.load(tmp_path / "last.pt")
-    with pytest.raises(UserError, match=r"does not fit this network: bias has the shape \(4,\) here and \(3,\) there$"):
-        checkpoints.restore(state, {"network": nn.Linear(2, 4)})
-    with pytest.raises(UserError, match="the checkpoint has no optimizer; it has network"):
-        checkpoints.restore(state, {"optimizer": nn.Linear(2, 3)})
+    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) there"
+    with pytest.raises(UserError, match=rf"^last\.pt, of tiny, does not fit this network: {shapes}; start a new run$"):
+        checkpoints.restore(state, {"network": nn.Linear(2, 4)}, "last.pt, of tiny,")
+    with pytest.raises(UserError, match="bias is missing here and has the shape"):
+        checkpoints.restore(state, {"network": nn.Linear(2, 3, bias=False)}, "last.pt")
+    with pytest.raises(UserError, match=r"last\.pt has no optimizer; it has network: start a new run"):
+        checkpoints.restore(state, {"optimizer": nn.Linear(2, 3)}, "last.pt")
+
+
+def test_an_optimizer_that_does_not_fit_is_told_in_one_line(tmp_path):
+    checkpoints.save(tmp_path / "last.pt", {"optimizer": optimizers.build("sgd", nn.Linear(2, 3).parameters())})
+    state = checkpoints.load(tmp_path / "last.pt")
+    with pytest.raises(UserError, match=r"last\.pt does not fit this optimizer: .*parameter group.*; start a new run$"):
+        checkpoints.restore(
+            state, {"optimizer": optimizers.build("sgd", nn.Linear(2, 3, bias=False).parameters())}, "last.pt"
+        )
 
 
 # --- progress, clock, interruption, device ----------------------------------------------------------------------------

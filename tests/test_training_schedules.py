@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from gtzan_stream.errors import UserError
 from gtzan_stream.training import optimizers, schedules
 
 
@@ -54,6 +55,13 @@ def test_a_cosine_falls_to_nothing_at_the_last_step():
     assert rates[50] == pytest.approx(0.0)
     assert all(after < before for before, after in pairwise(rates[10:]))
     assert not schedule.finished
+
+
+@pytest.mark.parametrize("name", schedules.SCHEDULES)
+def test_a_warm_up_ends_with_the_run_at_the_latest(name):
+    assert schedule_of(name, steps=50, warmup_steps=50)[0].lr == pytest.approx(1e-4)
+    with pytest.raises(UserError, match="--warmup-steps must be at most the run's 50 steps, got 51"):
+        schedule_of(name, steps=50, warmup_steps=51)
 
 
 def test_a_cosine_warms_up_by_itself_and_the_studys_schedule_does_not():

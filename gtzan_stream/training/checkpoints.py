@@ -82,8 +82,8 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def restore(state: dict[str, Any], parts: dict[str, Stateful]) -> None:
-    """Give each of `parts` its state back.
+def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> None:
+    """Give each of `parts` its state back; `what` names the checkpoint to whoever must be told that it does not fit.
 
     Raises
     ------
@@ -92,13 +92,12 @@ def restore(state: dict[str, Any], parts: dict[str, Stateful]) -> None:
     """
     for name, part in parts.items():
         if name not in state["parts"]:
-            raise UserError(f"the checkpoint has no {name}; it has {', '.join(state['parts'])}")
+            raise UserError(f"{what} has no {name}; it has {', '.join(state['parts'])}: start a new run")
         try:
             part.load_state_dict(state["parts"][name])
-        except (RuntimeError, KeyError) as error:
-            raise UserError(
-                f"the checkpoint does not fit this {name}: {_mismatch(part, state['parts'][name], error)}"
-            ) from None
+        except (RuntimeError, KeyError, ValueError) as error:
+            difference = _mismatch(part, state["parts"][name], error)
+            raise UserError(f"{what} does not fit this {name}: {difference}; start a new run") from None
 
 
 def _mismatch(part: Stateful, stored: dict[str, Any], error: Exception) -> str:
@@ -107,7 +106,7 @@ def _mismatch(part: Stateful, stored: dict[str, Any], error: Exception) -> str:
         return str(error).splitlines()[0]
     own = part.state_dict()
     for name in sorted(own.keys() | stored.keys()):
-        here, there = (tuple(state[name].shape) if name in state else None for state in (own, stored))
+        here, there = (f"has the shape {tuple(s[name].shape)}" if name in s else "is missing" for s in (own, stored))
         if here != there:
-            return f"{name} has the shape {here} here and {there} there"
+            return f"{name} {here} here and {there} there"
     return str(error).splitlines()[0]

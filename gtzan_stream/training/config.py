@@ -63,7 +63,7 @@ class Config:
     shuffle_window: int | None = _option(
         None, "Shards whose samples are mixed; of remote ones, twice as many must fit the cache. (default: all)"
     )
-    eval: str = _option("study", "Of each clip, the first 8 chunks (study) or all (clip).", ("study", "clip"))
+    eval: str = _option("study", "Of each clip, the first 24 s (study) or all of it (clip).", ("study", "clip"))
     on_error: str = _option("fail", "What a sample that cannot be read does.", ("fail", "skip"))
     check: bool = _option(False, "Compare everything in the shards with its checksum before training.")
     device: str = _option("auto", "cpu, cuda, cuda:1... (default: the GPU if there is one)")

@@ -92,7 +92,7 @@ def results(report: dict[str, Any]) -> str:
         _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
         "",
         f"Evaluation `{config['eval']}`: "
-        + ("the first 23.8 s of each track." if config["eval"] == "study" else "every chunk of each track.")
+        + ("the first 24 s of each track." if config["eval"] == "study" else "every chunk of each track.")
         + " A track is what the mean of its chunks' probabilities says. Chunks of one track resemble each other, so"
         " both intervals are those of as many examples as there are tracks.",
         "",

@@ -6,6 +6,8 @@ from typing import Any
 from torch import optim
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
+from gtzan_stream.errors import UserError
+
 SCHEDULES = ("plateau", "cosine")
 _FIRST = 0.01  # of the learning rate, at the first step of a warm-up
 
@@ -131,11 +133,18 @@ def build(name: str, optimizer: optim.Optimizer, *, steps: int, warmup_steps: in
 
     By default a cosine warms up over three tenths of them, as in the one-cycle policy [1]_, and the study's does not.
 
+    Raises
+    ------
+    UserError
+        If the warm-up is longer than the run.
+
     References
     ----------
     .. [1] L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates",
        2018.
     """
+    if warmup_steps and warmup_steps > steps:
+        raise UserError(f"--warmup-steps must be at most the run's {steps} steps, got {warmup_steps}")
     if name == "cosine":
         return Cosine(optimizer, steps=steps, warmup_steps=round(0.3 * steps) if warmup_steps is None else warmup_steps)
     return Plateau(optimizer, warmup_steps=warmup_steps or 0)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,29 +45,9 @@ _PACKAGES = [
 ]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds per call: the median of the runs, the fastest and the slowest."""
-
-    median_s: float
-    min_s: float
-    max_s: float
-    runs: int
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> "Timing":
-        """Summarise the seconds per call of each run."""
-        return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
-
-
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, least and greatest: what a figure's JSON holds."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def measure(function: Callable[[], object], device: torch.device, *, min_s: float = 0.5, runs: int = 5) -> Timing:
-    """Time `function` after a warm-up: `runs` runs of as many calls as fill ``min_s / runs`` seconds each."""
-    return Timing.of(compete({"": function}, device, min_s=min_s / runs, rounds=runs)[""])
 
 
 def compete(

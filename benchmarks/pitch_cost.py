@@ -5,7 +5,6 @@ torchaudio's cost follows the ratio's whole numbers: a shift whose resampling fi
 """
 
 import math
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from torchaudio.functional import pitch_shift
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
 from benchmarks import clips
-from benchmarks.common import Device, Shards, compete, run, save, show
+from benchmarks.common import Device, Shards, compete, run, save, show, spread
 from benchmarks.contest import OURS, need, threads
 from benchmarks.figures import milliseconds, ratio
 from benchmarks.peers import RATE
@@ -58,13 +57,15 @@ def measure_costs(waveform: Tensor, steps: Sequence[int], *, rounds: int, min_s:
     }
     named = {str(key): function for key, function in functions.items()}
     seconds = compete(named, waveform.device, min_s=min_s, rounds=rounds)
-    cost = {key: statistics.median(seconds[str(key)]) for key in functions}
+    cost = {key: spread([1e3 * s / len(waveform) for s in seconds[str(key)]]) for key in functions}
     return [
         {
             "library": library,
             "n_steps": n,
-            "ms_per_clip": 1e3 * cost[library, n] / len(waveform) if (library, n) in cost else None,
-            "times_cost_at_0": cost[library, n] / cost[library, 0] if (library, n) in cost else None,
+            "ms_per_clip": cost.get((library, n)),
+            "times_cost_at_0": cost[library, n]["median"] / cost[library, 0]["median"]
+            if (library, n) in cost
+            else None,
             "filter_size": filter_size(n) if library == TORCHAUDIO else None,
         }
         for library in (OURS, TORCHAUDIO)
@@ -96,8 +97,10 @@ def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     columns = [
         "semitones",
         f"{OURS}, ms a clip",
+        "least to greatest",
         "times its cost at 0",
         f"{TORCHAUDIO}, ms a clip",
+        "least to greatest",
         "times its cost at 0",
     ]
     by_step = {(row["library"], row["n_steps"]): row for row in rows}
@@ -106,9 +109,11 @@ def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    if row["ms_per_clip"] is None:
-        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million numbers"]
-    return [milliseconds(row["ms_per_clip"]), ratio(row["times_cost_at_0"])]
+    ms = row["ms_per_clip"]
+    if ms is None:
+        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million numbers", ""]
+    extent = f"{milliseconds(ms['min'])} to {milliseconds(ms['max'])}"
+    return [milliseconds(ms["median"]), extent, ratio(row["times_cost_at_0"])]
 
 
 if __name__ == "__main__":

@@ -36,8 +36,9 @@ def report(results: dict[str, Result]) -> str:
     """The text of report.md."""
     text = [
         "# Benchmarks",
-        "Rendered from `benchmarks/results/*.json` by `python benchmarks/render.py`. All of it is measured again by "
-        "`python benchmarks/all.py --shards shards/`, with `--device cuda` on a GPU.",
+        "Rendered from `benchmarks/results/*.json` by `python benchmarks/render.py`. Speed and scale are measured "
+        "again by `python benchmarks/all.py --shards shards/`, with `--device cuda` on a GPU; the first training by "
+        "`first_run.py`, the comparisons of the study by `accuracy.py`.",
         "## Aims",
         markdown(*aims.table(results), words=4),
         "## Where it loses",

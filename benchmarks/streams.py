@@ -14,16 +14,19 @@ from benchmarks.common import spread, wait
 from gtzan_stream.augment import Transform
 from gtzan_stream.batches import Batch
 from gtzan_stream.loader import Loader
+from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device as devices
+from gtzan_stream.training import optimizers
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.losses import loss_of
+from gtzan_stream.training.network import Classifier
 
 T = TypeVar("T")
 EPOCH = 65_536
 """Samples that an epoch has at least, so that its end, where nothing is made ahead, weighs as it does on a real set."""
 SETTLE = 4
-"""Batches before the clock starts: more than are made ahead."""
+"""Batches before the clock starts: more than our loader makes ahead."""
 
 
 def endless(loader: Iterable[T]) -> Iterator[T]:
@@ -41,10 +44,10 @@ def make_loader(
 
 
 def rates(
-    batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int
+    batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int, settle: int = SETTLE
 ) -> dict[str, float]:
     """Samples a second: median, least and greatest of `runs` stretches of ``min_s / runs`` seconds."""
-    for _ in range(SETTLE):
+    for _ in range(settle):
         next(batches)
     return spread([_rate(batches, batch_size, device, min_s / runs) for _ in range(runs)])
 
@@ -61,7 +64,7 @@ def _rate(batches: Iterator[Any], batch_size: int, device: torch.device, seconds
 
 @dataclass
 class Trainer:
-    """The study's network, its optimiser, and steps as in train.py."""
+    """A network, the study's optimiser, and steps as in train.py."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -71,9 +74,11 @@ class Trainer:
     @classmethod
     def of(cls, name: str, n_classes: int, device: torch.device) -> "Trainer":
         torch.manual_seed(0)
-        network = models.build(name, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network = network.to(device)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        spec = models.spec(name)
+        normalization = Normalization(spec.normalization, n_mels=spec.input.shape[0])
+        network: nn.Module = Classifier(models.build(name, n_classes), normalization)
+        network = network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
+        optimizer = optimizers.build("sgd", network.parameters())
         return cls(network, optimizer, device, devices.precision("auto", device))
 
     def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:

@@ -95,9 +95,8 @@ class LogMel(Frames):
     frames : int
         Frames of one chunk.
     trainable : bool
-        Make the STFT kernels and the mel basis parameters.
-    tf32 : bool
-        Convolve as nnAudio does, and on CUDA in TF32: its 10 bits of mantissa leave an error near 1e-3.
+        Make the STFT kernels and the mel basis parameters, and convolve with them as nnAudio does: on CUDA in full
+        float32, but for the gradients, which are computed as the process is set (torch's default is TF32).
 
     Raises
     ------
@@ -129,7 +128,6 @@ class LogMel(Frames):
         compression: Literal["log10", "db"] = "log10",
         frames: int = 128,
         trainable: bool = False,
-        tf32: bool = False,
     ) -> None:
         super().__init__(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, frames=frames)
         f_max = sample_rate / 2 if f_max is None else f_max
@@ -140,7 +138,7 @@ class LogMel(Frames):
         )
         _require(power > 0, f"power must be positive, got {power}")
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
-        self.power, self.trainable, self.tf32 = float(power), trainable, tf32
+        self.power, self.trainable = float(power), trainable
         self.compression = (
             Compression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"
@@ -148,7 +146,7 @@ class LogMel(Frames):
         )
         nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
         runs = bands(nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis"))
-        self.convolution = nnaudio if trainable or tf32 else None
+        self.convolution = nnaudio if trainable else None
         taper = nnaudio.get_buffer("stft.window_mask").flatten().float()
         for name, value in {"taper": taper, **runs._asdict()}.items():
             self.register_buffer(name, value, persistent=False)
@@ -176,7 +174,7 @@ class LogMel(Frames):
             waveform = waveform.float()
         with torch.autocast(waveform.device.type, enabled=False):
             if self.convolution is not None:
-                with _precision(waveform.device, "tf32" if self.tf32 else "ieee"):
+                with _full_precision(waveform.device):
                     return compress(self.convolution(waveform), self.compression)
             return log_mel(
                 waveform,
@@ -254,8 +252,8 @@ def _nnaudio_mel(
 
 
 @contextmanager
-def _precision(device: torch.device, name: str) -> Iterator[None]:
-    """Convolve and multiply in `name`, "ieee" or "tf32", on CUDA, whatever the process has chosen."""
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Convolve and multiply without TF32 on CUDA, whatever the process has chosen."""
     if device.type != "cuda":
         yield
         return
@@ -263,7 +261,7 @@ def _precision(device: torch.device, name: str) -> Iterator[None]:
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
-            setting.fp32_precision = name
+            setting.fp32_precision = "ieee"
         yield
     finally:
         for setting, old in zip(settings, before, strict=True):

@@ -1,7 +1,10 @@
 """What all tests share: the real clips and the GPU, each skipped where absent unless the environment requires it."""
 
 import os
+import warnings
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,18 @@ def cuda() -> torch.device:
             pytest.fail("GTZAN_STREAM_REQUIRE_GPU=1, but torch sees no GPU")
         pytest.skip("no GPU")
     return torch.device("cuda")
+
+
+@contextmanager
+def no_synchronisation() -> Iterator[None]:
+    """Make torch raise where the host would wait for the GPU."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gtzan_stream.augment import (
     Compose,
@@ -43,6 +44,23 @@ def test_one_of_picks_by_weight() -> None:
     picked = np.array([draw.values["pick"] == i for i in range(4)]).mean(1)
     assert picked == pytest.approx([0.25, 0.5, 0, 0.25], abs=0.03)
     assert not (draw.children[0].chosen & draw.children[3].chosen).any()
+
+
+def test_one_of_copies_the_batch_once() -> None:
+    class Counted(TorchDispatchMode):
+        clones = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            self.clones += func is torch.ops.aten.clone.default and args[0].shape == waveform.shape
+            return func(*args, **(kwargs or {}))
+
+    waveform, transform = music(24, 4096), recipe("study")
+    draw = transform.draw(keys(24))
+    assert len(np.unique(draw.values["pick"])) > 5
+    with Counted() as counted:
+        out = transform._apply_batch(waveform, draw, None, None)
+    assert counted.clones == 1
+    torch.testing.assert_close(out, transform.apply(waveform, draw), rtol=0, atol=2e-4)
 
 
 def test_study_gives_each_an_eighth() -> None:

@@ -8,8 +8,11 @@ import threading
 import pytest
 import torch
 
+from gtzan_stream.augment import Percussive, PitchShift, SpeedPerturb, TimeStretch
 from gtzan_stream.dsp import backend as module
 from gtzan_stream.dsp.backend import backend, for_rows, force
+from gtzan_stream.dsp.stft import hann, stft
+from tests.augment_cases import music
 
 pytest.importorskip("numba")
 
@@ -18,6 +21,25 @@ def test_numba_is_for_float32_on_the_cpu_only():
     assert backend(torch.zeros(1)) == "numba"
     assert backend(torch.zeros(1, dtype=torch.float64)) == "torch"
     assert backend(torch.zeros(1, dtype=torch.bfloat16)) == "torch"
+
+
+def test_the_plain_version_is_for_what_gradients_flow_through():
+    leaf = music(3, 6000)[:, :4096].clone().requires_grad_()
+    assert backend(leaf) == "torch"
+    for transform in (TimeStretch(0.8, 1.2), PitchShift(-3.0, 3.0), SpeedPerturb(0.8, 1.2), Percussive()):
+        out = transform(leaf, ["a", "b", "c"])
+        (gradient,) = torch.autograd.grad(out.square().sum(), leaf)
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum(1).min() > 0
+        torch.testing.assert_close(out.detach(), transform(leaf.detach(), ["a", "b", "c"]), rtol=0, atol=2e-4)
+
+
+def test_what_is_kept_from_an_inference_may_be_used_in_training():
+    with torch.inference_mode():
+        hann(54, torch.float64, torch.device("cpu"))
+    leaf = torch.randn(1, 500, dtype=torch.float64, requires_grad=True)
+    stft(leaf, n_fft=54, hop_length=9).abs().sum().backward()
+    assert leaf.grad is not None
 
 
 def test_triton_is_for_cuda(cuda):

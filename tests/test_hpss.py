@@ -13,6 +13,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.hpss import percussive
+from tests.conftest import no_synchronisation
 
 
 def music(n: int, seed: int = 0) -> np.ndarray:
@@ -144,9 +145,6 @@ def test_cuda_equals_the_cpu_without_a_sync(cuda):
     y = torch.from_numpy(np.stack([music(66_150, seed) for seed in range(3)]))
     on_device = y.to(cuda)
     percussive(on_device)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_synchronisation():
         got = percussive(on_device)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert relative(got.cpu(), percussive(y).numpy()) < 1e-4

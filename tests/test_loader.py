@@ -13,7 +13,7 @@ from gtzan_stream.batches import Batch
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
-from tests.conftest import write_wav
+from tests.conftest import no_synchronisation, write_wav
 
 
 def collect(*loaders: Loader) -> dict[tuple[str, int], torch.Tensor]:
@@ -272,11 +272,8 @@ def test_cuda_equals_the_cpu(shards, reference, cuda):
 def test_cuda_never_waits_for_the_host(shards, cuda):
     loader = Loader(shards, batch_size=8, device=cuda, workers=0)
     list(loader)  # compiles
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_synchronisation():
         list(loader)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_remote_shards_stream_like_local_ones(shards, reference, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from scipy import stats
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.philox import philox, philox_torch
 from gtzan_stream.dsp.random import hash_key, hash_keys, normal, permute, stream, uniform
+from tests.conftest import no_synchronisation
 
 VECTORS = [  # kat_vectors of Random123: counter, key, result of philox4x32 with 10 rounds
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -192,11 +193,8 @@ def test_noise_keeps_half_precision():
 
 def test_noise_on_cuda_is_the_same_without_a_sync(cuda):
     normal(3, KEYS, CROPS, 5000, device=cuda)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_synchronisation():
         noise = normal(3, KEYS, CROPS, 100_001, device=cuda)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert (noise.cpu() - normal(3, KEYS, CROPS, 100_001)).abs().max() < 1e-5
 
 

@@ -172,7 +172,7 @@ class Transform(nn.Module):
                 )
         if not len(draw) or not width:
             return waveform.new_zeros(len(draw), width)
-        if waveform.device.type == "cpu":
+        if waveform.device.type == "cpu" and not waveform.requires_grad:
             return self._apply_rows(waveform, draw, wanted, needed, width)
         return self._apply_batch(waveform, draw, wanted, needed)
 

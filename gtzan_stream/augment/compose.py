@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gtzan_stream.augment.base import Transform, fit
 from gtzan_stream.augment.draw import Draw, Samples, Source
+from gtzan_stream.dsp.parameters import to_device
 
 
 class Identity(Transform):
@@ -126,3 +127,17 @@ class OneOf(Compose):
 
     def turn(self, draw: Draw, i: int) -> np.ndarray:
         return draw.chosen & (draw.values["pick"] == i)
+
+    def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
+        """All members write to one copy, since no two of them have a row in common."""
+        turns = [(transform, drawn, np.flatnonzero(drawn.chosen)) for transform, drawn in self._drawn(draw)]
+        turns = [turn for turn in turns if turn[2].size]
+        if not turns or turns[0][2].size == len(draw):
+            return super().run(waveform, draw, wanted)
+        index = to_device(np.concatenate([rows for *_, rows in turns]), waveform.device)
+        width = waveform.shape[1] if wanted is None else int(wanted.max())
+        out = fit(waveform, width).clone()
+        for (transform, drawn, rows), own in zip(turns, index.split([turn[2].size for turn in turns]), strict=True):
+            part = transform.run(waveform.index_select(0, own), drawn[rows], None if wanted is None else wanted[rows])
+            out.index_copy_(0, own, fit(part, width))
+        return out

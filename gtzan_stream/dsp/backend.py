@@ -23,7 +23,8 @@ _pool: ThreadPoolExecutor | None = None
 def backend(tensor: torch.Tensor) -> Backend:
     """Name the implementation that works on `tensor`: numba for float32 on the CPU, Triton for float32 on CUDA.
 
-    Everything else, and everything where the compiler is not installed, is for the plain torch version.
+    Everything else, what gradients shall flow through, and everything where the compiler is not installed, is for the
+    plain torch version.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def backend(tensor: torch.Tensor) -> Backend:
 def _usable(tensor: torch.Tensor) -> list[Backend]:
     """Backends that can work on `tensor`, the preferred one first."""
     names: list[Backend] = ["torch"]
-    if tensor.dtype != torch.float32:
+    if tensor.dtype != torch.float32 or tensor.requires_grad:
         return names
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if tensor.device.type == "cuda" and importable("triton"):

@@ -86,11 +86,11 @@ def log_mel(
     Tensor [batch, mel, 1 + (time - n_fft) // hop_length]
         On the CPU a row is the same, bit for bit, in any batch.
     """
-    name = "torch" if waveform.requires_grad else backend(waveform)
+    name = backend(waveform)
     if name == "numba":
         return _log_mel_rows(waveform, window, bands, hop_length, power, compression)
     frames = waveform.unfold(1, len(window), hop_length) * window.to(waveform.dtype)  # [batch, frame, n_fft]
-    spectrum = torch.fft.rfft(frames)
+    spectrum = torch.fft.rfft(frames).contiguous()  # of a transposed waveform it would not be
     if name == "triton":
         from gtzan_stream.kernels import triton_mel
 

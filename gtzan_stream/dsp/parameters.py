@@ -32,6 +32,11 @@ def per_example(values: np.ndarray | float | None, batch: int, name: str, *, pos
     return np.broadcast_to(array, (batch,))
 
 
+def stream_of(device: torch.device) -> int:
+    """Name the stream that works on `device` now: what is made once and kept is kept for each, as no other waits."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
 def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
     """Copy a host array to `device`; to CUDA from pinned memory, so that the host does not wait."""
     tensor = torch.from_numpy(np.ascontiguousarray(values).copy())

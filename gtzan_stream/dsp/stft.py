@@ -14,15 +14,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.parameters import stream_of
 from gtzan_stream.shapes import Spectrogram, Waveform
 
 BLOCK = 64
 """Frames transformed at once on the CPU: few enough to stay in a core's cache."""
 
 
-@lru_cache(maxsize=16)
 def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Give the periodic Hann window [n_fft], made once for each dtype and device."""
+    """Give the periodic Hann window [n_fft], made once for each dtype, device and stream."""
+    return _hann(n_fft, dtype, device, stream_of(device))
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)  # whoever asks first, gradients may flow past it later
+def _hann(n_fft: int, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
     return torch.hann_window(n_fft, dtype=torch.float64, device=device).to(dtype)
 
 
@@ -70,7 +76,7 @@ def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float
     length : int
         Samples wanted. Only the frames that reach them are transformed; samples that no frame reaches are zero.
     hop_length : int
-        As in `stft`; it must divide the frame's ``2 * (freq - 1)`` samples.
+        As in `stft`; it must divide half a frame, ``freq - 1`` samples.
 
     Returns
     -------
@@ -79,11 +85,11 @@ def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float
     Raises
     ------
     ValueError
-        If `hop_length` does not divide the frame.
+        If `hop_length` does not divide half a frame.
     """
     n_fft = 2 * (spectrogram.shape[1] - 1)
-    if n_fft % hop_length:
-        raise ValueError(f"hop_length must divide n_fft = {n_fft}, got {hop_length}; take n_fft // 4")
+    if n_fft % (2 * hop_length):
+        raise ValueError(f"hop_length must divide n_fft // 2 = {n_fft // 2}, got {hop_length}; take n_fft // 4")
     if backend(spectrogram.real) == "numba":
         return _istft_rows(spectrogram.transpose(1, 2).contiguous(), length, hop_length)
     needed = spectrogram[:, :, : frames_reaching(length, n_fft, hop_length)]

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 _TINY = np.finfo(np.float32).tiny
-_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+_ONE, _TWO = np.float32(1), np.float32(2)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})

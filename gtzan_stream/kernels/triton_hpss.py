@@ -53,8 +53,9 @@ def mask(
     batch, n_frames, n_bins = spectrogram.shape
     if out.numel():
         grid = (triton.cdiv(n_frames, TILE), triton.cdiv(n_bins, TILE), batch)
-        _mask[grid](
-            torch.view_as_real(spectrogram), percussive, harmonic, torch.view_as_real(out), n_frames, n_bins,
-            *percussive.stride()[1:], *harmonic.stride()[1:], power, margin, empty, SQUARE=power == 2, TILE=TILE,
-        )  # fmt: skip
+        with torch.cuda.device_of(spectrogram):
+            _mask[grid](
+                torch.view_as_real(spectrogram), percussive, harmonic, torch.view_as_real(out), n_frames, n_bins,
+                *percussive.stride()[1:], *harmonic.stride()[1:], power, margin, empty, SQUARE=power == 2, TILE=TILE,
+            )  # fmt: skip
     return out

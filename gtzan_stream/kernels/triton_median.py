@@ -62,4 +62,5 @@ def median_columns(x: torch.Tensor, size: int, out: torch.Tensor) -> None:
     batch, n, m = x.shape
     grid = (triton.cdiv(m, LANES), triton.cdiv(n, RUN), batch)
     if x.numel():
-        _median[grid](x, out, n, m, SIZE=size, RUN=RUN, LANES=LANES, num_warps=4)
+        with torch.cuda.device_of(x):
+            _median[grid](x, out, n, m, SIZE=size, RUN=RUN, LANES=LANES, num_warps=4)

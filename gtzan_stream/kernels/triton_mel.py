@@ -55,7 +55,8 @@ def mel(
     batch, n_frames, n_bins = spectrum.shape
     n_mels, widest = weights.shape
     if out.numel():
-        _mel[(n_frames, batch)](
-            torch.view_as_real(spectrum), starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor,
-            scale, WIDEST=widest, POWER=power, LANES=triton.next_power_of_2(n_mels), num_warps=4,
-        )  # fmt: skip
+        with torch.cuda.device_of(spectrum):
+            _mel[(n_frames, batch)](
+                torch.view_as_real(spectrum), starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor,
+                scale, WIDEST=widest, POWER=power, LANES=triton.next_power_of_2(n_mels), num_warps=4,
+            )  # fmt: skip

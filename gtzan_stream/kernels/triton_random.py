@@ -79,4 +79,5 @@ def normal(counters: torch.Tensor, out: torch.Tensor) -> None:
     """
     grid = (triton.cdiv(out.shape[1], 4 * LANES), out.shape[0])
     if out.numel():
-        _normal[grid](counters, out, out.shape[1], LANES=LANES, num_warps=4)
+        with torch.cuda.device_of(out):
+            _normal[grid](counters, out, out.shape[1], LANES=LANES, num_warps=4)

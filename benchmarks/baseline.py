@@ -24,7 +24,7 @@ from benchmarks.common import Device, Shards, run, save, show, spread
 from benchmarks.contest import OURS
 from benchmarks.features import torchaudio as torchaudio_mel
 from benchmarks.figures import ratio
-from benchmarks.streams import SETTLE, endless, make_loader, rates
+from benchmarks.streams import endless, make_loader, rates
 from gtzan_stream.augment import Audiomentations, OneOf, Transform, recipe
 from gtzan_stream.dsp.backend import cores
 from gtzan_stream.errors import UserError
@@ -115,7 +115,7 @@ def measure(
         for _ in range(rounds):
             for library, stream in streams.items():
                 time.sleep(rest_s)
-                ahead = 2 * workers + 2 if library == BASELINE else SETTLE  # a DataLoader's prefetch_factor is 2
+                ahead = 2 * workers + 2 if library == BASELINE else None  # a DataLoader's prefetch_factor is 2
                 rate = rates(stream, batch_size, device, min_s=min_s, runs=1, settle=ahead)
                 speeds[library].append(rate["median"])
         for library in streams:

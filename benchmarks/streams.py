@@ -44,10 +44,10 @@ def make_loader(
 
 
 def rates(
-    batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int, settle: int = SETTLE
+    batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int, settle: int | None = None
 ) -> dict[str, float]:
     """Samples a second: median, least and greatest of `runs` stretches of ``min_s / runs`` seconds."""
-    for _ in range(settle):
+    for _ in range(SETTLE if settle is None else settle):
         next(batches)
     return spread([_rate(batches, batch_size, device, min_s / runs) for _ in range(runs)])
 

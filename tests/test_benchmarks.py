@@ -4,7 +4,6 @@ import gc
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,7 +138,7 @@ def test_loaders_are_timed(shards: Path):
 def test_training_is_timed(shards: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("benchmarks.throughput.RUNS", 1)
     monkeypatch.setattr("benchmarks.streams.SETTLE", 0)
-    monkeypatch.setattr("models.spec", lambda name: SimpleNamespace(batch_size=2, build=models.REGISTRY[name].build))
+    monkeypatch.setattr("models.spec", lambda name: replace(models.REGISTRY[name], batch_size=2))
     alone, plain, study = measure_training(shards, CPU, workers=1, min_s=0.0)
     assert alone["data_wait"] is None
     assert all(0 <= r["data_wait"] <= 1 for r in (plain, study))

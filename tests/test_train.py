@@ -363,4 +363,4 @@ def test_there_is_nothing_to_resume(go, tmp_path):
 def test_the_best_checkpoint_cannot_be_resumed(go, unbroken):
     result = go("--resume", str(unbroken / "best.pt"), defaults=False)
     assert result.exit_code == 2
-    assert "the checkpoint has no optimizer; it has network" in result.output
+    assert "best.pt, of cnn2d, has no optimizer; it has network: start a new run" in result.output

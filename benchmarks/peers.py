@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,13 @@ def _contender(
     return Contender(library=library, run=runs[operation], exact=exact.get(operation), note=note)
 
 
-@cache
+def cached_by_thread(make: Callable[..., Any]) -> Callable[..., Any]:
+    """As functools.cache, for each thread apart: these libraries' transforms keep their parameters in themselves."""
+    cached = cache(lambda thread, *settings: make(*settings))
+    return lambda *settings: cached(get_ident(), *settings)
+
+
+@cached_by_thread
 def _of_audiomentations(name: str, value: float) -> Any:
     import audiomentations as library
 
@@ -158,7 +165,7 @@ def _of_audiomentations(name: str, value: float) -> Any:
     return getattr(library, name)(value, value, p=1.0, **more.get(name, {}))
 
 
-@cache
+@cached_by_thread
 def _of_torch(operation: str, value: float) -> Any:
     import torch_audiomentations as library
 

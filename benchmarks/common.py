@@ -132,14 +132,16 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return run.stdout.strip() or None
+    """The checkout's commit, and "-dirty" where something differs from it that benchmarks do not write themselves."""
+    root = Path(__file__).parent.parent
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+
+    head = git("rev-parse", "--short", "HEAD").stdout.strip()
+    written = (f":!{path}" for path in ("README.md", "benchmarks/report.md", "benchmarks/results"))
+    changed = git("diff", "--quiet", "HEAD", "--", ".", *written).returncode
+    return f"{head}-dirty" if head and changed else head or None
 
 
 def save(

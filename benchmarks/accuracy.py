@@ -28,9 +28,8 @@ from gtzan_stream.training import checkpoints, device, export, optimizers
 from gtzan_stream.training.config import Config, flag
 
 OF_A_MACHINE = {"shards", "out", "name", "workers", "on_error", "check"}  # settings that a cell may change in
-MACHINE = (
-    "machine.json"  # where a cell was trained, and at which commit; written last, so it says that the cell has ended
-)
+MACHINE = "machine.json"
+"""Where a cell was trained, and at which commit; written last, so it says that the cell has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,15 @@ from models.vgg import vgg11, vgg13, vgg16, vgg19
 
 __all__ = ["CHUNK", "REGISTRY", "SAMPLES", "WHOLE", "Input", "Spec", "build", "names", "spec"]
 
+VGG_LR = {"adam": 2e-4, "adamw": 2e-4}
+
 REGISTRY: dict[str, Spec] = {
     "cnn1d": Spec(build=cnn1d, input=WHOLE, batch_size=64),
     "alexnet": Spec(build=alexnet, lr={"adam": 3e-4, "adamw": 3e-4}),
-    "vgg11": Spec(build=vgg11, lr={"adam": 2e-4, "adamw": 2e-4}),
-    "vgg13": Spec(build=vgg13, lr={"adam": 2e-4, "adamw": 2e-4}),
-    "vgg16": Spec(build=vgg16, lr={"adam": 2e-4, "adamw": 2e-4}),
-    "vgg19": Spec(build=vgg19, lr={"adam": 2e-4, "adamw": 2e-4}),
+    "vgg11": Spec(build=vgg11, lr=VGG_LR),
+    "vgg13": Spec(build=vgg13, lr=VGG_LR),
+    "vgg16": Spec(build=vgg16, lr=VGG_LR),
+    "vgg19": Spec(build=vgg19, lr=VGG_LR),
     "googlenet": Spec(build=googlenet),
     "resnet34": Spec(build=resnet34),
     "resnet50": Spec(build=resnet50),

@@ -1,6 +1,8 @@
 """The service: epochs of batches, made ahead of the trainer that consumes them, and resumed at any of them."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.store.manifest import Manifest
 
-_PREFETCH = 2  # batches made ahead of the consumer
+_PREFETCH = 3  # batches made ahead of the consumer
 STUDY_SAMPLES = 8 * 128 * 512  # the study evaluates the first 8 chunks of 128 frames
 
 
@@ -116,6 +118,7 @@ class Loader:
         self._split, self._part, self._eval = split, part, eval
         self._crops_per_clip = crops_per_clip
         self._consumed = self._start = 0  # samples yielded of this epoch; those a resume begins after
+        self._threads: dict[int, ThreadPoolExecutor] = {}  # one, of this process: a forked child has none of its own
         everything = np.arange(len(self.manifest))
         self._clips = everything if split is None else self.manifest.part(split, part)
         self.labels = self.manifest.labels if split is None else self.manifest.labels_of(split)
@@ -190,7 +193,8 @@ class Loader:
         self._consumed, self._start = self._start, 0
         batches = self._prepared(plan, epoch, first)
         if self.workers:
-            batches = prefetch(batches, _PREFETCH)
+            thread = self._threads.setdefault(os.getpid(), ThreadPoolExecutor(1, "gtzan-stream-prefetch"))
+            batches = prefetch(batches, _PREFETCH, thread)
         for number, (batch, event) in enumerate(batches, first + 1):
             self._maker.hand_over(batch, event)
             self.skipped += batch.skipped

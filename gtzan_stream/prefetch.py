@@ -1,57 +1,37 @@
 """Run an iterator ahead of its consumer, in a thread."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-_POLL_S = 0.1  # how long a full queue hides that the consumer has left
+_END = object()
 
 
-def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
-    """Yield what `items` yields, computed up to `depth` items ahead in a background thread.
+def prefetch(items: Iterator[T], depth: int, thread: ThreadPoolExecutor) -> Iterator[T]:
+    """Yield what `items` yields, computed up to `depth` items ahead in `thread`, an executor of one thread.
 
     An exception of `items` is raised here, after the items before it. Closing this generator (a ``break`` in its loop
-    is enough) stops the thread and waits for it.
+    is enough) waits for the item that is being computed and leaves the thread idle, for the next caller: memory that
+    was allocated in a thread stays with it, so a new thread for every epoch would make a process grow.
 
     Examples
     --------
-    >>> list(prefetch(iter("abc"), depth=2))
+    >>> list(prefetch(iter("abc"), depth=2, thread=ThreadPoolExecutor(1)))
     ['a', 'b', 'c']
     """
-    ready: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
-    stopped = threading.Event()
 
-    def offer(done: bool, item: object) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put((done, item), timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return
+    def compute() -> Future[Any]:
+        return thread.submit(next, items, _END)
 
-    def work() -> None:
-        try:
-            for item in items:
-                offer(False, item)
-                if stopped.is_set():
-                    return
-            offer(True, None)
-        except BaseException as error:
-            offer(True, error)
-
-    thread = threading.Thread(target=work, name="gtzan-stream-prefetch", daemon=True)
-    thread.start()
+    ahead = deque(compute() for _ in range(depth))
     try:
-        while True:
-            done, item = ready.get()
-            if not done:
-                yield item  # type: ignore[misc]
-            elif item is None:
-                return
-            else:
-                raise item  # type: ignore[misc]
+        while (item := ahead[0].result()) is not _END:
+            ahead.popleft()
+            ahead.append(compute())
+            yield item
     finally:
-        stopped.set()
-        thread.join()
+        for future in ahead:
+            future.cancel()
+        wait(ahead)

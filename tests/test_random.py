@@ -173,6 +173,15 @@ def test_noise_is_a_function_of_sample_and_position_alone(length):
     assert torch.equal(normal(3, KEYS[2:3], CROPS[2:3], length)[0], batch[2])
 
 
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_noise_has_a_standard_deviation_for_each_sample(backend):
+    std = np.array([0, 0.005, 1, 2])
+    with force(backend):
+        noise = normal(3, KEYS, CROPS, 5000, std=std)
+        standard = normal(3, KEYS, CROPS, 5000)
+    torch.testing.assert_close(noise, standard * torch.from_numpy(std).float()[:, None])
+
+
 def test_noise_of_an_empty_batch():
     assert normal(3, KEYS[:0], CROPS[:0], 10).shape == (0, 10)
 
@@ -205,8 +214,8 @@ from gtzan_stream.dsp.random import normal
 keys, crops = np.array([2**64 - 1, 5], np.uint64), np.array([2**32 - 1, 0])
 for stream in (1, 2**64 - 3):
     with force("triton"):
-        noise = normal(stream, keys, crops, 2500)
-    exact = normal(stream, keys, crops, 2500, dtype=torch.float64)
+        noise = normal(stream, keys, crops, 2500, std=np.array([0.25, 3]))
+    exact = normal(stream, keys, crops, 2500, std=np.array([0.25, 3]), dtype=torch.float64)
     assert (noise - exact).abs().max() < 1e-5, (noise - exact).abs().max()
 """
 

@@ -9,7 +9,6 @@ from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Samples
 from gtzan_stream.augment.ranges import between, check_range
 from gtzan_stream.dsp import random
-from gtzan_stream.dsp.parameters import to_device
 
 
 class GaussianNoise(Transform):
@@ -46,11 +45,11 @@ class GaussianNoise(Transform):
             draw.key_hash,
             draw.crops,
             waveform.shape[1],
+            std=draw.values["std"],
             device=waveform.device,
             dtype=waveform.dtype,
         )
-        std = to_device(draw.values["std"], waveform.device).to(waveform.dtype)
-        return noise.mul_(std[:, None]).add_(waveform)
+        return noise.add_(waveform)
 
     def extra_repr(self) -> str:
         return f"{self.min_std:g}..{self.max_std:g} of full scale, p={self.p:g}"

@@ -178,13 +178,14 @@ def normal(
     crop: np.ndarray,
     length: int,
     *,
+    std: np.ndarray | float = 1.0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Float[torch.Tensor, "batch time"]:
-    """Standard Gaussian noise for each sample, made on `device`.
+    """Gaussian noise for each sample, made on `device`.
 
-    Philox words become Gaussians by the Box-Muller transform, from 24 bits each, so that no value is beyond 5.8. The
-    same noise comes from every device and backend, to 1e-5.
+    Philox words become Gaussians by the Box-Muller transform, from 24 bits each, so that no value is beyond 5.8 `std`.
+    The same noise comes from every device and backend, to 1e-5 `std`.
 
     Parameters
     ----------
@@ -196,13 +197,15 @@ def normal(
         Crop indices, ``0 <= crop < 2**32``; on the host.
     length : int
         Samples of noise. Sample j does not depend on it.
+    std : array [batch] or number, not negative
+        Standard deviation; on the host.
     device, dtype
         Of the result.
 
     Returns
     -------
     Tensor [batch, length]
-        Mean 0, variance 1.
+        Mean 0.
 
     Examples
     --------
@@ -212,18 +215,20 @@ def normal(
     """
     out = torch.empty(len(key_hash), length, device=device, dtype=dtype)
     key_hash, crop = np.asarray(key_hash, np.uint64), np.asarray(crop, np.uint64)
+    std = np.broadcast_to(np.asarray(std, np.float64), crop.shape)
     key0, key1 = key_words(stream)
     name = backend(out)
     if name == "numba":
         from gtzan_stream.kernels import numba_random
 
-        rows = out.numpy()
+        key, rows = (np.uint64(key0), np.uint64(key1)), out.numpy()
         for_rows(
-            lambda i: numba_random.normal(np.uint64(key0), np.uint64(key1), key_hash[i], crop[i], rows[i]), len(rows)
+            lambda i: numba_random.normal(*key, key_hash[i], crop[i], np.float32(std[i]), rows[i]),
+            len(rows),
         )
         return out
     words = [crop, key_hash & _LOW, key_hash >> _32, np.full_like(crop, key0), np.full_like(crop, key1)]
-    counters = to_device(np.stack(words, 1).astype(np.int64), out.device)
+    counters = to_device(np.stack([*words, std.view(np.uint64)], 1).view(np.int64), out.device)  # all in one transfer
     if name == "triton":
         from gtzan_stream.kernels import triton_random
 
@@ -240,7 +245,8 @@ def _normal(counters: torch.Tensor, key: tuple[int, int], length: int, dtype: to
     w0, w1, w2, w3 = philox_torch(block[None], crop, low, high, key)  # [batch, block]
     exact = dtype if dtype == torch.float64 else torch.float32
     tiles = [z.view(len(counters), n_tiles, _LANES) for z in (*_box_muller(w0, w1, exact), *_box_muller(w2, w3, exact))]
-    return torch.stack(tiles, 2).flatten(1)[:, :length].to(dtype)
+    noise = torch.stack(tiles, 2).flatten(1)[:, :length].to(dtype)
+    return noise * counters[:, 5:].view(torch.float64).to(dtype)
 
 
 def _box_muller(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

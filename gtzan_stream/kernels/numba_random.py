@@ -76,10 +76,11 @@ def permute(place, n, bits, keys):
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz", "nnan", "ninf"})
 @no_type_check
-def normal(key0, key1, key_hash, crop, out):
-    """Fill `out`, float32 [time], with the standard Gaussian noise of one sample."""
+def normal(key0, key1, key_hash, crop, std, out):
+    """Fill `out`, float32 [time], with the Gaussian noise of one sample, of standard deviation `std`, float32."""
     words = np.empty((4, LANES), np.uint32)
     tile = np.empty((4, LANES), np.float32)
+    noise = tile.reshape(-1)
     uniforms = np.empty(LANES, np.float32)
     low, high = key_hash & _LOW, key_hash >> _32
     for t in range(0, (len(out) + 4 * LANES - 1) // (4 * LANES)):
@@ -92,7 +93,8 @@ def normal(key0, key1, key_hash, crop, out):
         _box_muller(words[2], words[3], uniforms, tile[2], tile[3])
         start = t * 4 * LANES
         n = min(4 * LANES, len(out) - start)
-        out[start : start + n] = tile.reshape(-1)[:n]
+        for i in range(n):
+            out[start + i] = std * noise[i]
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz", "nnan", "ninf"})

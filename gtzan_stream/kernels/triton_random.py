@@ -49,11 +49,11 @@ def _normal(counters, out, length, LANES: tl.constexpr):
     lane = tl.arange(0, LANES)
     zero = tl.zeros([LANES], tl.uint32)
     c0 = (tile * LANES + lane).to(tl.uint32)
-    c1 = zero + tl.load(counters + row * 5).to(tl.uint32)
-    c2 = zero + tl.load(counters + row * 5 + 1).to(tl.uint32)
-    c3 = zero + tl.load(counters + row * 5 + 2).to(tl.uint32)
-    k0 = zero + tl.load(counters + row * 5 + 3).to(tl.uint32)
-    k1 = zero + tl.load(counters + row * 5 + 4).to(tl.uint32)
+    c1 = zero + tl.load(counters + row * 6).to(tl.uint32)
+    c2 = zero + tl.load(counters + row * 6 + 1).to(tl.uint32)
+    c3 = zero + tl.load(counters + row * 6 + 2).to(tl.uint32)
+    k0 = zero + tl.load(counters + row * 6 + 3).to(tl.uint32)
+    k1 = zero + tl.load(counters + row * 6 + 4).to(tl.uint32)
     m0 = tl.full([LANES], 0xD2511F53, tl.uint32)
     m1 = tl.full([LANES], 0xCD9E8D57, tl.uint32)
     for _ in tl.static_range(10):
@@ -63,19 +63,21 @@ def _normal(counters, out, length, LANES: tl.constexpr):
         k1 += 0xBB67AE85
     z0, z1 = _box_muller(c0, c1)
     z2, z3 = _box_muller(c2, c3)
+    std = tl.load(counters + row * 6 + 5).to(tl.float64, bitcast=True).to(tl.float32)
     place = tile.to(tl.int64) * 4 * LANES + lane
     start = out + row * length
-    tl.store(start + place, z0, mask=place < length)
-    tl.store(start + place + LANES, z1, mask=place + LANES < length)
-    tl.store(start + place + 2 * LANES, z2, mask=place + 2 * LANES < length)
-    tl.store(start + place + 3 * LANES, z3, mask=place + 3 * LANES < length)
+    tl.store(start + place, z0 * std, mask=place < length)
+    tl.store(start + place + LANES, z1 * std, mask=place + LANES < length)
+    tl.store(start + place + 2 * LANES, z2 * std, mask=place + 2 * LANES < length)
+    tl.store(start + place + 3 * LANES, z3 * std, mask=place + 3 * LANES < length)
 
 
 @no_type_check
 def normal(counters: torch.Tensor, out: torch.Tensor) -> None:
     """Fill `out`, float32 [batch, time], with noise.
 
-    `counters`, int64 [batch, 5], holds 32-bit words: crop, hash low and high, key low and high.
+    `counters`, int64 [batch, 6], holds 32-bit words: crop, hash low and high, key low and high; and the bits of a
+    float64, the standard deviation.
     """
     grid = (triton.cdiv(out.shape[1], 4 * LANES), out.shape[0])
     if out.numel():

@@ -190,11 +190,12 @@ class Run:
                 if not progress.trained:
                     progress.trained = self.train_epoch(display, interrupt)
                 if progress.trained:
-                    self.check_loss()
+                    self.check_training()
                 valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
                 if valid is None:
                     self.save()
                     raise Interrupted
+                self.check_loss(valid["loss"])
                 lr = schedule.lr
                 schedule.epoch(valid["loss"])
                 named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
@@ -204,12 +205,15 @@ class Run:
                 self.save()
                 display.row(progress.history[-1])
 
-    def check_loss(self) -> None:
+    def check_training(self) -> None:
         """Refuse an epoch that was trained on nothing, or away from everything."""
         measures = self.progress.measures()
         if math.isnan(measures["train_accuracy"]):  # 0 of 0
             raise UserError("nothing can be trained on: every clip is too short for the network, or was skipped")
-        if not math.isfinite(measures["train_loss"]):
+        self.check_loss(measures["train_loss"])
+
+    def check_loss(self, loss: float) -> None:
+        if not math.isfinite(loss):
             raise Diverged(f"the loss of epoch {self.progress.epoch + 1} is no number: try --lr below {self.config.lr}")
 
     def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
@@ -319,6 +323,7 @@ def resume(place: Path, changes: dict[str, Any]) -> Run:
         allowed = ", ".join(sorted(map(flag, changeable)))
         raise UserError(f"{', '.join(wrong)} cannot change in a run that is resumed, only {allowed}: start a new run")
     config = dataclasses.replace(config, **changes)
+    device.precision(config.precision, device.find(config.device))  # which the other machine's may lack
     if config.check:
         check(config.shards)
     run = Run(config, path.parent)

@@ -187,8 +187,10 @@ def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
         if given:
             train.network_spec(name)
             own[name] = int(number)
-        else:
+        elif common_length is None:
             common_length = int(number)
+        else:
+            raise UserError(f"--steps takes one number for the networks that have none of their own, got {steps!r}")
     return common_length, own
 
 

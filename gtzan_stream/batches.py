@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from gtzan_stream.errors import BadSample
 from gtzan_stream.plan import Rows
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
+from gtzan_stream.threads import threads
 
 _log = logging.getLogger(__name__)
 
@@ -94,8 +94,13 @@ class BatchMaker:
         self.seed, self.training, self.on_error = seed, training, on_error
         self._label_codes = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
         self._reader = ClipReader(manifest)
-        self._readers = ThreadPoolExecutor(workers, "gtzan-stream-reader") if workers > 1 else None
+        self._readers = threads(workers, "gtzan-stream-reader") if workers > 1 else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def enter_thread(self) -> None:
+        """Begin a thread that makes batches: one that comes back to GPU 0 from another would open that, too."""
+        if self._stream is not None:
+            torch.cuda.set_device(self._stream.device)
 
     @torch.inference_mode(mode=False)  # whose tensors no other thread may write, and training could not keep
     @torch.no_grad()

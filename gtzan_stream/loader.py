@@ -1,8 +1,7 @@
 """The service: epochs of batches, made ahead of the trainer that consumes them, and resumed at any of them."""
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from gtzan_stream.features import LogMel
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.threads import threads
 
 _PREFETCH = 3  # batches made ahead of the consumer
 STUDY_SAMPLES = 8 * 128 * 512  # the study evaluates the first 8 chunks of 128 frames
@@ -102,6 +102,8 @@ class Loader:
             raise UserError(f"workers must be 0 or more threads, got {workers}")
         if crops_per_clip < 1:
             raise UserError(f"crops_per_clip must be at least 1, got {crops_per_clip}")
+        if shuffle_window is not None and shuffle_window < 1:
+            raise UserError(f"shuffle_window must be at least 1 shard, or None for all, got {shuffle_window}")
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         if eval not in (None, "study", "clip"):
@@ -116,9 +118,8 @@ class Loader:
         self.skipped: list[str] = []
         self.epoch = 0
         self._split, self._part, self._eval = split, part, eval
-        self._crops_per_clip = crops_per_clip
+        self._crops_per_clip = int(crops_per_clip)
         self._consumed = self._start = 0  # samples yielded of this epoch; those a resume begins after
-        self._threads: dict[int, ThreadPoolExecutor] = {}  # one, of this process: a forked child has none of its own
         everything = np.arange(len(self.manifest))
         self._clips = everything if split is None else self.manifest.part(split, part)
         self.labels = self.manifest.labels if split is None else self.manifest.labels_of(split)
@@ -135,6 +136,7 @@ class Loader:
             training=eval is None,
             on_error=on_error,
         )
+        self._ahead = threads(1, "gtzan-stream-prefetch", self._maker.enter_thread)
         if on_error == "fail":
             self._maker.check_rate(self._clips)
         self._window = shuffle_window if eval is None else 1  # an evaluation reads shard after shard
@@ -174,6 +176,11 @@ class Loader:
             If the shards or a setting that the order depends on have changed since.
         """
         now = self.state_dict()
+        if state.get("manifest_digest", self.manifest.digest) != self.manifest.digest:
+            raise UserError(
+                f"the state was taken on other clips than those of {self.manifest.folder.address()}: give the shards "
+                "that it was taken on, or begin anew without it"
+            )
         if unknown := sorted(state.keys() ^ now.keys()):
             raise UserError(f"a loader's state has the keys {', '.join(now)}; these differ: {', '.join(unknown)}")
         place = ("epoch", "samples_consumed")
@@ -193,8 +200,7 @@ class Loader:
         self._consumed, self._start = self._start, 0
         batches = self._prepared(plan, epoch, first)
         if self.workers:
-            thread = self._threads.setdefault(os.getpid(), ThreadPoolExecutor(1, "gtzan-stream-prefetch"))
-            batches = prefetch(batches, _PREFETCH, thread)
+            batches = prefetch(batches, _PREFETCH, self._ahead)
         for number, (batch, event) in enumerate(batches, first + 1):
             self._maker.hand_over(batch, event)
             self.skipped += batch.skipped
@@ -224,13 +230,19 @@ class Loader:
     def _prepared(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[tuple[Batch, Any]]:
         """Make the batches from number `first` on, while remote shards of this window and the next arrive."""
         asked = -1
-        for number in range(first, len(plan)):
-            window = plan.window_of(number)
-            if window != asked:
-                asked = window
-                shards = np.concatenate([plan.shards_of(window), plan.shards_of(window + 1)])
-                self.manifest.folder.prefetch(self.manifest.shards[shard].name for shard in shards)
-            yield self._maker.make(plan.rows(number, self.rank, self.world_size), epoch)
+        coming: list[Future[Any]] = []
+        try:
+            for number in range(first, len(plan)):
+                window = plan.window_of(number)
+                if window != asked:
+                    asked = window
+                    shards = np.concatenate([plan.shards_of(window), plan.shards_of(window + 1)])
+                    names = [self.manifest.shards[shard].name for shard in shards]
+                    coming = [shard for shard in coming if not shard.done()] + self.manifest.folder.prefetch(names)
+                yield self._maker.make(plan.rows(number, self.rank, self.world_size), epoch)
+        finally:
+            for shard in coming:  # who leaves an epoch, or the program, shall not wait for the rest of the set
+                shard.cancel()
 
 
 def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -2,28 +2,29 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
 
 
-def prefetch(items: Iterator[T], depth: int, thread: ThreadPoolExecutor) -> Iterator[T]:
-    """Yield what `items` yields, computed up to `depth` items ahead in `thread`, an executor of one thread.
+def prefetch(items: Iterator[T], depth: int, executor: Executor) -> Iterator[T]:
+    """Yield what `items` yields, computed up to `depth` items ahead by `executor`, which has one thread.
 
     An exception of `items` is raised here, after the items before it. Closing this generator (a ``break`` in its loop
-    is enough) waits for the item that is being computed and leaves the thread idle, for the next caller: memory that
-    was allocated in a thread stays with it, so a new thread for every epoch would make a process grow.
+    is enough) leaves the thread to the next caller once the item that is being computed is done. Memory that was
+    allocated in a thread stays with it: a new thread for every epoch would make a process grow.
 
     Examples
     --------
-    >>> list(prefetch(iter("abc"), depth=2, thread=ThreadPoolExecutor(1)))
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> list(prefetch(iter("abc"), depth=2, executor=ThreadPoolExecutor(1)))
     ['a', 'b', 'c']
     """
 
     def compute() -> Future[Any]:
-        return thread.submit(next, items, _END)
+        return executor.submit(next, items, _END)
 
     ahead = deque(compute() for _ in range(depth))
     try:
@@ -32,6 +33,5 @@ def prefetch(items: Iterator[T], depth: int, thread: ThreadPoolExecutor) -> Iter
             ahead.append(compute())
             yield item
     finally:
-        for future in ahead:
+        for future in ahead:  # none is waited for: this may be the thread that computes them, collecting garbage
             future.cancel()
-        wait(ahead)

@@ -88,6 +88,8 @@ def runs(go) -> Path:
 def test_a_network_may_have_a_length_of_its_own(go, steps):
     assert accuracy.lengths("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
     assert accuracy.lengths("") == (None, {})
+    with pytest.raises(UserError, match="one number"):
+        accuracy.lengths("180,90")
     assert go(steps="9,cnn2d=1") == 2
     assert go() == 0
 

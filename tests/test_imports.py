@@ -20,7 +20,7 @@ HOUSE = [
     "store",
 ]
 HOUSE += ["catalog", "audio", "dsp", "kernels"]
-GROUND = {"shapes", "errors"}  # importable from every floor
+GROUND = {"shapes", "errors", "threads"}  # importable from every floor
 FILES = sorted((ROOT / "gtzan_stream").rglob("*.py"))
 
 

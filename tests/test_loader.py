@@ -2,6 +2,9 @@
 
 import gc
 import json
+import multiprocessing
+import subprocess
+import sys
 import threading
 from itertools import islice
 from pathlib import Path
@@ -127,6 +130,30 @@ def test_break_starts_the_epoch_again_in_the_same_thread(shards, reference):
     assert not thread.is_alive()
 
 
+FORKED = """
+import multiprocessing, sys, torch
+from gtzan_stream.loader import Loader
+torch.set_num_threads(1)  # torch's own threads do not survive a fork
+loader = Loader(sys.argv[1], batch_size=8, workers=2)
+begun = iter(loader)
+keys = next(begun).keys  # every thread of the parent exists before the fork
+def child(queue):
+    begun.close()
+    queue.put(next(iter(loader)).keys)
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=child, args=(queue,))
+process.start()
+assert queue.get(timeout=60) == keys
+process.join(30)
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_child_makes_batches_of_its_own(shards):
+    subprocess.run([sys.executable, "-c", FORKED, str(shards)], check=True, timeout=100)
+
+
 @pytest.mark.parametrize("eval", ["study", "clip"])
 def test_evaluation_chunks_are_frames_of_the_clip(shards, clips_folder, eval):
     import soundfile
@@ -242,7 +269,7 @@ def test_a_missing_folder_names_the_commands(tmp_path):
     ("change", "message"),
     [
         ({"batch_size": 4}, "batch_size=4, this loader has 8"),
-        ({"manifest_digest": "0"}, "manifest_digest"),
+        ({"manifest_digest": "0"}, "other clips than those of"),
         ({"split": "three"}, "split='three'"),
         ({"extra": 1}, "extra"),
     ],

@@ -354,6 +354,14 @@ def test_a_run_that_diverges_says_what_to_try(go):
     assert "the loss of epoch 1 is no number: try --lr below 1e+30" in result.output
 
 
+def test_a_run_whose_last_step_diverges_is_no_result(go, monkeypatch):
+    evaluate = train.Run.evaluate
+    monkeypatch.setattr(train.Run, "evaluate", lambda *args: evaluate(*args) | {"loss": float("nan")})
+    result = go("--name", "diverges-late", "--augment", "none")
+    assert result.exit_code == 2, result.output
+    assert "the loss of epoch 1 is no number" in result.output
+
+
 def test_there_is_nothing_to_resume(go, tmp_path):
     result = go("--resume", str(tmp_path), defaults=False)
     assert result.exit_code == 2

@@ -212,7 +212,8 @@ def test_precision_is_what_was_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("gpu", "no device 'gpu'"), ("cuda:99", "cuda:99: torch sees . GPUs here")]
+    ("name", "sentence"),
+    [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:99", "cuda:99: torch sees . GPUs here")],
 )
 def test_a_device_that_is_not_there(name, sentence):
     with pytest.raises(UserError, match=sentence):

@@ -6,18 +6,17 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
+from gtzan_stream.threads import threads
+
 Backend = Literal["torch", "numba", "triton"]
 
 _forced: list[Backend] = []
 _inside = threading.local()
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
 
 
 def backend(tensor: torch.Tensor) -> Backend:
@@ -119,30 +118,15 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
                 failed.set()
                 raise
 
-    futures = [_threads().submit(work) for _ in range(n_threads)]
+    futures = [_pool.submit(work) for _ in range(n_threads)]
     errors = [future.exception() for future in futures]
     for error in errors:
         if error is not None:
             raise error
 
 
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="gtzan-stream-row", initializer=_enter_pool)
-        return _pool
-
-
 def _enter_pool() -> None:
     _inside.pool = True
 
 
-def _forget_pool() -> None:
-    """In a forked child: the parent's threads are not there, and its lock may have been held."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+_pool = threads(cores(), "gtzan-stream-row", _enter_pool)

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 
 from gtzan_stream.dsp.backend import backend, for_rows
-from gtzan_stream.dsp.parameters import to_device
+from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.philox import key_words, philox, philox_torch
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -197,7 +197,7 @@ def normal(
         Crop indices, ``0 <= crop < 2**32``; on the host.
     length : int
         Samples of noise. Sample j does not depend on it.
-    std : array [batch] or number, not negative
+    std : array [batch] or number
         Standard deviation; on the host.
     device, dtype
         Of the result.
@@ -207,6 +207,11 @@ def normal(
     Tensor [batch, length]
         Mean 0.
 
+    Raises
+    ------
+    ValueError
+        If there are neither one nor `batch` deviations, or one is not finite.
+
     Examples
     --------
     >>> noise = normal(7, hash_keys(["x", "y"]), np.array([0, 0]), 22050)
@@ -215,7 +220,7 @@ def normal(
     """
     out = torch.empty(len(key_hash), length, device=device, dtype=dtype)
     key_hash, crop = np.asarray(key_hash, np.uint64), np.asarray(crop, np.uint64)
-    std = np.broadcast_to(np.asarray(std, np.float64), crop.shape)
+    std = per_example(std, len(crop), "std", positive=False)
     key0, key1 = key_words(stream)
     name = backend(out)
     if name == "numba":
@@ -245,8 +250,8 @@ def _normal(counters: torch.Tensor, key: tuple[int, int], length: int, dtype: to
     w0, w1, w2, w3 = philox_torch(block[None], crop, low, high, key)  # [batch, block]
     exact = dtype if dtype == torch.float64 else torch.float32
     tiles = [z.view(len(counters), n_tiles, _LANES) for z in (*_box_muller(w0, w1, exact), *_box_muller(w2, w3, exact))]
-    noise = torch.stack(tiles, 2).flatten(1)[:, :length].to(dtype)
-    return noise * counters[:, 5:].view(torch.float64).to(dtype)
+    std = counters[:, 5:].view(torch.float64).to(exact)
+    return (torch.stack(tiles, 2).flatten(1)[:, :length] * std).to(dtype)
 
 
 def _box_muller(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

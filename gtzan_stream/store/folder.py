@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class Folder:
         incoming = self._path / INCOMING / name
         return incoming if incoming.exists() else self._path / name
 
-    def prefetch(self, names: Iterable[str]) -> None:
-        """Begin to bring files here that will be needed soon: these are here."""
+    def prefetch(self, names: Iterable[str]) -> list[Future[Any]]:
+        """Begin to bring files here that will be needed soon, and say what is under way: nothing, as these are here."""
+        return []
 
     def check_window(self, n_shards: int | None) -> None:
         """Raise UserError if so many shards (all for None) cannot be here at a time: these are."""

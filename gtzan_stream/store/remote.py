@@ -8,13 +8,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
+from gtzan_stream.threads import threads
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class RemoteFolder(Folder):
         self.limit_bytes = int(gigabytes * 1e9) if limit_bytes is None else limit_bytes
         self._files: dict[str, File] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._ahead = ThreadPoolExecutor(2, thread_name_prefix="shards-ahead")
+        self._ahead = threads(2, "gtzan-stream-shards")
 
     def manifest(self) -> Path:
         """Bring manifest.json here, afresh every time."""
@@ -88,10 +89,9 @@ class RemoteFolder(Folder):
                 self._download(name, target, file["sha256"])
         return target
 
-    def prefetch(self, names: Iterable[str]) -> None:
+    def prefetch(self, names: Iterable[str]) -> list[Future[Any]]:
         """Begin to bring files here in the background; what goes wrong is for `path` to say."""
-        for name in names:
-            self._ahead.submit(self.path, name)
+        return [self._ahead.submit(self.path, name) for name in names]
 
     def check_window(self, n_shards: int | None) -> None:
         """Refuse to shuffle among more shards than fit.

@@ -95,6 +95,8 @@ def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> Non
             raise UserError(f"{what} has no {name}; it has {', '.join(state['parts'])}: start a new run")
         try:
             part.load_state_dict(state["parts"][name])
+        except UserError:  # a sentence already
+            raise
         except (RuntimeError, KeyError, ValueError) as error:
             difference = _mismatch(part, state["parts"][name], error)
             raise UserError(f"{what} does not fit this {name}: {difference}; start a new run") from None

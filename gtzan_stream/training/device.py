@@ -1,6 +1,7 @@
 """Where a network computes, and in which number format."""
 
 import platform
+import re
 from contextlib import AbstractContextManager
 
 import torch
@@ -18,10 +19,9 @@ def find(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"there is no device {name!r}: choose auto, cpu, cuda, cuda:1...") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"there is no device {name!r}: choose auto, cpu, cuda, cuda:1...")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; choose cpu or auto")
     return device

@@ -119,4 +119,4 @@ def _genre_row(genre: str, row: dict[str, Any]) -> str:
 def _skipped(messages: Sequence[str]) -> list[str]:
     if not messages:
         return []
-    return [f"- {len(messages)} samples were skipped:", *(f"  - {message}" for message in sorted(set(messages)))]
+    return ["- Samples were skipped:", *(f"  - {message}" for message in messages)]

@@ -1,6 +1,7 @@
 """Whether memory and speed stay flat: ``python benchmarks/soak.py --shards shards/`` takes 10,000 batches.
 
-Sampled a hundred times on the way, and summed up by tenths.
+Epochs are as long as a trainer's, since what is kept of each of them adds up. Sampled a hundred times on the way, and
+summed up by tenths.
 """
 
 import statistics
@@ -18,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks.common import Device, Shards, run, save, show, spread, wait
 from benchmarks.memory import memory_mb
-from benchmarks.streams import endless, make_loader
+from benchmarks.streams import endless
+from gtzan_stream.loader import Loader
 from gtzan_stream.training.device import find
 
 TENTHS = 10
@@ -92,7 +94,8 @@ def main(
 ) -> None:
     """Take many batches and write benchmarks/results/soak-*.json."""
     place = find(device)
-    stream = endless(make_loader(shards, augment=augment, batch_size=batch_size, device=place))
+    loader = Loader(shards, augment=augment, batch_size=batch_size, device=place)
+    stream = endless(loader)
     for _ in range(WARM_UP):
         next(stream)
     crops = max(1, batches // (TENTHS * SAMPLES_PER_TENTH)) * batch_size
@@ -100,7 +103,13 @@ def main(
     show(f"{batches:,} batches of {batch_size}, recipe {augment}, {place}", *table(rows))
     verdict = flatness(rows)
     print(sentence(verdict))
-    settings = {"batches": batches, "batch_size": batch_size, "augment": augment, **verdict}
+    settings = {
+        "batches": batches,
+        "batches_an_epoch": len(loader),
+        "batch_size": batch_size,
+        "augment": augment,
+        **verdict,
+    }
     print(f"written to {save('soak', place, settings, rows)}")
 
 

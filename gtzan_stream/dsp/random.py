@@ -164,7 +164,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(16))
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4)  # an epoch's are enough; more would pin the heap, where batches come and go
 def _round_keys(stream: int) -> np.ndarray:
     """Twelve round keys, uint64 below 2**32; twelve rounds also mix halves of two bits."""
     counter = np.zeros((3, 4), np.uint32)

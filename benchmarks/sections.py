@@ -111,8 +111,8 @@ def of_floor(result: Result) -> str:
 def of_soak(result: Result) -> str:
     settings = result["settings"]
     return (
-        f"{settings['batches']:,} batches of {settings['batch_size']}, {settings['batches_an_epoch']:,} an epoch, recipe `{settings['augment']}`. "
-        f"{soak.sentence(settings)}\n\n" + markdown(*soak.table(result["rows"]))
+        f"{settings['batches']:,} batches of {settings['batch_size']}, {settings['batches_an_epoch']:,} an epoch, "
+        f"recipe `{settings['augment']}`. {soak.sentence(settings)}\n\n" + markdown(*soak.table(result["rows"]))
     )
 
 

@@ -1,6 +1,7 @@
 """One batch: read the rows' windows, copy them to the device, augment them, compute features."""
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -141,10 +142,10 @@ class BatchMaker:
         return batch, event
 
     def _read(self, rows: Rows, windows: crops.Windows) -> tuple[Tensor, dict[int, str]]:
-        """Read every row's window into one buffer [batch, time]; also say which rows failed, and why."""
+        """Read every row's window into one buffer [batch, time], anything after it; also say which failed, and why."""
         shape = (len(rows.clips), int(windows.length.max()))
         dtype = torch.int16 if self._reader.dtype == np.int16 else torch.float32
-        buffer = torch.zeros(shape, dtype=dtype, pin_memory=self._stream is not None)
+        buffer = _uninitialised(shape, dtype, pin_memory=self._stream is not None)
         array = buffer.numpy()
         errors: dict[int, str] = {}
 
@@ -206,7 +207,14 @@ def widen(pcm: Tensor) -> Tensor:
     """Turn 16-bit samples into float32 at +/-1; on the CPU by our own threads, which takes a fifth of torch's time."""
     if pcm.device.type != "cpu":
         return pcm.to(torch.float32).mul_(1 / 32768)
-    waveform = torch.empty(pcm.shape, dtype=torch.float32)
+    waveform = _uninitialised(tuple(pcm.shape), torch.float32)
     samples, out, scale = pcm.numpy(), waveform.numpy(), np.float32(1 / 32768)
     for_rows(lambda row: np.multiply(samples[row], scale, out=out[row], dtype=np.float32), len(pcm))
     return waveform
+
+
+def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:
+    """A tensor in room for a power of two of numbers: buffers of ever other sizes would leave holes in the heap."""
+    n = math.prod(shape)
+    room = torch.empty(1 << max(n - 1, 0).bit_length(), dtype=dtype, pin_memory=pin_memory)
+    return room[:n].view(shape)

@@ -214,7 +214,8 @@ def widen(pcm: Tensor) -> Tensor:
 
 
 def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:
-    """A tensor in room for a power of two of numbers: buffers of ever other sizes would leave holes in the heap."""
+    """A tensor in up to a quarter more room, of few sizes: buffers of ever other ones would leave holes in the heap."""
     n = math.prod(shape)
-    room = torch.empty(1 << max(n - 1, 0).bit_length(), dtype=dtype, pin_memory=pin_memory)
+    step = 1 << max(n.bit_length() - 3, 0)
+    room = torch.empty(-(-n // step) * step, dtype=dtype, pin_memory=pin_memory)
     return room[:n].view(shape)

@@ -176,13 +176,13 @@ class Loader:
             If the shards or a setting that the order depends on have changed since.
         """
         now = self.state_dict()
-        if state.get("manifest_digest", self.manifest.digest) != self.manifest.digest:
+        if unknown := sorted(state.keys() ^ now.keys()):
+            raise UserError(f"a loader's state has the keys {', '.join(now)}; these differ: {', '.join(unknown)}")
+        if state["manifest_digest"] != self.manifest.digest:
             raise UserError(
                 f"the state was taken on other clips than those of {self.manifest.folder.address()}: give the shards "
                 "that it was taken on, or begin anew without it"
             )
-        if unknown := sorted(state.keys() ^ now.keys()):
-            raise UserError(f"a loader's state has the keys {', '.join(now)}; these differ: {', '.join(unknown)}")
         place = ("epoch", "samples_consumed")
         for name, expected in now.items():
             if name not in place and state[name] != expected:

@@ -1,6 +1,8 @@
 """The house: imports point downward only, and kernels stand on nothing of ours."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,17 @@ def test_only_one_room_knows(library: str, room: str) -> None:
         here = path.relative_to(ROOT / "gtzan_stream").parts[0].removesuffix(".py")
         if here != room:
             assert library not in {name.split(".")[0] for name in imported_modules(path)}, f"{path} imports {library}"
+
+
+OPTIONAL = ["torchaudio", "audiomentations", "librosa", "torchvision"]
+
+
+def test_no_optional_library_is_imported_before_it_is_used() -> None:
+    modules = sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES if "triton_" not in path.name
+    )
+    program = f"import sys, importlib; [importlib.import_module(name) for name in {modules!r}]; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    loaded = set(done.stdout.split())
+    assert "gtzan_stream.training.network" in loaded
+    assert not loaded & set(OPTIONAL)

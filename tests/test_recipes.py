@@ -1,5 +1,7 @@
 """The augmentations that have names."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,14 @@ def test_strong_changes_most_and_keeps_a_plain_level() -> None:
     assert np.mean(["Percussive" in line for line in told]) == pytest.approx(0.05, abs=0.015)
     assert np.ptp(transform.speed(draw)) == pytest.approx(0.45, abs=0.02)
     assert transform(music(4, 4000), keys(4)).abs().max() < 10
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "audiomentations", None)
+    with pytest.raises(
+        UserError, match=r"needs the library of that name .*pip install 'gtzan-stream\[audiomentations\]"
+    ):
+        recipe("audiomentations")
 
 
 def test_audiomentations_is_the_library_itself() -> None:

@@ -1,11 +1,13 @@
 """What lies between a batch and the loss: a learnt spectrogram, masks, mixtures, smooth labels."""
 
 import math
+import sys
 
 import pytest
 import torch
 from torch import nn
 
+from gtzan_stream.errors import UserError
 from gtzan_stream.features import Frames, LogMel
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training.losses import loss_of
@@ -112,6 +114,12 @@ def test_rows_that_do_not_count_are_mixed_into_none():
     assert others[:, ::2].sum() == 0
     assert others[:, 1::2].sum() > 0
     assert torch.equal(mixed, targets)
+
+
+def test_masks_say_that_torchaudio_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
+    with pytest.raises(UserError, match=r"SpecAugment needs torchaudio, .*or train without --spec-augment"):
+        SpecAugment(8)
 
 
 def test_mixtures_are_repeatable_from_torchs_random_numbers():

@@ -67,7 +67,13 @@ def strong() -> Transform:
 
 def other_library() -> Transform:
     """The study's, as far as audiomentations has them (it has no percussive part), in worker processes."""
-    import audiomentations  # here, as most programs never need it
+    try:
+        import audiomentations  # only here: it is an optional dependency, and slow to import
+    except ImportError as error:
+        raise UserError(
+            f"the recipe audiomentations needs the library of that name ({error}): "
+            "pip install 'gtzan-stream[audiomentations]', or choose another recipe"
+        ) from error
 
     return Audiomentations(
         audiomentations.OneOf(

@@ -1,8 +1,8 @@
 """What a run trains: a network, and all that lies between a batch's features and it."""
 
 from torch import Tensor, nn
-from torchaudio.transforms import FrequencyMasking, TimeMasking
 
+from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.normalization import Normalization
 
@@ -83,6 +83,13 @@ class SpecAugment(nn.Module):
 
     def __init__(self, widest: int) -> None:
         super().__init__()
+        try:  # only here: beside a torch built without CUDA, torchaudio's wheel cannot be imported
+            from torchaudio.transforms import FrequencyMasking, TimeMasking
+        except (ImportError, OSError) as error:
+            raise UserError(
+                f"SpecAugment needs torchaudio, which cannot be imported here ({error}): install the torchaudio that "
+                "goes with this torch, or train without --spec-augment"
+            ) from error
         self.masks = nn.Sequential(FrequencyMasking(widest, iid_masks=True), TimeMasking(widest, iid_masks=True))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ def sound(seed: int = 0, format: str = "WAV", rate: int = 22050, frames: int = 5
     return file.getvalue()
 
 
-def write(path: Path, samples: list[dict]) -> Path:
+def write(path: Path, samples: list[dict], mtime: float = 0.5) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file, webdataset.TarWriter(file, encoder=False) as tar:
+    with path.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=mtime) as tar:
         for sample in samples:
             tar.write(sample)
     return path
@@ -121,6 +121,64 @@ def test_a_truncated_shard_keeps_what_is_whole(tmp_path: Path):
     manifest = index(tmp_path)
     assert manifest.keys.to_pylist() == ["a_0", "a_1"]
     assert [(line["kind"], line["source"]) for line in manifest.report] == [("truncated", "x.tar")]
+
+
+def shard_of(path: Path, n: int, mtime: float = 0) -> list[tarfile.TarInfo]:
+    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], mtime)  # of a whole number: one header each
+    with tarfile.open(path) as tar:
+        return tar.getmembers()
+
+
+@pytest.mark.parametrize("damage", [b"\xff", bytes(512), b"no header" * 57])
+def test_a_damaged_header_is_reported_and_the_samples_after_it_are_found(damage: bytes, tmp_path: Path):
+    members = shard_of(tmp_path / "x.tar", 4)
+    with (tmp_path / "x.tar").open("r+b") as file:
+        file.seek(members[1].offset)
+        file.write(damage[:512])
+    manifest = index(tmp_path)
+    assert manifest.keys.to_pylist() == ["a_0", "a_2", "a_3"]
+    (line,) = manifest.report
+    assert (line["kind"], line["source"]) == ("damaged", "x.tar")
+    lost = members[2].offset - members[1].offset
+    assert line["detail"].startswith(f"no tar header at byte {members[1].offset}: {lost} bytes up to the next header")
+    for clip, expected in enumerate((0, 2, 3)):
+        with (tmp_path / "x.tar").open("rb") as file:
+            file.seek(int(manifest.member_offset[clip]))
+            assert file.read(int(manifest.member_size[clip])) == sound(expected)
+
+
+def test_a_damaged_extended_header_loses_nothing(tmp_path: Path):
+    members = shard_of(tmp_path / "x.tar", 3, mtime=0.5)  # in a header of its own, before the member's
+    with (tmp_path / "x.tar").open("r+b") as file:
+        file.seek(members[1].offset)
+        file.write(b"\xff")
+    manifest = index(tmp_path)
+    assert manifest.keys.to_pylist() == ["a_0", "a_1", "a_2"]
+    assert [line["kind"] for line in manifest.report] == ["damaged"]
+
+
+def test_a_damaged_first_or_last_header_is_reported(tmp_path: Path):
+    for name, damaged in (("first.tar", 0), ("last.tar", 1)):
+        samples = [{"__key__": f"{name[0]}_{i}", "wav": sound(i)} for i in range(2)]
+        with tarfile.open(write(tmp_path / name, samples, mtime=0)) as tar:
+            offset = tar.getmembers()[damaged].offset
+        with (tmp_path / name).open("r+b") as file:
+            file.seek(offset)
+            file.write(b"\xff")
+    manifest = index(tmp_path)
+    assert manifest.keys.to_pylist() == ["f_1", "l_0"]
+    assert [(line["kind"], line["source"]) for line in manifest.report] == [
+        ("damaged", "first.tar"),
+        ("damaged", "last.tar"),
+    ]
+    assert "no tar header at byte 0: " in manifest.report[0]["detail"]
+    assert manifest.report[1]["detail"] == f"no tar header at byte {offset}, nor after it"
+
+
+def test_an_undamaged_shard_has_no_report(tmp_path: Path):
+    shard_of(tmp_path / "x.tar", 3)
+    (tmp_path / "x.tar").write_bytes((tmp_path / "x.tar").read_bytes().rstrip(b"\0") + bytes(300))  # no end marker
+    assert index(tmp_path).report == []
 
 
 def test_nothing_to_index(tmp_path: Path):

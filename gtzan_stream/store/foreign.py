@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from gtzan_stream import audio
 from gtzan_stream.store.check import Oddity
@@ -24,9 +25,10 @@ class _Sample:
 
 def scan_shard(path: Path) -> tuple[list[Row], list[Oddity]]:
     """Rows of a shard's samples that have audio and a label, in order, and what is wrong with the others."""
-    rows, report = [], []
+    rows: list[Row] = []
+    report: list[Oddity] = []
     try:
-        for key, sample in _samples(path):
+        for key, sample in _samples(path, report):
             label = _label(key, sample.labels)
             trouble = sample.trouble
             if sample.row and not label:
@@ -40,23 +42,61 @@ def scan_shard(path: Path) -> tuple[list[Row], list[Oddity]]:
     return rows, report
 
 
-def _samples(path: Path) -> Iterator[tuple[str, _Sample]]:
+def _samples(path: Path, report: list[Oddity]) -> Iterator[tuple[str, _Sample]]:
     """Group a shard's members by key; WebDataset puts a sample's members one after another."""
     current, sample = None, _Sample()
-    with tarfile.open(path) as tar:
-        for member in tar:
-            folder, _, name = member.name.rpartition("/")
-            stem, _, suffix = name.partition(".")
-            key = f"{folder}/{stem}" if folder else stem
-            if not member.isfile() or not stem:
-                continue
-            if key != current:
-                if current is not None:
-                    yield current, sample
-                current, sample = key, _Sample()
-            _take(sample, key, suffix.rpartition(".")[2].lower(), tar, member, path.name)
+    for tar, member in _members(path, report):
+        folder, _, name = member.name.rpartition("/")
+        stem, _, suffix = name.partition(".")
+        key = f"{folder}/{stem}" if folder else stem
+        if not member.isfile() or not stem:
+            continue
+        if key != current:
+            if current is not None:
+                yield current, sample
+            current, sample = key, _Sample()
+        _take(sample, key, suffix.rpartition(".")[2].lower(), tar, member, path.name)
     if current is not None:
         yield current, sample
+
+
+def _members(path: Path, report: list[Oddity]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Members of a shard, in order; damaged stretches are reported and skipped.
+
+    tarfile ends quietly at a header that it cannot read, and so would lose every member after it. So where it ends,
+    look for another header further on.
+    """
+    with path.open("rb") as file:
+        end = 0
+        while (start := _next_header(file, end)) is not None:
+            if start > end:
+                lost = f"{start - end} bytes up to the next header are left out, and whatever clip was in them"
+                report.append(Oddity("damaged", "", path.name, f"no tar header at byte {end}: {lost}"))
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    yield tar, member
+                end = tar.offset
+        if _holds_more(file, end):
+            report.append(Oddity("damaged", "", path.name, f"no tar header at byte {end}, nor after it"))
+
+
+def _next_header(file: BinaryIO, offset: int) -> int | None:
+    """Byte at which the next valid tar header begins, from `offset` on; None if there is none."""
+    file.seek(offset)
+    while len(block := file.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
+        try:
+            tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+            return offset
+        except tarfile.HeaderError:
+            offset += tarfile.BLOCKSIZE
+    return None
+
+
+def _holds_more(file: BinaryIO, offset: int) -> bool:
+    """Whether anything but the zeros that end a tar file follows `offset`."""
+    file.seek(offset)
+    return any(any(block) for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _take(sample: _Sample, key: str, kind: str, tar: tarfile.TarFile, member: tarfile.TarInfo, shard: str) -> None:

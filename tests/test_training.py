@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import time
 
@@ -104,7 +105,7 @@ def test_a_checkpoint_gives_everything_back(tmp_path):
 def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path):
     path = tmp_path / "last.pt"
     checkpoints.save(path, {}, epoch=1)
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises((pickle.PicklingError, AttributeError)):  # which of them depends on the version of Python
         checkpoints.save(path, {}, epoch=lambda: None)
     assert checkpoints.load(path)["epoch"] == 1
 

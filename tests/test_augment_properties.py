@@ -105,6 +105,35 @@ def test_float32_is_close_to_float64(name: str) -> None:
 
 
 @ALL
+def test_inference_mode_gives_the_same_numbers(name: str) -> None:
+    transform, waveform = REGISTRY[name](0.8), music(3, 6000)
+    expected = transform(waveform, keys(3))
+    with torch.inference_mode():
+        assert torch.equal(transform(waveform, keys(3)), expected)
+        assert torch.equal(transform(waveform.clone(), keys(3)), expected)  # an inference tensor itself
+
+
+@ALL
+def test_float32_stays_float32_whatever_the_default(name: str, float64_by_default: None) -> None:
+    transform, waveform = REGISTRY[name](0.8), music(3, 6000)
+    out = transform(waveform, keys(3))
+    torch.set_default_dtype(torch.float32)
+    assert out.dtype == torch.float32
+    assert torch.equal(out, transform(waveform, keys(3)))
+
+
+@ALL
+def test_gradients_through_silence_are_finite(name: str) -> None:
+    leaf = music(3, 6000)
+    leaf[0] = 0
+    leaf[1, :4000] = 0
+    leaf.requires_grad_()
+    REGISTRY[name](1.0)(leaf, keys(3)).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+
+
+@ALL
 def test_p_zero_is_the_identity(name: str) -> None:
     transform, waveform = REGISTRY[name](0.0), music(3, 4000)
     draw = transform.draw(keys(3))

@@ -109,7 +109,9 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
         return
     rows = itertools.count()  # next() on it is atomic
     failed = threading.Event()
+    inference = torch.is_inference_mode_enabled()  # of the calling thread: torch keeps this for each thread
 
+    @torch.inference_mode(inference)
     def work() -> None:
         while not failed.is_set() and (i := next(rows)) < n_rows:
             try:

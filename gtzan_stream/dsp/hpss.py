@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.median import median_filter
 from gtzan_stream.dsp.stft import istft, stft
@@ -85,8 +86,8 @@ def _soft_mask(x: torch.Tensor, rival: torch.Tensor, power: float, empty: float)
     larger = torch.maximum(x, rival)
     nothing = larger < torch.finfo(x.dtype).tiny
     scale = torch.where(nothing, 1.0, larger)
-    x, rival = (x / scale) ** power, (rival / scale) ** power
-    return torch.where(nothing, empty, x / (x + rival))
+    x, rival = safe.power(x / scale, power), safe.power(rival / scale, power)
+    return safe.ratio(x, x + rival, ~nothing, empty)
 
 
 def _percussive_rows(waveform: torch.Tensor, n_fft: int, kernel_size: int, power: float, margin: float) -> torch.Tensor:

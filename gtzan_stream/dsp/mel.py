@@ -7,6 +7,7 @@ import scipy.fft
 import torch
 from jaxtyping import Float, Int
 
+from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.shapes import Features, Waveform
 
@@ -97,7 +98,7 @@ def log_mel(
         out = waveform.new_empty(len(waveform), len(bands.starts), frames.shape[1])
         triton_mel.mel(spectrum, *bands, power, compression.gain, compression.floor, compression.scale, out)
         return out
-    return compress(_sum_bands(spectrum.abs() ** power, bands), compression).transpose(1, 2)
+    return compress(_sum_bands(safe.power(spectrum.abs(), power), bands), compression).transpose(1, 2)
 
 
 def _sum_bands(magnitude: torch.Tensor, bands: Bands) -> torch.Tensor:
@@ -122,7 +123,7 @@ def _log_mel_rows(
     from gtzan_stream.kernels import numba_mel
 
     n_fft, n_frames = len(window), 1 + (waveform.shape[1] - len(window)) // hop_length
-    out = torch.empty(len(waveform), len(bands.starts), n_frames)
+    out = waveform.new_empty(len(waveform), len(bands.starts), n_frames)
     rows, results, taper = waveform.numpy(), out.numpy(), window.numpy()
     runs = tuple(t.numpy() for t in bands)
     scale, gain, floor = (np.float32(x) for x in compression)

@@ -25,7 +25,7 @@ from gtzan_stream.dsp.philox import key_words, philox, philox_torch
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _LANES = 256  # Philox blocks in a tile of noise
-_HOST = torch.empty(0)
+_HOST = torch.empty(0, dtype=torch.float32)
 
 
 def hash_key(key: str) -> int:

@@ -148,7 +148,7 @@ def _prototype_on(device: torch.device, stream: int) -> Tensor:
 
 
 def _rows(waveform: Tensor, step: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    resampled = torch.empty(len(waveform), length)
+    resampled = waveform.new_empty(len(waveform), length)
     for_rows(lambda i: resample_row(waveform[i].numpy(), step[i], offset[i], resampled[i].numpy()), len(waveform))
     return resampled
 

@@ -168,7 +168,7 @@ def _istft_rows(spectrogram: Tensor, length: int, hop_length: int) -> Tensor:
 
     batch, n_frames, n_fft = len(spectrogram), spectrogram.shape[1], 2 * (spectrogram.shape[2] - 1)
     n_frames = min(n_frames, frames_reaching(length, n_fft, hop_length))
-    waveform = torch.zeros(batch, length)
+    waveform = torch.zeros(batch, length, dtype=torch.float32)
     window = hann(n_fft, torch.float32, spectrogram.device).numpy()
 
     def row(i: int) -> None:

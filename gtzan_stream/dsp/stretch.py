@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.stft import BLOCK, frames_reaching, hann, overlap_add, stft
@@ -127,7 +128,7 @@ def _vocode(spectrogram: Spectrogram, position: Tensor, alive: Tensor) -> Tensor
     left = left.long()[:, None]
     padded = functional.pad(spectrogram, (0, 1))
     magnitude = padded.abs()
-    unit = torch.where(magnitude > SILENCE, padded / magnitude, 1.0)
+    unit = safe.ratio(padded, magnitude, magnitude > SILENCE, 1.0)
 
     def at(values: Tensor, frame: Tensor) -> Tensor:
         return values.gather(2, frame.expand(-1, values.shape[1], -1))
@@ -141,7 +142,7 @@ def _vocode(spectrogram: Spectrogram, position: Tensor, alive: Tensor) -> Tensor
 
 
 def _rows(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    stretched = torch.empty(len(waveform), length)
+    stretched = waveform.new_empty(len(waveform), length)
     for_rows(lambda i: stretch_row(waveform[i].numpy(), rate[i], offset[i], stretched[i].numpy()), len(waveform))
     return stretched
 

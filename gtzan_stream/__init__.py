@@ -7,20 +7,33 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gtzan_stream.batches import Batch
+    from gtzan_stream.batch import Batch
     from gtzan_stream.errors import BadSample, UserError
     from gtzan_stream.features import LogMel, RawWaveform
+    from gtzan_stream.geometry import Geometry
     from gtzan_stream.loader import Loader
     from gtzan_stream.normalization import Normalization
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack
 
 __version__ = "0.1.0"
-__all__ = ["BadSample", "Batch", "Loader", "LogMel", "Manifest", "Normalization", "RawWaveform", "UserError", "pack"]
+__all__ = [
+    "BadSample",
+    "Batch",
+    "Geometry",
+    "Loader",
+    "LogMel",
+    "Manifest",
+    "Normalization",
+    "RawWaveform",
+    "UserError",
+    "pack",
+]
 
 _HOME = {
     "BadSample": "errors",
-    "Batch": "batches",
+    "Batch": "batch",
+    "Geometry": "geometry",
     "Loader": "loader",
     "LogMel": "features",
     "Manifest": "store.manifest",
@@ -32,7 +45,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for, so that ``gtzan-stream --help`` need not wait for torch."""
+    """Import a public name when it is first used, so that ``gtzan-stream --help`` does not wait for torch."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

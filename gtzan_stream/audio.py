@@ -195,7 +195,7 @@ def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:
     return file.getvalue()
 
 
-def read_window(file: io.IOBase, start: int, out: np.ndarray) -> None:
+def read_segment(file: io.IOBase, start: int, out: np.ndarray) -> None:
     """Fill `out` (float32 [time]) with the samples from `start` on of an open file, channels averaged.
 
     PCM and FLAC are sought; lossy codecs are decoded from their beginning, because what libsndfile decodes after a seek

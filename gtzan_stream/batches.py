@@ -1,18 +1,19 @@
-"""One batch: read the rows' windows, copy them to the device, augment them, compute features."""
+"""Make one batch: draw, read the rows' segments, copy them to the device, augment them, compute features."""
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gtzan_stream import crops
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw
+from gtzan_stream.augment.draw import Draw, Examples
+from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.errors import BadSample
 from gtzan_stream.plan import Rows
@@ -23,112 +24,98 @@ from gtzan_stream.threads import threads
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One rank's rows of a global batch. Unpacks as ``features, labels``.
-
-    Attributes
-    ----------
-    features : Tensor [batch, n_mels, frames] or [batch, 1, time], float32, on the loader's device
-    labels : Tensor [batch], int64
-        Places in the loader's `labels`.
-    weights : Tensor [batch], float32
-        1, or 0 for a row that is neither trained on nor counted: a filler of the last batch, a sample that could not be
-        read, a crop more than half padding unless it holds all of its clip. A network's batch norm still sees the row.
-    keys : list of str
-    crops : int64 array [batch]
-        Crop indices; chunk numbers in an evaluation.
-    valid_frames : int64 array [batch]
-        Frames that lie inside the clip; those after are zero.
-    skipped : tuple of str
-        What was wrong with the samples that could not be read.
-    """
-
-    features: Tensor
-    labels: Tensor
-    weights: Tensor
-    keys: list[str]
-    crops: np.ndarray
-    valid_frames: np.ndarray
-    skipped: tuple[str, ...] = ()
-
-    def __iter__(self) -> Iterator[Tensor]:
-        yield self.features
-        yield self.labels
-
-
 class BatchMaker:
-    """Make batches of rows of a plan: the same batch whoever asks, and whenever.
+    """Makes the batch of any rows of a plan: always the same one, whoever asks for it and when.
 
     Parameters
     ----------
     manifest : Manifest
     labels : sequence of str
-        Names of the classes that batches' labels count.
-    transform : Transform
-    features : LogMel or RawWaveform
+        Names of the classes, in the order that batches' labels count them.
+    features : Module
+        With a `geometry`, on `device`.
     device : torch.device
-        Where `transform` and `features` are. On CUDA, they run in a stream of the maker's own.
-    workers : int
+        On CUDA, augmentation and features run in a stream of the maker's own.
+    num_workers : int
         Threads that read.
     seed : int
-    training : bool
-        Random crops; otherwise rows name the chunks of their clips.
     on_error : "fail" or "skip"
         As of `Loader`.
+
+    Attributes
+    ----------
+    ahead : Executor
+        One thread, to make batches ahead of their consumer.
+    closed : bool
     """
 
     def __init__(
         self,
         manifest: Manifest,
         *,
-        labels: list[str],
-        transform: Transform,
-        features: Any,
+        labels: Sequence[str],
+        features: nn.Module,
         device: torch.device,
-        workers: int,
+        num_workers: int,
         seed: int,
-        training: bool,
         on_error: str,
     ) -> None:
-        self.manifest, self.transform, self.features, self.device = manifest, transform, features, device
-        self.seed, self.training, self.on_error = seed, training, on_error
+        self.manifest, self.features, self.device = manifest, features, device
+        self.geometry: Any = features.geometry
+        self.seed, self.on_error = seed, on_error
+        self.closed = False
         self._label_codes = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
         self._reader = ClipReader(manifest)
-        self._readers = threads(workers, "gtzan-stream-reader") if workers > 1 else None
+        self._readers = threads(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        gpu = None if self._stream is None else self._stream.device
+        self.ahead = threads(1, "gtzan-stream-prefetch", partial(_init_thread, gpu))  # no method: it would keep itself
 
-    def enter_thread(self) -> None:
-        """Begin a thread that makes batches: one that comes back to GPU 0 from another would open that, too."""
-        if self._stream is not None:
-            torch.cuda.set_device(self._stream.device)
+    def close(self) -> None:
+        """Close the shards and end the threads. No batch can be made afterwards."""
+        self.closed = True
+        self._reader.close()
+        for pool in (self.ahead, self._readers):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
-    @torch.inference_mode(mode=False)  # whose tensors no other thread may write, and training could not keep
+    # Inference-mode tensors cannot be modified by other threads or used in autograd, so turn the mode off here.
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def make(self, rows: Rows, epoch: int) -> tuple[Batch, Any]:
-        """Make a batch of an epoch; on CUDA, also the event after which its tensors are ready."""
-        key_hash = self.manifest.key_hash[rows.clips]
-        lengths = self.manifest.frames[rows.clips]
-        draw = self.transform.draw(key_hash, seed=self.seed, epoch=epoch, crops=rows.crops)
-        if self.training:
-            windows = crops.random_windows(
-                rows,
-                lengths,
-                self.features,
-                self.transform,
-                draw,
-                seed=self.seed,
-                epoch=epoch,
-                key_hash=key_hash,
-            )
+    def make(self, rows: Rows, epoch: int, transform: Transform, *, training: bool) -> tuple[Batch, Any]:
+        """Make a batch of an epoch.
+
+        Parameters
+        ----------
+        rows : Rows
+        epoch : int
+        transform : Transform
+        training : bool
+            Random crops; otherwise each row is the chunk of its clip that has its crop's number.
+
+        Returns
+        -------
+        Batch
+        torch.cuda.Event or None
+            On CUDA, the event after which the batch's tensors are ready; see `synchronize`.
+        """
+        examples = Examples.of(
+            self.manifest.key_hash[rows.clips], seed=self.seed, epoch=epoch, crops=rows.crops.astype(np.uint32)
+        )
+        draw = transform.draw_for(examples, type(transform).__name__)
+        rate, lengths = transform.rate(draw), self.manifest.frames[rows.clips]
+        if training:
+            starts = crops.random_starts(examples.uniform("crop"), lengths, self.geometry, rate)
         else:
-            windows = crops.chunk_windows(rows, lengths, self.features)
-        buffer, errors = self._read(rows, windows)
-        weights = rows.weights * windows.counted
+            starts = crops.chunk_starts(rows.crops, self.geometry)
+        source = transform.source(self.geometry.read_length, draw)
+        segments = crops.segments(starts, lengths, self.geometry, rate, source.before, source.length)
+        buffer, errors = self._read(rows.clips, segments)
+        weights = rows.weights * segments.counted
         weights[list(errors)] = 0
         host = {"labels": self._label_codes[self.manifest.label[rows.clips]], "weights": weights.astype(np.float32)}
         with torch.cuda.stream(self._stream):
-            features = self._featurise(self._copy(buffer), draw, windows.valid_frames)
+            features = self._featurize(self._copy(buffer), transform, draw, segments.valid_frames)
             tensors = {name: self._copy(torch.from_numpy(array)) for name, array in host.items()}
             event = None if self._stream is None else self._stream.record_event()
         batch = Batch(
@@ -136,24 +123,38 @@ class BatchMaker:
             **tensors,
             keys=[self.manifest.keys[int(clip)].as_py() for clip in rows.clips],
             crops=rows.crops,
-            valid_frames=windows.valid_frames,
+            starts=starts,
+            valid_frames=segments.valid_frames,
+            epoch=epoch,
             skipped=tuple(errors[row] for row in sorted(errors)),
+            transform=transform,
+            seed=self.seed,
         )
         return batch, event
 
-    def _read(self, rows: Rows, windows: crops.Windows) -> tuple[Tensor, dict[int, str]]:
-        """Read every row's window into one buffer [batch, time], anything after it; also say which failed, and why."""
-        shape = (len(rows.clips), int(windows.length.max()))
+    @torch.no_grad()
+    def untouched(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
+        """Features [batch, row, frame] of crops as they lie in their clips, without augmentation."""
+        segments = crops.segments(starts, self.manifest.frames[clips], self.geometry)
+        buffer, _ = self._read(clips, segments)
+        features = self.features(self._widened(buffer.to(self.device)))
+        return self._silence_padding(features, segments.valid_frames)
+
+    def _read(self, clips: np.ndarray, segments: crops.Segments) -> tuple[Tensor, dict[int, str]]:
+        """Read every row's segment into one buffer [batch, time]; also say which rows failed, and why.
+
+        What follows a row that is shorter than the buffer is undefined.
+        """
+        shape = (len(clips), int(segments.length.max()))
         dtype = torch.int16 if self._reader.dtype == np.int16 else torch.float32
-        buffer = _uninitialised(shape, dtype, pin_memory=self._stream is not None)
+        buffer = _uninitialized(shape, dtype, pin_memory=self._stream is not None)
         array = buffer.numpy()
         errors: dict[int, str] = {}
 
         def read(row: int) -> None:
-            clip = int(rows.clips[row])
             try:
-                self.check_rate(rows.clips[row : row + 1])
-                self._reader.read(clip, int(windows.start[row]), array[row, : windows.length[row]])
+                self.check_rate(clips[row : row + 1])
+                self._reader.read(int(clips[row]), int(segments.start[row]), array[row, : segments.length[row]])
             except BadSample as error:
                 if self.on_error == "fail":
                     raise
@@ -172,19 +173,23 @@ class BatchMaker:
             return tensor
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
 
-    def _featurise(self, waveform: Tensor, draw: Draw, valid_frames: np.ndarray) -> Tensor:
-        if waveform.dtype == torch.int16:
-            waveform = widen(waveform)
-        length = np.full(len(waveform), self.features.window)
-        features = self.features(self.transform.apply(waveform, draw, length))
-        if valid_frames.min() < self.features.frames:
-            valid = self._copy(torch.from_numpy(valid_frames))[:, None]
-            padding = torch.arange(self.features.frames, device=self.device) >= valid
-            features = features.masked_fill(padding[:, None], 0)
-        return features
+    def _featurize(self, waveform: Tensor, transform: Transform, draw: Draw, valid_frames: np.ndarray) -> Tensor:
+        length = np.full(len(waveform), self.geometry.read_length)
+        features = self.features(transform.apply(self._widened(waveform), draw, length))
+        return self._silence_padding(features, valid_frames)
 
-    def hand_over(self, batch: Batch, event: Any) -> None:
-        """Let the consumer's stream use the batch, and say what it lacks."""
+    def _widened(self, waveform: Tensor) -> Tensor:
+        return widen(waveform) if waveform.dtype == torch.int16 else waveform
+
+    def _silence_padding(self, features: Tensor, valid_frames: np.ndarray) -> Tensor:
+        if valid_frames.min() >= self.geometry.frames:
+            return features
+        valid = self._copy(torch.from_numpy(valid_frames)).to(self.device)[:, None]
+        padding = torch.arange(self.geometry.frames, device=self.device) >= valid  # [batch, frame]
+        return features.masked_fill(padding[:, None], self.geometry.silence)
+
+    def synchronize(self, batch: Batch, event: Any) -> None:
+        """Make the current CUDA stream wait until the batch is ready, and log what was skipped."""
         if event is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(event)
@@ -195,26 +200,36 @@ class BatchMaker:
 
     def check_rate(self, clips: np.ndarray) -> None:
         """Raise BadSample if one of these clips has another sample rate than the features."""
-        if len(wrong := np.flatnonzero(self.manifest.clip_rate[clips] != self.features.sample_rate)):
+        expected = self.geometry.sample_rate
+        if len(wrong := np.flatnonzero(self.manifest.clip_rate[clips] != expected)):
             clip = int(clips[wrong[0]])
             raise BadSample(
-                f"{self.manifest.where(clip)}: expected {self.features.sample_rate} Hz, got "
-                f"{self.manifest.clip_rate[clip]}; pack again with --sample-rate {self.features.sample_rate}"
+                f"{self.manifest.where(clip)}: expected {expected} Hz, got "
+                f"{self.manifest.clip_rate[clip]}; pack again with --sample-rate {expected}"
             )
+
+
+def _init_thread(gpu: torch.device | None) -> None:
+    """Choose the maker's GPU in a new thread, which would open GPU 0 otherwise."""
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
 
 
 def widen(pcm: Tensor) -> Tensor:
     """Turn 16-bit samples into float32 at +/-1; on the CPU by our own threads, which takes a fifth of torch's time."""
     if pcm.device.type != "cpu":
         return pcm.to(torch.float32).mul_(1 / 32768)
-    waveform = _uninitialised(tuple(pcm.shape), torch.float32)
+    waveform = _uninitialized(tuple(pcm.shape), torch.float32)
     samples, out, scale = pcm.numpy(), waveform.numpy(), np.float32(1 / 32768)
     for_rows(lambda row: np.multiply(samples[row], scale, out=out[row], dtype=np.float32), len(pcm))
     return waveform
 
 
-def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:
-    """A tensor in up to a quarter more room, of few sizes: buffers of ever other ones would leave holes in the heap."""
+def _uninitialized(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:
+    """A tensor whose storage is up to a quarter larger, so that few sizes occur.
+
+    Buffers of ever different sizes would fragment the heap, and be mapped anew for each batch.
+    """
     n = math.prod(shape)
     step = 1 << max(n.bit_length() - 3, 0)
     room = torch.empty(-(-n // step) * step, dtype=dtype, pin_memory=pin_memory)

@@ -4,23 +4,18 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
-from rich.text import Text
 
+from gtzan_stream import console
+from gtzan_stream.console import bar, print_summary, print_tracks, stages
 from gtzan_stream.errors import BadSample, UserError
 
 if TYPE_CHECKING:
-    from gtzan_stream.store.manifest import Manifest
-    from gtzan_stream.training.classify import Track
+    from gtzan_stream.inference.classify import Track
 
 app = typer.Typer(
     help="Music in WebDataset shards: make them, check them, look at them; and tell the genres of other files.",
@@ -28,8 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_out = Console(highlight=False)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Codec(StrEnum):
@@ -50,7 +43,7 @@ Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")
 Address = Annotated[
     str, typer.Argument(metavar="DIR", help="Folder of shards, or its https://, s3:// or hf:// address.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads; the usable cores by default.")]
+NumWorkers = Annotated[int | None, typer.Option(min=1, help="Threads; the usable cores by default.")]
 SplitFile = Annotated[Path | None, typer.Option("--splits", help="CSV of key,part rows: a split named by its stem.")]
 
 
@@ -58,19 +51,19 @@ SplitFile = Annotated[Path | None, typer.Option("--splits", help="CSV of key,par
 def demo(
     folder: Shards,
     seed: Annotated[int, typer.Option(help="Another seed, another set.")] = 0,
-    workers: Workers = None,
+    num_workers: NumWorkers = None,
 ) -> None:
     """Synthesise a ten-genre set and pack it into DIR, with its split `demo`: everything runs without a download."""
-    from gtzan_stream.catalog import demo as synthesiser
+    from gtzan_stream import demo as demo_set
     from gtzan_stream.store.pack import pack as pack_folder
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gtzan-stream-demo-") as temporary:
-        with _bar("synthesising") as progress:
-            music, split = synthesiser.write(temporary, seed=seed, progress=progress)
-        with _bar("packing") as progress:
-            manifest = pack_folder(music, folder, splits=split, name="demo", workers=workers, progress=progress)
-    _describe(manifest)
+        with bar("synthesising") as progress:
+            music, split = demo_set.write(temporary, seed=seed, progress=progress)
+        with bar("packing") as progress:
+            manifest = pack_folder(music, folder, splits=split, name="demo", num_workers=num_workers, progress=progress)
+    print_summary(manifest)
 
 
 @app.command()
@@ -82,10 +75,10 @@ def fetch(
     from gtzan_stream.catalog.fetch import URL
     from gtzan_stream.catalog.fetch import fetch as fetch_archive
 
-    with _stages() as progress:
+    with stages() as progress:
         report = fetch_archive(folder, url or URL, progress=progress)
-    _out.print(str(report), markup=False)
-    _out.print(f"pack it with `gtzan-stream pack {report.folder} shards/`", markup=False)
+    console.out.print(str(report), markup=False)
+    console.out.print(f"pack it with `gtzan-stream pack {report.folder} shards/`", markup=False)
 
 
 @app.command()
@@ -96,14 +89,14 @@ def pack(
     codec: Annotated[Codec, typer.Option(help="How clips are stored.")] = Codec.wav,
     sample_rate: Annotated[int, typer.Option(help="In Hz; other rates are resampled.")] = 22050,
     shard_mb: Annotated[float, typer.Option(help="Megabytes a shard.")] = 64.0,
-    workers: Workers = None,
+    num_workers: NumWorkers = None,
     on_error: Annotated[OnError, typer.Option(help="Leave out clips that cannot be packed, or stop.")] = OnError.skip,
     name: Annotated[str | None, typer.Option(help="Name of the data set; that of SRC by default.")] = None,
 ) -> None:
     """Pack the music in SRC into shards in DIR, in place of the set that is there, and report what is odd."""
     from gtzan_stream.store.pack import pack as pack_folder
 
-    with _bar("packing") as progress:
+    with bar("packing") as progress:
         manifest = pack_folder(
             src,
             folder,
@@ -111,22 +104,22 @@ def pack(
             codec=codec.value,
             sample_rate=sample_rate,
             shard_mb=shard_mb,
-            workers=workers,
+            num_workers=num_workers,
             on_error=on_error.value,
             name=name,
             progress=progress,
         )
-    _describe(manifest)
+    print_summary(manifest)
 
 
 @app.command()
-def index(folder: Shards, splits: SplitFile = None, workers: Workers = None) -> None:
+def index(folder: Shards, splits: SplitFile = None, num_workers: NumWorkers = None) -> None:
     """Make a manifest for the WebDataset shards in DIR that somebody else packed."""
     from gtzan_stream.store.index import index as index_folder
 
-    with _bar("reading shards") as progress:
-        manifest = index_folder(folder, splits=splits, workers=workers, progress=progress)
-    _describe(manifest)
+    with bar("reading shards") as progress:
+        manifest = index_folder(folder, splits=splits, num_workers=num_workers, progress=progress)
+    print_summary(manifest)
 
 
 @app.command()
@@ -141,23 +134,23 @@ def info(
     if as_json:
         print(json.dumps(summary(manifest), indent=2, ensure_ascii=False))
     else:
-        _describe(manifest)
+        print_summary(manifest)
 
 
 @app.command()
-def verify(folder: Address, workers: Workers = None) -> None:
+def verify(folder: Address, num_workers: NumWorkers = None) -> None:
     """Re-read and decode everything in DIR; exit 1 and name every member that is bad."""
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.verify import verify as verify_folder
 
     manifest = Manifest.open(folder)
-    with _bar("verifying") as progress:
-        problems = verify_folder(manifest, workers=workers, progress=progress)
+    with bar("verifying") as progress:
+        problems = verify_folder(manifest, num_workers=num_workers, progress=progress)
     for problem in problems:
-        _errors.print(problem, markup=False)
+        console.errors.print(problem, markup=False)
     if problems:
         raise typer.Exit(1)
-    _out.print(
+    console.out.print(
         f"{folder}: {len(manifest)} clips in {len(manifest.shards)} shards are as the manifest says", markup=False
     )
 
@@ -166,22 +159,28 @@ def verify(folder: Address, workers: Workers = None) -> None:
 def preview(
     folder: Address,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
-    augment: Annotated[str, typer.Option(help="Recipe of augmentation; a wrong name lists them all.")] = "study",
+    augment: Annotated[
+        str,
+        typer.Option(help="Recipe of augmentation; a wrong name lists them all, module:function is one of your own."),
+    ] = "study",
     split: Annotated[str | None, typer.Option(help="Split of the data; all clips by default.")] = None,
-    part: Annotated[str, typer.Option(help="Part of the split.")] = "train",
+    part: Annotated[str | None, typer.Option(help="Part of the split; train by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="As that of a training run.")] = 0,
     epoch: Annotated[int, typer.Option(min=0, help="As that of a training run, from 0.")] = 0,
     count: Annotated[int, typer.Option(min=1, max=64, help="Crops to show.")] = 8,
 ) -> None:
     """Draw the first crops of an epoch of training: log-mels of the clip as it is, and as the loader augments it."""
+    from gtzan_stream.inference.preview import pairs, picture
     from gtzan_stream.loader import Loader
-    from gtzan_stream.training.preview import pairs, picture
 
-    loader = Loader(folder, split=split, part=part, batch_size=count, augment=augment, seed=seed, workers=0)
-    loader.set_epoch(epoch)
-    features = loader.features
-    picture(out, pairs(loader), frame_s=features.hop_length / features.sample_rate)
-    _out.print(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}", markup=False)
+    part = part or ("train" if split else None)
+    with Loader(folder, split=split, part=part, batch_size=count, augment=augment, seed=seed, num_workers=0) as loader:
+        loader.set_epoch(epoch)
+        geometry = loader.features.geometry
+        picture(out, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+    console.out.print(
+        f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}", markup=False
+    )
 
 
 @app.command()
@@ -194,25 +193,25 @@ def classify(
     ] = None,
 ) -> None:
     """Tell the genre of audio files: probabilities of each track, the mean over its chunks."""
-    from gtzan_stream.training.classify import classify as classify_file
-    from gtzan_stream.training.export import Model
+    from gtzan_stream.inference.classify import classify as classify_file
+    from gtzan_stream.inference.export import Model
 
     if plot is not None and plot.suffix.lower() == ".png" and len(files) > 1:
         raise UserError(f"--plot {plot} is one picture for {len(files)} files: name a folder")
     model = Model.load(path)
     tracks, failed = [], False
-    with _bar("classifying") as progress:
+    with bar("classifying") as progress:
         for done, file in enumerate(files):
             progress(done, len(files))
             try:
                 tracks.append(classify_file(model, file))
             except UserError as error:
                 failed = True
-                _errors.print(f"gtzan-stream: {error}", markup=False, style="red")
+                console.errors.print(f"gtzan-stream: {error}", markup=False, style="red")
     if as_json:
         typer.echo(json.dumps([track.to_dict() for track in tracks], indent=2, ensure_ascii=False))
     elif tracks:
-        _rank(tracks)
+        print_tracks(tracks)
     if plot is not None:
         _plot(tracks, plot)
     if failed:
@@ -224,30 +223,13 @@ def main() -> None:
     try:
         app()
     except (UserError, BadSample, OSError) as error:
-        _errors.print(f"gtzan-stream: {error}", markup=False, style="red")
+        console.errors.print(f"gtzan-stream: {error}", markup=False, style="red")
         sys.exit(2)
-
-
-def _describe(manifest: "Manifest") -> None:
-    from gtzan_stream.store.summary import tables
-
-    for table in tables(manifest):
-        _out.print(table)
-
-
-def _rank(tracks: "list[Track]") -> None:
-    """Print a line a track: its genre, and the others that are at all probable."""
-    table = Table(Column("file", overflow="fold"), "genre", Column("probability", justify="right"), "others")
-    for track in tracks:
-        (genre, probability), *others = track.ranking
-        rest = ", ".join(f"{name} {share:.0%}" for name, share in others if share >= 0.005)
-        table.add_row(*map(Text, (track.path, genre, f"{probability:.0%}", rest)))
-    _out.print(table)
 
 
 def _plot(tracks: "list[Track]", place: Path) -> None:
     """Draw each track, in the file or into the folder `place`; of two files of one name, the second gets a number."""
-    from gtzan_stream.training.timeline import timeline
+    from gtzan_stream.inference.timeline import timeline
 
     used: Counter[str] = Counter()
     for track in tracks:
@@ -255,33 +237,3 @@ def _plot(tracks: "list[Track]", place: Path) -> None:
         used[stem] += 1
         name = f"{stem}.png" if used[stem] == 1 else f"{stem}-{used[stem]}.png"
         timeline(place if place.suffix.lower() == ".png" else place / name, track)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on stderr that goes away when done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal) as bars:
-        yield bars
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a callable to be told how many of how many are done."""
-    with _progress() as bars:
-        task = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Give a callable to be told the stage, and how many bytes of how many are done: one bar a stage."""
-    tasks: dict[str, TaskID] = {}
-    with _progress() as bars:
-
-        def tell(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield tell

@@ -1,43 +1,47 @@
-"""Which stretch of its clip each row of a batch reads, so that a crop is cut short only by the clip's own ends."""
+"""Where crops lie in their clips, and which samples they read: pure functions of a feature's geometry.
+
+Frame t of a clip is centred on sample ``t * step``. A crop that starts at sample s of its clip, a multiple of the
+geometry's grid, holds the frames centred on ``s, s + rate * step, s + 2 * rate * step, ...``, where `rate` says how
+fast the augmentation makes time run. To compute them, the loader reads one segment of the clip::
+
+    start  = s - round(context * rate) - before
+    length = what the transforms need to fill `read_length` samples
+
+`before` and `length` come from the transforms (`Transform.source`): a percussive part needs a margin on both sides, a
+shift reads elsewhere, a stretch at rate 1.1 reads a tenth more. So a crop is cut short only by its clip's own ends.
+"""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 
-from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw
-from gtzan_stream.dsp.random import stream, uniform
-from gtzan_stream.plan import Rows
+from gtzan_stream.geometry import Geometry
 
+Chunks = Literal["study", "all"]
+"""Which chunks of a clip an evaluation counts: those of its first 23.8 s, as the study did, or all of them."""
 
-@runtime_checkable
-class Geometry(Protocol):
-    """What a feature says of the waveform it wants; see `gtzan_stream.features.LogMel` and `RawWaveform`."""
-
-    sample_rate: int
-    context: int
-    hop_length: int
-    frames: int
-    samples: int
-    window: int
+# The study's limits, in samples at its rate: they are times, and hold at any sample rate.
+_STUDY_RATE = 22_050
+_STUDY_LIMIT = 524_288  # an evaluation uses this much of a clip: 8 chunks of 128 frames of 512 samples
+_STUDY_SHORTEST = 32_768  # a clip that is shorter than a crop counts from here on: half a chunk
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Where each row reads.
+class Segments:
+    """The part of its clip that each row of a batch reads.
 
     Attributes
     ----------
-    start : int64 [rows]
+    start : int64 [batch]
         First sample, in the clip's time; may lie before the clip.
-    length : int64 [rows]
+    length : int64 [batch]
         Samples to read; may reach past the clip.
-    valid_frames : int64 [rows]
-        Frames of the row's features that lie inside the clip; the others are padding.
-    counted : bool [rows]
-        Whether the row is to be trained on and counted: at least half of it lies inside the clip, or it holds all of a
-        clip of 1.5 s or more, which is shorter than what the network wants.
+    valid_frames : int64 [batch]
+        Frames of the row's features whose centre lies inside the clip; the frames after them are padding.
+    counted : bool [batch]
+        Whether to train on the row and count it: at least half of its frames lie inside the clip, or it holds all of a
+        clip that is shorter than a crop, but not shorter than 32,768 / 22,050 s.
     """
 
     start: np.ndarray
@@ -46,83 +50,95 @@ class Windows:
     counted: np.ndarray
 
 
-SHORTEST = 64 * 512  # samples, half a chunk of the study's
-
-
-def frames_in(samples: np.ndarray, features: Geometry) -> np.ndarray:
-    """Frames of a clip of so many samples: centred STFT frames, or the samples themselves."""
-    step = _step(features)
-    return samples if step == 1 else 1 + samples // step
-
-
-def _step(features: Geometry) -> int:
-    return features.samples // features.frames
-
-
-def chunks_per_clip(lengths: np.ndarray, features: Geometry, limit_samples: int | None = None) -> np.ndarray:
-    """Chunks in clips of `lengths` samples: those at least half inside the clip, and one at least.
+def chunks_per_clip(lengths: np.ndarray, geometry: Geometry, chunks: Chunks) -> np.ndarray:
+    """Count each clip's chunks: those with at least half of their frames inside the clip, but one at least.
 
     Parameters
     ----------
-    lengths : int64 [clips]
+    lengths : int64 [clip]
         Samples in each clip.
-    limit_samples : int, optional
-        Leave out chunks that begin at this sample of the clip or later.
+    geometry : Geometry
+    chunks : "study" or "all"
+        "study" leaves out the chunks that start after the first 524,288 / 22,050 s.
+
+    Returns
+    -------
+    int64 [clip]
     """
-    chunks = (frames_in(lengths, features) + features.frames // 2) // features.frames
-    if limit_samples is not None:
-        chunks = np.minimum(chunks, -(-limit_samples // features.samples))
-    return np.maximum(chunks, 1)
+    n_frames = geometry.frames_in(lengths)
+    counts = np.maximum((n_frames + geometry.frames // 2) // geometry.frames, 1)
+    if chunks == "all":
+        return counts
+    most = -(-_STUDY_LIMIT * geometry.sample_rate // (_STUDY_RATE * geometry.stride))
+    return np.minimum(counts, most)
 
 
-def chunk_windows(rows: Rows, lengths: np.ndarray, features: Geometry) -> Windows:
-    """Windows of an evaluation: crop number i is the clip's chunk i, untouched."""
-    return _windows(
-        rows.crops * features.samples, lengths, features, np.ones(len(lengths)), np.zeros(len(lengths), int)
-    )
+def shorter_than_a_crop(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Which clips do not fill a crop, and so are padded: bool [clip]."""
+    return geometry.frames_in(lengths) < geometry.frames
 
 
-def random_windows(
-    rows: Rows,
-    lengths: np.ndarray,
-    features: Geometry,
-    transform: Transform,
-    draw: Draw,
-    *,
-    seed: int,
-    epoch: int,
-    key_hash: np.ndarray,
-) -> Windows:
-    """Windows of a training batch: every sample starts at its own random frame of its clip.
+def chunk_starts(chunks: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Sample of its clip at which each chunk starts, given the chunks' numbers: int64 [batch]."""
+    return np.asarray(chunks, np.int64) * geometry.stride
 
-    The start is drawn so that the crop, at its own speed, lies inside the clip where the clip is long enough; a pure
-    function of (seed, epoch, key, crop), like the augmentation. What a transform reads around the crop (a percussive
-    part's margin, the samples that a shift brings) may reach past the clip's ends, where the clip goes on as its
-    reflection.
+
+def random_starts(uniform: np.ndarray, lengths: np.ndarray, geometry: Geometry, rate: np.ndarray) -> np.ndarray:
+    """Sample of its clip at which each random crop starts: uniform over the grid points that leave room for the crop.
+
+    At rate r a crop of n frames covers ceil(n r) frames of its clip, so it has room to start at the first
+    ``1 + (frames in the clip - ceil(n r)) * step // grid`` points of the grid, or only at 0.
+
+    Parameters
+    ----------
+    uniform : float64 [batch]
+        Random numbers in [0, 1).
+    lengths : int64 [batch]
+        Samples in each row's clip.
+    geometry : Geometry
+    rate : float64 [batch]
+        How fast time runs in each crop.
+
+    Returns
+    -------
+    int64 [batch]
     """
-    source = transform.source(features.window, draw)
-    speed = transform.speed(draw)
-    wanted = np.ceil(features.frames * speed).astype(np.int64)
-    grid = features.hop_length // _step(features)  # crops start on the clip's own STFT frames
-    starts = np.maximum((frames_in(lengths, features) - wanted) // grid, 0) + 1
-    place = uniform(stream(seed, epoch, "crop"), key_hash, rows.crops.astype(np.uint32))[:, 0]
-    start = np.floor(place * starts).astype(np.int64) * features.hop_length
-    return _windows(start, lengths, features, speed, source.before, source.length)
+    covered = np.ceil(geometry.frames * rate).astype(np.int64)
+    room = (geometry.frames_in(lengths) - covered) * geometry.step
+    n_starts = np.maximum(room // geometry.grid, 0) + 1
+    return np.floor(uniform * n_starts).astype(np.int64) * geometry.grid
 
 
-def _windows(
-    start: np.ndarray,
+def segments(
+    starts: np.ndarray,
     lengths: np.ndarray,
-    features: Geometry,
-    speed: np.ndarray,
-    before: np.ndarray,
-    read: np.ndarray | None = None,
-) -> Windows:
-    context = np.round(features.context * speed).astype(np.int64)
-    inside = np.floor((lengths - start) / speed).astype(np.int64)
-    valid = np.clip(frames_in(inside, features), 0, features.frames)
-    if read is None:
-        read = np.full(len(start), features.window)
-    whole = frames_in(np.floor(lengths / speed).astype(np.int64), features) <= valid
-    counted = (2 * valid >= features.frames) | (whole & (valid * _step(features) >= SHORTEST))
-    return Windows(start - context - before, read, valid, counted)
+    geometry: Geometry,
+    rate: np.ndarray | None = None,
+    before: np.ndarray | None = None,
+    read_length: np.ndarray | None = None,
+) -> Segments:
+    """Find the segments that crops read.
+
+    Parameters
+    ----------
+    starts : int64 [batch]
+        Sample of its clip at which each crop starts.
+    lengths : int64 [batch]
+        Samples in each row's clip.
+    geometry : Geometry
+    rate : float64 [batch], optional
+        How fast time runs in each crop; 1 by default.
+    before, read_length : int64 [batch], optional
+        What `Transform.source` says of ``geometry.read_length`` samples. By default 0 and ``geometry.read_length``:
+        the crops as they lie in their clips.
+    """
+    rate = np.ones(len(starts)) if rate is None else rate
+    before = np.zeros(len(starts), np.int64) if before is None else before
+    read_length = np.full(len(starts), geometry.read_length) if read_length is None else read_length
+    context = np.round(geometry.context * rate).astype(np.int64)
+    played = np.floor((lengths - starts) / rate).astype(np.int64)  # samples from the crop's start to the clip's end
+    valid_frames = np.clip(geometry.frames_in(played), 0, geometry.frames)
+    whole = (starts <= 0) & (geometry.frames_in(played) <= geometry.frames)
+    long_enough = lengths * _STUDY_RATE >= _STUDY_SHORTEST * geometry.sample_rate
+    counted = (2 * valid_frames >= geometry.frames) | (whole & long_enough)
+    return Segments(starts - context - before, read_length, valid_frames, counted)

@@ -1,79 +1,88 @@
-"""The service: epochs of batches, made ahead of the trainer that consumes them, and resumed at any of them."""
+"""Loader: augmented features of clips in shards, for training; and its evaluations."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gtzan_stream import crops
+from gtzan_stream import features as feature
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
-from gtzan_stream.augment.recipes import recipe
-from gtzan_stream.batches import Batch, BatchMaker
+from gtzan_stream.augment.recipes import as_transform
+from gtzan_stream.batch import Batch
+from gtzan_stream.batches import BatchMaker
+from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.plan import EpochPlan
-from gtzan_stream.prefetch import prefetch
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.threads import threads
-
-_PREFETCH = 3  # batches made ahead of the consumer
-STUDY_SAMPLES = 8 * 128 * 512  # the study evaluates the first 8 chunks of 128 frames
 
 
-class Loader:
+class Loader(Epochs):
     """Stream augmented features of music clips from WebDataset shards.
 
-    Every iteration is one epoch, and the next iteration the next epoch; an iteration that was broken off before its
-    last batch is begun again. The order of an epoch and every augmentation are pure functions of (seed, epoch, key,
-    crop index): equal for any `workers`, any number of ranks, before and after a resume, and on any device.
+    Each iteration is one epoch, and the next iteration the next epoch; an iteration that is left before its last batch
+    starts again. The order of an epoch and every augmentation are pure functions of (seed, epoch, key, crop index):
+    equal for any `num_workers`, any number of ranks, before and after a resume, and on any device.
+
+    A loader holds open files and threads, until it is closed or no longer referenced; it is a context manager.
 
     Parameters
     ----------
     shards : path or address
         Folder with shards and their manifest, made by ``gtzan-stream pack`` or ``demo``. Shards at an address that
-        fsspec knows (s3://, gs://, https://, hf://) come to a local cache ahead of need.
-    split, part : str
-        Which clips, for instance "filtered" and "train". All clips where `split` is None.
+        fsspec knows (s3://, gs://, https://, hf://) are downloaded to a local cache ahead of need.
+    split, part : str, optional
+        Which clips, for instance "filtered" and "train": both, or neither for all clips.
     batch_size : int
         Rows of a global batch; rank r of W gets rows ``r::W``, so it must be divisible by W.
     augment : str or Transform
-        A recipe of `gtzan_stream.augment.recipes`, or a transform of your own. Evaluations are not augmented.
-    features : LogMel or RawWaveform
-        What to compute, and with it the length of a crop.
+        A recipe of `gtzan_stream.augment.recipes`, ``module:function`` for one of your own, or a transform.
+    features : Module
+        What to compute, and with its geometry the length of a crop; `LogMel` by default.
     device : str or torch.device
         Where augmentation and features are computed. On CUDA, in a stream of their own.
-    workers : int
+    num_workers : int
         Threads that read. 0 makes each batch when it is asked for; 1 or more make batches ahead, in the background.
     seed : int
     crops_per_clip : int
-        Samples of each clip in an epoch of training.
+        Random crops of each clip in an epoch.
     rank, world_size : int, optional
-        This process among those that train together; by default, what `torch.distributed` says.
+        This process among those that train together; by default, what `torch.distributed` says when an epoch begins.
     on_error : "fail" or "skip"
-        What a sample that cannot be read does: raise `BadSample`, or become a row of weight 0 noted in `skipped`.
-    eval : "study", "clip" or None
-        None for training: shuffled random crops. "study": the first 8 chunks of every clip, as the study did. "clip":
-        every chunk.
-    shuffle_window : int, optional
-        Shards whose samples are mixed with one another; see `EpochPlan`. Of remote shards, twice as many must fit the
+        What to do with an unreadable example: raise `BadSample`, or skip it with weight 0 and note it in `skipped`.
+    shuffle_shards : int, optional
+        How many shards' examples are mixed with each other; see `EpochPlan`. Twice as many remote shards must fit the
         cache.
 
     Attributes
     ----------
     labels : list of str
         Names of the classes that the split has.
+    n_rows : int
+        Rows of the features, such as mel bands.
     skipped : list of str
-        What was wrong with samples that could not be read, since the loader was made.
+        What was wrong with examples that could not be read, since the loader was made.
 
     Raises
     ------
     UserError
-        If the shards, split, part or recipe do not exist, or a number does not fit.
+        If the shards, split, part or recipe do not exist, a number does not fit, or an object is not a transform or
+        a feature.
+
+    Examples
+    --------
+    Train on one part and evaluate on another::
+
+        with Loader("shards/", split="filtered", part="train", augment="study") as loader:
+            for epoch in range(10):
+                for features, labels in loader: ...
+                for features, labels in loader.evaluation("valid"): ...
     """
 
     def __init__(
@@ -81,176 +90,174 @@ class Loader:
         shards: str | Path,
         *,
         split: str | None = None,
-        part: str = "train",
+        part: str | None = None,
         batch_size: int = 16,
         augment: str | Transform = "study",
         features: nn.Module | None = None,
         device: str | torch.device = "cpu",
-        workers: int = 1,
+        num_workers: int = 1,
         seed: int = 0,
         crops_per_clip: int = 8,
         rank: int | None = None,
         world_size: int | None = None,
         on_error: str = "fail",
-        eval: str | None = None,
-        shuffle_window: int | None = None,
+        shuffle_shards: int | None = None,
     ) -> None:
-        self.rank, self.world_size = _ranks(rank, world_size)
-        if batch_size < 1 or batch_size % self.world_size:
-            raise UserError(f"batch_size must be divisible by the {self.world_size} ranks, got {batch_size}")
-        if workers < 0:
-            raise UserError(f"workers must be 0 or more threads, got {workers}")
-        if crops_per_clip < 1:
-            raise UserError(f"crops_per_clip must be at least 1, got {crops_per_clip}")
-        if shuffle_window is not None and shuffle_window < 1:
-            raise UserError(f"shuffle_window must be at least 1 shard, or None for all, got {shuffle_window}")
+        ranks = _ranks(rank, world_size)
+        _at_least(1, batch_size=batch_size, crops_per_clip=crops_per_clip, shuffle_shards=shuffle_shards)
+        _at_least(0, num_workers=num_workers)
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
-        if eval not in (None, "study", "clip"):
-            raise UserError(f"eval must be 'study', 'clip' or None, got {eval!r}")
-        self.manifest = Manifest.open(shards)
-        self.device = torch.device(device)
-        self.features: Any = (LogMel() if features is None else features).to(self.device)
-        self.batch_size = batch_size
-        self.workers = workers
-        self.seed = seed
-        self.on_error = on_error
-        self.skipped: list[str] = []
-        self.epoch = 0
-        self._split, self._part, self._eval = split, part, eval
-        self._crops_per_clip = int(crops_per_clip)
-        self._consumed = self._start = 0  # samples yielded of this epoch; those a resume begins after
-        everything = np.arange(len(self.manifest))
-        self._clips = everything if split is None else self.manifest.part(split, part)
-        self.labels = self.manifest.labels if split is None else self.manifest.labels_of(split)
-        transform = recipe(augment) if isinstance(augment, str) else augment
-        self.transform = (Identity() if eval else transform).to(self.device)
-        self._maker = BatchMaker(
-            self.manifest,
+        transform = as_transform(augment).to(device)
+        features = feature.check(LogMel() if features is None else features).to(device)
+        manifest = Manifest.open(shards)
+        clips = _clips(manifest, split, part)
+        self.labels = manifest.labels if split is None else manifest.labels_of(split)
+        self.on_error, self.seed = on_error, seed
+        self.n_rows = feature.n_rows(features, torch.device(device))
+        maker = BatchMaker(
+            manifest,
             labels=self.labels,
-            transform=self.transform,
-            features=self.features,
-            device=self.device,
-            workers=workers,
+            features=features,
+            device=torch.device(device),
+            num_workers=num_workers,
             seed=seed,
-            training=eval is None,
             on_error=on_error,
         )
-        self._ahead = threads(1, "gtzan-stream-prefetch", self._maker.enter_thread)
         if on_error == "fail":
-            self._maker.check_rate(self._clips)
-        self._window = shuffle_window if eval is None else 1  # an evaluation reads shard after shard
-        self._length = len(self._make_plan())
-        self.manifest.folder.check_window(None if self._window is None else 2 * self._window)  # one read, one ahead
+            maker.check_rate(clips)
 
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self._length
+        def plan(epoch: int) -> EpochPlan:
+            return EpochPlan(
+                clips=clips,
+                shards=manifest.shard[clips],
+                crops=int(crops_per_clip),
+                batch_size=batch_size,
+                seed=seed,
+                epoch=epoch,
+                shuffle_shards=shuffle_shards,
+            )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of `epoch`: at its start, or where `load_state_dict` has left off in it."""
-        if epoch != self.epoch:
-            self.epoch, self._start, self._consumed = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Say where the loader is: what it has yielded, not what it has prepared. Small, and plain JSON."""
-        return {
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "samples_consumed": self._consumed,
-            "batch_size": self.batch_size,
-            "crops_per_clip": self._crops_per_clip,
-            "split": self._split,
-            "part": self._part,
-            "eval": self._eval,
-            "shuffle_window": self._window,
-            "manifest_digest": self.manifest.digest,
+        settings = {
+            "split": split,
+            "part": part,
+            "batch_size": batch_size,
+            "crops_per_clip": crops_per_clip,
+            "seed": seed,
+            "shuffle_shards": shuffle_shards,
+            "manifest_digest": manifest.digest,
         }
+        super().__init__(maker, transform, plan, training=True, settings=settings, num_workers=num_workers, ranks=ranks)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, with any number of workers and any number of ranks.
+    def evaluation(self, part: str | None = None, *, chunks: crops.Chunks = "study") -> "Evaluation":
+        """Stream the chunks of the clips of another part, in order and not augmented.
+
+        It shares this loader's shards, split, features, device, batch size, workers and ranks, and is closed with it.
+
+        Parameters
+        ----------
+        part : str, optional
+            Part of the loader's split; all clips where the loader has none.
+        chunks : "study" or "all"
+            Which chunks of each clip: those in its first 23.8 s, as in the study, or all.
 
         Raises
         ------
         UserError
-            If the shards or a setting that the order depends on have changed since.
+            If the split has no such part, or `chunks` is something else.
         """
-        now = self.state_dict()
-        if unknown := sorted(state.keys() ^ now.keys()):
-            raise UserError(f"a loader's state has the keys {', '.join(now)}; these differ: {', '.join(unknown)}")
-        if state["manifest_digest"] != self.manifest.digest:
-            raise UserError(
-                f"the state was taken on other clips than those of {self.manifest.folder.address()}: give the shards "
-                "that it was taken on, or begin anew without it"
+        return Evaluation(self, part, chunks)
+
+    def untouched(self, batch: Batch) -> Tensor:
+        """Features [batch, row, frame] of a batch's crops as they lie in their clips: without augmentation."""
+        clips = pc.index_in(pa.array(batch.keys), value_set=self.manifest.keys).to_numpy().astype(np.int64)
+        return self._maker.untouched(clips, batch.starts)
+
+    def close(self) -> None:
+        """End the loader's threads and processes and close its shards. Iterating afterwards is an error."""
+        super().close()
+        self._maker.close()
+        for transform in self.transform.modules():
+            if isinstance(transform, Transform):
+                transform.close()
+
+
+class Evaluation(Epochs):
+    """What `Loader.evaluation` returns: the chunks of a part's clips, clip by clip. Every epoch is the same.
+
+    Attributes
+    ----------
+    labels : list of str
+        As the loader's.
+    skipped : list of str
+        As the loader's, of this evaluation.
+    """
+
+    def __init__(self, loader: Loader, part: str | None, chunks: crops.Chunks) -> None:
+        if chunks not in get_args(crops.Chunks):
+            raise UserError(f"chunks must be 'study' or 'all', got {chunks!r}")
+        manifest, maker = loader.manifest, loader._maker
+        split = loader._settings["split"]
+        clips = _clips(manifest, split, part)
+        self.labels = loader.labels
+        if loader.on_error == "fail":
+            maker.check_rate(clips)
+        n_chunks = crops.chunks_per_clip(manifest.frames[clips], maker.geometry, chunks)
+
+        def plan(epoch: int) -> EpochPlan:
+            return EpochPlan(
+                clips=clips,
+                shards=manifest.shard[clips],
+                crops=n_chunks,
+                batch_size=loader.batch_size,
+                epoch=epoch,
+                shuffle=False,
+                shuffle_shards=1,  # reads shard after shard
             )
-        place = ("epoch", "samples_consumed")
-        for name, expected in now.items():
-            if name not in place and state[name] != expected:
-                raise UserError(
-                    f"the state was taken with {name}={state[name]!r}, this loader has {expected!r}: make the loader "
-                    f"with the old value, or begin anew without the state"
-                )
-        self.epoch = state["epoch"]
-        self._consumed = self._start = state["samples_consumed"]
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the epoch, from its start or from where `load_state_dict` has left off."""
-        plan, epoch = self._make_plan(), self.epoch  # of this iteration, whatever is set while it runs
-        first = self._start // self.batch_size
-        self._consumed, self._start = self._start, 0
-        batches = self._prepared(plan, epoch, first)
-        if self.workers:
-            batches = prefetch(batches, _PREFETCH, self._ahead)
-        for number, (batch, event) in enumerate(batches, first + 1):
-            self._maker.hand_over(batch, event)
-            self.skipped += batch.skipped
-            if number < len(plan):
-                self._consumed = number * self.batch_size
-            else:  # before the last batch is handed over: who counts batches never asks for one more
-                self.epoch, self._consumed = epoch + 1, 0
-            yield batch
-
-    def _make_plan(self) -> EpochPlan:
-        if self._eval is None:
-            n_crops: int | np.ndarray = self._crops_per_clip
-        else:
-            limit = STUDY_SAMPLES if self._eval == "study" else None
-            n_crops = crops.chunks_per_clip(self.manifest.frames[self._clips], self.features, limit)
-        return EpochPlan(
-            clips=self._clips,
-            shards=self.manifest.shard[self._clips],
-            crops=n_crops,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            epoch=self.epoch,
-            shuffle=self._eval is None,
-            window=self._window,
+        settings: dict[str, Any] = {
+            "split": split,
+            "part": part,
+            "batch_size": loader.batch_size,
+            "chunks": chunks,
+            "manifest_digest": manifest.digest,
+        }
+        super().__init__(
+            maker,
+            Identity(),
+            plan,
+            training=False,
+            settings=settings,
+            num_workers=loader.num_workers,
+            ranks=loader._ranks,
         )
 
-    def _prepared(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[tuple[Batch, Any]]:
-        """Make the batches from number `first` on, while remote shards of this window and the next arrive."""
-        asked = -1
-        coming: list[Future[Any]] = []
-        try:
-            for number in range(first, len(plan)):
-                window = plan.window_of(number)
-                if window != asked:
-                    asked = window
-                    shards = np.concatenate([plan.shards_of(window), plan.shards_of(window + 1)])
-                    names = [self.manifest.shards[shard].name for shard in shards]
-                    coming = [shard for shard in coming if not shard.done()] + self.manifest.folder.prefetch(names)
-                yield self._maker.make(plan.rows(number, self.rank, self.world_size), epoch)
-        finally:
-            for shard in coming:  # who leaves an epoch, or the program, shall not wait for the rest of the set
-                shard.cancel()
+
+def _clips(manifest: Manifest, split: str | None, part: str | None) -> np.ndarray:
+    """Numbers of the clips in a part of a split; all clips without either."""
+    if split is not None and part is not None:
+        return manifest.part(split, part)
+    splits = {name: ", ".join(parts) for name, parts in manifest.split_names().items()}
+    if part is not None:
+        listed = "; ".join(f"{name} ({parts})" for name, parts in splits.items())
+        raise UserError(f"part {part!r} needs a split: {manifest.root} has {listed}")
+    if split is not None:
+        manifest.labels_of(split)  # raises if there is no such split
+        raise UserError(f"split {split!r} needs a part: one of {splits[split]}")
+    return np.arange(len(manifest))
 
 
-def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
+def _at_least(least: int, **values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
+
+
+def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
     if (rank is None) != (world_size is None):
         raise UserError("rank and world_size go together: give both or neither")
     if rank is None or world_size is None:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
+        return None
     if not 0 <= rank < world_size:
         raise UserError(f"rank must be in 0..{world_size - 1}, got {rank}")
     return rank, world_size

@@ -6,6 +6,9 @@ from torch import Tensor
 Waveform = Float[Tensor, "batch time"]
 """Mono audio, full scale at +/-1."""
 
+Waveforms = Float[Tensor, "batch *channel time"]
+"""Audio of one or of several channels, full scale at +/-1."""
+
 Spectrogram = Complex[Tensor, "batch freq frame"]
 """A short-time Fourier transform."""
 

@@ -1,4 +1,4 @@
-"""The networks of the study, by name. A network of one's own: one file here and one line in `REGISTRY`."""
+"""The networks of the study, by name. A network of one's own is one file here and one entry of `REGISTRY`."""
 
 from torch import nn
 
@@ -10,15 +10,15 @@ from models.densenet import densenet
 from models.googlenet import googlenet
 from models.resnet import resnet34, resnet50
 from models.samplecnn import samplecnn
-from models.spec import CHUNK, SAMPLES, WHOLE, Input, Spec
+from models.spec import Spec
 from models.vgg import vgg11, vgg13, vgg16, vgg19
 
-__all__ = ["CHUNK", "REGISTRY", "SAMPLES", "WHOLE", "Input", "Spec", "build", "names", "spec"]
+__all__ = ["REGISTRY", "Spec", "build", "names", "spec"]
 
 VGG_LR = {"adam": 2e-4, "adamw": 2e-4}
 
 REGISTRY: dict[str, Spec] = {
-    "cnn1d": Spec(build=cnn1d, input=WHOLE, batch_size=64),
+    "cnn1d": Spec(build=cnn1d, frames=1024, batch_size=64),
     "alexnet": Spec(build=alexnet, lr={"adam": 3e-4, "adamw": 3e-4}),
     "vgg11": Spec(build=vgg11, lr=VGG_LR),
     "vgg13": Spec(build=vgg13, lr=VGG_LR),
@@ -28,7 +28,7 @@ REGISTRY: dict[str, Spec] = {
     "resnet34": Spec(build=resnet34),
     "resnet50": Spec(build=resnet50),
     "densenet": Spec(build=densenet),
-    "samplecnn": Spec(build=samplecnn, input=SAMPLES, normalization="clip"),
+    "samplecnn": Spec(build=samplecnn, features="waveform", rows=1, frames=66_150, normalization="clip"),
     "cnn2d": Spec(build=cnn2d),
     "crnn": Spec(build=crnn),
     "crnn_time": Spec(build=crnn_time),
@@ -59,7 +59,7 @@ def build(name: str, n_classes: int) -> nn.Module:
     Returns
     -------
     Module
-        From features ``[batch, *spec(name).input.shape]`` to logits [batch, n_classes]. In training, a network with
+        From features ``[batch, *spec(name).shape]`` to logits [batch, n_classes]. In training, a network with
         auxiliary heads returns a tuple, its own logits first.
 
     Raises

@@ -95,3 +95,50 @@ def shards(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     split.write_text("key,part\n" + "".join(f"{name},{parts[i % 5]}\n" for i, name in enumerate(names)))
     pack(clips_folder, folder / "shards", splits=split, shard_mb=1)
     return folder / "shards"
+
+
+@pytest.fixture(scope="session")
+def reference(shards: Path) -> dict[tuple[str, int], torch.Tensor]:
+    """Features by example of an epoch of the loader that the tests compare others with."""
+    from gtzan_stream.loader import Loader
+    from tests.loader_cases import collect
+
+    return collect(Loader(shards, batch_size=8, num_workers=0, seed=3, crops_per_clip=4))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of forty synthesised clips of twelve seconds, half of them for training."""
+    from gtzan_stream import demo
+    from gtzan_stream.store.pack import pack
+
+    folder = tmp_path_factory.mktemp("tiny")
+    genres, split = demo.write(folder / "music", train=2, valid=1, test=1, clip_s=12.0)
+    pack(genres, folder / "shards", splits=split, name="demo")
+    return folder / "shards"
+
+
+@pytest.fixture(scope="session")
+def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Run train.py with some options, on as little work as there can be; give its exit status and words."""
+    from typer.testing import CliRunner
+
+    import train
+
+    out = tmp_path_factory.mktemp("runs")
+
+    def run(*arguments: str, defaults: bool = True):
+        few = ["--shards", str(tiny), "--out", str(out), "--epochs", "2", "--crops-per-clip", "1", "--batch-size", "5"]
+        few += [] if "--schedule" in arguments else ["--schedule", "plateau"]
+        return CliRunner().invoke(train.app, [*(few if defaults else []), *arguments])
+
+    run.out = out
+    return run
+
+
+@pytest.fixture(scope="session")
+def unbroken(go) -> Path:
+    """The folder of a run that was never interrupted."""
+    result = go("--name", "unbroken")
+    assert result.exit_code == 0, result.output
+    return go.out / "unbroken"

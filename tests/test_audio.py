@@ -112,7 +112,7 @@ def test_a_window_is_a_part_of_the_whole(format: str, subtype: str, channels: in
     whole, _ = audio.decode(data)
     for start in (0, 1, 5000, 44_444, len(whole) - 3000):
         window = np.empty(3000, np.float32)
-        audio.read_window(io.BytesIO(data), start, window)
+        audio.read_segment(io.BytesIO(data), start, window)
         np.testing.assert_allclose(window, whole[start : start + 3000], atol=2e-6)
 
 
@@ -120,4 +120,4 @@ def test_a_window_is_a_part_of_the_whole(format: str, subtype: str, channels: in
 @pytest.mark.parametrize("start", [50, 500])
 def test_a_window_past_the_end_is_an_error(format: str, start: int):
     with pytest.raises(ValueError, match=f"it ends at sample 100, {start + 100} were expected"):
-        audio.read_window(io.BytesIO(file_of(noise(100), format=format)), start, np.empty(100, np.float32))
+        audio.read_segment(io.BytesIO(file_of(noise(100), format=format)), start, np.empty(100, np.float32))

@@ -1,4 +1,4 @@
-"""Chains and choices: frequencies, names of streams, and the input that a chain asks for."""
+"""Chains and choices: frequencies, names of choices, and the input that a chain asks for."""
 
 import copy
 import pickle
@@ -79,7 +79,7 @@ def test_siblings_and_positions_share_no_randomness() -> None:
     gains = [draw.children[0], draw.children[1], *draw.children[2].children, Gain().draw(keys(500))]
     values = np.array([gain.values["gain"] for gain in gains])
     assert np.abs(np.corrcoef(values) - np.eye(5)).max() < 0.2
-    assert len({gain.stream for gain in gains}) == 5
+    assert len({gain.rng for gain in gains}) == 5
 
 
 def test_noise_of_siblings_differs() -> None:
@@ -117,7 +117,7 @@ def test_describe_tells_the_chain() -> None:
 
 
 steps = st.one_of(
-    st.floats(0.7, 1.4).map(lambda factor: SpeedPerturb(factor, factor)),
+    st.floats(0.7, 1.4).map(lambda rate: SpeedPerturb(rate, rate)),
     st.integers(-3000, 3000).map(lambda shift: TimeShift(shift, shift)),
     st.just(Gain(1.0, 1.0)),
     st.just(Identity()),
@@ -133,7 +133,7 @@ def test_a_chain_reads_what_its_output_shows(chain: list[Transform], place: int)
     moment = float(place)
     for member, drawn in reversed(list(zip(chain, draw.children, strict=True))):
         shift = drawn.values["shift"][0] if isinstance(member, TimeShift) else 0.0
-        moment = member.speed(drawn)[0] * (moment - shift)
+        moment = member.rate(drawn)[0] * (moment - shift)
     clip = pulse_at(100000, start + moment)
     source = transform.source(3000, draw)
     first = start - int(source.before[0])
@@ -143,19 +143,19 @@ def test_a_chain_reads_what_its_output_shows(chain: list[Transform], place: int)
 
 
 def test_source_of_a_chain_is_asked_from_last_to_first() -> None:
-    chain = Compose([TimeShift(1600, 1600), SpeedPerturb(0.5, 0.5), Percussive()])
+    chain = Compose([TimeShift(1600, 1600), SpeedPerturb(2.0, 2.0), Percussive()])
     draw = chain.draw(keys(1))
     speed_draw = draw.children[1]
     inner = chain.members[1].source(5000 + 2 * 10240, speed_draw)
     source = chain.source(5000, draw)
     assert source.length[0] == inner.length[0]
     assert source.before[0] == 1600 + inner.before[0] + 2 * 10240
-    assert chain.speed(draw)[0] == 2
+    assert chain.rate(draw)[0] == 2
 
 
-def test_too_short_a_window_is_an_error() -> None:
+def test_too_short_a_segment_is_an_error() -> None:
     transform = Percussive()
-    with pytest.raises(ValueError, match="expected windows of 21480 samples, got 1000"):
+    with pytest.raises(ValueError, match="expected rows of 21480 samples, got 1000"):
         transform.apply(torch.zeros(1, 1000), transform.draw(keys(1)), 1000)
 
 

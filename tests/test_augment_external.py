@@ -27,7 +27,7 @@ def processes(transform: Audiomentations) -> list[subprocess.Popen[bytes]]:
 
 @pytest.fixture(scope="module")
 def pooled() -> Iterator[Audiomentations]:
-    transform = Audiomentations(unless_silent, workers=2)
+    transform = Audiomentations(unless_silent, num_workers=2)
     yield transform
     transform.close()
 
@@ -35,7 +35,7 @@ def pooled() -> Iterator[Audiomentations]:
 def test_processes_change_nothing(pooled: Audiomentations) -> None:
     wave, names = music(6, 9000), keys(6)
     kept = wave.clone()
-    here = Audiomentations(library(), workers=0)
+    here = Audiomentations(library(), num_workers=0)
     expected = here(wave, names, seed=1, epoch=2)
     assert torch.equal(pooled(wave, names, seed=1, epoch=2), expected)
     assert torch.equal(pooled(wave, names, seed=1, epoch=2), expected)
@@ -80,7 +80,7 @@ def test_global_state_is_put_back() -> None:
 
 
 def test_output_is_cut_or_padded_to_the_windows_length() -> None:
-    transform = Audiomentations(jitter, workers=0)
+    transform = Audiomentations(jitter, num_workers=0)
     out = transform(torch.ones(1, 100), keys(1))
     assert out.shape == (1, 100)
     assert out[0, :90].all()
@@ -92,24 +92,24 @@ def test_output_is_cut_or_padded_to_the_windows_length() -> None:
 
 
 def test_dtype_is_kept() -> None:
-    out = Audiomentations(library(), workers=0)(music(1, 2000).double(), keys(1))
+    out = Audiomentations(library(), num_workers=0)(music(1, 2000).double(), keys(1))
     assert out.dtype == torch.float64
 
 
 def test_p() -> None:
-    transform = Audiomentations(unless_silent, p=0.0, workers=0)
+    transform = Audiomentations(unless_silent, p=0.0, num_workers=0)
     assert torch.equal(transform(torch.zeros(2, 50), keys(2)), torch.zeros(2, 50))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_errors_name_the_key(workers: int, pooled: Audiomentations) -> None:
-    transform = pooled if workers else Audiomentations(unless_silent, workers=0)
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_errors_name_the_key(num_workers: int, pooled: Audiomentations) -> None:
+    transform = pooled if num_workers else Audiomentations(unless_silent, num_workers=0)
     with pytest.raises(BadSample, match=r"key blues_00000, crop 7: .*failed: no sound in it"):
         transform.apply(torch.zeros(1, 9), transform.draw(keys(1), crops=[7]))
 
 
 def test_stereo_is_an_error() -> None:
-    transform = Audiomentations(lambda samples, rate: np.stack([samples, samples]), workers=0)
+    transform = Audiomentations(lambda samples, rate: np.stack([samples, samples]), num_workers=0)
     with pytest.raises(BadSample, match=r"expected mono samples.*\(2, 9\)"):
         transform(torch.zeros(1, 9), keys(1))
 
@@ -117,10 +117,10 @@ def test_stereo_is_an_error() -> None:
 def test_what_cannot_be_built() -> None:
     with untyped(), pytest.raises(TypeError, match="expected a transform of audiomentations, got 3"):
         Audiomentations(3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="workers >= 0"):
-        Audiomentations(jitter, workers=-1)
-    with pytest.raises(ValueError, match="use workers=0"):
-        Audiomentations(lambda samples, rate: samples, workers=1)
+    with pytest.raises(ValueError, match="num_workers >= 0"):
+        Audiomentations(jitter, num_workers=-1)
+    with pytest.raises(ValueError, match="use num_workers=0"):
+        Audiomentations(lambda samples, rate: samples, num_workers=1)
 
 
 def test_a_dead_worker_is_an_error_not_a_hang(pooled: Audiomentations) -> None:
@@ -141,9 +141,9 @@ def test_a_program_needs_no_main_guard_and_leaves_nothing_behind(tmp_path: Path)
         "def here(samples, rate): return samples\n"
         "from tests.audio_functions import louder\n"
         "print('louder')\n"
-        "doubled = Audiomentations(louder, workers=1)\n"
+        "doubled = Audiomentations(louder, num_workers=1)\n"
         "print(doubled(torch.ones(1, 2), ['a']), doubled._workers._started[0].pid)\n"
-        "Audiomentations(here, workers=1)(torch.ones(1, 2), ['a'])\n"
+        "Audiomentations(here, num_workers=1)(torch.ones(1, 2), ['a'])\n"
     )
     done = subprocess.run(
         [sys.executable, program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
@@ -151,6 +151,6 @@ def test_a_program_needs_no_main_guard_and_leaves_nothing_behind(tmp_path: Path)
     assert done.stdout.splitlines()[:1] == ["louder"]
     assert "tensor([[2., 2.]])" in done.stdout
     assert "could not load the transform (AttributeError" in done.stderr
-    assert "use workers=0" in done.stderr
+    assert "use num_workers=0" in done.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.stdout.split()[-1]), 0)

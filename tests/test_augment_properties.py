@@ -17,7 +17,7 @@ ALL = pytest.mark.parametrize("name", REGISTRY)
 def same(a: augment.Draw, b: augment.Draw) -> bool:
     return (
         (a.chosen == b.chosen).all()
-        and a.stream == b.stream
+        and a.rng == b.rng
         and all((a.values[name] == b.values[name]).all() for name in a.values)
         and all(same(x, y) for x, y in zip(a.children, b.children, strict=True))
     )
@@ -174,11 +174,11 @@ def test_a_window_holds_all_that_its_output_depends_on(name: str) -> None:
 
 
 @ALL
-def test_speed_is_the_growth_of_the_source(name: str) -> None:
+def test_rate_is_the_growth_of_the_source(name: str) -> None:
     transform = REGISTRY[name](0.8)
     draw = transform.draw(keys(32), seed=3)
     growth = transform.source(10_000_000, draw).length - transform.source(5_000_000, draw).length
-    np.testing.assert_allclose(growth / 5_000_000, transform.speed(draw), atol=1e-3)
+    np.testing.assert_allclose(growth / 5_000_000, transform.rate(draw), atol=1e-3)
 
 
 @ALL

@@ -14,13 +14,14 @@ from torch import nn
 
 import models
 from gtzan_stream.cli import main
-from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.features import LogMel, RawWaveform, whole_clips
+from gtzan_stream.inference import export
+from gtzan_stream.inference.classify import Track, classify
+from gtzan_stream.inference.timeline import timeline
 from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.pack import pack
-from gtzan_stream.training import export, metrics
-from gtzan_stream.training.classify import Track, classify
-from gtzan_stream.training.timeline import timeline
+from gtzan_stream.training import metrics
 
 LABELS = ["blues", "jazz", "metal"]
 
@@ -33,7 +34,7 @@ def trained(folder: Path, model: str, features: nn.Module, shards: Path) -> tupl
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.momentum = 1.0  # the statistics of the one batch that follows
-    batch = next(iter(Loader(shards, eval="clip", features=features, workers=0)))
+    batch = next(iter(Loader(shards, features=features, num_workers=0).evaluation(chunks="all")))
     network(batch.features)
     std, mean = torch.std_mean(network.eval()(batch.features), dim=0)
     last = list(network.modules())[-1]
@@ -68,7 +69,7 @@ def music(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str, metrics.Predictions]:
     """What the network says of each chunk of an evaluation, by clip."""
     collector = metrics.Collector()
-    for batch in Loader(shards, eval="clip", features=features, workers=0):
+    for batch in Loader(shards, features=features, num_workers=0).evaluation(chunks="all"):
         collector.add(network(batch.features), batch.labels, batch.weights, batch.keys)
     found = collector.result()
     return {
@@ -97,7 +98,7 @@ def test_a_clip_shorter_than_a_chunk_is_padded(cnn2d, tmp_path):
     soundfile.write(tmp_path / "short.wav", samples, 22050)
     track = classify(cnn2d[1], tmp_path / "short.wav")
     assert track.chunks.shape == (1, 3)
-    frames = LogMel().clip(torch.from_numpy(samples / np.float32(32768))[None])  # of two frames
+    frames = whole_clips(LogMel(), torch.from_numpy(samples / np.float32(32768))[None])  # of two frames
     with torch.no_grad():
         logits = cnn2d[0](torch.nn.functional.pad(frames, (0, 128 - frames.shape[2])))
     np.testing.assert_allclose(track.chunks, logits.softmax(1), atol=1e-4)

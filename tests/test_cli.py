@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gtzan_stream.catalog import demo
+from gtzan_stream import demo
 from gtzan_stream.cli import main
 from gtzan_stream.store.manifest import Manifest
 
@@ -55,7 +55,7 @@ def test_help_lists_the_commands_without_loading_torch():
 
 def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\njazz_00001,test\n")
-    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "1", "--workers", "2"]
+    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "1", "--num-workers", "2"]
     packed = gtzan_stream("pack", clips_folder, tmp_path / "shards", *options)
     assert "11 clips" in packed.stdout
     assert "mine" in packed.stdout
@@ -104,7 +104,7 @@ MISTAKES = {
     "no split file": (["pack", ".", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
     "codec": (["pack", ".", "shards", "--codec", "mp3"], "'wav', 'flac'"),
     "rate": (["pack", ".", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
-    "workers": (["pack", ".", "shards", "--workers", "0"], "--workers"),
+    "num_workers": (["pack", ".", "shards", "--num-workers", "0"], "--num-workers"),
     "nothing to index": (["index", "."], "holds no *.tar shards"),
     "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),
     "a file is no folder": (["demo", "file"], "file"),

@@ -8,8 +8,10 @@ import librosa
 import numpy as np
 import pytest
 
-from gtzan_stream.catalog import band, demo, faults, splits, styles, synth
+from gtzan_stream.catalog import faults, splits
 from gtzan_stream.catalog.genres import GENRES
+from gtzan_stream.demo import band, styles, synth
+from gtzan_stream.demo import dataset as demo
 from gtzan_stream.errors import UserError
 
 

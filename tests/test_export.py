@@ -15,23 +15,24 @@ from torch import nn
 
 import models
 from gtzan_stream.errors import UserError
-from gtzan_stream.features import Frames, LogMel, RawWaveform
+from gtzan_stream.features import REGISTRY, Frames, LogMel, build
+from gtzan_stream.inference import export
 from gtzan_stream.normalization import Normalization
-from gtzan_stream.training import checkpoints, export
+from gtzan_stream.training import checkpoints
 from gtzan_stream.training.network import Classifier, LearntLogMel
 
 LABELS = ["blues", "jazz", "metal"]
 
 
 def features_of(model: str) -> nn.Module:
-    wanted = models.spec(model).input
-    return LogMel(frames=wanted.size) if wanted.kind == "logmel" else RawWaveform(samples=wanted.size)
+    spec = models.spec(model)
+    return build(spec.features, frames=spec.frames)
 
 
 def network_of(model: str, kind: str = "mel") -> nn.Sequential:
     """A network in training mode, whose statistics are of noise and whose logits differ by more than rounding."""
     torch.manual_seed(0)
-    shape = models.spec(model).input.shape
+    shape = models.spec(model).shape
     normalization = Normalization(kind, n_mels=shape[0])
     normalization.estimate([torch.rand(2, *shape)])
     network = nn.Sequential(normalization, models.build(model, len(LABELS)))
@@ -61,7 +62,7 @@ def test_the_program_is_the_network(tmp_path, model, kind):
     assert network.training
     program = export.Model.load(path)
     for n in (1, 5):
-        waveform = torch.rand(n, features.window) - 0.5
+        waveform = torch.rand(n, features.geometry.read_length) - 0.5
         with torch.no_grad():
             expected = copy.deepcopy(network).eval()(features(waveform))
         assert expected.std() > 0.01
@@ -71,7 +72,7 @@ def test_the_program_is_the_network(tmp_path, model, kind):
 
 @pytest.mark.parametrize("model", models.names())
 def test_every_network_can_be_exported(model):
-    shape = models.spec(model).input.shape
+    shape = models.spec(model).shape
     network = models.build(model, 3).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a GRU's weights, that they are no buffers; as in export.write
@@ -93,7 +94,7 @@ def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
     network = Classifier(models.build("cnn2d", len(LABELS)), Normalization("clip"), frontend=frontend)
     features = Frames(frames=128)
     export.write(tmp_path / export.MODEL, network, features, labels=LABELS, config={"model": "cnn2d"})
-    waveform = torch.rand(2, features.window) - 0.5
+    waveform = torch.rand(2, features.geometry.read_length) - 0.5
     with torch.no_grad():
         expected = network.eval()(features(waveform))
     torch.testing.assert_close(export.Model.load(tmp_path / export.MODEL)(waveform), expected, atol=1e-4, rtol=0)
@@ -101,19 +102,19 @@ def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
 
 def test_samples_that_are_missing_are_frames_of_zero(cnn2d):
     path, network, features = cnn2d
-    waveform = torch.rand(1, features.window) - 0.5
-    valid = features.frames * 5 // 8
+    waveform = torch.rand(1, features.geometry.read_length) - 0.5
+    valid = features.geometry.frames * 5 // 8
     expected = features(waveform)
     expected[:, :, valid:] = 0
     with torch.no_grad():
         logits = copy.deepcopy(network).eval()(expected)
-    waveform[:, export.samples_of(features, valid) :] = torch.nan
+    waveform[:, features.geometry.span(valid) :] = torch.nan
     torch.testing.assert_close(export.Model.load(path)(waveform), logits, atol=1e-4, rtol=0)
 
 
 def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
     path, network, features = cnn2d
-    waveform = torch.rand(3, features.window) - 0.5
+    waveform = torch.rand(3, features.geometry.read_length) - 0.5
     torch.save(waveform, tmp_path / "waveform.pt")
     code = f"""if True:
         import json, sys
@@ -122,7 +123,9 @@ def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
         extra_files = {{"gtzan_stream.json": ""}}
         model = torch.export.load({str(path)!r}, extra_files=extra_files).module()
         facts = json.loads(extra_files["gtzan_stream.json"])
-        assert facts["labels"] == {LABELS} and facts["window"] == {features.window}, facts
+        geometry = facts["geometry"]
+        read_length = (geometry["frames"] - 1) * geometry["step"] + geometry["frame_length"]
+        assert facts["labels"] == {LABELS} and read_length == {features.geometry.read_length}, facts
         torch.save(model(torch.load("waveform.pt")), "logits.pt")
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -136,9 +139,22 @@ def test_it_says_what_it_is(cnn2d):
     path, network, _ = cnn2d
     facts = export.read_facts(path)
     assert (facts.model, facts.labels, facts.config["lr"]) == ("cnn2d", LABELS, 0.01)
-    assert (facts.sample_rate, facts.window, facts.context, facts.samples) == (22050, 66048, 512, 65536)
+    assert facts.geometry == LogMel().geometry
     assert facts.torch == torch.__version__
     assert network[1][1][0].weight.is_contiguous(memory_format=torch.channels_last)  # it was left as it was
+
+
+@pytest.mark.parametrize(
+    "features", [*(build(name, frames=6) for name in REGISTRY), LogMel(compression="db", frames=6)]
+)
+def test_frames_after_the_end_are_silence(features):
+    """As in a loader's batch, for every feature."""
+    geometry = features.geometry
+    waveform = torch.rand(2, geometry.read_length) - 0.5
+    expected = features(waveform).clone()
+    expected[1, :, 4:] = geometry.silence
+    waveform[1, geometry.span(4) :] = torch.nan
+    torch.testing.assert_close(export.Program(features, nn.Identity())(waveform), expected, rtol=1e-5, atol=1e-5)
 
 
 class Untraceable(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from nnAudio.features.mel import MelSpectrogram
 
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.features import Frames, LogMel, RawWaveform
+from gtzan_stream.features import LogMel, whole_clips
 from tests.conftest import no_synchronisation
 
 
@@ -39,7 +39,7 @@ def nnaudios(waveform: torch.Tensor, **options: float) -> torch.Tensor:
 def test_equals_nnaudio(waveform, name, power):
     reference = torch.log10(1 + 10 * nnaudios(waveform, power=power))
     with force(name):
-        got = LogMel(power=power).clip(waveform)
+        got = whole_clips(LogMel(power=power), waveform)
     assert got.shape == (2, 128, 1 + 88_200 // 512)
     assert got.dtype == torch.float32
     assert relative(got, reference) < 1e-5
@@ -49,7 +49,7 @@ def test_equals_nnaudio(waveform, name, power):
 def test_other_settings_equal_nnaudio(waveform):
     features = LogMel(n_fft=2048, hop_length=300, n_mels=40, f_min=50.0, f_max=8000.0, compression="db")
     mel = nnaudios(waveform, n_fft=2048, hop_length=300, n_mels=40, fmin=50.0, fmax=8000.0)
-    assert relative(features.clip(waveform), 20 * mel.log10()) < 1e-5
+    assert relative(whole_clips(features, waveform), 20 * mel.log10()) < 1e-5
 
 
 @pytest.mark.parametrize("pad_mode", ["reflect", "constant"])
@@ -58,7 +58,7 @@ def test_equals_librosa_padded_by_reflection_only(waveform, pad_mode):
         y=waveform.numpy(), sr=22050, n_fft=1024, hop_length=512, n_mels=128, power=1.0, pad_mode=pad_mode
     )
     reference = torch.from_numpy(np.log10(1 + 10 * mel))
-    got = LogMel().clip(waveform)
+    got = whole_clips(LogMel(), waveform)
     assert relative(got[:, :, 1:-2], reference[:, :, 1:-2]) < 5e-6
     edges = relative(got[:, :, [0, -1]], reference[:, :, [0, -1]])
     assert edges < 5e-6 if pad_mode == "reflect" else edges > 1e-2
@@ -71,39 +71,41 @@ def test_db_is_librosas(waveform, power, to_db):
     mel = librosa.feature.melspectrogram(
         y=loud_to_nothing.numpy(), n_fft=1024, hop_length=512, power=power, pad_mode="reflect"
     )
-    got = LogMel(power=power, compression="db").clip(loud_to_nothing)
+    got = whole_clips(LogMel(power=power, compression="db"), loud_to_nothing)
     assert np.abs(got.numpy() - to_db(mel, ref=1.0, top_db=None)).max() < 1e-2
-    assert LogMel(power=power, compression="db").clip(torch.zeros(1, 5000)).mean().item() == pytest.approx(-100)
+    silence = whole_clips(LogMel(power=power, compression="db"), torch.zeros(1, 5000))
+    assert silence.mean().item() == pytest.approx(LogMel(power=power, compression="db").geometry.silence) == -100
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
 def test_quiet_music_keeps_its_digits(waveform, name):
     """log10(1 + 10 m) of float32 would be 0 or one unit in the last place."""
     with force(name):
-        got = LogMel().clip(waveform * 1e-9)
-    assert relative(got, LogMel().clip(waveform.double() * 1e-9)) < 1e-5
+        got = whole_clips(LogMel(), waveform * 1e-9)
+    assert relative(got, whole_clips(LogMel(), waveform.double() * 1e-9)) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
 def test_silence_is_zero(name):
     with force(name):
-        assert (LogMel().clip(torch.zeros(1, 3000)) == 0).all()
+        assert (whole_clips(LogMel(), torch.zeros(1, 3000)) == 0).all()
 
 
 @pytest.mark.parametrize("first", [1, 7, 40])
 def test_a_chunk_equals_those_frames_of_the_clip(waveform, first):
     features = LogMel(frames=32)
-    start = first * features.hop_length - features.context
-    chunk = features(waveform[:, start : start + features.window])
+    geometry = features.geometry
+    start = first * geometry.step - geometry.context
+    chunk = features(waveform[:, start : start + geometry.read_length])
     assert chunk.shape == (2, 128, 32)
-    assert relative(chunk, features.clip(waveform)[:, :, first : first + 32]) < 1e-6
+    assert relative(chunk, whole_clips(features, waveform)[:, :, first : first + 32]) < 1e-6
 
 
 def test_a_row_does_not_depend_on_its_batch(waveform):
     batch = torch.cat([waveform, waveform.flip(1), waveform * 0.1])
-    together = LogMel().clip(batch)
+    together = whole_clips(LogMel(), batch)
     for i in range(len(batch)):
-        assert torch.equal(LogMel().clip(batch[i : i + 1])[0], together[i])
+        assert torch.equal(whole_clips(LogMel(), batch[i : i + 1])[0], together[i])
 
 
 def test_input_is_untouched_and_may_be_a_view(waveform):
@@ -118,23 +120,23 @@ def test_input_is_untouched_and_may_be_a_view(waveform):
 def test_short_clips_are_reflected_as_often_as_needed(waveform, time):
     short = waveform[:, :time]
     padded = torch.from_numpy(np.pad(short.numpy(), ((0, 0), (512, 512)), mode="reflect"))
-    assert torch.equal(LogMel().clip(short), LogMel()(padded))
+    assert torch.equal(whole_clips(LogMel(), short), LogMel()(padded))
 
 
 def test_autocast_and_half_precision_do_not_reach_inside(waveform):
     features = LogMel(trainable=True)
-    plain = features.clip(waveform)
+    plain = whole_clips(features, waveform)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = features.clip(waveform)
+        inside = whole_clips(features, waveform)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, plain)
-    assert LogMel().clip(waveform.bfloat16()).dtype == torch.float32
+    assert whole_clips(LogMel(), waveform.bfloat16()).dtype == torch.float32
 
 
 def test_trainable_kernels_learn(waveform):
     features = LogMel(trainable=True)
-    got = features.clip(waveform)
-    assert relative(got.detach(), LogMel().clip(waveform)) < 1e-3
+    got = whole_clips(features, waveform)
+    assert relative(got.detach(), whole_clips(LogMel(), waveform)) < 1e-3
     got.sum().backward()
     gradients = {name: parameter.grad for name, parameter in features.named_parameters()}
     assert len(gradients) == 3
@@ -147,6 +149,22 @@ def test_gradients_flow_to_the_waveform(waveform):
     LogMel()(leaf).sum().backward()
     assert leaf.grad is not None
     assert leaf.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"power": 0.5}, {"power": 2.0}, {"compression": "db"}, {"trainable": True}], ids=str
+)
+def test_silence_has_finite_gradients_and_any_default_dtype_gives_float32(waveform, options, float64_by_default):
+    short = waveform[:, :4096].clone()
+    short[0] = 0
+    got = LogMel(**options)(short)
+    torch.set_default_dtype(torch.float32)
+    features, leaf = LogMel(**options), short.requires_grad_()
+    expected = features(leaf)
+    assert got.dtype == torch.float32
+    assert relative(got.detach(), expected.detach()) < 1e-6
+    expected.sum().backward()
+    assert leaf.grad.isfinite().all()
 
 
 def test_fixed_features_are_not_in_checkpoints():
@@ -163,7 +181,7 @@ def test_building_prints_nothing(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sample_rate": 0}, "sample_rate must be positive"),
+        ({"sample_rate": 0}, "sample_rate must be at least 1, got 0"),
         ({"n_fft": 1023}, "n_fft must be even"),
         ({"hop_length": 0}, "hop_length must be"),
         ({"n_mels": 0}, "n_mels must be"),
@@ -184,7 +202,7 @@ def test_too_short_a_waveform():
     with pytest.raises(ValueError, match="at least n_fft = 1024 samples, got 1000"):
         LogMel()(torch.zeros(1, 1000))
     with pytest.raises(ValueError, match="no samples"):
-        LogMel().clip(torch.zeros(1, 0))
+        whole_clips(LogMel(), torch.zeros(1, 0))
 
 
 INTERPRETED = """
@@ -216,49 +234,17 @@ def test_triton_in_its_interpreter():
 @pytest.mark.parametrize("options", [{}, {"compression": "db"}, {"trainable": True}])
 def test_cuda_equals_the_cpu_without_a_sync(cuda, waveform, options):
     features = LogMel(**options)
-    expected = features.clip(waveform)
+    expected = whole_clips(features, waveform)
     features, on_device = features.to(cuda), waveform.to(cuda)
-    features.clip(on_device)
+    whole_clips(features, on_device)
     with no_synchronisation():
-        got = features.clip(on_device)
+        got = whole_clips(features, on_device)
     assert relative(got.cpu(), expected) < 1e-5
 
 
 def test_tf32_is_off_for_kernels_that_learn_and_then_as_it_was(cuda, waveform, monkeypatch):
     for setting in (torch.backends.cudnn.conv, torch.backends.cuda.matmul):
         monkeypatch.setattr(setting, "fp32_precision", "tf32")
-    expected = LogMel().clip(waveform)
-    assert relative(LogMel(trainable=True).to(cuda).clip(waveform.to(cuda)).cpu(), expected) < 1e-5
+    expected = whole_clips(LogMel(), waveform)
+    assert relative(whole_clips(LogMel(trainable=True).to(cuda), waveform.to(cuda)).cpu(), expected) < 1e-5
     assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "tf32"
-
-
-def test_raw_waveform(waveform):
-    raw = RawWaveform(samples=1000)
-    assert (raw.context, raw.window, raw.samples, raw.hop_length) == (0, 1000, 1000, 512)
-    assert torch.equal(raw(waveform)[:, 0], waveform)
-    with pytest.raises(ValueError, match="samples must be"):
-        RawWaveform(samples=0)
-    with pytest.raises(ValueError, match="sample_rate must be"):
-        RawWaveform(sample_rate=0)
-
-
-def test_frames_are_what_each_frame_of_the_spectrogram_sees(waveform):
-    frames, features = (
-        Frames(n_fft=512, hop_length=256, frames=8),
-        LogMel(n_fft=512, hop_length=256, frames=8, n_mels=40),
-    )
-    for name in ("sample_rate", "context", "hop_length", "frames", "samples", "window"):
-        assert getattr(frames, name) == getattr(features, name), name
-    chunk = waveform[:, : features.window]
-    got = frames(chunk)  # [batch, sample, frame]
-    assert got.shape == (2, 512, 8)
-    assert torch.equal(got[0, :, 3], chunk[0, 768 : 768 + 512])
-    one_by_one = features(got.transpose(1, 2).reshape(16, 512)).reshape(2, 8, 40)
-    assert torch.equal(one_by_one.transpose(1, 2), features(chunk))
-
-
-def test_whole_clips_give_frames_around_every_hop(waveform):
-    frames, features = Frames(), LogMel(n_mels=40)
-    got = frames.clip(waveform)
-    assert got.shape == (2, 1024, 1 + waveform.shape[1] // 512)
-    assert relative(features(got[:1, :, 0]), features.clip(waveform)[:1, :, :1]) < 1e-6

@@ -1,45 +1,17 @@
-"""The loader's promises: equal samples whatever the workers, ranks and resumes; crops that are frames of their clip."""
-
-import gc
-import json
-import multiprocessing
-import subprocess
-import sys
-import threading
-from itertools import islice
-from pathlib import Path
+"""What a loader yields: crops that are frames of their clip, labels, weights, and errors in one sentence."""
 
 import numpy as np
 import pytest
 import torch
 
-from gtzan_stream.batches import Batch
+from gtzan_stream.augment import Gain, TimeStretch
+from gtzan_stream.batch import Batch
 from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.features import LogMel, RawWaveform, whole_clips
 from gtzan_stream.loader import Loader
+from tests.augment_cases import untyped
 from tests.conftest import no_synchronisation, write_wav
-
-
-def collect(*loaders: Loader) -> dict[tuple[str, int], torch.Tensor]:
-    """Features by sample, in the order of the global batches, put together from all ranks; fillers left out."""
-    out = {}
-    for batches in zip(*loaders, strict=True):
-        for row in range(len(batches[0].keys)):
-            for batch in batches:
-                if batch.weights[row]:
-                    out[batch.keys[row], int(batch.crops[row])] = batch.features[row]
-    return out
-
-
-def assert_same(a: dict, b: dict) -> None:
-    assert list(a) == list(b)
-    for sample, features in a.items():
-        assert torch.equal(features, b[sample]), sample
-
-
-@pytest.fixture(scope="module")
-def reference(shards: Path) -> dict:
-    return collect(Loader(shards, batch_size=8, workers=0, seed=3, crops_per_clip=4))
+from tests.loader_cases import assert_same, collect
 
 
 def test_batch_has_what_it_says(shards):
@@ -55,116 +27,17 @@ def test_batch_has_what_it_says(shards):
     assert sum(float(batch.weights.sum()) for batch in batches) == 6 * 3  # of 7 clips, one is too short to count
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_workers_change_nothing(shards, reference, workers):
-    assert_same(collect(Loader(shards, batch_size=8, workers=workers, seed=3, crops_per_clip=4)), reference)
-
-
-@pytest.mark.parametrize("world_size", [2, 4])
-def test_ranks_change_nothing(shards, reference, world_size):
-    ranks = [
-        Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    assert_same(collect(*ranks), reference)
-
-
-def test_batch_size_changes_no_sample(shards, reference):
-    other = collect(Loader(shards, batch_size=3, workers=0, seed=3, crops_per_clip=4))
-    assert_same(other, reference)
-
-
-@pytest.mark.parametrize("stop", [0, 1, 3, 5])
-def test_resume_at_another_rank_count_continues_exactly(shards, reference, stop):
-    first = Loader(shards, batch_size=8, seed=3, crops_per_clip=4, workers=1)
-    iterator = iter(first)
-    seen = [next(iterator) for _ in range(stop)]
-    state = json.loads(json.dumps(first.state_dict()))
-    iterator.close()
-    ranks = []
-    for rank in range(2):
-        ranks.append(Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=2, workers=3))
-        ranks[-1].load_state_dict(state)
-        ranks[-1].set_epoch(state["epoch"])
-    n_seen = sum(int(batch.weights.sum()) for batch in seen)
-    rest = collect(*ranks)
-    assert list(rest) == list(reference)[n_seen:]
-    assert all(torch.equal(rest[sample], reference[sample]) for sample in rest)
-
-
-def test_a_state_after_the_last_batch_leads_to_the_next_epoch(shards):
-    loader = Loader(shards, batch_size=8, seed=3)
-    for _ in loader:
-        state = loader.state_dict()
-    other = Loader(shards, batch_size=8, seed=3)
-    other.load_state_dict(state)
-    assert other.epoch == loader.epoch == 1
-    assert_same(collect(other), collect(loader))
-
-
-def test_epochs_differ_and_return(shards, reference):
-    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4)
-    collect(loader)
-    second = collect(loader)
-    assert list(second) != list(reference)
-    assert not any(torch.equal(second[s], reference[s]) for s in second if s[0] != "jazz_00001")
-    loader.set_epoch(0)
-    assert_same(collect(loader), reference)
-
-
-def test_break_starts_the_epoch_again_in_the_same_thread(shards, reference):
-    before = set(threading.enumerate())
-    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4, workers=1)
-
-    def threads():
-        return [thread for thread in set(threading.enumerate()) - before if "prefetch" in thread.name]
-
-    for _ in loader:
-        break
-    (thread,) = threads()
-    assert_same(collect(loader), reference)
-    assert threads() == [thread]
-    del loader
-    gc.collect()
-    thread.join(5)
-    assert not thread.is_alive()
-
-
-FORKED = """
-import multiprocessing, sys, torch
-from gtzan_stream.loader import Loader
-torch.set_num_threads(1)  # torch's own threads do not survive a fork
-loader = Loader(sys.argv[1], batch_size=8, workers=2)
-begun = iter(loader)
-keys = next(begun).keys  # every thread of the parent exists before the fork
-def child(queue):
-    begun.close()
-    queue.put(next(iter(loader)).keys)
-context = multiprocessing.get_context("fork")
-queue = context.Queue()
-process = context.Process(target=child, args=(queue,))
-process.start()
-assert queue.get(timeout=60) == keys
-process.join(30)
-"""
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-def test_a_forked_child_makes_batches_of_its_own(shards):
-    subprocess.run([sys.executable, "-c", FORKED, str(shards)], check=True, timeout=100)
-
-
-@pytest.mark.parametrize("eval", ["study", "clip"])
-def test_evaluation_chunks_are_frames_of_the_clip(shards, clips_folder, eval):
+@pytest.mark.parametrize("chunks", ["study", "all"])
+def test_evaluation_chunks_are_frames_of_the_clip(shards, clips_folder, chunks):
     import soundfile
 
-    loader = Loader(shards, batch_size=4, eval=eval)
-    chunks = collect(loader)
-    assert list(chunks) == list(collect(loader))
+    evaluation = Loader(shards, batch_size=4, augment="strong").evaluation(chunks=chunks)
+    chunks = collect(evaluation)
+    assert list(chunks) == list(collect(evaluation))
     for (key, chunk), features in chunks.items():
         genre, number = key.split("_")
         waveform, _ = soundfile.read(clips_folder / genre / f"{genre}.{number}.wav", dtype="float32")
-        frames = LogMel().clip(torch.from_numpy(waveform)[None])[0, :, 128 * chunk : 128 * (chunk + 1)]
+        frames = whole_clips(LogMel(), torch.from_numpy(waveform)[None])[0, :, 128 * chunk : 128 * (chunk + 1)]
         torch.testing.assert_close(features[:, : frames.shape[1]], frames, atol=1e-5, rtol=1e-4)
         assert not features[:, frames.shape[1] :].any()
     assert len([chunk for key, chunk in chunks if key == "blues_00000"]) == 3  # 9 s: 388 frames
@@ -174,7 +47,7 @@ def test_untouched_training_crops_are_frames_of_the_clip(shards, clips_folder):
     import soundfile
 
     waveform, _ = soundfile.read(clips_folder / "blues" / "blues.00000.wav", dtype="float32")
-    frames = LogMel().clip(torch.from_numpy(waveform)[None])[0]
+    frames = whole_clips(LogMel(), torch.from_numpy(waveform)[None])[0]
     crops = [f for (key, _), f in collect(Loader(shards, augment="none")).items() if key == "blues_00000"]
     starts = []
     for crop in crops:
@@ -221,7 +94,7 @@ def test_damaged_members_are_named_or_skipped(tmp_path, clips_folder):
     from gtzan_stream.store.pack import pack
 
     pack(clips_folder, tmp_path / "shards", codec="flac")
-    loader = Loader(tmp_path / "shards", batch_size=4, workers=1)
+    loader = Loader(tmp_path / "shards", batch_size=4, num_workers=1)
     manifest = loader.manifest
     victim = manifest.keys[0].as_py()
     with open(manifest.root / manifest.shards[int(manifest.shard[0])].name, "r+b") as file:
@@ -229,7 +102,7 @@ def test_damaged_members_are_named_or_skipped(tmp_path, clips_folder):
         file.write(b"\xff" * int(manifest.member_size[0]))
     with pytest.raises(BadSample, match=victim):
         list(loader)
-    skipping = Loader(tmp_path / "shards", batch_size=4, workers=3, on_error="skip", crops_per_clip=2)
+    skipping = Loader(tmp_path / "shards", batch_size=4, num_workers=3, on_error="skip", crops_per_clip=2)
     weights = {key: [] for key in manifest.keys.to_pylist()}
     for batch in skipping:
         assert torch.isfinite(batch.features).all()
@@ -246,38 +119,35 @@ def test_damaged_members_are_named_or_skipped(tmp_path, clips_folder):
         ({"batch_size": 6, "rank": 0, "world_size": 4}, "divisible by the 4 ranks, got 6"),
         ({"rank": 1}, "rank and world_size go together"),
         ({"rank": 4, "world_size": 4}, r"rank must be in 0\.\.3, got 4"),
-        ({"workers": -1}, "workers must be 0 or more"),
+        ({"num_workers": -1}, "num_workers must be at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"shuffle_shards": 0}, "shuffle_shards must be at least 1, got 0"),
         ({"crops_per_clip": 0}, "crops_per_clip must be at least 1"),
         ({"on_error": "ignore"}, "on_error must be"),
-        ({"eval": "all"}, "eval must be"),
         ({"augment": "wild"}, "none.*study.*strong.*audiomentations"),
-        ({"split": "thre"}, "three"),
-        ({"split": "three", "part": "training"}, "train"),
+        ({"split": "thre", "part": "train"}, "has no split 'thre': choose one of .*three"),
+        ({"split": "three", "part": "training"}, "has no part 'training': choose one of .*train"),
+        ({"part": "test"}, r"part 'test' needs a split: .* has .*three \(.*train.*\)"),
+        ({"part": "tset"}, "part 'tset' needs a split"),
+        ({"split": "three"}, "split 'three' needs a part: one of .*train"),
+        (
+            {"augment": lambda waveform: waveform},
+            r"Transform of gtzan_stream\.augment, got <lambda>; wrap it in a subcl",
+        ),
+        ({"augment": torch.nn.Identity()}, "got Identity; wrap it in a subclass: class Mine"),
+        ({"augment": Gain}, "got Gain; wrap"),
+        ({"features": lambda waveform: waveform}, "expected an nn.Module with a geometry, such as LogMel"),
+        ({"features": torch.nn.Identity()}, "Identity has no geometry; give it a geometry"),
     ],
 )
 def test_wrong_options_get_one_sentence(shards, options, message):
-    with pytest.raises(UserError, match=message):
+    with untyped(), pytest.raises(UserError, match=message):
         Loader(shards, **options)
 
 
 def test_a_missing_folder_names_the_commands(tmp_path):
     with pytest.raises(UserError, match=r"gtzan-stream demo .*gtzan-stream pack"):
         Loader(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch_size": 4}, "batch_size=4, this loader has 8"),
-        ({"manifest_digest": "0"}, "other clips than those of"),
-        ({"split": "three"}, "split='three'"),
-        ({"extra": 1}, "extra"),
-    ],
-)
-def test_a_state_that_does_not_fit_is_refused(shards, change, message):
-    loader = Loader(shards, batch_size=8)
-    with pytest.raises(UserError, match=message):
-        loader.load_state_dict(loader.state_dict() | change)
 
 
 def test_every_recipe_streams_finite_features(shards):
@@ -294,7 +164,7 @@ def test_percussive_crops_equal_the_clips_percussive_part(shards, clips_folder):
     from gtzan_stream.augment import Percussive
 
     waveform, _ = soundfile.read(clips_folder / "blues" / "blues.00000.wav", dtype="float32")
-    frames = LogMel().clip(torch.from_numpy(librosa.effects.percussive(waveform))[None])[0]
+    frames = whole_clips(LogMel(), torch.from_numpy(librosa.effects.percussive(waveform))[None])[0]
     crops = [f for (key, _), f in collect(Loader(shards, augment=Percussive())).items() if key == "blues_00000"]
     assert len(crops) == 8
     for crop in crops:
@@ -308,7 +178,7 @@ def test_cuda_equals_the_cpu(shards, reference, cuda):
 
 
 def test_cuda_never_waits_for_the_host(shards, cuda):
-    loader = Loader(shards, batch_size=8, device=cuda, workers=0)
+    loader = Loader(shards, batch_size=8, device=cuda, num_workers=0)
     list(loader)  # compiles
     with no_synchronisation():
         list(loader)
@@ -321,7 +191,7 @@ def test_remote_shards_stream_like_local_ones(shards, reference, tmp_path, monke
     remote.put(f"{shards}/", "/set/", recursive=True)
     monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path))
     assert_same(collect(Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4)), reference)
-    windowed = Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4, shuffle_window=1)
+    windowed = Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4, shuffle_shards=1)
     assert sorted(collect(windowed)) == sorted(reference)
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.0015")
     with pytest.raises(UserError, match=r"GB.*cache.*GB"):
@@ -338,29 +208,43 @@ def test_a_whole_clip_network_counts_clips_that_are_shorter_than_its_input(shard
     assert rows["jazz_00001"][0] == 0  # 0.3 s
 
 
-def test_inference_mode_of_the_consumer_does_no_harm(shards, reference):
-    loader = Loader(shards, batch_size=8, workers=0, seed=3, crops_per_clip=4)
-    with torch.inference_mode():
-        batch = next(iter(loader))
-    assert not batch.features.is_inference()
-    row = next(row for row, weight in enumerate(batch.weights) if weight)
-    assert torch.equal(batch.features[row], reference[batch.keys[row], int(batch.crops[row])])
+def test_an_evaluation_shares_shards_split_and_features(shards):
+    loader = Loader(shards, split="three", part="train", batch_size=4, features=LogMel(n_mels=40))
+    evaluation = loader.evaluation("test")
+    assert evaluation.features is loader.features
+    assert evaluation.manifest is loader.manifest
+    assert evaluation.labels == loader.labels
+    keys = {key for batch in evaluation for key in batch.keys}
+    part = loader.manifest.part("three", "test")
+    assert keys == {loader.manifest.keys[int(clip)].as_py() for clip in part}
 
 
-def test_who_counts_batches_gets_epoch_after_epoch(shards, reference):
-    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4)
-    epochs = [[batch.keys for batch in islice(loader, len(loader))] for _ in range(2)]
-    assert loader.epoch == 2
-    assert epochs[0] != epochs[1]
-    loader.set_epoch(0)
-    assert_same(collect(loader), reference)
+def test_an_evaluation_is_never_augmented(shards):
+    for batch in Loader(shards, augment=Gain(2.0, 2.0)).evaluation():
+        assert [batch.draw.describe(row) for row in range(len(batch))] == ["unchanged"] * len(batch)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_iteration_keeps_its_epoch_whatever_is_set_meanwhile(shards, reference, workers):
-    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4, workers=workers)
-    seen = {}
-    for batch in loader:
-        loader.set_epoch(7)
-        seen |= {(key, int(crop)): f for key, crop, f in zip(batch.keys, batch.crops, batch.features, strict=True)}
-    assert all(torch.equal(seen[sample], reference[sample]) for sample in reference)
+@pytest.mark.parametrize(
+    ("split", "part", "chunks", "message"),
+    [
+        ("three", None, "study", "split 'three' needs a part: one of"),
+        ("three", "tset", "study", "has no part 'tset'"),
+        (None, "test", "study", "part 'test' needs a split"),
+        ("three", "test", "clip", "chunks must be 'study' or 'all', got 'clip'"),
+    ],
+)
+def test_a_wrong_evaluation_gets_one_sentence(shards, split, part, chunks, message):
+    loader = Loader(shards, split=split, part="train" if split else None)
+    with untyped(), pytest.raises(UserError, match=message):
+        loader.evaluation(part, chunks=chunks)
+
+
+@pytest.mark.parametrize("augment", ["none", TimeStretch(1.5, 1.5)])
+def test_padding_is_silence_whatever_the_compression(shards, augment):
+    padded = 0
+    for batch in Loader(shards, features=LogMel(compression="db"), augment=augment, crops_per_clip=1):
+        for features, valid in zip(batch.features, batch.valid_frames, strict=True):
+            assert (features[:, valid:] == -100).all()
+            assert (features[:, :valid] > -90).any(dim=0).all()
+            padded += valid < 128
+    assert padded

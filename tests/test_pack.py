@@ -114,8 +114,8 @@ def test_no_shard_is_empty():
 
 
 def test_the_bytes_depend_on_the_music_alone(clips_folder: Path, tmp_path: Path):
-    for name, workers in [("one", 1), ("three", 3), ("again", None)]:
-        pack(clips_folder, tmp_path / name, shard_mb=1, workers=workers)
+    for name, num_workers in [("one", 1), ("three", 3), ("again", None)]:
+        pack(clips_folder, tmp_path / name, shard_mb=1, num_workers=num_workers)
     assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "again")
     assert len(list((tmp_path / "one").glob("*.tar"))) > 1
 
@@ -201,7 +201,7 @@ def test_nothing_that_can_be_packed(tmp_path: Path):
         pack(tmp_path / "src", tmp_path / "out")
 
 
-OPTIONS = {"codec": "mp3", "sample_rate": 0, "shard_mb": 0.0, "workers": 0, "on_error": "ignore"}
+OPTIONS = {"codec": "mp3", "sample_rate": 0, "shard_mb": 0.0, "num_workers": 0, "on_error": "ignore"}
 
 
 @pytest.mark.parametrize("option", OPTIONS)

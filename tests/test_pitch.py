@@ -7,7 +7,7 @@ import torch
 
 from gtzan_stream.dsp import pitch
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.pitch import pitch_shift, window
+from gtzan_stream.dsp.pitch import pitch_shift, source
 from tests.conftest import no_synchronisation
 from tests.test_stretch import music
 
@@ -27,7 +27,7 @@ def peak_hz(waveform: torch.Tensor) -> float:
 @pytest.mark.parametrize("n_steps", [-12.0, -7.0, -0.5, 0.0, 0.37, 5.0, 12.0])
 def test_a_tone_moves_by_semitones_and_keeps_its_level(how, n_steps):
     tone = torch.sin(2 * torch.pi * 440 / SAMPLE_RATE * torch.arange(2 * SAMPLE_RATE, dtype=torch.float64)).float()
-    before, total = window(SAMPLE_RATE, np.array([n_steps]))
+    before, total = source(SAMPLE_RATE, np.array([n_steps]))
     with force(how):
         shifted = pitch_shift(tone[None, : total[0]], n_steps, SAMPLE_RATE, offset=before)[0]
     assert abs(peak_hz(shifted) - 440 * 2 ** (n_steps / 12)) < 0.15
@@ -66,7 +66,7 @@ def test_a_batch_that_starts_at_once_keeps_as_much_level_as_librosas(n_steps):
 def test_the_window_hides_its_edges(how, n_steps):
     x = torch.from_numpy(music(8.0)).float()
     length, start = 20_000, 60_000
-    before, total = window(length, np.array([n_steps]))
+    before, total = source(length, np.array([n_steps]))
     first, last = start - int(before[0]), start - int(before[0]) + int(total[0])
     with force(how):
         cut = pitch_shift(x[None, first:last], n_steps, length, offset=before)

@@ -1,4 +1,4 @@
-"""The order of an epoch: a permutation, equal for every rank count, different every epoch, local inside windows."""
+"""The order of an epoch: a permutation, equal for every rank count, different every epoch, local inside blocks."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ def make(n_clips=23, n_shards=4, crops=3, batch_size=8, **options) -> EpochPlan:
     return EpochPlan(clips=np.arange(n_clips) * 10, shards=shards, crops=crops, batch_size=batch_size, **options)
 
 
-def samples(plan: EpochPlan, world_size: int = 1) -> list[tuple[int, int]]:
-    """Every sample of weight 1 in the order of the global batches, put together from all ranks."""
+def examples(plan: EpochPlan, world_size: int = 1) -> list[tuple[int, int]]:
+    """Every example of weight 1 in the order of the global batches, put together from all ranks."""
     out = []
     for batch in range(len(plan)):
         parts = [plan.rows(batch, rank, world_size) for rank in range(world_size)]
@@ -31,50 +31,52 @@ def samples(plan: EpochPlan, world_size: int = 1) -> list[tuple[int, int]]:
     n_shards=st.integers(1, 7),
     crops=st.integers(1, 5),
     batch_size=st.sampled_from([1, 4, 12]),
-    window=st.sampled_from([None, 1, 2, 3]),
+    shuffle_shards=st.sampled_from([None, 1, 2, 3]),
     seed=st.integers(0, 2**63 - 1),
     epoch=st.integers(0, 10**6),
 )
-def test_an_epoch_is_a_permutation_on_any_number_of_ranks(n_clips, n_shards, crops, batch_size, window, seed, epoch):
-    plan = make(n_clips, n_shards, crops, batch_size, seed=seed, epoch=epoch, window=window)
-    order = samples(plan)
+def test_an_epoch_is_a_permutation_on_any_number_of_ranks(
+    n_clips, n_shards, crops, batch_size, shuffle_shards, seed, epoch
+):
+    plan = make(n_clips, n_shards, crops, batch_size, seed=seed, epoch=epoch, shuffle_shards=shuffle_shards)
+    order = examples(plan)
     assert sorted(order) == [(10 * clip, crop) for clip in range(n_clips) for crop in range(crops)]
     assert len(plan) == -(-len(order) // batch_size)
     for world_size in (2, 4):
         if batch_size % world_size == 0:
-            assert samples(plan, world_size) == order
+            assert examples(plan, world_size) == order
 
 
 def test_epochs_and_seeds_differ():
-    orders = [samples(make(seed=seed, epoch=epoch)) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [examples(make(seed=seed, epoch=epoch)) for seed in (0, 1) for epoch in (0, 1)]
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
-    assert samples(make(seed=1, epoch=2)) != samples(make(seed=2, epoch=1))  # not a function of their sum
+    assert examples(make(seed=1, epoch=2)) != examples(make(seed=2, epoch=1))  # not a function of their sum
 
 
 def test_without_shuffle_the_order_is_kept_and_crops_may_differ_by_clip():
     plan = EpochPlan(
         clips=np.array([5, 7, 9]), shards=np.zeros(3), crops=np.array([2, 1, 3]), batch_size=4, shuffle=False
     )
-    assert samples(plan) == [(5, 0), (5, 1), (7, 0), (9, 0), (9, 1), (9, 2)]
+    assert examples(plan) == [(5, 0), (5, 1), (7, 0), (9, 0), (9, 1), (9, 2)]
     assert plan.rows(1).weights.tolist() == [1, 1, 0, 0]
 
 
-def test_windows_keep_shards_together():
-    plan = make(n_clips=40, n_shards=8, crops=2, window=2, seed=3)
+def test_blocks_keep_shards_together():
+    plan = make(n_clips=40, n_shards=8, crops=2, shuffle_shards=2, seed=3)
     shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
-    visited = [shard_of[clip] for clip, _ in samples(plan)]
+    visited = [shard_of[clip] for clip, _ in examples(plan)]
     runs = [set(visited[i : i + 20]) for i in range(0, 80, 20)]  # two shards of five clips of two crops
     assert all(len(run) == 2 for run in runs)
     assert set.union(*runs) == set(range(8))
     assert visited != sorted(visited)
-    assert [set(plan.shards_of(window)) for window in range(4)] == runs
-    assert [plan.window_of(batch) for batch in (0, 2, 3, 9)] == [0, 0, 1, 3]  # 8 rows a batch, 20 a window
+    assert [set(plan.shards_of(block)) for block in range(4)] == runs
+    assert [plan.block_of(batch) for batch in (0, 2, 3, 9)] == [0, 0, 1, 3]  # 8 rows a batch, 20 a block
     assert len(plan.shards_of(4)) == 0
     assert set(make(n_clips=40, n_shards=8).shards_of(0)) == set(range(8))
 
 
 def test_order_looks_uniform():
-    """Over many epochs every sample visits every position about equally often: chi-square with 14 x 14 degrees."""
+    """Over many epochs every example visits every position about equally often: chi-square with 14 x 14 degrees."""
     n, epochs = 15, 1500
     counts = np.zeros((n, n))
     for epoch in range(epochs):
@@ -89,7 +91,12 @@ def test_order_looks_uniform():
 def test_ten_million_clips_cost_nothing():
     n = 10_000_000
     plan = EpochPlan(
-        clips=np.arange(n), shards=np.arange(n, dtype=np.int32) // 1000, crops=8, batch_size=64, seed=1, window=16
+        clips=np.arange(n),
+        shards=np.arange(n, dtype=np.int32) // 1000,
+        crops=8,
+        batch_size=64,
+        seed=1,
+        shuffle_shards=16,
     )
     assert len(plan) == n * 8 // 64
     assert len(set(plan.rows(len(plan) - 1).clips.tolist())) > 32
@@ -103,7 +110,7 @@ def test_ten_million_clips_cost_nothing():
         ({"shards": np.array([0, 1, 0])}, "grouped by shard"),
         ({"crops": 0}, "crops must be at least 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"window": 0}, "window must be at least 1 shard"),
+        ({"shuffle_shards": 0}, "shuffle_shards must be at least 1, got 0"),
     ],
 )
 def test_errors(change, message):
@@ -112,15 +119,15 @@ def test_errors(change, message):
         EpochPlan(**options)
 
 
-def test_without_shuffle_shards_are_wanted_one_after_the_other():
-    plan = make(n_clips=12, n_shards=4, crops=2, batch_size=4, shuffle=False, window=1)
-    assert samples(plan) == [(10 * clip, crop) for clip in range(12) for crop in range(2)]
-    assert [plan.shards_of(window).tolist() for window in range(5)] == [[0], [1], [2], [3], []]
-    assert [plan.window_of(batch) for batch in range(6)] == [0, 0, 1, 2, 2, 3]
+def test_without_shuffle_shards_are_needed_one_after_the_other():
+    plan = make(n_clips=12, n_shards=4, crops=2, batch_size=4, shuffle=False, shuffle_shards=1)
+    assert examples(plan) == [(10 * clip, crop) for clip in range(12) for crop in range(2)]
+    assert [plan.shards_of(block).tolist() for block in range(5)] == [[0], [1], [2], [3], []]
+    assert [plan.block_of(batch) for batch in range(6)] == [0, 0, 1, 2, 2, 3]
 
 
-def test_fillers_repeat_the_last_samples():
-    rows = make(n_clips=5, n_shards=5, crops=1, batch_size=4, window=1, seed=2).rows(1)
+def test_fillers_repeat_the_last_examples():
+    rows = make(n_clips=5, n_shards=5, crops=1, batch_size=4, shuffle_shards=1, seed=2).rows(1)
     assert rows.weights.tolist() == [1, 0, 0, 0]
     assert rows.clips[0] == rows.clips[1]
     tiny = make(n_clips=1, n_shards=1, crops=1, batch_size=4).rows(0)

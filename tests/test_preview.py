@@ -10,12 +10,12 @@ from matplotlib.image import imread
 from gtzan_stream.augment import Gain, TimeShift, TimeStretch, Transform
 from gtzan_stream.cli import main
 from gtzan_stream.errors import UserError
+from gtzan_stream.inference.preview import pairs
 from gtzan_stream.loader import Loader
-from gtzan_stream.training.preview import pairs
 
 
 def loader_of(shards: Path, augment: str | Transform, **settings: object) -> Loader:
-    return Loader(shards, batch_size=6, augment=augment, seed=3, workers=0, **settings)
+    return Loader(shards, batch_size=6, augment=augment, seed=3, num_workers=0, **settings)
 
 
 def test_untouched_is_what_is_fed_without_augmentation(shards):
@@ -48,14 +48,14 @@ def test_both_show_the_same_place(shards):
 
 @pytest.mark.parametrize("frames", [-3, 3])
 def test_both_show_the_same_place_where_source_lies_before_or_after(shards, frames):
-    for pair in pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three")):
+    for pair in pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three", part="train")):
         early, late = (pair.untouched, pair.augmented) if frames > 0 else (pair.augmented, pair.untouched)
         inside = slice(4, 60)  # where no crop of these clips has ended
         np.testing.assert_allclose(late[:, 7:63], early[:, inside], atol=1e-4)
 
 
 def test_another_speed_begins_at_the_same_place(shards):
-    for pair in pairs(loader_of(shards, TimeStretch(0.8, 0.8), split="three")):
+    for pair in pairs(loader_of(shards, TimeStretch(0.8, 0.8), split="three", part="train")):
         before, after = pair.untouched.max(axis=0), pair.augmented.max(axis=0)  # a tone that swells twice a second
         slower = np.interp(np.arange(60) * 0.8, np.arange(128), before)
         assert np.corrcoef(slower, after[:60])[0, 1] > 0.9

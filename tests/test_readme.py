@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gtzan_stream.catalog import demo
+from gtzan_stream import demo
 from gtzan_stream.store.pack import pack
 
 ROOT = Path(__file__).parent.parent

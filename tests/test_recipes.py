@@ -37,7 +37,7 @@ def test_study_has_the_studys_ranges() -> None:
         "TimeShift": {"shift": (1600, 1600)},
         "TimeStretch": {"rate": (0.9, 1.1)},
         "PitchShift": {"n_steps": (0, 4)},
-        "SpeedPerturb": {"factor": (0.8, 1.0)},
+        "SpeedPerturb": {"rate": (1.0, 1.25)},
         "Gain": {"gain": (1.5, 3.0)},
         "Percussive": {},
     }
@@ -72,7 +72,7 @@ def test_strong_changes_most_and_keeps_a_plain_level() -> None:
     assert max(vocoded) == 1
     assert np.mean(vocoded) == pytest.approx(0.7, abs=0.04)
     assert np.mean(["Percussive" in line for line in told]) == pytest.approx(0.05, abs=0.015)
-    assert np.ptp(transform.speed(draw)) == pytest.approx(0.45, abs=0.02)
+    assert np.ptp(transform.rate(draw)) == pytest.approx(0.45, abs=0.02)
     assert transform(music(4, 4000), keys(4)).abs().max() < 10
 
 
@@ -90,7 +90,7 @@ def test_audiomentations_is_the_library_itself() -> None:
     assert not isinstance(transform, OneOf)
     assert isinstance(transform.transform, am.OneOf)
     wave = music(12, 4000)
-    out = Audiomentations(transform.transform, p=transform.p, workers=0)(wave, keys(12), seed=1)
+    out = Audiomentations(transform.transform, p=transform.p, num_workers=0)(wave, keys(12), seed=1)
     changed = [not torch.equal(a, b) for a, b in zip(out, wave, strict=True)]
     assert 6 <= sum(changed) <= 12
     transform.close()

@@ -11,7 +11,7 @@ import soxr
 import torch
 
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.resample import resample, window
+from gtzan_stream.dsp.resample import resample, source
 from tests.conftest import no_synchronisation
 
 BACKENDS = ["torch", "numba"]
@@ -35,33 +35,33 @@ def level_db(signal: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-@pytest.mark.parametrize("step", STEPS)
-def test_tones_in_the_pass_band_are_exact(how, step):
-    frequencies = np.array([0.003, 0.11, 0.37, 0.62, 0.8]) / max(1, step)
+@pytest.mark.parametrize("rate", STEPS)
+def test_tones_in_the_pass_band_are_exact(how, rate):
+    frequencies = np.array([0.003, 0.11, 0.37, 0.62, 0.8]) / max(1, rate)
     x = torch.from_numpy(np.stack([tone(f, np.arange(6000)) for f in frequencies])).float()
-    length = int(5000 / step)
+    length = int(5000 / rate)
     with force(how):
-        result = resample(x, step, length, offset=500.25).numpy()
-    expected = np.stack([tone(f, 500.25 + step * np.arange(length)) for f in frequencies])
+        result = resample(x, rate, length, offset=500.25).numpy()
+    expected = np.stack([tone(f, 500.25 + rate * np.arange(length)) for f in frequencies])
     assert np.abs(result - expected).max() < 2e-4
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-@pytest.mark.parametrize("step", [1.2, 1.5, 2.0])
-def test_nothing_above_the_new_nyquist_frequency_folds_back(how, step):
-    frequencies = [f for f in np.array([1.005, 1.05, 1.2, 1.7]) / step if f < 1]
+@pytest.mark.parametrize("rate", [1.2, 1.5, 2.0])
+def test_nothing_above_the_new_nyquist_frequency_folds_back(how, rate):
+    frequencies = [f for f in np.array([1.005, 1.05, 1.2, 1.7]) / rate if f < 1]
     assert frequencies
     x = torch.from_numpy(np.stack([tone(f, np.arange(6000)) for f in frequencies])).float()
     with force(how):
-        result = resample(x, step, int(5000 / step), offset=500).numpy()
+        result = resample(x, rate, int(5000 / rate), offset=500).numpy()
     assert level_db(result) < -78
 
 
 @pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 3), (4, 5), (3, 2), (2, 1)])
 def test_it_is_soxrs_and_scipys_on_band_limited_noise(rng, up, down):
     x = band_limited(rng, 12_000, 0.75 * min(1, up / down))
-    step, length = down / up, 12_000 * up // down
-    result = resample(torch.from_numpy(x).float()[None], step, length)[0].numpy()
+    rate, length = down / up, 12_000 * up // down
+    result = resample(torch.from_numpy(x).float()[None], rate, length)[0].numpy()
     middle = slice(length // 8, -length // 8)
     for reference in (soxr.resample(x, down, up, quality="VHQ"), scipy.signal.resample(x, length)):
         error = result[middle] - reference[:length][middle]
@@ -69,33 +69,33 @@ def test_it_is_soxrs_and_scipys_on_band_limited_noise(rng, up, down):
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-@pytest.mark.parametrize("step", [*STEPS, 0.2, 3.3])
-def test_the_window_hides_its_edges(rng, how, step):
+@pytest.mark.parametrize("rate", [*STEPS, 0.2, 3.3])
+def test_the_window_hides_its_edges(rng, how, rate):
     x = torch.from_numpy(rng.standard_normal((1, 40_000)).astype(np.float32))
-    before, total = window(5000, np.array([step]))
+    before, total = source(5000, np.array([rate]))
     first, last = 10_000 - int(before[0]), 10_000 - int(before[0]) + int(total[0])
     with force(how):
-        cut = resample(x[:, first:last], step, 5000, offset=before)
-        whole = resample(x, step, 5000, offset=10_000)
+        cut = resample(x[:, first:last], rate, 5000, offset=before)
+        whole = resample(x, rate, 5000, offset=10_000)
     torch.testing.assert_close(cut, whole, atol=1e-5, rtol=0)
 
 
 def test_a_row_is_the_same_alone_bit_for_bit(rng):
     x = torch.from_numpy(rng.standard_normal((3, 9000)).astype(np.float32))
-    steps, offsets = np.array([0.7, 1.0, 1.9]), np.array([0.0, 3.25, 3000.5])
-    together = resample(x, steps, 8001, offset=offsets)
+    rates, offsets = np.array([0.7, 1.0, 1.9]), np.array([0.0, 3.25, 3000.5])
+    together = resample(x, rates, 8001, offset=offsets)
     for row in range(3):
-        assert torch.equal(together[row], resample(x[row : row + 1], steps[row], 8001, offset=offsets[row])[0])
+        assert torch.equal(together[row], resample(x[row : row + 1], rates[row], 8001, offset=offsets[row])[0])
 
 
 @pytest.mark.parametrize("how", BACKENDS)
 @pytest.mark.parametrize("offset", [None, np.array([5.5, -2000.0, 1e6])])
 def test_every_backend_agrees_with_the_oracle(rng, how, offset):
     x = torch.from_numpy(rng.standard_normal((3, 4000)))
-    steps = np.array([0.6, 1.0, 1.7])
+    rates = np.array([0.6, 1.0, 1.7])
     with force(how):
-        result = resample(x.float(), steps, 5000, offset=offset)
-    torch.testing.assert_close(result, resample(x, steps, 5000, offset=offset).float(), atol=1e-4, rtol=0)
+        result = resample(x.float(), rates, 5000, offset=offset)
+    torch.testing.assert_close(result, resample(x, rates, 5000, offset=offset).float(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("how", BACKENDS)
@@ -121,10 +121,10 @@ def test_form_is_kept_and_the_input_untouched(rng, how):
     assert torch.equal(x, kept)
 
 
-@pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])
-def test_impossible_steps_are_refused(step):
-    with pytest.raises(ValueError, match="step: every value must be finite and above zero"):
-        resample(torch.zeros(1, 100), step, 100)
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_impossible_steps_are_refused(rate):
+    with pytest.raises(ValueError, match="rate: every value must be finite and above zero"):
+        resample(torch.zeros(1, 100), rate, 100)
 
 
 INTERPRETED = """
@@ -132,10 +132,10 @@ import numpy as np, torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.resample import resample
 x = torch.randn(3, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-steps, offsets = np.array([0.6, 1.0, 1.8]), np.array([-30.0, 2.25, 0.0])
+rates, offsets = np.array([0.6, 1.0, 1.8]), np.array([-30.0, 2.25, 0.0])
 with force("triton"):
-    result = resample(x.float(), steps, 600, offset=offsets)
-error = (result - resample(x, steps, 600, offset=offsets)).abs().max()
+    result = resample(x.float(), rates, 600, offset=offsets)
+error = (result - resample(x, rates, 600, offset=offsets)).abs().max()
 assert error < 1e-4, error
 """
 
@@ -147,9 +147,9 @@ def test_triton_in_its_interpreter():
 
 
 def test_on_the_gpu_without_waiting_for_it(rng, cuda):
-    x, steps = torch.from_numpy(rng.standard_normal((3, 40_000))), np.array([0.6, 1.0, 1.8])
+    x, rates = torch.from_numpy(rng.standard_normal((3, 40_000))), np.array([0.6, 1.0, 1.8])
     on_gpu = x.float().to(cuda)
-    resample(on_gpu, steps, 30_000)  # compiles, and copies the filter
+    resample(on_gpu, rates, 30_000)  # compiles, and copies the filter
     with no_synchronisation():
-        result = resample(on_gpu, steps, 30_000)
-    torch.testing.assert_close(result.cpu(), resample(x, steps, 30_000).float(), atol=1e-4, rtol=0)
+        result = resample(on_gpu, rates, 30_000)
+    torch.testing.assert_close(result.cpu(), resample(x, rates, 30_000).float(), atol=1e-4, rtol=0)

@@ -89,7 +89,7 @@ def test_the_digest_is_that_of_the_data(shards: Path, copy: Path, clips_folder: 
     digest = Manifest.open(shards).digest
     assert Manifest.open(copy).digest == digest
     assert pack(clips_folder, copy, shard_mb=1).digest != digest  # without the split
-    other = pack(clips_folder, tmp_path / "other", splits=shards.parent / "three.csv", shard_mb=1, workers=1)
+    other = pack(clips_folder, tmp_path / "other", splits=shards.parent / "three.csv", shard_mb=1, num_workers=1)
     assert other.digest == digest
 
 

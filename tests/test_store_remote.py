@@ -113,7 +113,7 @@ def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path,
         return under_way
 
     monkeypatch.setattr(Folder, "prefetch", prefetch)
-    for _ in Loader(shards, batch_size=1, workers=0):
+    for _ in Loader(shards, batch_size=1, num_workers=0):
         assert under_way
         assert not any(shard.cancelled() for shard in under_way)
         break
@@ -162,10 +162,10 @@ def test_the_longest_unused_shard_makes_room(server: Server, tmp_path: Path):
     assert third.exists()
     assert not second.exists()
     with pytest.raises(
-        UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: choose a smaller shuffle_window"
+        UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: choose a smaller shuffle_shards"
     ):
-        folder.check_window(None)
-    folder.check_window(2)
+        folder.check_room(None)
+    folder.check_room(2)
 
 
 def test_no_set_at_an_address(server: Server):

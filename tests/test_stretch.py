@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.stretch import time_stretch, window
+from gtzan_stream.dsp.stretch import source, time_stretch
 from tests.conftest import no_synchronisation
 
 SAMPLE_RATE = 22050
@@ -81,7 +81,7 @@ def test_float32_does_not_drift_over_a_long_clip():
 def test_a_tone_keeps_its_pitch_and_level(rate):
     time = torch.arange(66_150, dtype=torch.float64)
     tone = torch.sin(2 * torch.pi * 440 / SAMPLE_RATE * time).float()
-    before, total = window(22_050, np.array([rate]))
+    before, total = source(22_050, np.array([rate]))
     result = time_stretch(tone[None, : total[0]], rate, 22_050, offset=before)[0]
     spectrum = torch.fft.rfft(result * torch.hann_window(22_050)).abs() / (22_050 / 4)
     assert spectrum.argmax() == 440
@@ -103,10 +103,10 @@ def test_clicks_come_at_the_new_tempo(how):
 
 @pytest.mark.parametrize("how", BACKENDS)
 @pytest.mark.parametrize("rate", [0.3, *RATES, 3.0])
-def test_the_window_hides_its_edges(how, rate):
+def test_the_source_hides_its_edges(how, rate):
     x = torch.from_numpy(music(8.0)).float()
     length, start = 20_000, 60_000
-    before, total = window(length, np.array([rate]))
+    before, total = source(length, np.array([rate]))
     first, last = start - int(before[0]), start - int(before[0]) + int(total[0])
     with force(how):
         cut = time_stretch(x[None, first:last], rate, length, offset=before)

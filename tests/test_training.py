@@ -41,8 +41,8 @@ def test_an_unknown_setting_is_an_error():
         ({"weight_decay": -1.0}, "--weight-decay must be 0 or more"),
         ({"batch_size": 0}, "--batch-size must be 1 or more, got 0"),
         ({"epochs": 0}, "--epochs must be 1 or more"),
-        ({"workers": -1}, "--workers must be 0 or more"),
-        ({"eval": "all"}, "--eval must be one of study, clip, got 'all'"),
+        ({"num_workers": -1}, "--num-workers must be 0 or more"),
+        ({"chunks": "clip"}, "--chunks must be one of study, all, got 'clip'"),
         ({"normalization": "layer"}, "--normalization must be one of none, global, mel, clip, batch"),
         ({"optimizer": "lion"}, "--optimizer must be one of sgd, adam, .* got 'lion'"),
         ({"fold": 1, "split": "filtered"}, "--fold goes with --split folds"),
@@ -53,7 +53,12 @@ def test_an_unknown_setting_is_an_error():
         ({"spec_augment": 129}, "--spec-augment must be 0 to 128, the bands there are, got 129"),
         ({"spec_augment": -1}, "--spec-augment must be 0 or more"),
         ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
-        ({"augment": "only:Reverb"}, "no augmentation is called 'only:Reverb'; there are none, study, .*Percussive$"),
+        (
+            {"augment": "only:Reverb"},
+            "no augmentation is called 'only:Reverb'; there are none, .*, and module:function",
+        ),
+        ({"features": "mfcc"}, "there is no feature 'mfcc'; there are logmel, waveform, frames, and module:function"),
+        ({"frames": 0}, "--frames must be 1 or more, got 0"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_the_right_ones(setting, sentence):
@@ -165,16 +170,16 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
     progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
-    progress.took(2.0, 0.25)
+    progress.add_time(2.0, 0.25)
     measures = progress.measures()
     assert measures["train_loss"] == pytest.approx(3.0)
     assert measures["train_accuracy"] == pytest.approx(2 / 3)
     assert measures["clips_per_second"] == pytest.approx(1.5)
     assert measures["data_wait_share"] == pytest.approx(0.25)
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
-    progress.took(1.0, 0.0)
+    progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
-    progress.took(1.0, 0.0)
+    progress.add_time(1.0, 0.0)
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=0.9)
     assert (progress.best["epoch"], progress.epoch, progress.steps, progress.batch) == (3, 3, 2, 0)
     assert progress.summary()["data_wait_share"] == pytest.approx(0.125)

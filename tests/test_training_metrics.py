@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.inference.export import logits_of
 from gtzan_stream.training import metrics
-from gtzan_stream.training.losses import logits_of, loss_of
+from gtzan_stream.training.losses import loss_of
 
 
 def predictions(rows: list[tuple[str, int, list[float]]]) -> metrics.Predictions:

@@ -27,7 +27,7 @@ def music(n: int, length: int) -> torch.Tensor:
 
 def test_before_it_has_learnt_it_is_the_log_mel_spectrogram():
     frames, plain = Frames(frames=6), LogMel(frames=6)
-    waveform = music(2, plain.window)
+    waveform = music(2, plain.geometry.read_length)
     learnt = LearntLogMel(LogMel(trainable=True))(frames(waveform))
     torch.testing.assert_close(learnt, plain(waveform), rtol=0, atol=2e-3)  # nnAudio adds 1e-8 to trained powers
     silent = LearntLogMel(LogMel(trainable=True))(torch.zeros(1, 1024, 3))
@@ -40,7 +40,7 @@ def test_gradients_reach_the_kernels_even_of_silence():
         Normalization("clip"),
         frontend=LearntLogMel(LogMel(trainable=True)),
     )
-    frames = Frames(frames=4)(music(3, Frames(frames=4).window)).clone()
+    frames = Frames(frames=4)(music(3, Frames(frames=4).geometry.read_length)).clone()
     frames[0, :, 2:] = 0
     loss_of(network(frames), torch.arange(3), torch.ones(3)).backward()
     learnt = {name.rsplit(".")[-1]: parameter.grad for name, parameter in network.frontend.named_parameters()}

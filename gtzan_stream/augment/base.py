@@ -5,27 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gtzan_stream.augment.draw import Draw, Keys, Samples, Source
+from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
+from gtzan_stream.augment.waveforms import blank_after, check_examples, check_shape, fit
+from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.dsp.parameters import to_device
-from gtzan_stream.shapes import Waveform
+from gtzan_stream.shapes import Waveforms
 
 
 class Transform(nn.Module):
     """An augmentation of a batch of waveforms, with its own parameters for each example.
 
-    A subclass says what it draws (`parameters`), how it computes the rows that were chosen (`compute`), and, where
-    output does not come from the same samples of the input, what it needs (`window`) and how fast time runs
-    (`rates`).
+    A subclass draws its parameters in `parameters_of` and computes the chosen rows in `compute`. Where output does not
+    come from the same samples of the input, `source_of` says which input it needs, and `rate_of` how fast time runs.
+    The constructor should work without arguments, so that tests and recipes can build it by name.
 
     Parameters
     ----------
     p : float in 0..1
         The probability that an example is transformed.
+
+    Attributes
+    ----------
+    calls : int
+        How often the transform was called without keys; see `forward`.
+
+    Examples
+    --------
+    >>> class Invert(Transform):
+    ...     def compute(self, waveform, draw, length):
+    ...         return -waveform[:, :length]
+    >>> Invert()(torch.tensor([[0.25, -0.5]]))
+    tensor([[-0.2500,  0.5000]])
     """
 
     def __init__(self, *, p: float = 1.0) -> None:
@@ -33,30 +47,31 @@ class Transform(nn.Module):
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: expected 0 <= p <= 1, got p={p}")
         self.p = float(p)
+        self.calls = 0
 
-    # What a subclass says.
+    # For subclasses. All rows that these methods see are chosen.
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        """Draw the values, each float64 [batch], from streams whose names begin with `path`."""
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        """Draw the parameters, each float64 [batch], by choices whose names begin with `path`."""
         return {}
 
-    def window(self, length: np.ndarray, draw: Draw) -> Source:
-        """As `source`, for rows all of which are chosen."""
+    def source_of(self, length: np.ndarray, draw: Draw) -> Source:
+        """Find the input that `length` samples of output need; see `source`."""
         return Source(np.zeros_like(length), length)
 
-    def rates(self, draw: Draw) -> np.ndarray:
-        """As `speed`, for rows all of which are chosen."""
+    def rate_of(self, draw: Draw) -> np.ndarray:
+        """How fast time runs, float64 [batch]; see `rate`."""
         return np.ones(len(draw))
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
-        """Transform rows all of which are chosen, without writing to them.
+        """Transform the rows, without writing to them.
 
-        With `length`, the rows are the windows that `window` asks for and the result is `length` samples long, the
-        rest of a shorter row being of no interest; without, they are whole and the result is as long as the input.
+        With `length`, each row holds the input that `source_of` asks for, and the result is `length` samples long;
+        what a shorter row's end becomes does not matter. Without, rows are whole and the result is as long as they are.
         """
         raise NotImplementedError
 
-    # What everybody calls.
+    # For everybody.
 
     def draw(
         self, keys: Keys, *, seed: int = 0, epoch: int = 0, crops: Sequence[int] | np.ndarray | None = None
@@ -74,28 +89,28 @@ class Transform(nn.Module):
         crops : integers [batch], optional
             Which crop of its clip each example is; 0 by default.
         """
-        return self.draw_for(Samples.of(keys, seed=seed, epoch=epoch, crops=crops), type(self).__name__)
+        return self.draw_for(Examples.of(keys, seed=seed, epoch=epoch, crops=crops), type(self).__name__)
 
-    def draw_for(self, samples: Samples, path: str) -> Draw:
+    def draw_for(self, examples: Examples, path: str) -> Draw:
         """Draw under the name `path`, which says where in a chain this transform stands."""
         return Draw(
             name=type(self).__name__,
-            chosen=self.choose(samples, path),
-            values=self.parameters_of(samples, path),
-            stream=samples.stream(f"{path}.noise"),
-            key_hash=samples.key_hash,
-            crops=samples.crops,
-            keys=samples.keys,
+            chosen=self.choose(examples, path),
+            values=self.parameters_of(examples, path),
+            rng=examples.rng(f"{path}.noise"),
+            key_hash=examples.key_hash,
+            crops=examples.crops,
+            keys=examples.keys,
         )
 
-    def choose(self, samples: Samples, path: str) -> np.ndarray:
+    def choose(self, examples: Examples, path: str) -> np.ndarray:
         """Bool [batch]: which examples are transformed."""
         if self.p in (0.0, 1.0):
-            return np.full(len(samples.key_hash), self.p == 1.0)
-        return samples.uniform(f"{path}.chosen") < self.p
+            return np.full(len(examples.key_hash), self.p == 1.0)
+        return examples.uniform(f"{path}.chosen") < self.p
 
     def source(self, length: int | np.ndarray, draw: Draw) -> Source:
-        """The input that `apply` needs to fill `length` samples of output, for each example.
+        """Find the input that `apply` needs to fill `length` samples of output, for each example.
 
         Parameters
         ----------
@@ -111,34 +126,34 @@ class Transform(nn.Module):
         """
         wanted = np.broadcast_to(np.asarray(length, dtype=np.int64), len(draw))
         if draw.chosen.all():
-            return self.window(wanted, draw)
+            return self.source_of(wanted, draw)
         before, needed = np.zeros_like(wanted), wanted.copy()
         rows = np.flatnonzero(draw.chosen)
         if rows.size:
-            window = self.window(wanted[rows], draw[rows])
-            before[rows], needed[rows] = window.before, window.length
+            part = self.source_of(wanted[rows], draw[rows])
+            before[rows], needed[rows] = part.before, part.length
         return Source(before, needed)
 
-    def speed(self, draw: Draw) -> np.ndarray:
-        """Input samples that pass for each output sample, float64 [batch].
+    def rate(self, draw: Draw) -> np.ndarray:
+        """How fast time runs, float64 [batch]: above 1 is faster.
 
-        Output sample o shows what happens ``o * speed`` input samples after what output sample 0 shows, to a sample.
+        Output sample o shows what happens ``o * rate`` input samples after what output sample 0 shows, to a sample.
         """
-        speed = np.ones(len(draw))
+        rate = np.ones(len(draw))
         rows = np.flatnonzero(draw.chosen)
         if rows.size:
-            speed[rows] = self.rates(draw[rows])
-        return speed
+            rate[rows] = self.rate_of(draw[rows])
+        return rate
 
     def apply(  # type: ignore[override]
-        self, waveform: Waveform, draw: Draw, length: int | np.ndarray | None = None
-    ) -> Float[Tensor, "batch filled"]:
+        self, waveform: Waveforms, draw: Draw, length: int | np.ndarray | None = None
+    ) -> Float[Tensor, "batch *channel filled"]:
         """Transform the examples that were chosen and copy the others.
 
         Parameters
         ----------
-        waveform : Tensor [batch, time], float32 or float64
-            Samples, full scale at +/-1. Not modified.
+        waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
+            Samples, full scale at +/-1. Not modified. The channels of an example share one draw, noise included.
         draw : Draw
             What `draw` returned for these examples.
         length : int or int64 [batch], optional
@@ -147,7 +162,7 @@ class Transform(nn.Module):
 
         Returns
         -------
-        Tensor [batch, time]
+        Tensor [batch, time] or [batch, channel, time]
             Same dtype and device. With `length`, as wide as the longest, and row i is valid in ``:length[i]``.
 
         Raises
@@ -157,7 +172,12 @@ class Transform(nn.Module):
         TypeError
             If it is neither float32 nor float64.
         """
-        self._check(waveform, draw)
+        check_examples(type(self).__name__, waveform, len(draw))
+        if waveform.ndim == 3:
+            n_examples, n_channels, _ = waveform.shape
+            rows = np.repeat(np.arange(n_examples), n_channels)
+            lengths = None if length is None else np.broadcast_to(length, n_examples)[rows]
+            return self.apply(waveform.flatten(0, 1), draw[rows], lengths).unflatten(0, (n_examples, n_channels))
         if length is None:
             wanted = needed = None
             width = waveform.shape[1]
@@ -167,7 +187,7 @@ class Transform(nn.Module):
             width = int(wanted.max(initial=0))
             if waveform.shape[1] < needed.max(initial=0):
                 raise ValueError(
-                    f"{type(self).__name__}: expected windows of {needed.max()} samples, got {waveform.shape[1]}; "
+                    f"{type(self).__name__}: expected rows of {needed.max()} samples, got {waveform.shape[1]}; "
                     "read as many as source(length, draw) says"
                 )
         if not len(draw) or not width:
@@ -176,9 +196,37 @@ class Transform(nn.Module):
             return self._apply_rows(waveform, draw, wanted, needed, width)
         return self._apply_batch(waveform, draw, wanted, needed)
 
-    def forward(self, waveform: Waveform, keys: Keys, *, seed: int = 0, epoch: int = 0) -> Waveform:
-        """Draw for `keys` and apply to their waveforms: a plain batch, as long after as before."""
-        return self.apply(waveform, self.draw(keys, seed=seed, epoch=epoch))
+    def forward(
+        self, waveform: Waveforms, keys: Keys | None = None, *, seed: int = 0, epoch: int | None = None
+    ) -> Waveforms:
+        """Draw parameters and apply them to a plain batch, which keeps its length.
+
+        Parameters
+        ----------
+        waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
+            Samples, full scale at +/-1. Not modified.
+        keys : sequence of str, or uint64 array of their hashes, optional
+            Names of the examples; what one gets depends on its name only, not on its batch. By default, row i of rank r
+            is called "r/i".
+        seed : int
+        epoch : int, optional
+            Another epoch is another draw. By default 0; without keys, it counts the calls (`calls`), so that each batch
+            gets new parameters.
+
+        Returns
+        -------
+        Tensor, of the same shape, dtype and device
+        """
+        if keys is None:
+            check_shape(type(self).__name__, waveform)
+            rank, _ = rank_and_world_size()
+            keys = [f"{rank}/{row}" for row in range(len(waveform))]
+            if epoch is None:
+                epoch, self.calls = self.calls, self.calls + 1
+        return self.apply(waveform, self.draw(keys, seed=seed, epoch=epoch or 0))
+
+    def close(self) -> None:
+        """Release what the transform holds besides memory, such as worker processes."""
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
         """`apply` without checks; the result may be a view of the input where nothing was chosen."""
@@ -214,32 +262,6 @@ class Transform(nn.Module):
     ) -> Tensor:
         """All rows at once, side by side at the width of the longest."""
         if needed is not None:
-            waveform = _blank_after(waveform[:, : needed.max()], needed)
+            waveform = blank_after(waveform[:, : needed.max()], needed)
         out = self.run(waveform, draw, wanted)
         return out.clone() if out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr() else out
-
-    def _check(self, waveform: Tensor, draw: Draw) -> None:
-        if waveform.ndim != 2 or len(waveform) != len(draw):
-            raise ValueError(
-                f"{type(self).__name__}: expected a waveform [batch, time] for a draw of {len(draw)} examples, "
-                f"got shape {tuple(waveform.shape)}"
-            )
-        if waveform.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"{type(self).__name__}: expected float32 or float64, full scale at +/-1, got {waveform.dtype}"
-            )
-
-
-def fit(waveform: Tensor, width: int) -> Tensor:
-    """Cut, or pad with zeros at the end, to `width` samples; a view where nothing is missing."""
-    missing = width - waveform.shape[1]
-    return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform[:, :width]
-
-
-def _blank_after(waveform: Tensor, length: np.ndarray) -> Tensor:
-    """Zeros from sample ``length[i]`` of row i on, whatever a reader left there."""
-    if (length == waveform.shape[1]).all():
-        return waveform
-    end = to_device(length, waveform.device)
-    valid = torch.arange(waveform.shape[1], device=waveform.device) < end[:, None]  # [batch, time]
-    return waveform.where(valid, waveform.new_zeros(()))

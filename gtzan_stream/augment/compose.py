@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor, nn
 
-from gtzan_stream.augment.base import Transform, fit
-from gtzan_stream.augment.draw import Draw, Samples, Source
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw, Examples, Source
+from gtzan_stream.augment.waveforms import fit
 from gtzan_stream.dsp.parameters import to_device
 
 
@@ -23,8 +24,8 @@ class Identity(Transform):
 class Compose(Transform):
     """Apply `transforms` in turn, each with its own probability and its own draw.
 
-    The input needed is asked for from the last to the first, so that a chain on windows of a clip is never
-    zero-padded. A chain may hold chains.
+    The input needed is worked out from the last transform to the first, so that a chain applied to segments of a clip
+    is never zero-padded. A chain may hold chains.
 
     Parameters
     ----------
@@ -45,16 +46,17 @@ class Compose(Transform):
                 )
         self.transforms = nn.ModuleList(members)
 
-    def draw_for(self, samples: Samples, path: str) -> Draw:
-        draw = super().draw_for(samples, path)
-        drawn = [
-            transform.draw_for(samples, f"{path}.{i}/{type(transform).__name__}").only(draw.chosen & self.turn(draw, i))
+    def draw_for(self, examples: Examples, path: str) -> Draw:
+        draw = super().draw_for(examples, path)
+        drawn = (
+            transform.draw_for(examples, f"{path}.{i}/{type(transform).__name__}")
             for i, transform in enumerate(self.members)
-        ]
-        return replace(draw, children=tuple(drawn))
+        )
+        chosen = (child.only(draw.chosen & self.members_mask(draw, i)) for i, child in enumerate(drawn))
+        return replace(draw, children=tuple(chosen))
 
-    def turn(self, draw: Draw, i: int) -> np.ndarray:
-        """Bool [batch]: which examples meet transform `i`."""
+    def members_mask(self, draw: Draw, i: int) -> np.ndarray:
+        """Bool [batch]: which examples go through transform `i`."""
         return draw.chosen
 
     def source(self, length: int | np.ndarray, draw: Draw) -> Source:
@@ -62,12 +64,12 @@ class Compose(Transform):
         before = np.zeros(len(draw))
         for transform, drawn in reversed(self._drawn(draw)):
             source = transform.source(needed, drawn)
-            before, needed = source.before + before * transform.speed(drawn), source.length
+            before, needed = source.before + before * transform.rate(drawn), source.length
         return Source(np.rint(before).astype(np.int64), needed)
 
-    def speed(self, draw: Draw) -> np.ndarray:
-        speeds = [transform.speed(drawn) for transform, drawn in self._drawn(draw)]
-        return np.prod([np.ones(len(draw)), *speeds], axis=0)
+    def rate(self, draw: Draw) -> np.ndarray:
+        rates = [transform.rate(drawn) for transform, drawn in self._drawn(draw)]
+        return np.prod([np.ones(len(draw)), *rates], axis=0)
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
         if wanted is None:
@@ -121,23 +123,25 @@ class OneOf(Compose):
         self.bounds = np.cumsum(share) / share.sum()  # uniform numbers below bounds[i] pick at most i
         self.bounds[np.flatnonzero(share)[-1] :] = 1.0
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        picked = np.searchsorted(self.bounds, samples.uniform(f"{path}.pick"), side="right")
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        picked = np.searchsorted(self.bounds, examples.uniform(f"{path}.pick"), side="right")
         return {"pick": picked.astype(float)}
 
-    def turn(self, draw: Draw, i: int) -> np.ndarray:
+    def members_mask(self, draw: Draw, i: int) -> np.ndarray:
         return draw.chosen & (draw.values["pick"] == i)
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
-        """All members write to one copy, since no two of them have a row in common."""
-        turns = [(transform, drawn, np.flatnonzero(drawn.chosen)) for transform, drawn in self._drawn(draw)]
-        turns = [turn for turn in turns if turn[2].size]
-        if not turns or turns[0][2].size == len(draw):
+        """Let all members write to one copy: no two of them have a row in common."""
+        parts = [(transform, drawn, np.flatnonzero(drawn.chosen)) for transform, drawn in self._drawn(draw)]
+        parts = [part for part in parts if part[2].size]
+        if not parts or parts[0][2].size == len(draw):
             return super().run(waveform, draw, wanted)
-        index = to_device(np.concatenate([rows for *_, rows in turns]), waveform.device)
+        index = to_device(np.concatenate([rows for *_, rows in parts]), waveform.device)
         width = waveform.shape[1] if wanted is None else int(wanted.max())
         out = fit(waveform, width).clone()
-        for (transform, drawn, rows), own in zip(turns, index.split([turn[2].size for turn in turns]), strict=True):
-            part = transform.run(waveform.index_select(0, own), drawn[rows], None if wanted is None else wanted[rows])
-            out.index_copy_(0, own, fit(part, width))
+        for (transform, drawn, rows), own in zip(parts, index.split([part[2].size for part in parts]), strict=True):
+            changed = transform.run(
+                waveform.index_select(0, own), drawn[rows], None if wanted is None else wanted[rows]
+            )
+            out.index_copy_(0, own, fit(changed, width))
         return out

@@ -1,4 +1,4 @@
-"""What was drawn for each example of a batch: pure functions of (seed, epoch, key, crop, name of the choice)."""
+"""Random choices for each example of a batch: pure functions of (seed, epoch, key, crop, name of the choice)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Keys = Sequence[str] | np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
-    """The examples that choices are made for: keys by their hash, and crop indices, under one seed and epoch."""
+class Examples:
+    """Examples to make random choices for: hashes of their keys, and crop indices, under one seed and epoch."""
 
     seed: int
     epoch: int
@@ -24,7 +24,7 @@ class Samples:
     keys: np.ndarray | None = None  # the keys themselves where known, for error messages
 
     @classmethod
-    def of(cls, keys: Keys, *, seed: int, epoch: int, crops: Sequence[int] | np.ndarray | None = None) -> Samples:
+    def of(cls, keys: Keys, *, seed: int, epoch: int, crops: Sequence[int] | np.ndarray | None = None) -> Examples:
         """Hash `keys` unless they are hashes already; without `crops`, every example is crop 0 of its clip."""
         if isinstance(keys, str):
             raise TypeError(f"keys: expected a sequence of keys, got the one string {keys!r}; write [{keys!r}]")
@@ -42,11 +42,11 @@ class Samples:
         """Float64 [batch] in [0, 1) for the choice called `name`."""
         if not len(self.key_hash):
             return np.empty(0)
-        return random.uniform(self.stream(name), self.key_hash, self.crops)[:, 0]
+        return random.uniform(self.rng(name), self.key_hash, self.crops)[:, 0]
 
-    def stream(self, name: str) -> int:
-        """The random stream of the choice called `name`."""
-        return random.stream(self.seed, self.epoch, name)
+    def rng(self, name: str) -> int:
+        """64-bit key of the random numbers of the choice called `name`."""
+        return random.rng(self.seed, self.epoch, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ class Draw:
         The parameters, in the units of the transform's arguments.
     children : tuple of Draw
         The draws of the transforms inside a `Compose` or a `OneOf`.
-    stream : int
-        The random stream of noise made while the draw is applied.
+    rng : int
+        64-bit key of the random numbers made while the draw is applied, such as noise.
     key_hash, crops, keys : arrays [batch]
         The examples drawn for; `keys` is None where only hashes were given.
     """
@@ -76,7 +76,7 @@ class Draw:
     chosen: np.ndarray
     values: dict[str, np.ndarray] = field(default_factory=dict)
     children: tuple[Draw, ...] = ()
-    stream: int
+    rng: int
     key_hash: np.ndarray
     crops: np.ndarray
     keys: np.ndarray | None = None
@@ -104,13 +104,13 @@ class Draw:
         if not self.chosen[row]:
             return "unchanged"
         if self.children:
-            told = [child.describe(row) for child in self.children if child.chosen[row]]
-            return " > ".join(words for words in told if words != "unchanged") or "unchanged"
+            parts = [child.describe(row) for child in self.children if child.chosen[row]]
+            return " > ".join(words for words in parts if words != "unchanged") or "unchanged"
         values = ", ".join(f"{name}={_number(value[row])}" for name, value in self.values.items())
         return f"{self.name}({values})"
 
-    def who(self, row: int) -> str:
-        """The key and crop of example `row`, for messages."""
+    def label(self, row: int) -> str:
+        """Name example `row` in a message, by its key and crop."""
         key = f"hash {self.key_hash[row]:#018x}" if self.keys is None else str(self.keys[row])
         return f"key {key}, crop {self.crops[row]}"
 
@@ -121,9 +121,9 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """The input needed for some output: `length` samples, the first one `before` samples before the output's first.
+    """The input that some output needs: `length` samples, from `before` samples before the output's first one on.
 
-    Both are int64 [batch]; `before` is negative where the input begins later.
+    Both are int64 [batch]; `before` is negative where the input begins later than the output.
     """
 
     before: np.ndarray

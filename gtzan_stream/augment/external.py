@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtzan_stream.augment.base import Transform, fit
-from gtzan_stream.augment.draw import Draw, Samples
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw, Examples
 from gtzan_stream.augment.seeded import Function, call_seeded
+from gtzan_stream.augment.waveforms import fit
 from gtzan_stream.augment.workers import Workers
-from gtzan_stream.dsp.backend import cores
 from gtzan_stream.errors import BadSample
+from gtzan_stream.threads import cores
 
 
 class Audiomentations(Transform):
@@ -21,8 +22,8 @@ class Audiomentations(Transform):
 
     It draws from Python's and numpy's global random state, so both are seeded for each example with a number drawn
     like every other parameter, and put back afterwards: results are the same with any number of workers.
-    It works on the CPU; a waveform on another device is copied there and back. It knows no clip around its window:
-    what comes out is cut or zero-padded to the window's length.
+    It works on the CPU; a waveform on another device is copied there and back. It does not read more of the
+    clip: what comes out is cut or zero-padded to the length of what goes in.
 
     Parameters
     ----------
@@ -32,28 +33,28 @@ class Audiomentations(Transform):
         The probability that an example is given to it.
     sample_rate : int
         Hz.
-    workers : int, optional
+    num_workers : int, optional
         Processes; one for each core by default; 0 computes in the calling process, one example at a time.
     """
 
     def __init__(
-        self, transform: Function, *, p: float = 1.0, sample_rate: int = 22050, workers: int | None = None
+        self, transform: Function, *, p: float = 1.0, sample_rate: int = 22050, num_workers: int | None = None
     ) -> None:
         super().__init__(p=p)
         if not callable(transform):
             raise TypeError(f"Audiomentations: expected a transform of audiomentations, got {transform!r}")
-        n_workers = cores() if workers is None else workers
-        if n_workers < 0 or sample_rate <= 0:
+        num_workers = cores() if num_workers is None else num_workers
+        if num_workers < 0 or sample_rate <= 0:
             raise ValueError(
-                f"Audiomentations: expected workers >= 0 and sample_rate > 0, got {workers} and {sample_rate}"
+                f"Audiomentations: expected num_workers >= 0 and sample_rate > 0, got {num_workers} and {sample_rate}"
             )
         self.transform = transform
         self.sample_rate = sample_rate
-        self.n_workers = n_workers
-        self._workers = Workers(transform, n_workers) if n_workers else None
+        self.num_workers = num_workers
+        self._workers = Workers(transform, num_workers) if num_workers else None
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        return {"seed": np.floor(samples.uniform(f"{path}.seed") * 2.0**53)}
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        return {"seed": np.floor(examples.uniform(f"{path}.seed") * 2.0**53)}
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
         width = waveform.shape[1] if length is None else length
@@ -61,7 +62,7 @@ class Audiomentations(Transform):
         if self._workers is None or len(rows) == 1:
             changed = [self._one(rows[row], draw, row) for row in range(len(rows))]
         else:
-            with ThreadPoolExecutor(self.n_workers) as threads:
+            with ThreadPoolExecutor(self.num_workers) as threads:
                 changed = list(threads.map(lambda row: self._one(rows[row], draw, row), range(len(rows))))
         return torch.cat([fit(row, width) for row in changed]).to(waveform)
 
@@ -80,9 +81,11 @@ class Audiomentations(Transform):
         except RuntimeError:
             raise
         except Exception as error:
-            raise BadSample(f"{draw.who(row)}: audiomentations' {self.transform!r} failed: {error}") from error
+            raise BadSample(f"{draw.label(row)}: audiomentations' {self.transform!r} failed: {error}") from error
         if changed.ndim != 1:
-            raise BadSample(f"{draw.who(row)}: expected mono samples of {self.transform!r}, got shape {changed.shape}")
+            raise BadSample(
+                f"{draw.label(row)}: expected mono samples of {self.transform!r}, got shape {changed.shape}"
+            )
         return torch.from_numpy(changed.astype(np.float32, copy=False))[None]
 
     def extra_repr(self) -> str:

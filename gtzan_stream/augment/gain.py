@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw, Samples
+from gtzan_stream.augment.draw import Draw, Examples
 from gtzan_stream.augment.ranges import between, check_range
 from gtzan_stream.dsp.parameters import to_device
 
@@ -44,8 +44,8 @@ class Gain(Transform):
         gain.logarithmic = True
         return gain
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        uniform = samples.uniform(f"{path}.gain")
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        uniform = examples.uniform(f"{path}.gain")
         if self.logarithmic:
             return {"gain": self.min_gain * (self.max_gain / self.min_gain) ** uniform}
         return {"gain": between(self.min_gain, self.max_gain, uniform)}

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw, Samples
+from gtzan_stream.augment.draw import Draw, Examples
 from gtzan_stream.augment.ranges import between, check_range
 from gtzan_stream.dsp import random
 
@@ -35,13 +35,13 @@ class GaussianNoise(Transform):
         check_range("GaussianNoise", "std", min_std, max_std, ">= 0", lambda std: std >= 0)
         self.min_std, self.max_std = float(min_std), float(max_std)
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        return {"std": between(self.min_std, self.max_std, samples.uniform(f"{path}.std"))}
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        return {"std": between(self.min_std, self.max_std, examples.uniform(f"{path}.std"))}
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
         waveform = waveform[:, :length]
         noise = random.normal(
-            draw.stream,
+            draw.rng,
             draw.key_hash,
             draw.crops,
             waveform.shape[1],

@@ -11,15 +11,15 @@ from gtzan_stream.dsp.hpss import percussive
 
 HOP = 512
 MARGIN = 20 * HOP
-"""Samples on each side of a window: half a median of 31 frames, two frames of 2048, and one hop to spare."""
+"""Samples read on each side: half a median of 31 frames, two frames of 2048, and one hop to spare."""
 
 
 class Percussive(Transform):
     """Keep the percussive part of each example, by harmonic-percussive separation (`dsp.hpss.percussive`).
 
-    The parameters are librosa's defaults: n_fft 2048, hop 512, medians of 31, power 2, margin 1. A window that begins
-    at a multiple of 512 samples is read with 20 hops on each side, and then equals the percussive part of the whole
-    clip.
+    The parameters are librosa's defaults: n_fft 2048, hop 512, medians of 31, power 2, margin 1. A segment of a clip
+    that starts at a multiple of 512 samples is read with 20 hops on each side, and then equals the percussive part of
+    the whole clip.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Percussive(Transform):
     .. [1] D. FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
     """
 
-    def window(self, length: np.ndarray, draw: Draw) -> Source:
+    def source_of(self, length: np.ndarray, draw: Draw) -> Source:
         return Source(np.full_like(length, MARGIN), length + 2 * MARGIN)
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
-from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw, Samples, Source
 from gtzan_stream.augment.ranges import between, check_range
+from gtzan_stream.augment.warp import Warp
 from gtzan_stream.dsp import pitch
 
 
-class PitchShift(Transform):
+class PitchShift(Warp):
     """Shift the pitch of each example and keep its tempo (`dsp.pitch.pitch_shift`).
 
     Parameters
@@ -23,6 +21,9 @@ class PitchShift(Transform):
         The probability that an example is changed.
     """
 
+    parameter = choice = "n_steps"
+    dsp_source, dsp_warp = staticmethod(pitch.source), staticmethod(pitch.pitch_shift)
+
     def __init__(self, min_n_steps: float = 0.0, max_n_steps: float = 4.0, *, p: float = 1.0) -> None:
         super().__init__(p=p)
         check_range(
@@ -30,18 +31,8 @@ class PitchShift(Transform):
         )
         self.min_n_steps, self.max_n_steps = float(min_n_steps), float(max_n_steps)
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        return {"n_steps": between(self.min_n_steps, self.max_n_steps, samples.uniform(f"{path}.n_steps"))}
-
-    def window(self, length: np.ndarray, draw: Draw) -> Source:
-        return Source(*pitch.window(length, draw.values["n_steps"]))
-
-    def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
-        n_steps = draw.values["n_steps"]
-        if length is None:
-            return pitch.pitch_shift(waveform, n_steps, waveform.shape[1])
-        before, _ = pitch.window(length, n_steps)
-        return pitch.pitch_shift(waveform, n_steps, length, offset=before.astype(float))
+    def draw_value(self, uniform: np.ndarray) -> np.ndarray:
+        return between(self.min_n_steps, self.max_n_steps, uniform)
 
     def extra_repr(self) -> str:
         return f"{self.min_n_steps:g}..{self.max_n_steps:g} semitones, p={self.p:g}"

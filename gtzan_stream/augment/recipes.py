@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Compose, Identity, OneOf
@@ -15,6 +16,7 @@ from gtzan_stream.augment.shift import TimeShift
 from gtzan_stream.augment.speed import SpeedPerturb
 from gtzan_stream.augment.stretch import TimeStretch
 from gtzan_stream.errors import UserError
+from gtzan_stream.named import build_named
 
 
 def _seven() -> list[Transform]:
@@ -24,7 +26,7 @@ def _seven() -> list[Transform]:
         TimeShift(1600, 1600),
         TimeStretch(0.9, 1.1),
         PitchShift(0.0, 4.0),
-        SpeedPerturb(0.8, 1.0),
+        SpeedPerturb(1.0, 1.25),
         Gain(1.5, 3.0),
         Percussive(),
     ]
@@ -103,7 +105,7 @@ PARTS: dict[str, Callable[[str], Transform]] = {"only": only, "without": without
 
 
 def names() -> list[str]:
-    """The names that `recipe` knows, besides those of parts of the study's recipe."""
+    """The recipes' names, besides ``only:NAME``, ``without:NAME`` and ``module:function``."""
     return list(RECIPES)
 
 
@@ -113,14 +115,14 @@ def study_names() -> list[str]:
 
 
 def check(name: str) -> None:
-    """Raise UserError, listing the recipes there are, if `name` is none of them."""
-    part, _, transform = name.partition(":")
-    if name in RECIPES or (part in PARTS and transform in study_names()):
-        return
-    raise UserError(
-        f"no augmentation is called {name!r}; there are {', '.join(names())}, and only:NAME and without:NAME "
-        f"with one of {', '.join(study_names())}"
-    )
+    """Raise UserError, listing the recipes, if `name` cannot be one. A module of one's own is not imported here."""
+    part, _, rest = name.partition(":")
+    own = part not in PARTS and part and rest
+    if not (own or name in RECIPES or (part in PARTS and rest in study_names())):
+        raise UserError(
+            f"no augmentation is called {name!r}; there are {', '.join(names())}, and only:NAME and without:NAME "
+            f"with one of {', '.join(study_names())}, and module:function for one of your own"
+        )
 
 
 def recipe(name: str) -> Transform:
@@ -129,12 +131,13 @@ def recipe(name: str) -> Transform:
     Parameters
     ----------
     name : str
-        One of `names`, or ``only:NAME`` or ``without:NAME`` with one of `study_names`.
+        One of `names`; or ``only:NAME`` or ``without:NAME`` with one of `study_names`; or ``module:function``, a
+        function without arguments that returns a `Transform`.
 
     Raises
     ------
     UserError
-        If there is none of that name.
+        If there is none of that name, or the function returns something else.
 
     Examples
     --------
@@ -142,5 +145,25 @@ def recipe(name: str) -> Transform:
     False
     """
     check(name)
-    part, _, transform = name.partition(":")
-    return PARTS[part](transform) if transform else RECIPES[name]()
+    part, _, rest = name.partition(":")
+    return PARTS[part](rest) if part in PARTS else as_transform(build_named(name, RECIPES, "augmentation"))
+
+
+def as_transform(augment: object) -> Transform:
+    """Return a transform as it is, and that of a recipe's name.
+
+    Raises
+    ------
+    UserError
+        If `augment` is neither; the message says how to wrap it.
+    """
+    if isinstance(augment, Transform):
+        return augment
+    if isinstance(augment, str):
+        return recipe(augment)
+    name = augment.__name__ if isinstance(augment, type | FunctionType) else type(augment).__name__
+    raise UserError(
+        f"augment: expected a recipe's name or a Transform of gtzan_stream.augment, got {name}; wrap it in a subclass: "
+        "class Mine(Transform), with def compute(self, waveform, draw, length): return f(waveform[:, :length]), "
+        "or a callable of audiomentations in Audiomentations(...)"
+    )

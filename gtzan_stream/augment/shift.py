@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw, Samples, Source
+from gtzan_stream.augment.draw import Draw, Examples, Source
 from gtzan_stream.augment.ranges import between, check_range
 from gtzan_stream.dsp.parameters import to_device
 
@@ -15,7 +15,7 @@ from gtzan_stream.dsp.parameters import to_device
 class TimeShift(Transform):
     """Shift each example in time.
 
-    A window of a clip is read that much earlier, so that it holds the clip's own samples. A plain batch has no clip
+    The loader reads the segment that much earlier, so that it holds the clip's own samples. A plain batch has no clip
     around it: there the samples that leave at one end return at the other, as in the study.
 
     Parameters
@@ -38,10 +38,10 @@ class TimeShift(Transform):
         check_range("TimeShift", "shift", min_shift, max_shift, "whole numbers", lambda shift: shift == int(shift))
         self.min_shift, self.max_shift = int(min_shift), int(max_shift)
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        return {"shift": np.floor(between(self.min_shift, self.max_shift + 1, samples.uniform(f"{path}.shift")))}
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        return {"shift": np.floor(between(self.min_shift, self.max_shift + 1, examples.uniform(f"{path}.shift")))}
 
-    def window(self, length: np.ndarray, draw: Draw) -> Source:
+    def source_of(self, length: np.ndarray, draw: Draw) -> Source:
         return Source(draw.values["shift"].astype(np.int64), length)
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:

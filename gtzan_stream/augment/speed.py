@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
-from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw, Samples, Source
+from gtzan_stream.augment.draw import Draw
 from gtzan_stream.augment.ranges import between, check_range
+from gtzan_stream.augment.warp import Warp
 from gtzan_stream.dsp import resample
 
 
-class SpeedPerturb(Transform):
+class SpeedPerturb(Warp):
     """Play each example faster or slower, so that tempo and pitch move together, by band-limited resampling.
 
     Parameters
     ----------
-    min_factor, max_factor : float > 0
-        New length over old length, uniform between them; below 1 is faster and higher. The study's "Pitch and Speed"
-        is 0.8 to 1.
+    min_rate, max_rate : float > 0
+        Above 1 is faster and higher. The duration, ``1 / rate``, is uniform between ``1 / max_rate`` and
+        ``1 / min_rate``. The study's "Pitch and Speed" is 1 to 1.25.
     p : float in 0..1
         The probability that an example is changed.
 
     References
     ----------
     .. [1] T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tone = torch.sin(2 * torch.pi * 440 / 22050 * torch.arange(22050.0))
+    >>> octave = SpeedPerturb(2.0, 2.0)(tone[None], ["blues_00000"])[0, :11025]
+    >>> f"{torch.fft.rfft(octave).abs().argmax().item() * 2} Hz"
+    '880 Hz'
     """
 
-    def __init__(self, min_factor: float = 0.8, max_factor: float = 1.0, *, p: float = 1.0) -> None:
+    parameter, choice = "rate", "factor"
+    dsp_source, dsp_warp = staticmethod(resample.source), staticmethod(resample.resample)
+
+    def __init__(self, min_rate: float = 1.0, max_rate: float = 1.25, *, p: float = 1.0) -> None:
         super().__init__(p=p)
-        check_range("SpeedPerturb", "factor", min_factor, max_factor, "> 0", lambda factor: factor > 0)
-        self.min_factor, self.max_factor = float(min_factor), float(max_factor)
+        check_range("SpeedPerturb", "rate", min_rate, max_rate, "> 0", lambda rate: rate > 0)
+        self.min_rate, self.max_rate = float(min_rate), float(max_rate)
 
-    def parameters_of(self, samples: Samples, path: str) -> dict[str, np.ndarray]:
-        return {"factor": between(self.min_factor, self.max_factor, samples.uniform(f"{path}.factor"))}
+    def draw_value(self, uniform: np.ndarray) -> np.ndarray:
+        return 1 / between(1 / self.max_rate, 1 / self.min_rate, uniform)
 
-    def rates(self, draw: Draw) -> np.ndarray:
-        return 1 / draw.values["factor"]
-
-    def window(self, length: np.ndarray, draw: Draw) -> Source:
-        return Source(*resample.window(length, self.rates(draw)))
-
-    def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
-        step = self.rates(draw)
-        if length is None:
-            return resample.resample(waveform, step, waveform.shape[1])
-        before, _ = resample.window(length, step)
-        return resample.resample(waveform, step, length, offset=before.astype(float))
+    def rate_of(self, draw: Draw) -> np.ndarray:
+        return draw.values["rate"]
 
     def extra_repr(self) -> str:
-        return f"length factor {self.min_factor:g}..{self.max_factor:g}, p={self.p:g}"
+        return f"{self.min_rate:g}..{self.max_rate:g}, p={self.p:g}"

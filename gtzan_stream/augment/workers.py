@@ -24,13 +24,13 @@ PROGRAM = Path(seeded.__file__)
 
 
 class Workers:
-    """Up to `n_workers` processes; each starts when it is first needed and ends with `close` or the program.
+    """Up to `num_workers` processes; each starts when it is first needed and ends with `close` or the program.
 
     Parameters
     ----------
     function : callable
         Picklable; each process gets its own copy.
-    n_workers : int
+    num_workers : int
         At least 1.
 
     Raises
@@ -39,22 +39,22 @@ class Workers:
         If `function` cannot be pickled.
     """
 
-    def __init__(self, function: Function, n_workers: int) -> None:
+    def __init__(self, function: Function, num_workers: int) -> None:
         try:
             self._pickled = pickle.dumps(function)
         except Exception as error:
             raise ValueError(
                 f"{function!r} cannot be sent to a worker process ({error}); define its functions at a module's top "
-                "level, or use workers=0"
+                "level, or use num_workers=0"
             ) from error
-        self._n_workers = n_workers
+        self._num_workers = num_workers
         self._begin()
 
     def _begin(self) -> None:
         self._owner = os.getpid()
         self._started: list[subprocess.Popen[bytes]] = []
         self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()  # last used first; None: may be started
-        for _ in range(self._n_workers):
+        for _ in range(self._num_workers):
             self._idle.put(None)
         self._end = weakref.finalize(self, _end, self._started, self._owner)
 
@@ -85,7 +85,7 @@ class Workers:
         if kind == "unloaded":
             raise RuntimeError(
                 f"a worker process could not load the transform ({answer}); define its functions in a module that "
-                "can be imported, not in the program itself, or use workers=0"
+                "can be imported, not in the program itself, or use num_workers=0"
             )
         return answer
 
@@ -104,7 +104,7 @@ class Workers:
         return process
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_pickled": self._pickled, "_n_workers": self._n_workers}
+        return {"_pickled": self._pickled, "_num_workers": self._num_workers}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -122,7 +122,7 @@ def _ask(process: subprocess.Popen[bytes], call: tuple[np.ndarray, int, int]) ->
         process.kill()
         raise RuntimeError(
             f"a worker process of Audiomentations died (exit status {process.wait()}); its last words, if any, are "
-            "above; to see more, use workers=0"
+            "above; to see more, use num_workers=0"
         ) from error
 
 

@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import torch
 
-from gtzan_stream.threads import threads
+from gtzan_stream.threads import cores, threads
 
 Backend = Literal["torch", "numba", "triton"]
+
+HOST = torch.empty(0, dtype=torch.float32)
+"""Stands for host arrays where a backend is picked."""
 
 _forced: list[Backend] = []
 _inside = threading.local()
@@ -86,11 +90,6 @@ def importable(module: str) -> bool:
     return True
 
 
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def for_rows(function: Callable[[int], object], n_rows: int) -> None:
     """Call ``function(i)`` for every row ``0 <= i < n_rows``, on all cores at once.
 
@@ -127,8 +126,32 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
             raise error
 
 
-def _enter_pool() -> None:
+def fill_rows(
+    function: Callable[..., object], waveform: torch.Tensor, length: int, *parameters: np.ndarray
+) -> torch.Tensor:
+    """Compute each row of a batch alone, on all cores: ``function(waveform[i], *(p[i] for p in parameters), out[i])``.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a row's samples and parameters, and fills its output, all as numpy arrays and numbers.
+    waveform : Tensor [batch, time], on the CPU
+    length : int
+        Output samples.
+    parameters : arrays [batch]
+
+    Returns
+    -------
+    Tensor [batch, length]
+    """
+    out = waveform.new_empty(len(waveform), length)
+    rows, results = waveform.contiguous().numpy(), out.numpy()
+    for_rows(lambda i: function(rows[i], *(values[i].item() for values in parameters), results[i]), len(rows))
+    return out
+
+
+def _init_thread() -> None:
     _inside.pool = True
 
 
-_pool = threads(cores(), "gtzan-stream-row", _enter_pool)
+_pool = threads(cores(), "gtzan-stream-row", _init_thread)

@@ -9,10 +9,8 @@ from jaxtyping import Float, Int
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.stft import BLOCK
 from gtzan_stream.shapes import Features, Waveform
-
-BLOCK = 64
-"""Frames transformed at once on the CPU: few enough to stay in a core's cache."""
 
 
 class Bands(NamedTuple):

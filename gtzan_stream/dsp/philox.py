@@ -3,15 +3,17 @@
 import numpy as np
 import torch
 
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
-N_ROUNDS = 10
+from gtzan_stream.kernels import constants
+
+MULTIPLIERS = (constants.PHILOX_M0, constants.PHILOX_M1)
+WEYL = (constants.PHILOX_W0, constants.PHILOX_W1)
+N_ROUNDS = constants.PHILOX_ROUNDS
 _LOW = 0xFFFFFFFF
 
 
-def key_words(stream: int) -> tuple[int, int]:
+def key_words(rng: int) -> tuple[int, int]:
     """The two 32-bit words of a 64-bit Philox key, low one first."""
-    return stream & _LOW, stream >> 32
+    return rng & _LOW, rng >> 32
 
 
 def philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:

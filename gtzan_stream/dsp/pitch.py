@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gtzan_stream.dsp import resample as resampling
 from gtzan_stream.dsp import stretch as stretching
-from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.resample import resample, resample_row
 from gtzan_stream.dsp.stretch import stretch_row, time_stretch
@@ -51,7 +51,7 @@ def pitch_shift(
     factor = np.exp2(per_example(n_steps, batch, "n_steps", positive=False) / 12)
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
-        return _rows(waveform.contiguous(), factor, offset, length)
+        return _rows(waveform, factor, offset, length)
     output = waveform.new_empty(batch, length)
     for rows, shift in ((np.flatnonzero(factor > 1), _up), (np.flatnonzero(factor <= 1), _down)):
         if len(rows):
@@ -61,47 +61,45 @@ def pitch_shift(
 
 
 def _up(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    before, total = stretching.window(length, 1 / factor)
+    before, total = stretching.source(length, 1 / factor)
     before = _lead(before, offset / factor)
     higher = resample(waveform, factor, int(total.max()), offset=offset - before * factor)
     return time_stretch(higher, 1 / factor, length, offset=before)
 
 
 def _down(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    before, total = resampling.window(length, factor)
+    before, total = resampling.source(length, factor)
     before = _lead(before, offset * factor)
     faster = time_stretch(waveform, 1 / factor, int(total.max()), offset=offset - before / factor)
     return resample(faster, factor, length, offset=before)
 
 
 def _lead(before: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Let the intermediate signal begin no earlier than the input: a vocoder started in silence blurs what follows."""
+    """Start the intermediate signal no earlier than the input: a vocoder that starts in silence blurs what follows."""
     return np.clip(np.floor(available), 0, before)
 
 
 def _rows(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    shifted = waveform.new_empty(waveform.shape[0], length)
-    up_before, up_total = stretching.window(length, 1 / factor)
-    down_before, down_total = resampling.window(length, factor)
-    before = np.where(factor > 1, _lead(up_before, offset / factor), _lead(down_before, offset * factor))
+    up_before, up_total = stretching.source(length, 1 / factor)
+    down_before, down_total = resampling.source(length, factor)
+    lead = np.where(factor > 1, _lead(up_before, offset / factor), _lead(down_before, offset * factor))
     total = np.where(factor > 1, up_total, down_total)
-
-    def row(i: int) -> None:
-        source, output, ratio, lead = waveform[i].numpy(), shifted[i].numpy(), float(factor[i]), float(before[i])
-        between = np.empty(total[i], np.float32)
-        if ratio > 1:
-            resample_row(source, ratio, offset[i] - lead * ratio, between)
-            stretch_row(between, 1 / ratio, lead, output)
-        else:
-            stretch_row(source, 1 / ratio, offset[i] - lead / ratio, between)
-            resample_row(between, ratio, lead, output)
-
-    for_rows(row, len(waveform))
-    return shifted
+    return fill_rows(_shift_row, waveform, length, factor, offset, lead, total)
 
 
-def window(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which input samples `pitch_shift` needs so that no output sample feels where the input was cut.
+def _shift_row(waveform: np.ndarray, factor: float, offset: float, lead: float, total: int, output: np.ndarray) -> None:
+    """Fill `output` [length] by way of `total` samples in between, of which `lead` come before output sample 0."""
+    between = np.empty(total, np.float32)
+    if factor > 1:
+        resample_row(waveform, factor, offset - lead * factor, between)
+        stretch_row(between, 1 / factor, lead, output)
+    else:
+        stretch_row(waveform, 1 / factor, offset - lead / factor, between)
+        resample_row(between, factor, lead, output)
+
+
+def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which input samples `pitch_shift` needs so that the output has no edge effects.
 
     Parameters
     ----------
@@ -118,11 +116,11 @@ def window(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, n
     """
     factor = np.exp2(np.asarray(n_steps) / 12)
     up = factor > 1
-    stretch_before, stretch_total = stretching.window(length, 1 / factor)
+    stretch_before, stretch_total = stretching.source(length, 1 / factor)
     margin = resampling.reach(factor)
     up_before = np.ceil(stretch_before * factor).astype(np.int64) + margin
     up_total = np.ceil(stretch_total * factor).astype(np.int64) + 2 * margin + 1
-    resample_before, resample_total = resampling.window(length, factor)
-    inner_before, inner_total = stretching.window(resample_total, 1 / factor)
+    resample_before, resample_total = resampling.source(length, factor)
+    inner_before, inner_total = stretching.source(resample_total, 1 / factor)
     ahead = np.ceil(resample_before / factor).astype(np.int64)
     return np.where(up, up_before, inner_before + ahead), np.where(up, up_total, inner_total + 1)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example, stream_of, to_device
 from gtzan_stream.shapes import Waveform
 
@@ -27,9 +27,9 @@ PER_CROSSING = 512
 
 
 def resample(
-    waveform: Waveform, step: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
+    waveform: Waveform, rate: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
 ) -> Float[Tensor, "batch {length}"]:
-    """Play each example at its own speed: output sample ``o`` is the input, band-limited, at ``offset + o * step``.
+    """Play each example at its own rate: output sample ``o`` is the input, band-limited, at ``offset + o * rate``.
 
     Flat up to 0.8 of the lower Nyquist frequency, 80 dB down above it.
 
@@ -37,7 +37,7 @@ def resample(
     ----------
     waveform : Tensor [batch, time], float32 or float64
         Samples, full scale at +/-1; zero beyond its ends. Not modified.
-    step : array [batch] or number, above 0
+    rate : array [batch] or number, above 0
         Input samples per output sample: above 1 is faster and higher.
     length : int
         Output samples.
@@ -52,7 +52,7 @@ def resample(
     Raises
     ------
     ValueError
-        If there is not one step for each example, or a step is not above zero.
+        If there is not one rate for each example, or a rate is not above zero.
 
     References
     ----------
@@ -67,27 +67,27 @@ def resample(
     '880 Hz'
     """
     batch = len(waveform)
-    step = per_example(step, batch, "step")
+    rate = per_example(rate, batch, "rate")
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
-        return _rows(waveform.contiguous(), step, offset, length)
-    parameters = to_device(np.stack([step, offset, cutoff(step), reach(step)]), waveform.device)
+        return fill_rows(resample_row, waveform, length, rate, offset)
+    parameters = to_device(np.stack([rate, offset, cutoff(rate), reach(rate)]), waveform.device)
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_resample
 
         points = _prototype_on(waveform.device, stream_of(waveform.device))
         return triton_resample.resample(waveform.contiguous(), points, parameters, PER_CROSSING, length)
-    return _plain(waveform, parameters, int(reach(step).max(initial=1)), length)
+    return _plain(waveform, parameters, int(reach(rate).max(initial=1)), length)
 
 
-def window(length: int | np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which input samples `resample` needs so that no output sample feels where the input was cut.
+def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which input samples `resample` needs so that the output has no edge effects.
 
     Parameters
     ----------
     length : int or array [batch]
         Output samples wanted.
-    step : array [batch]
+    rate : array [batch]
 
     Returns
     -------
@@ -96,24 +96,24 @@ def window(length: int | np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.n
     total : int64 array [batch]
         Samples needed in all.
     """
-    before = reach(np.asarray(step))
-    return before, 2 * before + np.ceil(np.asarray(length) * np.asarray(step)).astype(np.int64)
+    before = reach(np.asarray(rate))
+    return before, 2 * before + np.ceil(np.asarray(length) * np.asarray(rate)).astype(np.int64)
 
 
-def cutoff(step: np.ndarray) -> np.ndarray:
+def cutoff(rate: np.ndarray) -> np.ndarray:
     """Give the filter's cutoff, as a share of the input's Nyquist frequency."""
-    return ROLLOFF * np.minimum(1.0, 1.0 / step)
+    return ROLLOFF * np.minimum(1.0, 1.0 / rate)
 
 
-def reach(step: np.ndarray) -> np.ndarray:
+def reach(rate: np.ndarray) -> np.ndarray:
     """Count the input samples on each side of an output sample's time that it is made of."""
-    return np.ceil(ZEROS / cutoff(step)).astype(np.int64)
+    return np.ceil(ZEROS / cutoff(rate)).astype(np.int64)
 
 
 def _plain(waveform: Tensor, parameters: Tensor, widest: int, length: int) -> Tensor:
     time = waveform.shape[1]
-    steps, offsets, cutoffs = parameters[:3, :, None]
-    instant = offsets + steps * torch.arange(length, dtype=torch.float64, device=waveform.device)  # [batch, length]
+    rates, offsets, cutoffs = parameters[:3, :, None]
+    instant = offsets + rates * torch.arange(length, dtype=torch.float64, device=waveform.device)  # [batch, length]
     left = instant.floor()
     fraction = (instant - left).to(waveform.dtype)
     cutoffs = cutoffs.to(waveform.dtype)
@@ -147,17 +147,11 @@ def _prototype_on(device: torch.device, stream: int) -> Tensor:
     return to_device(prototype().astype(np.float32), device)
 
 
-def _rows(waveform: Tensor, step: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    resampled = waveform.new_empty(len(waveform), length)
-    for_rows(lambda i: resample_row(waveform[i].numpy(), step[i], offset[i], resampled[i].numpy()), len(waveform))
-    return resampled
-
-
-def resample_row(waveform: np.ndarray, step: float, offset: float, output: np.ndarray) -> None:
+def resample_row(waveform: np.ndarray, rate: float, offset: float, output: np.ndarray) -> None:
     """Fill `output` [length] with the resampled `waveform` [time] on this thread."""
     from gtzan_stream.kernels import numba_resample
 
-    steps = np.array([step])
-    width = int(reach(steps)[0])
-    table = numba_resample.filters(prototype(), PER_CROSSING, float(cutoff(steps)[0]), width)
-    numba_resample.convolve(waveform, table, width, step, offset, output)
+    rates = np.array([rate])
+    width = int(reach(rates)[0])
+    table = numba_resample.filters(prototype(), PER_CROSSING, float(cutoff(rates)[0]), width)
+    numba_resample.convolve(waveform, table, width, rate, offset, output)

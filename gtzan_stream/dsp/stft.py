@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.parameters import stream_of
+from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
 BLOCK = 64
@@ -138,7 +139,7 @@ def overlap_add(
         return triton_stft.overlap_add(frames.contiguous(), window, alive, ends, hop_length, start, length)
     total = _fold(frames * window, hop_length)[:, start : start + length]
     weight = _fold(alive[:, :, None] * window.square(), hop_length)[:, start : start + length]
-    waveform = total / torch.where(weight > 1e-30, weight, 1.0)
+    waveform = total / torch.where(weight > constants.NO_WINDOW, weight, 1.0)
     sample = torch.arange(waveform.shape[1], device=waveform.device)
     inside = (sample >= ends[:, :1]) & (sample < ends[:, 1:])
     return functional.pad(torch.where(inside, waveform, 0.0), (0, length - waveform.shape[1]))

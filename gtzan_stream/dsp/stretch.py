@@ -5,6 +5,8 @@ analysis hop's expected advance changes it by whole turns only, so the output ph
 phasors, ``conj(X[t]) / |X[t]| * X[t + 1] / |X[t + 1]|``, and the expected advance cancels.
 """
 
+import math
+
 import numpy as np
 import scipy.fft
 import torch
@@ -13,21 +15,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp import safe
-from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.stft import BLOCK, frames_reaching, hann, overlap_add, stft
+from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
 N_FFT = 2048
 HOP = 512
-SILENCE = 1e-18
-"""Magnitude up to which a bin is silent: the phase of silence is no number, and counts as 0."""
+SILENCE = math.sqrt(constants.SILENT_POWER)
+"""Magnitude up to which a bin is silent, so that its phase counts as 0."""
 
 
 def time_stretch(
     waveform: Waveform, rate: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
 ) -> Float[Tensor, "batch {length}"]:
-    """Change the tempo of each example by its own factor and keep its pitch.
+    """Change the tempo of each example by its own rate and keep its pitch.
 
     Output sample ``o`` comes from input time ``offset + o * rate``; where that is outside the input, it is zero.
 
@@ -42,7 +45,7 @@ def time_stretch(
     offset : array [batch] or number, samples, optional
         Input time of output sample 0. With zero, the default, and ``length = round(time / rate)`` the result is
         ``librosa.effects.time_stretch(waveform, rate=rate)``; samples after those are zero. With the first value
-        of `window`, the result is free of the window's edges.
+        of `source`, the output has no edge effects.
 
     Returns
     -------
@@ -72,12 +75,12 @@ def time_stretch(
     rate = per_example(rate, batch, "rate")
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
-        return _rows(waveform.contiguous(), rate, offset, length)
+        return fill_rows(stretch_row, waveform, length, rate, offset)
     return _batch(waveform, rate, offset, length)
 
 
-def window(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which input samples `time_stretch` needs so that no output sample feels where the input was cut.
+def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which input samples `time_stretch` needs so that the output has no edge effects.
 
     Parameters
     ----------
@@ -139,12 +142,6 @@ def _vocode(spectrogram: Spectrogram, position: Tensor, alive: Tensor) -> Tensor
     phase = phase / phase.abs()
     level = torch.lerp(at(magnitude, left), at(magnitude, left + 1), alpha.expand(-1, magnitude.shape[1], -1))
     return torch.where(alive[:, None], level * phase, 0.0)
-
-
-def _rows(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    stretched = waveform.new_empty(len(waveform), length)
-    for_rows(lambda i: stretch_row(waveform[i].numpy(), rate[i], offset[i], stretched[i].numpy()), len(waveform))
-    return stretched
 
 
 def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.ndarray) -> None:

@@ -5,14 +5,10 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-# In float32, so that nothing widens to double: Cephes' logf.
-_F = np.float32
+from gtzan_stream.kernels.numba_log import exponent_of, log_of, without_exponent
+
+_F = np.float32  # so that nothing widens to double
 _ZERO, _HALF, _ONE, _TWO = _F(0), _F(0.5), _F(1), _F(2)
-_SQRT_HALF_BITS, _MANTISSA_BITS = np.int32(0x3F3504F3), np.int32(23)
-_LN2_HIGH, _LN2_LOW = _F(0.693359375), _F(-2.12194440e-4)
-_L0, _L1, _L2 = _F(7.0376836292e-2), _F(-1.1514610310e-1), _F(1.1676998740e-1)
-_L3, _L4, _L5 = _F(-1.2420140846e-1), _F(1.4249322787e-1), _F(-1.6668057665e-1)
-_L6, _L7, _L8 = _F(2.0000714765e-1), _F(-2.4999993993e-1), _F(3.3333331174e-1)
 
 
 @njit(nogil=True, cache=True)
@@ -76,11 +72,8 @@ def _log(value, out):
     """Natural logarithms of normal float32 numbers; overwrites `value`."""
     bits = value.view(np.int32)
     for i in range(len(value)):
-        exponent = (bits[i] - _SQRT_HALF_BITS) >> _MANTISSA_BITS
-        bits[i] -= exponent << _MANTISSA_BITS
+        exponent = exponent_of(bits[i])
+        bits[i] = without_exponent(bits[i], exponent)
         out[i] = _F(exponent)
     for i in range(len(value)):
-        e, x = out[i], value[i] - _ONE
-        p = ((((_L0 * x + _L1) * x + _L2) * x + _L3) * x + _L4) * x + _L5
-        p = (((p * x + _L6) * x + _L7) * x + _L8) * x * x * x
-        out[i] = (x + (p + _LN2_LOW * e - _HALF * x * x)) + _LN2_HIGH * e
+        out[i] = log_of(value[i] - _ONE, out[i])

@@ -34,14 +34,14 @@ def filters(prototype: np.ndarray, per_crossing: int, cutoff: float, reach: int)
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 @no_type_check
 def convolve(
-    waveform: np.ndarray, table: np.ndarray, reach: int, step: float, offset: float, output: np.ndarray
+    waveform: np.ndarray, table: np.ndarray, reach: int, rate: float, offset: float, output: np.ndarray
 ) -> None:
-    """Fill `output` [length] with `waveform` [time] filtered by `table` at times ``offset + o * step``."""
+    """Fill `output` [length] with `waveform` [time] filtered by `table` at times ``offset + o * rate``."""
     time, n_taps = len(waveform), table.shape[1]
     padded = np.zeros(time + 2 * n_taps, np.float32)
     padded[n_taps : n_taps + time] = waveform
     for o in range(len(output)):
-        instant = offset + o * step
+        instant = offset + o * rate
         left = int(np.floor(instant))
         if left < -reach or left >= time + reach:
             output[o] = 0

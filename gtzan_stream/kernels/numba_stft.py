@@ -5,6 +5,9 @@ from typing import no_type_check
 import numba
 import numpy as np
 
+from gtzan_stream.kernels import constants
+
+NO_WINDOW = constants.NO_WINDOW
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -59,6 +62,6 @@ def normalise(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, la
                 total = window.dtype.type(0)
                 for frame in range(near, far):
                     total += window[i - frame * hop + n_fft // 2] ** 2
-                weight[i] = 1 / total if total > 1e-30 else 1
+                weight[i] = 1 / total if total > NO_WINDOW else 1
         for i in range(min(hop, len(waveform) - start)):
             waveform[start + i] *= weight[i]

@@ -5,8 +5,9 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-SILENCE = np.float32(1e-36)
-"""Power below which a bin is silent: its phase is no number and counts as 0."""
+from gtzan_stream.kernels import constants
+
+_SILENT = np.float32(constants.SILENT_POWER)
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
@@ -39,7 +40,7 @@ def vocode(spectrogram: np.ndarray, position: np.ndarray, phase: np.ndarray, out
             level = a_level + alpha * (b_level - a_level)
             pr, pi = phase[0, f], phase[1, f]
             output[row, 2 * f], output[row, 2 * f + 1] = level * pr, level * pi
-            a_heard, b_heard = a_power > SILENCE, b_power > SILENCE
+            a_heard, b_heard = a_power > _SILENT, b_power > _SILENT
             a_scale, b_scale = one / (a_level if a_heard else one), one / (b_level if b_heard else one)
             ar, ai = (ar * a_scale if a_heard else one), ai * a_scale
             br, bi = (br * b_scale if b_heard else one), bi * b_scale

@@ -1,4 +1,4 @@
-"""Philox 4x32-10 and Box-Muller on CUDA: one program makes one tile of one sample's noise, in registers."""
+"""Philox 4x32-10 and Box-Muller on CUDA: one program makes one tile of one example's noise, in registers."""
 
 from typing import no_type_check
 
@@ -6,7 +6,17 @@ import torch
 import triton
 import triton.language as tl
 
-LANES = 256  # Philox blocks in a tile; a tile of noise is 4 x LANES samples
+from gtzan_stream.kernels import constants
+
+LANES = constants.NOISE_LANES
+M0, M1 = tl.constexpr(constants.PHILOX_M0), tl.constexpr(constants.PHILOX_M1)
+W0, W1 = tl.constexpr(constants.PHILOX_W0), tl.constexpr(constants.PHILOX_W1)
+ROUNDS = tl.constexpr(constants.PHILOX_ROUNDS)
+SQRT_HALF_BITS, MANTISSA_BITS = tl.constexpr(constants.SQRT_HALF_BITS), tl.constexpr(constants.MANTISSA_BITS)
+LN2_HIGH, LN2_LOW = tl.constexpr(constants.LN2_HIGH), tl.constexpr(constants.LN2_LOW)
+L0, L1, L2, L3, L4, L5, L6, L7, L8 = (tl.constexpr(number) for number in constants.LOG)
+S0, S1, S2, S3, S4, S5 = (tl.constexpr(number) for number in constants.SIN)
+C0, C1, C2, C3, C4, C5 = (tl.constexpr(number) for number in constants.COS)
 
 
 @triton.jit
@@ -14,15 +24,15 @@ LANES = 256  # Philox blocks in a tile; a tile of noise is 4 x LANES samples
 def _log(u):
     """Cephes' logf, to a few units in the last place, also just below 1."""
     bits = u.to(tl.int32, bitcast=True)
-    exponent = (bits - 0x3F3504F3) >> 23
-    x = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1.0
+    exponent = (bits - SQRT_HALF_BITS) >> MANTISSA_BITS
+    x = (bits - (exponent << MANTISSA_BITS)).to(tl.float32, bitcast=True) - 1.0
     e = exponent.to(tl.float32)
-    p = 7.0376836292e-2 * x - 1.1514610310e-1
-    p = (p * x + 1.1676998740e-1) * x - 1.2420140846e-1
-    p = (p * x + 1.4249322787e-1) * x - 1.6668057665e-1
-    p = (p * x + 2.0000714765e-1) * x - 2.4999993993e-1
-    p = (p * x + 3.3333331174e-1) * x * x * x
-    return (x + (p - 2.12194440e-4 * e - 0.5 * x * x)) + 0.693359375 * e
+    p = L0 * x + L1
+    p = (p * x + L2) * x + L3
+    p = (p * x + L4) * x + L5
+    p = (p * x + L6) * x + L7
+    p = (p * x + L8) * x * x * x
+    return (x + (p + LN2_LOW * e - 0.5 * x * x)) + LN2_HIGH * e
 
 
 @triton.jit
@@ -33,12 +43,12 @@ def _box_muller(first, second):
     radius = tl.sqrt_rn(-2.0 * _log(u))
     half = (second.to(tl.int32, bitcast=True) >> 8).to(tl.float32) * ulp  # of the angle, in units of pi
     z = half * half
-    s = -0.007028386448 * z + 0.0820504027
-    s = ((s * z - 0.5992521983) * z + 2.550163319) * z - 5.167712765
-    s = (s * z + 3.141592654) * half
-    c = -0.02439632455 * z + 0.2349373175
-    c = ((c * z - 1.335212005) * z + 4.05870916) * z - 4.934802137
-    c = c * z + 0.9999999998
+    s = S5 * z + S4
+    s = ((s * z + S3) * z + S2) * z + S1
+    s = (s * z + S0) * half
+    c = C5 * z + C4
+    c = ((c * z + C3) * z + C2) * z + C1
+    c = c * z + C0
     return radius * ((c - s) * (c + s)), radius * (2.0 * s * c)
 
 
@@ -54,13 +64,13 @@ def _normal(counters, out, length, LANES: tl.constexpr):
     c3 = zero + tl.load(counters + row * 6 + 2).to(tl.uint32)
     k0 = zero + tl.load(counters + row * 6 + 3).to(tl.uint32)
     k1 = zero + tl.load(counters + row * 6 + 4).to(tl.uint32)
-    m0 = tl.full([LANES], 0xD2511F53, tl.uint32)
-    m1 = tl.full([LANES], 0xCD9E8D57, tl.uint32)
-    for _ in tl.static_range(10):
+    m0 = tl.full([LANES], M0, tl.uint32)
+    m1 = tl.full([LANES], M1, tl.uint32)
+    for _ in tl.static_range(ROUNDS):
         high0, low0, high1, low1 = tl.umulhi(m0, c0), m0 * c0, tl.umulhi(m1, c2), m1 * c2
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0 += 0x9E3779B9
-        k1 += 0xBB67AE85
+        k0 += W0
+        k1 += W1
     z0, z1 = _box_muller(c0, c1)
     z2, z3 = _box_muller(c2, c3)
     std = tl.load(counters + row * 6 + 5).to(tl.float64, bitcast=True).to(tl.float32)

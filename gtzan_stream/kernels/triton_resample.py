@@ -26,11 +26,11 @@ def _resample(
     UNROLL: tl.constexpr,
 ):
     row = tl.program_id(1).to(tl.int64)
-    step, offset = tl.load(parameters + row), tl.load(parameters + batch + row)
+    rate, offset = tl.load(parameters + row), tl.load(parameters + batch + row)
     cutoff = tl.load(parameters + 2 * batch + row).to(tl.float32)
     reach = tl.load(parameters + 3 * batch + row).to(tl.int32)
     sample = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    instant = offset + sample * step
+    instant = offset + sample * rate
     left = tl.floor(instant)
     fraction = (instant - left).to(tl.float32)
     left = left.to(tl.int64)
@@ -51,7 +51,7 @@ def _resample(
 def resample(
     waveform: torch.Tensor, prototype: torch.Tensor, parameters: torch.Tensor, per_crossing: int, length: int
 ) -> torch.Tensor:
-    """Give [batch, length]: `waveform` low-passed at times ``offset + o * step``.
+    """Give [batch, length]: `waveform` low-passed at times ``offset + o * rate``.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def resample(
     prototype : float32 [point]
         One side of a windowed sinc, `per_crossing` points for each zero crossing; its last two points are zero.
     parameters : float64 [4, batch]
-        Step, offset, cutoff as a share of the Nyquist frequency, and samples reached on each side.
+        Rate, offset, cutoff as a share of the Nyquist frequency, and samples reached on each side.
     """
     batch, time = waveform.shape
     out = waveform.new_empty(batch, length)

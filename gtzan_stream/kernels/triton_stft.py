@@ -7,7 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gtzan_stream.kernels import constants
+
 LANES = 512
+NO_WINDOW = tl.constexpr(constants.NO_WINDOW)
 
 
 @triton.jit
@@ -30,7 +33,7 @@ def _overlap_add(
         total += w * tl.load(frames + (row * n_frames + frame) * N_FFT + index, mask=counted, other=0.0)
         weight += tl.where(counted, w * w, 0.0)
     inside = (sample >= tl.load(ends + row * 2)) & (sample < tl.load(ends + row * 2 + 1))
-    result = tl.where(inside, total / tl.where(weight > 1e-30, weight, 1.0), 0.0)
+    result = tl.where(inside, total / tl.where(weight > NO_WINDOW, weight, 1.0), 0.0)
     tl.store(out + row * length + sample, result, mask=sample < length)
 
 

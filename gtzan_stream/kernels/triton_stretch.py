@@ -6,7 +6,10 @@ import torch
 import triton
 import triton.language as tl
 
+from gtzan_stream.kernels import constants
+
 FRAMES, FREQUENCIES = 32, 32  # of a tile
+SILENT = tl.constexpr(constants.SILENT_POWER)
 
 
 @triton.jit
@@ -20,7 +23,7 @@ def _multiply(ar, ai, br, bi):
 def _unit(re, im):
     """Level and direction; that of silence, whose phase is no number, is 1."""
     power = re * re + im * im
-    heard = power > 1e-36
+    heard = power > SILENT
     level = tl.sqrt(power)
     scale = 1.0 / tl.where(heard, level, 1.0)
     return level, tl.where(heard, re * scale, 1.0), tl.where(heard, im * scale, 0.0)

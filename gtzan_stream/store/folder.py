@@ -55,7 +55,7 @@ class Folder:
         """Begin to bring files here that will be needed soon, and say what is under way: nothing, as these are here."""
         return []
 
-    def check_window(self, n_shards: int | None) -> None:
+    def check_room(self, n_shards: int | None) -> None:
         """Raise UserError if so many shards (all for None) cannot be here at a time: these are."""
 
     def address(self, name: str = "") -> str:

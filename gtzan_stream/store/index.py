@@ -23,7 +23,7 @@ def index(
     root: str | Path,
     *,
     splits: SplitFiles = None,
-    workers: int | None = None,
+    num_workers: int | None = None,
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
@@ -36,7 +36,7 @@ def index(
     Parameters
     ----------
     root : folder
-    splits, workers, name, progress
+    splits, num_workers, name, progress
         As for `pack`; `progress` counts shards.
 
     Raises
@@ -51,7 +51,7 @@ def index(
     extra = load_splits(splits)
     rows: list[Row] = []
     report: list[Oddity] = []
-    for done, (found, odd) in enumerate(in_order(scan_shard, paths, workers), 1):
+    for done, (found, odd) in enumerate(in_order(scan_shard, paths, num_workers), 1):
         rows += found
         report += odd
         if progress:

@@ -29,7 +29,7 @@ class PackOptions:
     codec: str = "wav"
     sample_rate: int = 22050
     shard_mb: int | float = 64
-    workers: int | None = None
+    num_workers: int | None = None
     on_error: str = "skip"
 
     def __post_init__(self) -> None:
@@ -41,8 +41,8 @@ class PackOptions:
             raise UserError(f"sample_rate is 1000 to 384000 Hz, got {self.sample_rate}")
         if not self.shard_mb > 0:
             raise UserError(f"shard_mb is a number of megabytes above 0, got {self.shard_mb}")
-        if self.workers is not None and self.workers < 1:
-            raise UserError(f"workers is 1 or more, got {self.workers}")
+        if self.num_workers is not None and self.num_workers < 1:
+            raise UserError(f"num_workers is 1 or more, got {self.num_workers}")
 
 
 def pack(
@@ -53,14 +53,14 @@ def pack(
     codec: str = "wav",
     sample_rate: int = 22050,
     shard_mb: int | float = 64,
-    workers: int | None = None,
+    num_workers: int | None = None,
     on_error: str = "skip",
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Pack every audio file under `src` into shards in `dst`, in place of the set that is there.
 
-    The same input makes the same bytes, whatever `workers` is. An interrupted pack leaves the old set usable.
+    The same input makes the same bytes, whatever `num_workers` is. An interrupted pack leaves the old set usable.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def pack(
         In Hz. Mono 16-bit clips that have it keep their samples; all others are mixed down and resampled.
     shard_mb : float
         Megabytes a shard should have, at most.
-    workers : int, optional
+    num_workers : int, optional
         Threads that decode; the usable cores by default.
     on_error : {"skip", "fail"}
         Whether clips that cannot be packed are reported and left out, or end the packing.
@@ -91,7 +91,9 @@ def pack(
         If an option is wrong, `src` holds nothing to pack, two files have one key, or a clip fails and `on_error` is
         ``"fail"``.
     """
-    options = PackOptions(codec=codec, sample_rate=sample_rate, shard_mb=shard_mb, workers=workers, on_error=on_error)
+    options = PackOptions(
+        codec=codec, sample_rate=sample_rate, shard_mb=shard_mb, num_workers=num_workers, on_error=on_error
+    )
     clips = scan(src)
     extra = load_splits(splits)
     dataset = _dataset_name(name, Path(src), clips)
@@ -134,10 +136,10 @@ class _Packer:
 
     def write(self, folder: Path) -> list[Row]:
         """Write the shards into `folder`; `report` then holds what was odd."""
-        sizes = list(in_order(self._expected_bytes, self.clips, self.options.workers))
+        sizes = list(in_order(self._expected_bytes, self.clips, self.options.num_workers))
         dealt = deal([clip.label for clip in self.clips], sizes, int(self.options.shard_mb * 1e6))
         shards = [sorted((self.clips[i] for i in shard), key=lambda clip: hash_key(clip.key)) for shard in dealt]
-        encoded = self._collect(in_order(self._encode, chain.from_iterable(shards), self.options.workers))
+        encoded = self._collect(in_order(self._encode, chain.from_iterable(shards), self.options.num_workers))
         rows: list[Row] = []
         number = 0
         for shard in shards:

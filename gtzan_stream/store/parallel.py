@@ -1,24 +1,25 @@
 """Threads over a list, in the list's order: soundfile, soxr, hashing and reading all run outside the GIL."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from gtzan_stream.threads import cores
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def in_order(function: Callable[[_T], _R], items: Iterable[_T], workers: int | None) -> Iterator[_R]:
+def in_order(function: Callable[[_T], _R], items: Iterable[_T], num_workers: int | None) -> Iterator[_R]:
     """Map `function` over `items` in threads: results come in the items' order, few of them ahead of need."""
-    workers = workers or len(os.sched_getaffinity(0))
+    num_workers = num_workers or cores()
     waiting: deque[Future[_R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(num_workers) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
+                if len(waiting) > 2 * num_workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -1,4 +1,4 @@
-"""Read windows of clips from shards: just the bytes that are asked for, straight into the caller's buffer."""
+"""Read segments of clips from shards: just the bytes that are asked for, straight into the caller's buffer."""
 
 import io
 import os
@@ -17,7 +17,7 @@ MAX_OPEN_SHARDS = 256
 
 
 class ClipReader:
-    """Reads any window of any clip of a manifest, from any number of threads at once.
+    """Reads any segment of any clip of a manifest, from any number of threads at once.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class ClipReader:
             raise ValueError(f"expected {wanted} Hz, got {rate}; pack again with --sample-rate {wanted}")
         with _Section(shard, int(manifest.member_offset[clip]), int(manifest.member_size[clip])) as member:
             try:
-                audio.read_window(member, start, out)
+                audio.read_segment(member, start, out)
             except ValueError as error:
                 raise member.error or error from None
         if not np.isfinite(out).all():

@@ -93,7 +93,7 @@ class RemoteFolder(Folder):
         """Begin to bring files here in the background; what goes wrong is for `path` to say."""
         return [self._ahead.submit(self.path, name) for name in names]
 
-    def check_window(self, n_shards: int | None) -> None:
+    def check_room(self, n_shards: int | None) -> None:
         """Refuse to shuffle among more shards than fit.
 
         Raises
@@ -106,7 +106,7 @@ class RemoteFolder(Folder):
         if needed > self.limit_bytes:
             raise UserError(
                 f"{len(sizes[:n_shards])} shards of {self.root}, {needed / 1e9:.3g} GB, are shuffled together and"
-                f" the cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: choose a smaller shuffle_window or set"
+                f" the cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: choose a smaller shuffle_shards or set"
                 " GTZAN_STREAM_CACHE_GB"
             )
 

@@ -1,11 +1,9 @@
-"""A folder of shards in a few figures, as JSON and as tables."""
+"""A folder of shards in a few figures."""
 
 from collections import Counter
 from typing import Any
 
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
 from gtzan_stream.store.manifest import Manifest
 
@@ -36,39 +34,3 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "splits": manifest.split_counts,
         "report": manifest.report,
     }
-
-
-MOST_LINES = 40
-
-
-def tables(manifest: Manifest) -> list[Table | Text]:
-    """The same as tables for a terminal, the report of what was odd last."""
-    facts = summary(manifest)
-    hours, megabytes = facts["hours"], facts["size"] / 1e6
-    head = Text(
-        f"{manifest.root}: {manifest.dataset}, {len(manifest)} clips, {hours:.2f} h at {manifest.sample_rate} Hz "
-        f"({', '.join(facts['encodings'])}), {len(manifest.shards)} shards, {megabytes:.1f} MB"
-    )
-    labels = Text("labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items()))
-    return [head, labels, _split_table(manifest), _report_table(manifest)]
-
-
-def _split_table(manifest: Manifest) -> Table:
-    table = Table("split", "labels", title="splits", title_justify="left")
-    parts = list(dict.fromkeys(part for counts in manifest.split_counts.values() for part in counts))
-    for part in parts:
-        table.add_column(part, justify="right")
-    for name, counts in manifest.split_counts.items():
-        table.add_row(name, str(len(manifest.labels_of(name))), *(str(counts.get(part, 0)) for part in parts))
-    return table
-
-
-def _report_table(manifest: Manifest) -> Table | Text:
-    if not manifest.report:
-        return Text("nothing odd was found when packing")
-    table = Table("kind", "clip or split", "file", "what", title="report", title_justify="left")
-    for line in manifest.report[:MOST_LINES]:
-        table.add_row(*(Text(line[column]) for column in ("kind", "key", "source", "detail")))
-    if len(manifest.report) > MOST_LINES:
-        table.caption = f"{len(manifest.report) - MOST_LINES} more lines are in manifest.json and `info --json`"
-    return table

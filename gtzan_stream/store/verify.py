@@ -12,14 +12,14 @@ from gtzan_stream.store.tables import describe_file
 
 
 def verify(
-    manifest: Manifest, *, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    manifest: Manifest, *, num_workers: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> list[str]:
     """Compare every shard, table and member with its checksum, and decode every member.
 
     Parameters
     ----------
     manifest : Manifest
-    workers : int, optional
+    num_workers : int, optional
         Shards read at a time; the usable cores by default.
     progress : callable (done, total), optional
         Called after each shard.
@@ -30,7 +30,7 @@ def verify(
         One sentence for every bad table, shard and member, naming shard and key; empty if all is well.
     """
     problems = [problem for table in manifest.tables if (problem := _differs(manifest, table))]
-    shards = in_order(lambda shard: list(_verify_shard(manifest, shard)), range(len(manifest.shards)), workers)
+    shards = in_order(lambda shard: list(_verify_shard(manifest, shard)), range(len(manifest.shards)), num_workers)
     for done, found in enumerate(shards, 1):
         problems += found
         if progress:

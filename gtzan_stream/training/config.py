@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from gtzan_stream.augment import recipes
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import REGISTRY as FEATURES
+from gtzan_stream.named import check_name
 from gtzan_stream.normalization import NORMALIZATIONS
+from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 
 
@@ -33,8 +35,14 @@ class Config:
     )
     fold: int | None = _option(None, "Which fold of the split `folds` to test on.")
     model: str = _option("cnn2d", "Network; a wrong name lists them all.")
+    features: str | None = _option(
+        None, f"{', '.join(FEATURES)}, or module:function for your own. (default: the network's)"
+    )
+    frames: int | None = _option(None, "Frames of a crop; samples, of a waveform. (default: the network's)")
     augment: str = _option(
-        "study", f"Recipe of augmentation: {', '.join(recipes.names())}, or only:NAME or without:NAME of the study's."
+        "study",
+        f"Recipe of augmentation: {', '.join(recipes.names())}, only:NAME or without:NAME of the study's, or "
+        "module:function for your own.",
     )
     mixup: float = _option(0.0, "Mix examples, in shares from a beta distribution of this parameter; 0 mixes none.")
     spec_augment: int = _option(0, "Widest mask over bands and over frames of a training example, 0 to 128.")
@@ -42,9 +50,7 @@ class Config:
         None, "Of the features. (default: the network's: global, and clip for samplecnn)", NORMALIZATIONS
     )
     trainable_frontend: bool = _option(False, "Learn the STFT kernels and the mel basis, too.")
-    optimizer: str | None = _option(
-        None, "What learns. (default: sgd, and adamw on the demo set)", tuple(optimizers.names())
-    )
+    optimizer: str | None = _option(None, "(default: sgd, and adamw on the demo set)", tuple(optimizers.names()))
     lr: float | None = _option(None, "Learning rate. (default: the network's, or the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(
@@ -52,7 +58,7 @@ class Config:
     )
     schedule: str | None = _option(
         None,
-        "Of the learning rate: down where validation stalls, or to 0. (default: plateau, and cosine on the demo set)",
+        "Learning-rate schedule. (default: plateau, and cosine on the demo set)",
         schedules.SCHEDULES,
     )
     label_smoothing: float = _option(0.0, "Share of each label that all classes have alike, below 1.")
@@ -60,15 +66,21 @@ class Config:
     steps: int | None = _option(None, "Training steps at most; an epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples a step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip in an epoch.")
-    shuffle_window: int | None = _option(
-        None, "Shards whose samples are mixed; of remote ones, twice as many must fit the cache. (default: all)"
+    shuffle_shards: int | None = _option(
+        None,
+        "How many shards' examples are mixed with each other; twice as many remote ones must fit the cache. "
+        "(default: all)",
     )
-    eval: str = _option("study", "Of each clip, the first 24 s (study) or all of it (clip).", ("study", "clip"))
-    on_error: str = _option("fail", "What a sample that cannot be read does.", ("fail", "skip"))
+    chunks: str = _option(
+        "study",
+        "Chunks of each clip that evaluations use: those in its first 23.8 s (study), or all.",
+        ("study", "all"),
+    )
+    on_error: str = _option("fail", "What to do with an unreadable example: fail, or skip it.", ("fail", "skip"))
     check: bool = _option(False, "Compare everything in the shards with its checksum before training.")
     device: str = _option("auto", "cpu, cuda, cuda:1... (default: the GPU if there is one)")
     precision: str = _option("auto", "Of the network; auto is bf16 where it is native.", ("auto", "bf16", "fp32"))
-    workers: int = _option(max(1, min(4, os.cpu_count() or 1)), "Threads that read ahead; 0 reads when asked.")
+    num_workers: int = _option(min(4, cores()), "Threads that read ahead; 0 reads when asked.")
     seed: int = _option(0, "Of the weights, dropout, the order and the augmentation.")
     out: str = _option("runs", "Folder of runs.")
     name: str | None = _option(None, "Name of the run. (default: model, augmentation, seed and time)")
@@ -80,10 +92,11 @@ class Config:
             "steps": 1,
             "spec_augment": 0,
             "batch_size": 1,
-            "shuffle_window": 1,
+            "shuffle_shards": 1,
+            "frames": 1,
             "warmup_steps": 0,
             "crops_per_clip": 1,
-            "workers": 0,
+            "num_workers": 0,
             "seed": 0,
         }
         for option, least in at_least.items():
@@ -101,6 +114,8 @@ class Config:
         if self.spec_augment > 128:
             raise UserError(f"--spec-augment must be 0 to 128, the bands there are, got {self.spec_augment}")
         recipes.check(self.augment)
+        if self.features is not None:
+            check_name(self.features, FEATURES, "feature")
         for entry in dataclasses.fields(self):
             choices, value = entry.metadata["choices"], getattr(self, entry.name)
             if choices and value is not None and value not in choices:

@@ -8,11 +8,6 @@ AUXILIARY = 0.3
 """Weight of auxiliary heads, that of Szegedy et al., CVPR 2015."""
 
 
-def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The network's own logits, where its output has those of auxiliary heads after them."""
-    return output if isinstance(output, Tensor) else output[0]
-
-
 def loss_of(
     output: Tensor | tuple[Tensor, ...], labels: Tensor, weights: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:

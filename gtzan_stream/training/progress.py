@@ -40,14 +40,14 @@ class Progress:
         self.batch += 1
         self.steps += 1
 
-    def took(self, seconds: float, waiting: float) -> None:
-        """So many seconds were trained, with this share of them spent waiting for data."""
+    def add_time(self, seconds: float, waiting: float) -> None:
+        """Count seconds of training, a share of which went into waiting for data."""
         self._trained_s += seconds
         self._waited_s += seconds * waiting
         self.seconds += seconds
 
     def measures(self, seconds: float = 0.0, waiting: float = 0.0) -> dict[str, float]:
-        """Loss, accuracy, speed and waiting of this epoch so far, with `seconds` that `took` was not told yet."""
+        """Loss, accuracy, speed and waiting of this epoch so far, with `seconds` that were not added yet."""
         loss, right, examples = self._sums.tolist()
         trained = self._trained_s + seconds
         waited = self._waited_s + seconds * waiting

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gtzan_stream import crops
+from gtzan_stream.loader import Loader
 from gtzan_stream.training import plots
 
 CURVES, CONFUSION = "learning_curves.png", "confusion_matrix.png"
@@ -34,6 +38,21 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
     return path
 
 
+def data_facts(loader: Loader, split: str) -> dict[str, Any]:
+    """What was trained and tested on, and how many clips are shorter than a crop."""
+    manifest = loader.manifest
+    clips = {part: manifest.part(split, part) for part in ("train", "valid", "test")}
+    used = manifest.frames[np.concatenate(list(clips.values()))]
+    n_short = int(crops.shorter_than_a_crop(used, loader.features.geometry).sum())
+    return {
+        "dataset": manifest.dataset,
+        "digest": manifest.digest,
+        "split": split,
+        "clips": {part: len(numbers) for part, numbers in clips.items()},
+        "padded": n_short,
+    }
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain data as JSON that people can read."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -54,7 +73,7 @@ def render(report: dict[str, Any]) -> str:
         f"{data['dataset']}, augmentation `{config['augment']}`, seed {config['seed']}.",
         "",
         results(report),
-        f"![Which genres were taken for which]({CONFUSION})",
+        f"![Confusion matrix: genre against predicted genre]({CONFUSION})",
         "",
         "## Training",
         "",
@@ -91,10 +110,9 @@ def results(report: dict[str, Any]) -> str:
         _accuracy_row("per track", test["track_accuracy"], test["track_interval"], f"{test['tracks']} tracks"),
         _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
         "",
-        f"Evaluation `{config['eval']}`: "
-        + ("the first 24 s of each track." if config["eval"] == "study" else "every chunk of each track.")
-        + " A track is what the mean of its chunks' probabilities says. Chunks of one track resemble each other, so"
-        " both intervals are those of as many examples as there are tracks.",
+        f"Evaluated on {'the chunks in the first 23.8 s' if config['chunks'] == 'study' else 'all chunks'} of each"
+        " track. A track's genre is the most probable one by the mean over its chunks. Chunks of one track resemble"
+        " each other, so both intervals are those of as many examples as there are tracks.",
         "",
         "## Genres",
         "",

@@ -9,9 +9,9 @@ import torch
 
 from gtzan_stream import audio, crops
 from gtzan_stream.errors import UserError
-from gtzan_stream.plan import Rows
+from gtzan_stream.geometry import Geometry
+from gtzan_stream.inference.export import Model
 from gtzan_stream.store.read import reflected
-from gtzan_stream.training.export import Facts, Model, samples_of
 
 BATCH = 16  # chunks the model sees at once
 
@@ -69,27 +69,29 @@ def classify(model: Model, path: str | Path) -> Track:
     """Classify a file of any format that soundfile reads, as an evaluation classifies a clip of the shards.
 
     The file is turned into 16-bit mono at the model's rate, as packing does, and cut into the chunks that lie at least
-    half inside it, one at least; past its end, features are zero.
+    half inside it, one at least; past its end, features are silence.
 
     Raises
     ------
     UserError
         If the file cannot be decoded, or is empty.
     """
-    facts = model.facts
-    samples = _read(Path(path), facts.sample_rate)
-    windows = _windows(len(samples), facts)
+    labels, geometry = model.facts.labels, model.facts.geometry
+    samples = _read(Path(path), geometry.sample_rate)
+    n_chunks = int(crops.chunks_per_clip(np.array([len(samples)]), geometry, "all")[0])
+    starts = crops.chunk_starts(np.arange(n_chunks), geometry)
+    segments = crops.segments(starts, np.full(n_chunks, len(samples)), geometry)
     logits = []
-    for first in range(0, len(windows.start), BATCH):
+    for first in range(0, n_chunks, BATCH):
         rows = slice(first, first + BATCH)
-        logits.append(model(_waveforms(samples, windows.start[rows], windows.valid_frames[rows], facts)))
+        logits.append(model(_waveforms(samples, segments.start[rows], segments.valid_frames[rows], geometry)))
     probabilities = torch.cat(logits).softmax(dim=1).numpy()
     return Track(
         path=str(path),
-        duration_s=len(samples) / facts.sample_rate,
-        labels=facts.labels,
-        starts_s=np.arange(len(probabilities)) * facts.samples / facts.sample_rate,
-        chunk_s=facts.samples / facts.sample_rate,
+        duration_s=len(samples) / geometry.sample_rate,
+        labels=labels,
+        starts_s=starts / geometry.sample_rate,
+        chunk_s=geometry.stride / geometry.sample_rate,
         chunks=probabilities,
     )
 
@@ -106,16 +108,9 @@ def _read(path: Path, sample_rate: int) -> np.ndarray:
     return samples
 
 
-def _windows(length: int, facts: Any) -> crops.Windows:
-    """Windows of all chunks of a recording of `length` samples."""
-    n = int(crops.chunks_per_clip(np.array([length]), facts)[0])
-    rows = Rows(clips=np.zeros(n, np.int64), crops=np.arange(n), weights=np.ones(n, np.float32))
-    return crops.chunk_windows(rows, np.full(n, length), facts)
-
-
-def _waveforms(samples: np.ndarray, starts: np.ndarray, valid_frames: np.ndarray, facts: Facts) -> torch.Tensor:
-    """What the model takes, [chunk, window]: reflected at both ends of the recording, NaN where no frame needs it."""
-    waveforms = np.full((len(starts), facts.window), np.nan, np.float32)
-    for waveform, start, stop in zip(waveforms, starts, samples_of(facts, valid_frames), strict=True):
-        waveform[:stop] = samples[reflected(int(start), int(stop), len(samples))]
+def _waveforms(samples: np.ndarray, starts: np.ndarray, valid_frames: np.ndarray, geometry: Geometry) -> torch.Tensor:
+    """Input of the model, [chunk, time]: reflected at the recording's ends, NaN where no valid frame needs it."""
+    waveforms = np.full((len(starts), geometry.read_length), np.nan, np.float32)
+    for waveform, start, length in zip(waveforms, starts, geometry.span(valid_frames), strict=True):
+        waveform[:length] = samples[reflected(int(start), int(length), len(samples))]
     return torch.from_numpy(waveforms / np.float32(audio.FULL_SCALE))

@@ -1,4 +1,4 @@
-"""What networks are fed: log-mel spectrograms, the waveform itself, or the frames that spectrograms are made of."""
+"""LogMel: log-mel spectrograms."""
 
 import math
 import warnings
@@ -7,70 +7,16 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
+from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
 
-
-class Frames(nn.Module):
-    """The stretches of waveform that a `LogMel` of the same arguments turns into its frames, one after the other.
-
-    For networks that learn their own spectrogram: the loader reads the same windows, and silences the same frames
-    beyond a clip's end.
-
-    Parameters
-    ----------
-    sample_rate : int
-        Hz.
-    n_fft, hop_length, frames : int
-        Samples of a frame, even; samples from one frame to the next; frames of one chunk.
-
-    Attributes
-    ----------
-    context : int
-        Samples before a frame's centre that the frame reads.
-    window : int
-        Samples `forward` wants for `frames` frames.
-    samples : int
-        Samples from one chunk to the next.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
-    Examples
-    --------
-    >>> features = Frames()
-    >>> features(torch.zeros(2, features.window)).shape
-    torch.Size([2, 1024, 128])
-    """
-
-    def __init__(
-        self, *, sample_rate: int = 22050, n_fft: int = 1024, hop_length: int = 512, frames: int = 128
-    ) -> None:
-        super().__init__()
-        _require(sample_rate > 0, f"sample_rate must be positive, got {sample_rate} Hz")
-        _require(n_fft >= 2 and n_fft % 2 == 0, f"n_fft must be even and at least 2, got {n_fft}")
-        _require(hop_length >= 1, f"hop_length must be at least 1, got {hop_length}")
-        _require(frames >= 1, f"frames must be at least 1, got {frames}")
-        self.sample_rate, self.n_fft, self.hop_length, self.frames = sample_rate, n_fft, hop_length, frames
-        self.context = n_fft // 2
-        self.samples = frames * hop_length
-        self.window = (frames - 1) * hop_length + n_fft
-
-    def forward(self, waveform: Waveform) -> Float[Tensor, "batch sample frame"]:
-        """Cut the waveform into frames that lie wholly inside it: [batch, n_fft, 1 + (time - n_fft) // hop_length]."""
-        return waveform.unfold(1, self.n_fft, self.hop_length).transpose(1, 2)
-
-    def clip(self, waveform: Waveform) -> Float[Tensor, "batch row frame"]:
-        """The same of whole clips, at 1 + time // hop_length frames: one centred on every hop, the ends reflected."""
-        return self(_reflect(waveform, self.context))
+DB_FLOOR = -100.0
 
 
-class LogMel(Frames):
+class LogMel(nn.Module):
     """Log-mel spectrogram: the window and mel basis of `nnAudio.features.mel.MelSpectrogram`, by FFT.
 
     With trained kernels it is nnAudio's convolution itself.
@@ -93,7 +39,7 @@ class LogMel(Frames):
         ``log10(1 + 10 m)``, or decibels relative to a band of 1 with -100 dB as the least, which is librosa's
         ``amplitude_to_db`` for power 1 and ``power_to_db`` for power 2, without `top_db`.
     frames : int
-        Frames of one chunk.
+        Frames of a crop.
     trainable : bool
         Make the STFT kernels and the mel basis parameters, and convolve with them as nnAudio does: on CUDA in full
         float32, but for the gradients, which are computed as the process is set (torch's default is TF32).
@@ -106,7 +52,7 @@ class LogMel(Frames):
     Examples
     --------
     >>> features = LogMel()
-    >>> features(torch.zeros(2, features.window)).shape
+    >>> features(torch.zeros(2, features.geometry.read_length)).shape
     torch.Size([2, 128, 128])
     """
 
@@ -129,7 +75,14 @@ class LogMel(Frames):
         frames: int = 128,
         trainable: bool = False,
     ) -> None:
-        super().__init__(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, frames=frames)
+        super().__init__()
+        self.geometry = Geometry.of_stft(
+            sample_rate=sample_rate,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            frames=frames,
+            silence=0.0 if compression == "log10" else DB_FLOOR,
+        )
         f_max = sample_rate / 2 if f_max is None else f_max
         _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
         _require(
@@ -142,7 +95,7 @@ class LogMel(Frames):
         self.compression = (
             Compression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"
-            else Compression(scale=20 / power / math.log(10), gain=0.0, floor=10.0 ** (-5 * power))
+            else Compression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
         )
         nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
         runs = bands(nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis"))
@@ -157,7 +110,8 @@ class LogMel(Frames):
         Parameters
         ----------
         waveform : Tensor [batch, time]
-            `window` samples for a chunk of `frames` frames; at least `n_fft`. Half precision is computed in float32.
+            ``geometry.read_length`` samples for a crop of `frames` frames; at least `n_fft`. Half precision is computed
+            in float32.
 
         Returns
         -------
@@ -168,8 +122,9 @@ class LogMel(Frames):
         ValueError
             If the waveform is shorter than one frame.
         """
-        if waveform.shape[1] < self.n_fft:
-            raise ValueError(f"expected at least n_fft = {self.n_fft} samples, got {waveform.shape[1]}")
+        n_fft = self.geometry.frame_length
+        if waveform.shape[1] < n_fft:
+            raise ValueError(f"expected at least n_fft = {n_fft} samples, got {waveform.shape[1]}")
         if waveform.dtype != torch.float64:
             waveform = waveform.float()
         with torch.autocast(waveform.device.type, enabled=False):
@@ -180,41 +135,10 @@ class LogMel(Frames):
                 waveform,
                 self.taper,
                 Bands(self.starts, self.widths, self.weights),
-                hop_length=self.hop_length,
+                hop_length=self.geometry.step,
                 power=self.power,
                 compression=self.compression,
             )
-
-
-class RawWaveform(nn.Module):
-    """The waveform itself, as one channel, for networks that learn from samples.
-
-    Parameters
-    ----------
-    samples : int
-        Samples of one chunk.
-    sample_rate : int
-        Hz.
-
-    Examples
-    --------
-    >>> RawWaveform()(torch.zeros(2, 66150)).shape
-    torch.Size([2, 1, 66150])
-    """
-
-    def __init__(self, *, samples: int = 66150, sample_rate: int = 22050) -> None:
-        super().__init__()
-        _require(samples >= 1, f"samples must be at least 1, got {samples}")
-        _require(sample_rate > 0, f"sample_rate must be positive, got {sample_rate} Hz")
-        self.sample_rate, self.samples, self.window, self.frames = sample_rate, samples, samples, samples
-        self.hop_length = 512  # the grid on which crops start, as for spectrograms
-        self.context = 0
-
-    def forward(self, waveform: Waveform) -> Features:
-        """Give the waveform an axis for its one channel."""
-        return waveform[:, None]
-
-    clip = forward
 
 
 def _require(condition: bool, message: str) -> None:
@@ -266,14 +190,3 @@ def _full_precision(device: torch.device) -> Iterator[None]:
     finally:
         for setting, old in zip(settings, before, strict=True):
             setting.fp32_precision = old
-
-
-def _reflect(waveform: Tensor, n: int) -> Float[Tensor, "batch padded"]:
-    """Continue each example by `n` samples on both sides, as numpy's "reflect": repeated where it is short."""
-    time = waveform.shape[1]
-    if time == 0:
-        raise ValueError("a waveform of no samples cannot be reflected")
-    beyond = [torch.arange(start, start + n, device=waveform.device) for start in (-n, time)]
-    place = torch.cat(beyond) % max(2 * time - 2, 1)
-    ends = waveform[:, torch.minimum(place, (2 * time - 2 - place).abs())]
-    return torch.cat([ends[:, :n], waveform, ends[:, n:]], 1)

@@ -6,34 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gtzan_stream import audio, crops
-from gtzan_stream.augment.draw import Draw
-from gtzan_stream.batches import Batch
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
-from gtzan_stream.plan import Rows
-from gtzan_stream.store.read import ClipReader
 
 COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One sample twice.
+    """One example, untouched and augmented.
 
     Attributes
     ----------
     key : str
     crop : int
     start : int
-        Sample of the clip that the crop begins at.
+        Sample of the clip at which the crop starts.
     description : str
         What was drawn for it, in words.
     untouched, augmented : float32 [mel, frame]
@@ -48,44 +40,38 @@ class Pair:
 
 
 def pairs(loader: Loader) -> list[Pair]:
-    """The samples of the next batch of `loader`, each with the same place of its clip untouched.
+    """The examples of the next batch of `loader`, each beside the same place of its clip, untouched.
 
     Parameters
     ----------
     loader : Loader
-        Of log-mels, for training; at the beginning of an epoch. Samples of weight 0 are left out.
+        Of log-mels, at the beginning of an epoch. Examples of weight 0 are left out.
 
     Raises
     ------
     UserError
         If none is left.
     """
-    seed, epoch, manifest = loader.seed, loader.epoch, loader.manifest
     batch = next(iter(loader))
-    clips = pc.index_in(pa.array(batch.keys), value_set=manifest.keys).to_numpy().astype(np.int64)
-    draw = loader.transform.draw(manifest.key_hash[clips], seed=seed, epoch=epoch, crops=batch.crops)
-    starts = _starts(loader, batch, clips, draw, epoch)
     shown = np.flatnonzero(batch.weights.cpu().numpy()).tolist()
     if not shown:
         raise UserError("there is nothing to show: no crop lies at least half inside its clip")
-    reader = ClipReader(manifest)
-    found = [
+    draw, untouched, augmented = batch.draw, loader.untouched(batch).cpu().numpy(), batch.features.cpu().numpy()
+    return [
         Pair(
             key=batch.keys[row],
             crop=int(batch.crops[row]),
-            start=int(starts[row]),
+            start=int(batch.starts[row]),
             description=draw.describe(row),
-            untouched=_untouched(loader, reader, int(clips[row]), int(starts[row])),
-            augmented=batch.features[row].cpu().numpy(),
+            untouched=untouched[row],
+            augmented=augmented[row],
         )
         for row in shown
     ]
-    reader.close()
-    return found
 
 
 def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
-    """Draw pairs one above the other, untouched above augmented, all in the same colours; write a PNG.
+    """Draw each pair, untouched above augmented, all in the same colours; write a PNG.
 
     Parameters
     ----------
@@ -123,33 +109,3 @@ def _show(panel: Axes, image: np.ndarray, title: str, duration_s: float, top: fl
     panel.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False)
     panel.set_xlabel("seconds", fontsize=8)
     panel.tick_params(labelsize=8, labelbottom=True)
-
-
-def _starts(loader: Loader, batch: Batch, clips: np.ndarray, draw: Draw, epoch: int) -> np.ndarray:
-    """Sample of its clip that each crop begins at."""
-    features, transform = loader.features, loader.transform
-    windows = crops.random_windows(
-        Rows(clips, batch.crops, batch.weights.cpu().numpy()),
-        loader.manifest.frames[clips],
-        features,
-        transform,
-        draw,
-        seed=loader.seed,
-        epoch=epoch,
-        key_hash=loader.manifest.key_hash[clips],
-    )
-    context = np.round(features.context * transform.speed(draw)).astype(np.int64)
-    return windows.start + transform.source(features.window, draw).before + context
-
-
-def _untouched(loader: Loader, reader: ClipReader, clip: int, start: int) -> np.ndarray:
-    """Features of the clip from `start` on, zero where it has ended."""
-    features = loader.features
-    samples = np.empty(features.window, reader.dtype)
-    reader.read(clip, start - features.context, samples)
-    scale = audio.FULL_SCALE if reader.dtype == np.int16 else 1
-    waveform = torch.from_numpy(samples.astype(np.float32) / np.float32(scale))
-    image = features(waveform[None].to(loader.device))[0].cpu().numpy()  # [mel, frame]
-    valid = crops.frames_in(loader.manifest.frames[[clip]] - start, features)[0]
-    image[:, valid:] = 0
-    return image

@@ -1,4 +1,4 @@
-"""A trained network as one file that anybody can use: a `torch.export` program from waveform to logits."""
+"""A trained network as one file that runs without its code: a `torch.export` program from waveform to logits."""
 
 import copy
 import dataclasses
@@ -12,28 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gtzan_stream import __version__
-from gtzan_stream.crops import Geometry
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.errors import UserError
-from gtzan_stream.training.losses import logits_of
+from gtzan_stream.geometry import Geometry
 
 MODEL = "model.pt2"
 FACTS = "gtzan_stream.json"
 INPUT = (
-    "waveform [batch, window], float32, mono at sample_rate, full scale at +/-1. Chunk i of a recording begins "
-    "`context` samples before its sample `samples * i`; both its ends are continued by reflection. Where it ends "
-    "inside a chunk, samples that no frame centred on it needs are NaN, and the frames after are taken as 0."
+    "waveform [batch, (frames - 1) * step + frame_length], float32, mono at sample_rate, full scale at +/-1. Chunk i "
+    "of a recording begins `context` samples before its sample `i * frames * step`; both ends of the recording are "
+    "continued by reflection. Where it ends inside a chunk, samples that no frame centred on it needs are NaN, and the "
+    "frames after that are taken as `silence`."
 )
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a model says of itself, stored in its file as ``gtzan_stream.json``.
+    """What is known of a model, stored in its file as ``gtzan_stream.json``.
 
     Parameters
     ----------
@@ -41,16 +42,8 @@ class Facts:
         Name of the network.
     labels : list of str
         Names of the logits.
-    sample_rate : int
-        Hz.
-    window : int
-        Samples of one input.
-    context : int
-        Samples of it that lie before the chunk's beginning.
-    samples : int
-        From one chunk to the next.
-    hop_length, frames : int
-        Samples from frame to frame, and frames a chunk, of the features inside.
+    geometry : Geometry
+        Of the features inside: the sample rate, the samples of one input and where it lies in a recording.
     input : str
         The same in words.
     version, torch : str
@@ -61,12 +54,7 @@ class Facts:
 
     model: str
     labels: list[str]
-    sample_rate: int
-    window: int
-    context: int
-    samples: int
-    hop_length: int
-    frames: int
+    geometry: Geometry
     input: str = INPUT
     version: str = __version__
     torch: str = str(torch.__version__)
@@ -74,11 +62,12 @@ class Facts:
 
 
 class Program(nn.Module):
-    """From waveform to logits: features, nothing where the recording has ended, normalisation, network.
+    """From waveform to logits: features, silence where the recording has ended, normalisation, network.
 
     Parameters
     ----------
-    features : LogMel or RawWaveform
+    features : Module
+        With a `geometry`.
     network : Module
         From features to logits, its normalisation included.
     """
@@ -88,20 +77,22 @@ class Program(nn.Module):
     def __init__(self, features: Any, network: nn.Module) -> None:
         super().__init__()
         self.features, self.network = features, network
-        last = samples_of(features, torch.arange(1, features.frames + 1))
-        self.register_buffer("ends", last)  # samples that each frame needs: int64 [frame]
+        geometry: Geometry = features.geometry
+        self.silence = geometry.silence
+        ends = torch.from_numpy(geometry.span(np.arange(1, geometry.frames + 1)))
+        self.register_buffer("ends", ends)  # samples that frames up to each one need: int64 [frame]
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Logits [batch, n_classes] of waveforms [batch, window] that end in NaN where samples are missing."""
+        """Logits [batch, n_classes] of waveforms [batch, time] that end in NaN where samples are missing."""
         missing = waveform.isnan()
         present = (~missing).sum(dim=1, keepdim=True)
         features = self.features(waveform.masked_fill(missing, 0))
-        return logits_of(self.network(features.masked_fill((self.ends > present)[:, None], 0)))
+        return logits_of(self.network(features.masked_fill((self.ends > present)[:, None], self.silence)))
 
 
-def samples_of(features: Any, valid_frames: Any) -> Any:
-    """How many samples of a window its first `valid_frames` frames need."""
-    return features.window - (features.frames - valid_frames) * (features.samples // features.frames)
+def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The network's own logits; in training, some networks return those of auxiliary heads after them."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str], config: dict[str, Any]) -> None:
@@ -116,22 +107,21 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
         File to write.
     network : Module
         From features to logits, its normalisation included; on any device. It is not changed.
-    features : LogMel or RawWaveform
+    features : Module
         What it was fed.
     labels : sequence of str
     config : dict
         Settings of the run, plain JSON, with the network's name as ``model``.
     """
     program = _portable(Program(features, network))
-    example = torch.zeros(2, features.window)
+    example = torch.zeros(2, features.geometry.read_length, dtype=torch.float32)
     try:
         with force("torch"), torch.no_grad(), _quiet():
             traced = torch.export.export(program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    except Exception as error:  # whatever a network of somebody's own does that cannot be traced
+    except Exception as error:  # a user's network may do anything
         _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, _first_line(error))
         return
-    geometry = {name: getattr(features, name) for name in Geometry.__annotations__}
-    facts = Facts(model=config["model"], labels=list(labels), config=config, **geometry)
+    facts = Facts(model=config["model"], labels=list(labels), config=config, geometry=features.geometry)
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("wb") as file, _quiet():
         torch.export.save(traced, file, extra_files={FACTS: json.dumps(dataclasses.asdict(facts), indent=2)})
@@ -171,7 +161,7 @@ class Model:
 
     @torch.no_grad()
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Logits [batch, n_classes] of waveforms [batch, window]."""
+        """Logits [batch, n_classes] of waveforms [batch, ``facts.geometry.read_length``]."""
         return self._program(waveform)
 
 
@@ -191,12 +181,12 @@ def read_facts(path: Path) -> Facts:
     try:
         with zipfile.ZipFile(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
-            content = None if name is None else json.loads(archive.read(name))
+            content = {} if name is None else json.loads(archive.read(name))
     except (zipfile.BadZipFile, json.JSONDecodeError):
-        content = None
+        content = {}
     try:
-        return Facts(**content or {})
-    except TypeError:
+        return Facts(**content | {"geometry": Geometry(**content["geometry"])})
+    except (TypeError, KeyError, ValueError):
         what = "a checkpoint, which needs the network's code" if path.suffix == ".pt" else "no model of gtzan-stream"
         raise UserError(f"{path} is {what}: {expected}") from None
 
@@ -210,7 +200,7 @@ def _portable(program: Program) -> Program:
 
 
 def _quiet() -> Any:
-    """Hide what torch says of its own inner life."""
+    """Hide warnings that torch gives about its own internals."""
     return warnings.catch_warnings(action="ignore")
 
 

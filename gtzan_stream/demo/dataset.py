@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gtzan_stream.catalog.band import play
 from gtzan_stream.catalog.genres import GENRES, key_of
-from gtzan_stream.catalog.styles import STYLES
-from gtzan_stream.catalog.synth import RATE, Audio
+from gtzan_stream.demo.band import play
+from gtzan_stream.demo.styles import STYLES
+from gtzan_stream.demo.synth import RATE, Audio
 from gtzan_stream.errors import UserError
 
 

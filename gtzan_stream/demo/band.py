@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from gtzan_stream.catalog.styles import QUALITIES, Part, Style
-from gtzan_stream.catalog.synth import DRUMS, RATE, TIMBRES, Audio, chord, room, tilt
+from gtzan_stream.demo.styles import QUALITIES, Part, Style
+from gtzan_stream.demo.synth import DRUMS, RATE, TIMBRES, Audio, chord, room, tilt
 
 BAR = 16
 VELOCITY = {"X": 1.0, "x": 0.7, "o": 0.35}

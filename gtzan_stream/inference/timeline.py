@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from gtzan_stream.training.classify import Track
+from gtzan_stream.inference.classify import Track
 
 NAMED = 6  # genres with a colour and a name of their own; the others share grey
 

@@ -1,0 +1,46 @@
+"""Warp: what time stretch, pitch shift and speed perturbation share. Each reads its input at another pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw, Examples, Source
+
+
+class Warp(Transform):
+    """One parameter for each example, and two functions of `gtzan_stream.dsp` that take it.
+
+    A subclass names the parameter and draws it (`draw_value`), and gives the two functions: `dsp_source` says which
+    input some output needs, `dsp_warp` computes the output.
+    """
+
+    parameter: str
+    """Name of the parameter in a `Draw`, and of its choice."""
+    choice: str
+    """Name of its random choice. Data: another name would change every draw."""
+    dsp_source: ClassVar[Callable[..., tuple[np.ndarray, np.ndarray]]]
+    """(length, values) -> input samples needed before the input time of output sample 0, and in all: int64 [batch]."""
+    dsp_warp: ClassVar[Callable[..., Tensor]]
+    """(waveform, values, length, offset=) -> output [batch, length], whose sample 0 lies at input time `offset`."""
+
+    def draw_value(self, uniform: np.ndarray) -> np.ndarray:
+        """Values of the parameter, float64 [batch], from uniform numbers in [0, 1)."""
+        raise NotImplementedError
+
+    def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
+        return {self.parameter: self.draw_value(examples.uniform(f"{path}.{self.choice}"))}
+
+    def source_of(self, length: np.ndarray, draw: Draw) -> Source:
+        return Source(*self.dsp_source(length, draw.values[self.parameter]))
+
+    def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
+        value = draw.values[self.parameter]
+        if length is None:
+            return self.dsp_warp(waveform, value, waveform.shape[1], offset=None)
+        before, _ = self.dsp_source(np.full(len(value), length), value)
+        return self.dsp_warp(waveform, value, length, offset=before.astype(float))

@@ -1,0 +1,41 @@
+"""Batches of waveforms that transforms take: checks of their shape, and changes of their length."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gtzan_stream.dsp.parameters import to_device
+
+
+def check_shape(owner: str, waveform: Tensor) -> None:
+    """Raise ValueError unless `waveform` is [batch, time] or [batch, channel, time]."""
+    if waveform.ndim not in (2, 3):
+        raise ValueError(
+            f"{owner}: expected a waveform [batch, time] or [batch, channel, time], got shape {tuple(waveform.shape)}"
+        )
+
+
+def check_examples(owner: str, waveform: Tensor, n_examples: int) -> None:
+    """Raise ValueError unless `waveform` holds `n_examples` examples, and TypeError unless it is float32 or float64."""
+    check_shape(owner, waveform)
+    if len(waveform) != n_examples:
+        raise ValueError(f"{owner}: expected {n_examples} examples, as many as were drawn for, got {len(waveform)}")
+    if waveform.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{owner}: expected float32 or float64, full scale at +/-1, got {waveform.dtype}")
+
+
+def fit(waveform: Tensor, width: int) -> Tensor:
+    """Cut, or pad with zeros at the end, to `width` samples; a view where nothing is missing."""
+    missing = width - waveform.shape[1]
+    return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform[:, :width]
+
+
+def blank_after(waveform: Tensor, length: np.ndarray) -> Tensor:
+    """Set row i to zero from sample ``length[i]`` on, whatever a reader left there."""
+    if (length == waveform.shape[1]).all():
+        return waveform
+    end = to_device(length, waveform.device)
+    valid = torch.arange(waveform.shape[1], device=waveform.device) < end[:, None]  # [batch, time]
+    return waveform.where(valid, waveform.new_zeros(()))

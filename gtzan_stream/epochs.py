@@ -1,0 +1,184 @@
+"""Epochs of batches, made ahead of the trainer that consumes them, and resumed at any batch."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.batch import Batch
+from gtzan_stream.batches import BatchMaker
+from gtzan_stream.distributed import rank_and_world_size
+from gtzan_stream.errors import UserError
+from gtzan_stream.plan import EpochPlan
+from gtzan_stream.prefetch import prefetch
+
+_Self = TypeVar("_Self", bound="Epochs")
+_PREFETCH = 3  # batches made ahead of the consumer
+
+
+class Epochs:
+    """Iterates over the batches of one epoch after the other; `Loader` and `Evaluation` say which these are.
+
+    Parameters
+    ----------
+    maker : BatchMaker
+    transform : Transform
+    plan : callable (epoch) -> EpochPlan
+    training : bool
+        Random crops, in epochs that differ.
+    settings : dict
+        What the order of examples depends on besides the epoch: part of a state, and compared when one is loaded.
+    num_workers : int
+        0 makes each batch when it is asked for, otherwise batches are made ahead in the background.
+    ranks : (int, int), optional
+        Rank and world size; by default what `torch.distributed` says when an epoch begins.
+    """
+
+    def __init__(
+        self,
+        maker: BatchMaker,
+        transform: Transform,
+        plan: Callable[[int], EpochPlan],
+        *,
+        training: bool,
+        settings: dict[str, Any],
+        num_workers: int,
+        ranks: tuple[int, int] | None,
+    ) -> None:
+        self.manifest, self.device = maker.manifest, maker.device
+        self.features: Any = maker.features
+        self.transform, self.num_workers = transform, num_workers
+        self.skipped: list[str] = []
+        self.epoch = 0
+        self._maker, self._plan, self._training, self._settings, self._ranks = maker, plan, training, settings, ranks
+        self._consumed = self._start = 0  # examples yielded in this epoch; examples that a resume starts after
+        self._closed = False
+        first = plan(0)
+        self.batch_size, self._length, self._n_examples = first.batch_size, len(first), first.n_examples
+        self._check_world_size()
+        # Remote shards: the block being read and the next one must fit the cache together.
+        self.manifest.folder.check_room(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
+
+    @property
+    def rank(self) -> int:
+        """This process among those that train together."""
+        return (self._ranks or rank_and_world_size())[0]
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+        return (self._ranks or rank_and_world_size())[1]
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return self._length
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self._settings.items() if name != "manifest_digest"}
+        settings = ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
+        return (
+            f"{type(self).__name__}({str(self.manifest.root)!r}, {settings}, device='{self.device}'): "
+            f"{len(self)} batches of {self._n_examples} examples, at example {self._consumed} of epoch {self.epoch}"
+        )
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Make iterating an error from now on."""
+        self._closed = True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of `epoch`: from its start, or from where `load_state_dict` put it in it."""
+        if epoch != self.epoch:
+            self.epoch, self._start, self._consumed = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is, counting what it yielded and not what it prepared: a small dict of plain JSON."""
+        return {"epoch": self.epoch, "examples_consumed": self._consumed, **self._settings}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken, with any number of workers and ranks.
+
+        Raises
+        ------
+        UserError
+            If the shards or a setting that the order depends on have changed since.
+        """
+        now = self.state_dict()
+        if not isinstance(state, dict) or state.keys() != now.keys():
+            found = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
+            raise UserError(f"a loader's state is a dict with the keys {', '.join(now)}; got {found}")
+        if state["manifest_digest"] != self.manifest.digest:
+            raise UserError(
+                f"the state was taken on other clips than those of {self.manifest.folder.address()}: give the shards "
+                "that it was taken on, or start again without it"
+            )
+        for name, expected in self._settings.items():
+            if state[name] != expected:
+                raise UserError(
+                    f"the state was taken with {name}={state[name]!r}, this loader has {expected!r}: make the loader "
+                    f"with the old value, or start again without the state"
+                )
+        epoch, consumed = state["epoch"], state["examples_consumed"]
+        if not all(isinstance(number, int) for number in (epoch, consumed)) or epoch < 0 or consumed < 0:
+            raise UserError(f"a loader's state counts from 0, got epoch={epoch!r}, examples_consumed={consumed!r}")
+        if consumed % self.batch_size or consumed >= self._length * self.batch_size:
+            raise UserError(
+                f"the state was taken after {consumed} examples, which is not at a batch of this loader: it has "
+                f"{self._length} batches of {self.batch_size}"
+            )
+        self.epoch, self._consumed, self._start = epoch, consumed, consumed
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the epoch, from its start or from where `load_state_dict` put it."""
+        self._check_open()
+        self._check_world_size()
+        epoch, plan = self.epoch, self._plan(self.epoch)  # kept for this iteration, whatever is set while it runs
+        first = self._start // self.batch_size
+        self._consumed, self._start = self._start, 0
+        batches = self._made(plan, epoch, first, self.rank, self.world_size)
+        if self.num_workers:
+            batches = prefetch(batches, _PREFETCH, self._maker.ahead)
+        for number, (batch, event) in enumerate(batches, first + 1):
+            self._maker.synchronize(batch, event)
+            self.skipped += batch.skipped
+            # Advance the epoch before yielding its last batch: a trainer that stops after len(loader) batches never
+            # resumes this generator.
+            self.epoch, self._consumed = (epoch, number * self.batch_size) if number < len(plan) else (epoch + 1, 0)
+            yield batch
+            self._check_open()
+
+    def _made(self, plan: EpochPlan, epoch: int, first: int, rank: int, world_size: int) -> Iterator[tuple[Batch, Any]]:
+        """Make the batches from number `first` on, while the remote shards of this block and the next arrive."""
+        requested = -1
+        arriving: list[Future[Any]] = []
+        try:
+            for number in range(first, len(plan)):
+                block = plan.block_of(number)
+                if block != requested:
+                    requested = block
+                    shards = np.concatenate([plan.shards_of(block), plan.shards_of(block + 1)])
+                    names = [self.manifest.shards[shard].name for shard in shards]
+                    arriving = [shard for shard in arriving if not shard.done()] + self.manifest.folder.prefetch(names)
+                rows = plan.rows(number, rank, world_size)
+                yield self._maker.make(rows, epoch, self.transform, training=self._training)
+        finally:
+            for shard in arriving:  # cancel pending downloads, so that leaving the loop early does not block
+                shard.cancel()
+
+    def _check_open(self) -> None:
+        if self._closed or self._maker.closed:
+            raise UserError("this loader is closed: make another one")
+
+    def _check_world_size(self) -> None:
+        if self.batch_size % self.world_size:
+            raise UserError(f"batch_size must be divisible by the {self.world_size} ranks, got {self.batch_size}")

@@ -1,0 +1,96 @@
+"""Fill in the settings of a run that were left to the data, the network and the machine."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.training import device, optimizers
+from gtzan_stream.training.config import Config, flag
+
+CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself, the preferred one first
+DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learns the demo set in minutes
+DEMO_LR = {"adam": 1e-3, "adamw": 1e-3}
+STUDY: dict[str, Any] = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped after 26 epochs
+
+
+@runtime_checkable
+class NetworkDefaults(Protocol):
+    """What a network says of itself; `models.Spec` is one."""
+
+    @property
+    def features(self) -> str:
+        """Name of the features that it is fed: a key of `gtzan_stream.features.REGISTRY`."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Frames of one example."""
+        ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def lr(self) -> Mapping[str, float]:
+        """Learning rates by optimizer, where the network needs another than usual."""
+        ...
+
+    @property
+    def normalization(self) -> str: ...
+
+
+def complete(config: Config, network: NetworkDefaults) -> Config:
+    """Fill in every setting that is None.
+
+    Raises
+    ------
+    UserError
+        If settings exclude each other, or the shards or the device do not exist.
+    """
+    manifest = Manifest.open(config.shards)
+    usual = DEMO if manifest.dataset == "demo" else STUDY
+    optimizer = config.optimizer or usual["optimizer"]
+    lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **network.lr}
+    found = device.find(config.device)
+    return dataclasses.replace(
+        config,
+        split=_split(config, list(manifest.split_names())),
+        fold=None,
+        features=_features(config, network),
+        frames=config.frames or network.frames,
+        device=str(found),
+        precision=device.precision(config.precision, found),
+        normalization=config.normalization or network.normalization,
+        optimizer=optimizer,
+        schedule=config.schedule or usual["schedule"],
+        lr=config.lr or lrs.get(optimizer) or optimizers.default_lr(optimizer),
+        epochs=config.epochs or (None if config.steps else usual["epochs"]),
+        batch_size=config.batch_size or network.batch_size,
+        name=config.name or _name(config),
+    )
+
+
+def _split(config: Config, splits: list[str]) -> str:
+    """The split that was asked for; else the only one of the user's own, else the first of the catalogue's."""
+    if config.fold is not None or config.split == "folds":
+        if config.fold is None:
+            raise UserError("--split folds needs --fold K, from 0")
+        return f"folds-{config.fold}"
+    own = [name for name in splits if name not in CATALOGUE and not name.startswith("folds-")]
+    return config.split or (own[0] if len(own) == 1 else next(name for name in CATALOGUE if name in splits))
+
+
+def _features(config: Config, network: NetworkDefaults) -> str:
+    features = config.features or network.features
+    if features != "logmel" and (config.spec_augment or config.trainable_frontend):
+        option = flag("spec_augment" if config.spec_augment else "trainable_frontend")
+        raise UserError(f"{option} needs a network that is fed logmel features: {config.model} is fed {features}")
+    return "frames" if config.trainable_frontend else features
+
+
+def _name(config: Config) -> str:
+    augment = config.augment.replace(":", "-")
+    return f"{config.model}-{augment}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,84 @@
+"""Start a run in a new folder, or resume one where it stopped."""
+
+import dataclasses
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.verify import verify
+from gtzan_stream.training import checkpoints, device
+from gtzan_stream.training.config import Config, flag
+from gtzan_stream.training.run import Build, Run
+
+CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}  # in a run that is resumed
+STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
+
+
+def start(config: Config, *, build: Build, console: Console | None = None) -> Run:
+    """Make a new run in a new folder, with the features' statistics estimated from the training stream.
+
+    Parameters
+    ----------
+    config : Config
+        Complete: see `defaults.complete`.
+    build : callable (name, n_classes) -> Module
+    console : Console, optional
+
+    Raises
+    ------
+    UserError
+        If the folder holds a run already, or a setting does not fit the data.
+    """
+    folder = Path(config.out, str(config.name))
+    if config.check:
+        check(config.shards)
+    if (folder / checkpoints.LAST).exists():
+        raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
+    run = Run(config, folder, build=build, console=console)
+    begin = run.train_loader.state_dict()
+    batches = islice(run.train_loader, -(-STATISTICS_CROPS // run.train_loader.batch_size))
+    frontend = run.network.frontend
+    run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
+    run.train_loader.load_state_dict(begin)
+    run.write_config()
+    run.save()
+    return run
+
+
+def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
+    """Make the run of a folder or checkpoint again, where it stopped; only some settings may change.
+
+    Raises
+    ------
+    UserError
+        If there is no checkpoint, another setting would change, or the data has changed.
+    """
+    path = checkpoints.find(path)
+    state = checkpoints.load(path)
+    config = Config.from_dict(state["config"])
+    changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
+    wrong = [flag(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
+    if wrong:
+        allowed = ", ".join(sorted(map(flag, changeable)))
+        raise UserError(f"{', '.join(wrong)} cannot change in a run that is resumed, only {allowed}: start a new run")
+    config = dataclasses.replace(config, **changes)
+    device.precision(config.precision, device.find(config.device))  # another machine may not have it
+    if config.check:
+        check(config.shards)
+    run = Run(config, path.parent, build=build, console=console)
+    checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
+    run.write_config()
+    return run
+
+
+def check(shards: str) -> None:
+    """Raise UserError if the shards are not what was packed."""
+    if problems := verify(Manifest.open(shards)):
+        raise UserError(
+            f"{len(problems)} of the things in {shards} are not as packed, the first: {problems[0]}. "
+            f"gtzan-stream verify {shards} names them all; copy or pack them again"
+        )

@@ -1,0 +1,251 @@
+"""A training run: epochs of training and validation, then a test and a report.
+
+A run knows no network: it is given the function that builds one.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+from torch import nn
+
+from gtzan_stream import features
+from gtzan_stream.batch import Batch
+from gtzan_stream.epochs import Epochs
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
+from gtzan_stream.inference import export
+from gtzan_stream.inference.export import logits_of
+from gtzan_stream.loader import Loader
+from gtzan_stream.normalization import Normalization
+from gtzan_stream.training import checkpoints, device, metrics, optimizers, report, schedules
+from gtzan_stream.training.clock import DataClock
+from gtzan_stream.training.config import Config
+from gtzan_stream.training.display import Display
+from gtzan_stream.training.interrupt import Interrupt
+from gtzan_stream.training.losses import loss_of
+from gtzan_stream.training.mixup import mixup
+from gtzan_stream.training.network import Classifier, LearntLogMel, check_input
+from gtzan_stream.training.progress import Progress
+
+Build = Callable[[str, int], nn.Module]
+"""(name, number of classes) -> network, from features [batch, row, frame] to logits [batch, class]."""
+
+
+class Diverged(UserError):
+    """The loss of an epoch is not finite."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed; the checkpoint is written."""
+
+
+class Run:
+    """Everything that a training run is made of, in the order it is made.
+
+    Parameters
+    ----------
+    config : Config
+        Complete: see `defaults.complete`.
+    folder : Path
+        Where the run's files go.
+    build : callable (name, n_classes) -> Module
+    console : Console, optional
+    """
+
+    def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
+        self.config, self.folder, self.console = config, folder, console or Console()
+        self.device = device.find(config.device)
+        torch.manual_seed(config.seed)  # for the weights and for dropout
+        torch.backends.cudnn.deterministic = True  # so that a resumed run equals an unbroken one on a GPU, too
+        self.train_loader = Loader(
+            config.shards,
+            split=config.split,
+            part="train",
+            batch_size=config.batch_size or 1,
+            augment=config.augment,
+            features=features.build(str(config.features), frames=config.frames),
+            device=self.device,
+            num_workers=config.num_workers,
+            seed=config.seed,
+            crops_per_clip=config.crops_per_clip,
+            on_error=config.on_error,
+            shuffle_shards=config.shuffle_shards,
+        )
+        self.valid_loader = self.evaluation("valid")
+        self.labels = self.train_loader.labels
+        if len(self.labels) < 2:
+            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs two at least")
+        frontend = LearntLogMel(LogMel(trainable=True)) if config.trainable_frontend else None
+        n_rows = frontend.n_rows if frontend else self.train_loader.n_rows
+        self.normalization = Normalization(str(config.normalization), n_mels=n_rows)
+        plain = build(config.model, len(self.labels))
+        check_input(plain, config.model, n_rows, self.train_loader.features.geometry.frames)
+        network = Classifier(plain, self.normalization, frontend=frontend, widest_mask=config.spec_augment)
+        self.network = network.to(memory_format=torch.channels_last).to(self.device)  # type: ignore[call-overload]
+        self.optimizer = optimizers.build(
+            str(config.optimizer), network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.schedule = schedules.build(
+            str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps
+        )
+        self.progress = Progress(self.device)
+        self.parts: dict[str, checkpoints.Stateful] = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "loader": self.train_loader,
+            "progress": self.progress,
+            "random numbers": checkpoints.RandomNumbers(self.device),
+        }
+
+    @property
+    def steps(self) -> int:
+        """Steps to make at most, in as many epochs as they take."""
+        bounds = (self.config.steps, self.config.epochs and self.config.epochs * len(self.train_loader))
+        return min(bound for bound in bounds if bound)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train, and to validate."""
+        return not self.progress.trained and (self.progress.steps >= self.steps or self.schedule.finished)
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of the network."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def evaluation(self, part: str) -> Epochs:
+        """The clips of `part`, to evaluate on."""
+        return self.train_loader.evaluation(part, chunks=self.config.chunks)  # type: ignore[arg-type]
+
+    def write_config(self) -> None:
+        """Write config.json into the run's folder, which is made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        report.write_json(self.folder / "config.json", self.config.to_dict())
+
+    def save(self, name: str = checkpoints.LAST) -> None:
+        """Write a checkpoint: of everything, or of the network only for the best one."""
+        parts = self.parts if name == checkpoints.LAST else {"network": self.network}
+        checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
+
+    def train(self) -> None:
+        """Train until the schedule has finished or all steps are made. Raises Interrupted on Ctrl-C."""
+        progress, schedule = self.progress, self.schedule
+        with Display(self.console) as display, Interrupt() as interrupt:
+            display.headings()
+            while not self.finished:
+                if not progress.trained:
+                    progress.trained = self.train_epoch(display, interrupt)
+                if progress.trained:
+                    self.check_training()
+                valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
+                if valid is None:
+                    self.save()
+                    raise Interrupted
+                self.check_loss(valid["loss"])
+                lr = schedule.lr
+                schedule.epoch(valid["loss"])
+                named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
+                if progress.end_epoch(lr=lr, **named):
+                    self.save(checkpoints.BEST)
+                report.write_history(self.folder / "metrics.jsonl", progress.history)
+                self.save()
+                display.row(progress.history[-1])
+
+    def check_training(self) -> None:
+        """Raise UserError if an epoch had nothing to train on, and Diverged if its loss is not finite."""
+        measures = self.progress.measures()
+        if math.isnan(measures["train_accuracy"]):  # 0 of 0
+            raise UserError("nothing can be trained on: every clip is too short for the network, or was skipped")
+        self.check_loss(measures["train_loss"])
+
+    def check_loss(self, loss: float) -> None:
+        """Raise Diverged if `loss` is not finite."""
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss of epoch {self.progress.epoch + 1} is not finite: try --lr below {self.config.lr}"
+            )
+
+    def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
+        """Make the steps that are left of this epoch, and of the run. Returns whether they were all made."""
+        progress, clock, begun = self.progress, DataClock(self.device), time.perf_counter()
+        self.network.train()
+        self.train_loader.set_epoch(progress.epoch)
+        steps = min(len(self.train_loader), progress.batch + self.steps - progress.steps)
+        display.begin(f"epoch {progress.epoch + 1}", steps, progress.batch)
+        shown = begun
+        for batch in clock.watch(self.train_loader):
+            self.step(batch)
+            display.advance()
+            if time.perf_counter() - shown > 0.5:
+                shown = time.perf_counter()
+                display.measure(progress.measures(shown - begun, clock.waiting))
+            if interrupt.requested or progress.batch == steps:
+                break
+        progress.add_time(time.perf_counter() - begun, clock.waiting)
+        return progress.batch == steps
+
+    def step(self, batch: Batch) -> None:
+        """Make one step of training."""
+        inputs, labels, weights = batch.features, batch.labels, batch.weights
+        if self.config.mixup:
+            inputs, labels = mixup(inputs, labels, weights, n_classes=len(self.labels), alpha=self.config.mixup)
+        with device.autocast(self.config.precision, self.device):
+            output = self.network(inputs)
+        loss = loss_of(output, labels, weights, label_smoothing=self.config.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.progress.step(loss, logits_of(output), batch.labels, batch.weights)
+
+    @torch.no_grad()
+    def evaluate(self, loader: Epochs, display: Display, interrupt: Interrupt) -> dict[str, Any] | None:
+        """Measure the network on the clips of `loader`. None if Ctrl-C was pressed."""
+        self.network.eval()
+        begun, collector = time.perf_counter(), metrics.Collector()
+        display.begin("evaluation", len(loader))
+        for batch in loader:
+            with device.autocast(self.config.precision, self.device):
+                logits = self.network(batch.features)
+            collector.add(logits, batch.labels, batch.weights, batch.keys)
+            display.advance()
+            if interrupt.requested:
+                return None
+        self.progress.seconds += time.perf_counter() - begun
+        return metrics.summary(collector.result(), self.labels)
+
+    def finish(self) -> Path:
+        """Test the best network, write the report and show its results. Returns the report's path."""
+        best = checkpoints.load(self.folder / checkpoints.BEST)
+        checkpoints.restore(best, {"network": self.network}, str(self.folder / checkpoints.BEST))
+        loader = self.evaluation("test")
+        with Display(self.console) as display, Interrupt() as interrupt:
+            test = self.evaluate(loader, display, interrupt)
+        if test is None:
+            raise Interrupted
+        settings = self.config.to_dict()
+        model = self.folder / export.MODEL
+        export.write(model, self.network, loader.features, labels=self.labels, config=settings)
+        content = {
+            "run": self.folder.name,
+            "config": settings,
+            "data": {"labels": self.labels, **report.data_facts(self.train_loader, str(self.config.split))},
+            "model": {"name": self.config.model, "parameters": self.n_parameters},
+            "machine": {"device": device.describe(self.device), "torch": torch.__version__},
+            "training": {
+                **self.progress.summary(),
+                "stopped": "the learning rate had run out" if self.schedule.finished else "all steps were made",
+            },
+            "valid": self.progress.best,
+            "test": test,
+            "skipped": sorted({*self.train_loader.skipped, *self.valid_loader.skipped, *loader.skipped}),
+        }
+        self.console.print(Markdown(report.results(content)))
+        return report.write(self.folder, content, self.progress.history)

@@ -1,0 +1,22 @@
+"""What the tests of the loader share."""
+
+import torch
+
+from gtzan_stream.epochs import Epochs
+
+
+def collect(*loaders: Epochs) -> dict[tuple[str, int], torch.Tensor]:
+    """Features by example, in the order of the global batches, put together from all ranks; fillers left out."""
+    out = {}
+    for batches in zip(*loaders, strict=True):
+        for row in range(len(batches[0].keys)):
+            for batch in batches:
+                if batch.weights[row]:
+                    out[batch.keys[row], int(batch.crops[row])] = batch.features[row]
+    return out
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert list(a) == list(b)
+    for example, features in a.items():
+        assert torch.equal(features, b[example]), example

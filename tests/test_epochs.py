@@ -1,0 +1,251 @@
+"""Equal examples whatever the workers, ranks, batches and resumes; epochs that differ; a loader that can be closed."""
+
+import gc
+import json
+import multiprocessing
+import subprocess
+import sys
+import threading
+from itertools import islice
+
+import pytest
+import torch
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.loader import Loader
+from tests.augment_cases import untyped
+from tests.loader_cases import assert_same, collect
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_workers_change_nothing(shards, reference, num_workers):
+    assert_same(collect(Loader(shards, batch_size=8, num_workers=num_workers, seed=3, crops_per_clip=4)), reference)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_change_nothing(shards, reference, world_size):
+    ranks = [
+        Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    assert_same(collect(*ranks), reference)
+
+
+def test_batch_size_changes_no_example(shards, reference):
+    other = collect(Loader(shards, batch_size=3, num_workers=0, seed=3, crops_per_clip=4))
+    assert_same(other, reference)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 5])
+def test_resume_at_another_rank_count_continues_exactly(shards, reference, stop):
+    first = Loader(shards, batch_size=8, seed=3, crops_per_clip=4, num_workers=1)
+    iterator = iter(first)
+    seen = [next(iterator) for _ in range(stop)]
+    state = json.loads(json.dumps(first.state_dict()))
+    iterator.close()
+    ranks = []
+    for rank in range(2):
+        ranks.append(Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=2, num_workers=3))
+        ranks[-1].load_state_dict(state)
+        ranks[-1].set_epoch(state["epoch"])
+    n_seen = sum(int(batch.weights.sum()) for batch in seen)
+    rest = collect(*ranks)
+    assert list(rest) == list(reference)[n_seen:]
+    assert all(torch.equal(rest[example], reference[example]) for example in rest)
+
+
+def test_a_state_after_the_last_batch_leads_to_the_next_epoch(shards):
+    loader = Loader(shards, batch_size=8, seed=3)
+    for _ in loader:
+        state = loader.state_dict()
+    other = Loader(shards, batch_size=8, seed=3)
+    other.load_state_dict(state)
+    assert other.epoch == loader.epoch == 1
+    assert_same(collect(other), collect(loader))
+
+
+def test_epochs_differ_and_return(shards, reference):
+    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4)
+    collect(loader)
+    second = collect(loader)
+    assert list(second) != list(reference)
+    assert not any(torch.equal(second[e], reference[e]) for e in second if e[0] != "jazz_00001")
+    loader.set_epoch(0)
+    assert_same(collect(loader), reference)
+
+
+def test_break_starts_the_epoch_again_in_the_same_thread(shards, reference):
+    before = set(threading.enumerate())
+    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4, num_workers=1)
+
+    def threads():
+        return [thread for thread in set(threading.enumerate()) - before if "prefetch" in thread.name]
+
+    for _ in loader:
+        break
+    (thread,) = threads()
+    assert_same(collect(loader), reference)
+    assert threads() == [thread]
+    del loader
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+FORKED = """
+import multiprocessing, sys, torch
+from gtzan_stream.loader import Loader
+torch.set_num_threads(1)  # torch's own threads do not survive a fork
+loader = Loader(sys.argv[1], batch_size=8, num_workers=2)
+begun = iter(loader)
+keys = next(begun).keys  # every thread of the parent exists before the fork
+def child(queue):
+    begun.close()
+    queue.put(next(iter(loader)).keys)
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=child, args=(queue,))
+process.start()
+assert queue.get(timeout=60) == keys
+process.join(30)
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_child_makes_batches_of_its_own(shards):
+    subprocess.run([sys.executable, "-c", FORKED, str(shards)], check=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 4}, "batch_size=4, this loader has 8"),
+        ({"manifest_digest": "0"}, "other clips than those of"),
+        ({"split": "three"}, "split='three'"),
+        ({"extra": 1}, "a loader's state is a dict with the keys epoch, .*; got epoch, .*extra"),
+        ({"epoch": -1}, "counts from 0, got epoch=-1"),
+        ({"epoch": None}, "counts from 0, got epoch=None"),
+        ({"examples_consumed": "8"}, "counts from 0, got epoch=0, examples_consumed='8'"),
+        ({"examples_consumed": 3}, "after 3 examples, which is not at a batch of this loader: it has 11 batches of 8"),
+        ({"examples_consumed": 88}, "after 88 examples"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(shards, change, message):
+    loader = Loader(shards, batch_size=8)
+    with pytest.raises(UserError, match=message):
+        loader.load_state_dict(loader.state_dict() | change)
+
+
+def test_inference_mode_of_the_consumer_does_no_harm(shards, reference):
+    loader = Loader(shards, batch_size=8, num_workers=0, seed=3, crops_per_clip=4)
+    with torch.inference_mode():
+        batch = next(iter(loader))
+    assert not batch.features.is_inference()
+    row = next(row for row, weight in enumerate(batch.weights) if weight)
+    assert torch.equal(batch.features[row], reference[batch.keys[row], int(batch.crops[row])])
+
+
+def test_who_counts_batches_gets_epoch_after_epoch(shards, reference):
+    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4)
+    epochs = [[batch.keys for batch in islice(loader, len(loader))] for _ in range(2)]
+    assert loader.epoch == 2
+    assert epochs[0] != epochs[1]
+    loader.set_epoch(0)
+    assert_same(collect(loader), reference)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_iteration_keeps_its_epoch_whatever_is_set_meanwhile(shards, reference, num_workers):
+    loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4, num_workers=num_workers)
+    seen = {}
+    for batch in loader:
+        loader.set_epoch(7)
+        seen |= {(key, int(crop)): f for key, crop, f in zip(batch.keys, batch.crops, batch.features, strict=True)}
+    assert all(torch.equal(seen[example], reference[example]) for example in reference)
+
+
+@pytest.mark.parametrize("state", [None, "8", [1, 2], {}])
+def test_what_is_not_a_state_is_refused(shards, state):
+    with untyped(), pytest.raises(UserError, match="a loader's state is a dict with the keys epoch, examples_consumed"):
+        Loader(shards).load_state_dict(state)
+
+
+def test_a_resumed_epoch_is_as_long_as_what_was_left_and_the_next_is_whole(shards):
+    first = Loader(shards, batch_size=8, seed=3)
+    state = [first.state_dict() for _ in islice(first, 4)][-1]
+    other = Loader(shards, batch_size=8, seed=3)
+    other.load_state_dict(state)
+    assert other.state_dict() == state
+    assert len(list(other)) == len(other) - 4
+    assert len(list(other)) == len(other)
+
+
+def test_an_evaluation_has_a_state_of_its_own(shards):
+    loader = Loader(shards, split="three", part="train", batch_size=4)
+    evaluation = loader.evaluation("train")
+    batches = [batch.keys for batch in evaluation]
+    state = [evaluation.state_dict() for _ in islice(evaluation, 1)][-1]
+    other = loader.evaluation("train")
+    other.load_state_dict(state)
+    assert [batch.keys for batch in other] == batches[1:]
+    assert len(batches) > 1
+    with pytest.raises(UserError, match="part='train'"):
+        loader.evaluation("valid").load_state_dict(state)
+    with pytest.raises(UserError, match="a loader's state is a dict with the keys"):
+        loader.load_state_dict(state)
+
+
+def test_a_closed_loader_has_no_threads_and_says_so(shards):
+    before = set(threading.enumerate())
+    with Loader(shards, batch_size=8, num_workers=3) as loader:
+        evaluation = loader.evaluation()
+        iterator = iter(loader)
+        next(iterator)
+        next(iter(evaluation))
+        assert {thread.name.rpartition("_")[0] for thread in set(threading.enumerate()) - before} >= {
+            "gtzan-stream-prefetch",
+            "gtzan-stream-reader",
+        }
+    for thread in set(threading.enumerate()) - before:
+        if "gtzan-stream-row" not in thread.name:
+            thread.join(5)
+            assert not thread.is_alive()
+    for step in (lambda: next(iterator), lambda: next(iter(loader)), lambda: next(iter(evaluation))):
+        with pytest.raises(UserError, match="this loader is closed: make another one"):
+            step()
+    loader.close()
+
+
+def test_closing_an_evaluation_leaves_the_loader_open(shards):
+    loader = Loader(shards, batch_size=8)
+    with loader.evaluation() as evaluation:
+        next(iter(evaluation))
+    assert next(iter(loader)).keys
+    with pytest.raises(UserError, match="closed"):
+        next(iter(evaluation))
+
+
+def test_ranks_are_read_when_an_epoch_begins(shards, monkeypatch):
+    """A loader may be made before the processes know of each other."""
+    loader = Loader(shards, batch_size=8, num_workers=0, seed=3)
+    alone = next(iter(loader)).keys
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    assert (loader.rank, loader.world_size) == (1, 2)
+    assert next(iter(loader)).keys == alone[1::2]
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    with pytest.raises(UserError, match="batch_size must be divisible by the 3 ranks, got 8"):
+        next(iter(loader))
+
+
+def test_a_loader_says_what_it_is(shards):
+    loader = Loader(shards, split="three", part="train", batch_size=8)
+    assert repr(loader) == (
+        f"Loader('{shards}', split='three', part='train', batch_size=8, crops_per_clip=8, seed=0, device='cpu'): "
+        "7 batches of 56 examples, at example 0 of epoch 0"
+    )
+    next(iter(loader))
+    assert repr(loader).endswith("at example 8 of epoch 0")
+    assert "Evaluation(" in repr(loader.evaluation("test"))
+    assert "chunks='study'" in repr(loader.evaluation("test"))

@@ -1,0 +1,79 @@
+"""The permutation of an epoch: a permutation for every size and key, evaluated anywhere alone, and without pattern."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.random import rng
+from gtzan_stream.permutation import permute
+
+
+@given(n=st.integers(1, 3000), key=st.integers(0, 2**64 - 1))
+@settings(max_examples=60, deadline=None)
+def test_permute_is_a_permutation(n, key):
+    assert np.array_equal(np.sort(permute(np.arange(n), n, key)), np.arange(n))
+
+
+@given(n=st.integers(1, 2**63 - 1), key=st.integers(0, 2**64 - 1), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_permute_is_one_to_one_however_large(n, key, data):
+    index = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=50, unique=True)), np.uint64)
+    place = permute(index, n, key)
+    assert place.dtype == np.uint64
+    assert len(np.unique(place)) == len(index)
+    assert all(int(p) < n for p in place)
+
+
+def test_permute_keeps_dtype_and_evaluates_anywhere_alone():
+    whole = permute(np.arange(1000), 1000, 5)
+    assert whole.dtype == np.int64
+    assert permute(np.array([417]), 1000, 5)[0] == whole[417]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_every_order_of_a_few_is_as_likely(n):
+    orders = [tuple(permute(np.arange(n), n, rng(seed, 0, "order"))) for seed in range(3000)]
+    counts = np.unique(orders, axis=0, return_counts=True)[1]
+    n_orders = int(np.prod(np.arange(1, n + 1)))
+    assert len(counts) == n_orders
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("n", [10, 16, 37, 100])
+def test_every_item_is_as_likely_in_every_place(n):
+    places = np.stack([permute(np.arange(n), n, rng(0, epoch, "order")) for epoch in range(1500)])
+    for item in (0, 1, n // 2, n - 1):
+        assert stats.chisquare(np.bincount(places[:, item], minlength=n)).pvalue > 1e-4
+    distance = (places[:, 1] - places[:, 0]) % n  # neighbours do not stay together
+    assert stats.chisquare(np.bincount(distance, minlength=n)[1:]).pvalue > 1e-4
+
+
+def test_orders_of_two_epochs_have_no_more_in_common_than_chance():
+    n = 100_000
+    first, second = (permute(np.arange(n), n, rng(0, epoch, "order")) for epoch in (0, 1))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(n)
+    assert (first == second).sum() < 10
+    assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 5 / np.sqrt(n)
+
+
+@pytest.mark.parametrize("n", [0, 2**63])
+def test_permute_refuses_sizes_out_of_range(n):
+    with pytest.raises(ValueError, match="n must be in"):
+        permute(np.arange(1), n, 0)
+
+
+@pytest.mark.parametrize("index", [[-1], [7]])
+def test_permute_refuses_indices_out_of_range(index):
+    with pytest.raises(ValueError, match=r"indices must be in 0 \.\. 6"):
+        permute(np.array(index), 7, 0)
+
+
+def test_compiled_and_plain_permutations_are_the_same():
+    for n in (1, 2, 3, 33, 1000, 10**6 + 3, 2**63 - 1):
+        index = np.unique([i * (n - 1) // 40 for i in range(41)]).astype(np.int64)
+        with force("torch"):
+            plain = permute(index, n, 2**63 + 5)
+        assert np.array_equal(permute(index, n, 2**63 + 5), plain)

@@ -1,0 +1,134 @@
+"""Training is repeatable, and resumable to the bit from any step."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream.training import metrics
+from gtzan_stream.training.run import Run
+from tests.train_cases import assert_equal_runs, history_of
+
+
+def test_a_second_run_is_equal_to_the_bit(go, unbroken):
+    assert go("--name", "again", "--num-workers", "0").exit_code == 0
+    assert_equal_runs(unbroken, go.out / "again")
+
+
+@pytest.mark.parametrize(
+    "when", ["in the middle of an epoch", "at its last step", "in its validation", "in the second"]
+)
+def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch, when):
+    calls = {"step": 0, "add": 0}
+    moment = {
+        "in the middle of an epoch": ("step", 2),
+        "at its last step": ("step", 4),
+        "in its validation": ("add", 1),
+    }
+    kind, number = moment.get(when, ("step", 7))
+
+    def then_interrupt(owner, name):
+        original = getattr(owner, name)
+
+        def wrapped(self, *arguments):
+            original(self, *arguments)
+            calls[name] += 1
+            if (kind, number) == (name, calls[name]):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    then_interrupt(Run, "step")
+    then_interrupt(metrics.Collector, "add")
+    name = when.replace(" ", "-")
+    result = go("--name", name)
+    assert result.exit_code == 130, result.output
+    assert "--resume" in result.output
+    assert calls["step"] in (2, 4, 7)
+    monkeypatch.undo()
+    assert not (go.out / name / "report.json").exists()
+    result = go("--resume", str(go.out / name), "--num-workers", "1", defaults=False)
+    assert result.exit_code == 0, result.output
+    assert_equal_runs(unbroken, go.out / name)
+
+
+BEYOND = ["--mixup", "0.4", "--spec-augment", "24", "--label-smoothing", "0.1", "--schedule", "cosine", "--steps", "6"]
+
+
+@pytest.fixture(scope="module")
+def beyond(go) -> Path:
+    """A run with all that the study had not, cut short in its second epoch."""
+    result = go("--name", "beyond", *BEYOND)
+    assert result.exit_code == 0, result.output
+    return go.out / "beyond"
+
+
+def test_a_run_ends_with_its_steps_and_a_validation(beyond, unbroken):
+    rows = history_of(beyond)
+    assert [row["step"] for row in rows] == [4, 6]
+    assert all(row["valid_loss"] > 0 for row in rows)
+    training = json.loads((beyond / "report.json").read_text())["training"]
+    assert (training["epochs"], training["steps"], training["stopped"]) == (2, 6, "all steps were made")
+    assert rows[0]["train_loss"] != history_of(unbroken)[0]["train_loss"]
+    assert rows[-1]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("number", [3, 5, 6])
+def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, beyond, monkeypatch, number):
+    step, calls = Run.step, []
+
+    def then_interrupt(self, batch):
+        step(self, batch)
+        calls.append(batch)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "step", then_interrupt)
+    name = f"beyond-{number}"
+    assert go("--name", name, *BEYOND).exit_code == 130
+    monkeypatch.undo()
+    result = go("--resume", str(go.out / name), defaults=False)
+    assert result.exit_code == 0, result.output
+    assert_equal_runs(beyond, go.out / name)
+
+
+def test_a_cosine_cannot_be_prolonged(go, beyond):
+    result = go("--resume", str(beyond), "--epochs", "9", defaults=False)
+    assert result.exit_code == 2
+    assert "--epochs cannot change in a run that is resumed, only --check, --device, --num-workers, --on-error" in result.output
+
+
+def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
+    assert go("--name", "short", "--epochs", "1").exit_code == 0
+    assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0
+    assert_equal_runs(unbroken, go.out / "short")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--lr", "0.1", "--seed", "3"],
+            "--lr, --seed cannot change in a run that is resumed, only --check, --device, --epochs",
+        ),
+        (["--shards", "/nowhere"], "/nowhere does not exist"),
+    ],
+)
+def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
+    result = go("--resume", str(unbroken), *arguments, defaults=False)
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+def test_there_is_nothing_to_resume(go, tmp_path):
+    result = go("--resume", str(tmp_path), defaults=False)
+    assert result.exit_code == 2
+    assert "is no checkpoint: give the folder of a run" in result.output
+
+
+def test_the_best_checkpoint_cannot_be_resumed(go, unbroken):
+    result = go("--resume", str(unbroken / "best.pt"), defaults=False)
+    assert result.exit_code == 2
+    assert "best.pt, of cnn2d, has no optimizer; it has network: start a new run" in result.output

@@ -1,0 +1,37 @@
+"""What the tests of training share: runs of train.py on as little work as there can be."""
+
+import json
+from pathlib import Path
+
+import torch
+
+import models
+from gtzan_stream.training import checkpoints
+from gtzan_stream.training.config import Config
+from gtzan_stream.training.defaults import complete
+
+TIMES = {"clips_per_second", "data_wait_share", "train_seconds"}
+
+
+def network_of(folder: Path, name: str = checkpoints.LAST) -> dict[str, torch.Tensor]:
+    return checkpoints.load(folder / name)["parts"]["network"]
+
+
+def history_of(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    assert history_of(one) == history_of(other)
+    for name in (checkpoints.LAST, checkpoints.BEST):
+        a, b = network_of(one, name), network_of(other, name)
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    reports = [json.loads((folder / "report.json").read_text()) for folder in (one, other)]
+    assert reports[0]["test"] == reports[1]["test"]
+
+
+def completed(**settings: object) -> Config:
+    """Settings with everything filled in, as train.py does."""
+    config = Config(**settings)
+    return complete(config, models.spec(config.model))

@@ -57,6 +57,17 @@ def test_waveforms_that_do_not_fit_the_draw() -> None:
     draw = gain.draw(["a", "b"])
     with pytest.raises(ValueError, match="Gain: expected 2 examples, as many as were drawn for, got 3"):
         gain.apply(torch.zeros(3, 10), draw)
+    for wave in (torch.zeros(10), torch.zeros(2, 1, 1, 10)):
+        with (
+            untyped(),
+            pytest.raises(ValueError, match=r"expected a waveform \[batch, time\] or \[batch, channel, time\]"),
+        ):
+            gain.apply(wave, draw)
+        with (
+            untyped(),
+            pytest.raises(ValueError, match=r"expected a waveform \[batch, time\] or \[batch, channel, time\]"),
+        ):
+            gain(wave)
     with pytest.raises(TypeError, match=r"expected float32 or float64.*float16"):
         gain.apply(torch.zeros(2, 10, dtype=torch.float16), draw)
 

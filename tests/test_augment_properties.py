@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gtzan_stream import augment
-from gtzan_stream.augment import Transform
+from gtzan_stream.augment import Compose, GaussianNoise, OneOf, Transform
 from gtzan_stream.dsp.backend import force
-from tests.augment_cases import REGISTRY, keys, music
+from tests.augment_cases import ELSEWHERE, PUBLIC, REGISTRY, classes_in, keys, music
 from tests.conftest import no_synchronisation
 
 assert REGISTRY
@@ -23,18 +23,21 @@ def same(a: augment.Draw, b: augment.Draw) -> bool:
     )
 
 
-def windows(transform: Transform, draw: augment.Draw, lengths: np.ndarray) -> torch.Tensor:
-    """Rows of noise as wide as the longest window that `transform` asks for."""
+def segments(transform: Transform, draw: augment.Draw, lengths: np.ndarray) -> torch.Tensor:
+    """Rows of music as wide as the longest segment that `transform` asks for."""
     return music(len(lengths), int(transform.source(lengths, draw).length.max()), seed=3)
 
 
 def test_registry_holds_every_transform() -> None:
-    def classes(transform: Transform) -> set[str]:
-        return {type(module).__name__ for module in transform.modules() if isinstance(module, Transform)}
+    tested = set().union(*(classes_in(make(1.0)) for make in REGISTRY.values()))
+    assert tested >= set(PUBLIC) - ELSEWHERE
+    assert len(PUBLIC) >= 11
 
-    tested = set().union(*(classes(make(1.0)) for make in REGISTRY.values())) | {"Audiomentations", "Transform"}
-    public = {name for name in augment.__all__ if isinstance(getattr(augment, name), type)} - {"Draw", "Source"}
-    assert public <= tested
+
+@pytest.mark.parametrize("cls", sorted(set(PUBLIC) - {Compose, OneOf} - ELSEWHERE, key=lambda cls: cls.__name__))
+def test_a_transform_works_without_arguments_and_says_what_it_is(cls: type[Transform]) -> None:
+    assert cls()(music(2, 3000)).shape == (2, 3000)
+    assert repr(cls()).startswith(f"{cls.__name__}(")
 
 
 @ALL
@@ -48,10 +51,10 @@ def test_a_batch_equals_its_rows_alone(name: str) -> None:
 
 
 @ALL
-def test_a_batch_of_windows_equals_its_rows_alone(name: str) -> None:
+def test_a_batch_of_segments_equals_its_rows_alone(name: str) -> None:
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 1, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2, crops=np.arange(5))
-    waveform = windows(transform, draw, lengths)
+    waveform = segments(transform, draw, lengths)
     whole = transform.apply(waveform, draw, lengths)
     assert whole.shape == (5, 4096)
     for i in range(5):
@@ -105,6 +108,38 @@ def test_float32_is_close_to_float64(name: str) -> None:
 
 
 @ALL
+def test_the_channels_of_an_example_share_one_draw(name: str) -> None:
+    transform, stereo = REGISTRY[name](0.8), music(10, 6000).view(5, 2, 6000)
+    kept, draw = stereo.clone(), transform.draw(keys(5), seed=1, epoch=2)
+    out = transform.apply(stereo, draw)
+    assert out.shape == stereo.shape
+    assert torch.equal(stereo, kept)
+    for channel in range(2):
+        assert torch.equal(out[:, channel], transform.apply(stereo[:, channel].contiguous(), draw))
+
+
+@ALL
+def test_segments_may_have_channels_too(name: str) -> None:
+    transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 1])
+    draw = transform.draw(keys(3), seed=1, epoch=2)
+    mono = segments(transform, draw, lengths)
+    out = transform.apply(torch.stack([mono, -mono], 1), draw, lengths)
+    assert torch.equal(out[:, 0], transform.apply(mono, draw, lengths))
+    assert torch.equal(out[:, 1], transform.apply(-mono, draw, lengths))
+
+
+@ALL
+def test_without_keys_rows_are_numbered_and_each_call_is_an_epoch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    transform, waveform = REGISTRY[name](0.8), music(4, 5000)
+    monkeypatch.setattr("gtzan_stream.augment.base.rank_and_world_size", lambda: (3, 4))
+    names = [f"3/{row}" for row in range(4)]
+    for epoch in range(3):
+        assert torch.equal(transform(waveform, seed=5), transform(waveform, names, seed=5, epoch=epoch))
+    assert torch.equal(transform(waveform, epoch=9), transform(waveform, names, epoch=9))
+    assert transform.calls == 3
+
+
+@ALL
 def test_inference_mode_gives_the_same_numbers(name: str) -> None:
     transform, waveform = REGISTRY[name](0.8), music(3, 6000)
     expected = transform(waveform, keys(3))
@@ -152,7 +187,7 @@ def test_short_clips_and_silence(name: str, time: int) -> None:
         out = transform(waveform, keys(4), seed=7)
         assert out.shape == (4, time)
         assert out.isfinite().all()
-    if name not in ("noise", "study", "strong", "nested"):
+    if GaussianNoise not in classes_in(transform):
         assert not transform(torch.zeros(4, time), keys(4)).any()
 
 
@@ -164,11 +199,11 @@ def test_no_rows(name: str) -> None:
 
 
 @ALL
-def test_a_window_holds_all_that_its_output_depends_on(name: str) -> None:
-    """More input after the window, or other samples after it, change nothing."""
+def test_a_segment_holds_all_that_its_output_depends_on(name: str) -> None:
+    """More input after the segment, or other samples after it, change nothing."""
     transform = REGISTRY[name](1.0)
     draw, short, long = transform.draw(keys(6), seed=3), np.full(6, 4000), np.full(6, 9000)
-    waveform = windows(transform, draw, long)
+    waveform = segments(transform, draw, long)
     out = transform.apply(waveform, draw, short)
     torch.testing.assert_close(out, transform.apply(waveform, draw, long)[:, :4000], rtol=0, atol=2e-4)
 
@@ -186,7 +221,7 @@ def test_rows_side_by_side_equal_rows_alone(name: str) -> None:
     """The way taken on CUDA, on the CPU: lengths differ, and what lies behind a short row must not leak into it."""
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2)
-    waveform, needed = windows(transform, draw, lengths), transform.source(lengths, draw).length
+    waveform, needed = segments(transform, draw, lengths), transform.source(lengths, draw).length
     alone = transform.apply(waveform, draw, lengths)
     for row, end in zip(waveform, needed, strict=True):
         row[end:] = torch.nan
@@ -205,7 +240,7 @@ def test_rows_side_by_side_equal_rows_alone(name: str) -> None:
 def test_cuda_equals_cpu(name: str, cuda: torch.device) -> None:
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2)
-    for waveform, wanted in ((music(5, 9000), None), (windows(transform, draw, lengths), lengths)):
+    for waveform, wanted in ((music(5, 9000), None), (segments(transform, draw, lengths), lengths)):
         on_cpu = transform.apply(waveform, draw, wanted)
         on_device = waveform.to(cuda)
         torch.cuda.synchronize()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from gtzan_stream.catalog import splits
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
@@ -211,52 +210,6 @@ def test_wrong_options_are_sentences(option: str, clips_folder: Path, tmp_path: 
 
 
 # Splits
-
-
-def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
-    for i, clip_id in enumerate(["jazz.00054", "blues.00029", "metal.00058", "rock.00016", "jazz.00001"]):
-        put(tmp_path / "src" / clip_id.split(".")[0] / f"{clip_id}.wav", noise(2000, seed=i))
-    manifest = pack(tmp_path / "src", tmp_path / "out")
-    assert manifest.dataset == "gtzan"
-    assert [shard.name for shard in manifest.shards] == ["gtzan-000000.tar"]
-    found = kinds(manifest)
-    assert {key for key, kind in found.items() if kind == "known fault"} == {"jazz_00054", "metal_00058", "rock_00016"}
-    assert {"filtered", "study", "stratified", *(f"folds-{i}" for i in range(5))} == set(manifest.split_names())
-    keys = np.array(manifest.keys.to_pylist())
-    expected = {key for key, part in splits.filtered().items() if part == "train"} & set(keys)
-    assert set(keys[manifest.part("filtered", "train")]) == expected
-    assert "blues_00029" in expected
-    assert found["filtered"] == "incomplete split"
-
-
-def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_path: Path):
-    (tmp_path / "src/blues").mkdir(parents=True)
-    for name in ["blues.00000.wav", "blues.00001.wav"]:
-        (tmp_path / "src/blues" / name).symlink_to(clips_folder / "blues" / name)
-    (tmp_path / "src/blues/blues.00002.wav").write_text("no audio")
-    (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\nblues.00001,test\nblues_00002,train\n")
-    manifest = pack(tmp_path / "src", tmp_path / "out", splits=tmp_path / "mine.csv", name="Mine!")
-    assert manifest.dataset == "mine"
-    assert manifest.split_counts["mine"] == {"train": 1, "test": 1}
-    assert "filtered" not in manifest.split_names()
-    line = next(line for line in manifest.report if line["kind"] == "incomplete split")
-    assert (line["key"], line["detail"]) == ("mine", "1 of 3 clips are not here: blues_00002")
-
-
-def test_equal_clips_are_on_one_side(tmp_path: Path):
-    for i in range(40):
-        put(tmp_path / f"src/rock/{i}.wav", noise(500, seed=i // 2))
-    manifest = pack(tmp_path / "src", tmp_path / "out")
-    keys = manifest.keys.to_pylist()
-    for name, parts in manifest.split_names().items():
-        side = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
-        assert all(side[f"rock_{2 * i}"] == side[f"rock_{2 * i + 1}"] for i in range(20)), name
-
-
-def test_a_split_file_cannot_take_a_name_that_is_taken(clips_folder: Path, tmp_path: Path):
-    (tmp_path / "stratified.csv").write_text("blues_00000,train\n")
-    with pytest.raises(UserError, match=r"stratified\.csv would make a split named stratified.*rename"):
-        pack(clips_folder, tmp_path / "out", splits=tmp_path / "stratified.csv")
 
 
 # WebDataset

@@ -1,0 +1,121 @@
+"""The names and draws of random choices are data: another name would change every draw of every published result."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gtzan_stream.plan
+from gtzan_stream.augment import Transform, recipe
+from gtzan_stream.dsp import random
+from gtzan_stream.loader import Loader
+
+ORDER = {"crop", "order", "order.0", "order.1", "order.2", "shards"}
+NAMES = {
+    "study": {
+        "OneOf.0/Identity.noise",
+        "OneOf.1/GaussianNoise.noise",
+        "OneOf.1/GaussianNoise.std",
+        "OneOf.2/TimeShift.noise",
+        "OneOf.2/TimeShift.shift",
+        "OneOf.3/TimeStretch.noise",
+        "OneOf.3/TimeStretch.rate",
+        "OneOf.4/PitchShift.n_steps",
+        "OneOf.4/PitchShift.noise",
+        "OneOf.5/SpeedPerturb.factor",
+        "OneOf.5/SpeedPerturb.noise",
+        "OneOf.6/Gain.gain",
+        "OneOf.6/Gain.noise",
+        "OneOf.7/Percussive.noise",
+        "OneOf.noise",
+        "OneOf.pick",
+    },
+    "strong": {
+        "Compose.0/TimeShift.noise",
+        "Compose.0/TimeShift.shift",
+        "Compose.1/OneOf.0/TimeStretch.noise",
+        "Compose.1/OneOf.0/TimeStretch.rate",
+        "Compose.1/OneOf.1/PitchShift.n_steps",
+        "Compose.1/OneOf.1/PitchShift.noise",
+        "Compose.1/OneOf.2/SpeedPerturb.factor",
+        "Compose.1/OneOf.2/SpeedPerturb.noise",
+        "Compose.1/OneOf.chosen",
+        "Compose.1/OneOf.noise",
+        "Compose.1/OneOf.pick",
+        "Compose.2/Percussive.chosen",
+        "Compose.2/Percussive.noise",
+        "Compose.3/Gain.chosen",
+        "Compose.3/Gain.gain",
+        "Compose.3/Gain.noise",
+        "Compose.4/GaussianNoise.chosen",
+        "Compose.4/GaussianNoise.noise",
+        "Compose.4/GaussianNoise.std",
+        "Compose.noise",
+    },
+}
+DRAWS = {
+    "study": {
+        "pick": (0.0, 5.0),
+        "1.std": (0.005, 0.005),
+        "2.shift": (1600.0, 1600.0),
+        "3.rate": (float.fromhex("0x1.0b16784169a41p+0"), float.fromhex("0x1.fbc4bd1cdd672p-1")),
+        "4.n_steps": (float.fromhex("0x1.a121116cadc7bp+1"), float.fromhex("0x1.dcbf3a48d067cp-1")),
+        "5.rate": (1 / float.fromhex("0x1.c97c4e18b6d6bp-1"), 1 / float.fromhex("0x1.f294597b9c133p-1")),
+        "6.gain": (float.fromhex("0x1.4101d68b58edcp+1"), float.fromhex("0x1.18d3ce4fed498p+1")),
+    },
+    "strong": {
+        "0.shift": (246.0, -109.0),
+        "1.pick": (0.0, 2.0),
+        "1.0.rate": (float.fromhex("0x1.09c4d5be660c2p+0"), float.fromhex("0x1.13914ede39e8ap+0")),
+        "1.1.n_steps": (-float.fromhex("0x1.90017f4c3b75ap+1"), -float.fromhex("0x1.84943ef48bec4p+0")),
+        "1.2.rate": (1 / float.fromhex("0x1.1d43c81a89db1p+0"), 1 / float.fromhex("0x1.3c5f9020db196p+0")),
+        "3.gain": (float.fromhex("0x1.30afcdd862c1cp+0"), float.fromhex("0x1.131b6d225b5d9p+0")),
+        "4.std": (float.fromhex("0x1.4f1d9b6e1f995p-8"), float.fromhex("0x1.5de542a9ea889p-8")),
+    },
+}
+STARTS = {"blues_00000": [71, 127], "blues_00002": [170, 169], "jazz_00000": [126, 113], "metal_00001": [132, 60]}
+NOISE_KEYS = {"study": 0x1F4738B74CB3AB33, "strong": 0x86A3C821D93BD2F3}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_names_of_choices_are_frozen(name: str, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: set[str] = set()
+    rng = random.rng
+
+    def spy(seed: int, epoch: int, name: str) -> int:
+        made.add(name)
+        return rng(seed, epoch, name)
+
+    for module in (random, gtzan_stream.plan):
+        monkeypatch.setattr(module, "rng", spy)
+    for shuffle_shards in (None, 1):
+        list(Loader(shards, augment=name, shuffle_shards=shuffle_shards, crops_per_clip=1, num_workers=0))
+    assert made - {f"order.{block}" for block in range(3, 10)} == NAMES[name] | ORDER
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_draws_are_frozen(name: str) -> None:
+    draw = recipe(name).draw(["blues_00000", "jazz_00042"], seed=3, epoch=2, crops=np.array([0, 5]))
+    for path, expected in DRAWS[name].items():
+        *places, parameter = path.split(".")
+        part = draw
+        for place in places:
+            part = part.children[int(place)]
+        assert tuple(part.values[parameter].tolist()) == expected, path
+    first = draw if name == "study" else draw.children[0]
+    assert first.rng == NOISE_KEYS[name]
+
+
+def test_the_starts_of_crops_are_frozen(shards: Path) -> None:
+    starts: dict[str, list[int]] = {}
+    for batch in Loader(shards, augment="none", seed=3, crops_per_clip=2, num_workers=0):
+        for key, crop, start in zip(batch.keys, batch.crops.tolist(), batch.starts.tolist(), strict=True):
+            starts.setdefault(key, [0, 0])[crop] = start // 512
+    assert {key: starts[key] for key in ("blues_00000", "blues_00002", "jazz_00000", "metal_00001")} == STARTS
+
+
+def test_a_custom_name_is_the_class_and_its_place_in_the_chain() -> None:
+    class Louder(Transform):
+        pass
+
+    assert Louder().draw(["a"]).rng == random.rng(0, 0, "Louder.noise")

@@ -1,6 +1,6 @@
-"""Every benchmark of speed and scale in turn, then the report: ``python benchmarks/all.py --shards shards/``.
+"""Run every benchmark of speed and scale, then render the report: ``python benchmarks/all.py --shards shards/``.
 
-``--device cuda`` measures the GPU's. Each runs in a process of its own, and one that fails does not stop the others.
+``--device cuda`` measures the GPU. Each benchmark has its own process; if one fails, the others still run.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks.common import Device, Shards, run
+from benchmarks.lib.common import Device, Shards, run
 from gtzan_stream.errors import UserError
 from gtzan_stream.training.device import find
 
@@ -38,7 +38,7 @@ def commands(shards: Path, device: str, only: list[str], *, cuda: bool) -> dict[
     Raises
     ------
     UserError
-        If `only` names one that there is not.
+        If `only` names a benchmark that does not exist.
     """
     unknown = sorted(set(only) - set(PROGRAMS))
     if unknown:
@@ -52,13 +52,13 @@ def commands(shards: Path, device: str, only: list[str], *, cuda: bool) -> dict[
 
 def main(
     shards: Shards = Path("shards"),
-    device: Device = "auto",
+    device_name: Device = "auto",
     only: Annotated[str, typer.Option(help=f"Some of {', '.join(PROGRAMS)}; all by default.")] = "",
 ) -> None:
     """Run the benchmarks, then render report.md and the README's figures; exit 1 if one has failed."""
     names = [name for name in only.split(",") if name]
     failed = []
-    for name, command in commands(shards, device, names, cuda=find(device).type == "cuda").items():
+    for name, command in commands(shards, device_name, names, cuda=find(device_name).type == "cuda").items():
         print(f"\n# {name}", flush=True)
         began = time.perf_counter()
         if subprocess.run(command, check=False).returncode:

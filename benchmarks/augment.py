@@ -1,7 +1,7 @@
-"""Each augmentation beside the other libraries': ``python benchmarks/augment.py --shards shards/``.
+"""Time each augmentation beside the other libraries': ``python benchmarks/augment.py --shards shards/``.
 
-The same clips of 30 s and the same parameters for all, in turn in one run; first on one core, clip by clip, then on
-all cores. On a GPU, the clips are there already, and each has its own rate.
+All libraries get the same clips of 30 s and the same parameters, in turn, in one run: on one core, clip by clip, then
+on all cores. On a GPU, the clips are in its memory already.
 """
 
 import sys
@@ -15,9 +15,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks import clips, figures, peers
-from benchmarks.common import Device, Shards, run, save, show
-from benchmarks.contest import OURS, Contender, Contest, hold, need
+from benchmarks.lib import clips, peers, tables
+from benchmarks.lib.common import Device, Shards, run, save, show
+from benchmarks.lib.contest import OURS, Contender, Contest, hold, need
 from gtzan_stream import augment
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.random import hash_keys
@@ -26,7 +26,7 @@ from gtzan_stream.training.device import find
 OPERATIONS: dict[str, tuple[augment.Transform, str]] = {
     "time stretch": (augment.TimeStretch(1.0, 1.1), "rates of 1 to 1.1, one a clip"),
     "pitch shift": (augment.PitchShift(2.0, 2.0), "2 semitones"),
-    "speed": (augment.SpeedPerturb(0.9, 0.9), "0.9 of the length"),
+    "speed": (augment.SpeedPerturb(1 / 0.9, 1 / 0.9), "0.9 of the length"),
     "percussive": (augment.Percussive(), "medians of 31"),
     "noise": (augment.GaussianNoise(0.005, 0.005), "standard deviation 0.005"),
     "shift": (augment.TimeShift(1600, 1600), "1,600 samples, rolled"),
@@ -37,9 +37,9 @@ SAME_AS_LIBROSA = {"time stretch", "percussive"}
 
 
 def contests(waveform: Tensor) -> Iterator[Contest]:
-    """Every augmentation, on these clips [batch, time]."""
+    """A contest for each augmentation, on these clips [batch, time]."""
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
-    for operation, (transform, says) in OPERATIONS.items():
+    for operation, (transform, parameters) in OPERATIONS.items():
         ours = Contender(library=OURS, run=transform.apply, exact=transform.apply, batches=True)
         others = list(peers.of(operation, waveform.device))
         if waveform.device.type == "cuda" and operation == "percussive":
@@ -47,7 +47,7 @@ def contests(waveform: Tensor) -> Iterator[Contest]:
         reference = peers.librosa(operation) if operation in SAME_AS_LIBROSA else None
         yield Contest(
             operation=operation,
-            says=says,
+            parameters=parameters,
             waveform=waveform,
             draw=transform.draw(keys),
             contenders=[ours, *others],
@@ -56,7 +56,7 @@ def contests(waveform: Tensor) -> Iterator[Contest]:
 
 
 def unfolded(transform: augment.Transform) -> Contender:
-    """Our own plain torch: medians by unfolding, a clip at a time, as they take a gigabyte each."""
+    """Our plain torch version, with medians by unfolding; a clip at a time, since each takes a gigabyte."""
 
     def one(waveform: Tensor, _: float) -> Tensor:
         with force("torch"):
@@ -67,22 +67,22 @@ def unfolded(transform: augment.Transform) -> Contender:
 
 def main(
     shards: Shards = Path("shards"),
-    device: Device = "auto",
+    device_name: Device = "auto",
     n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s; 0 for 4, or 64 on a GPU.")] = 0,
-    rounds: Annotated[int, typer.Option(help="How often each library has its turn.")] = 5,
-    min_s: Annotated[float, typer.Option(help="Least seconds of a turn.")] = 0.2,
+    rounds: Annotated[int, typer.Option(help="How often each library is timed.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Least seconds of each timing.")] = 0.2,
     only: Annotated[str, typer.Option(help="One operation; all by default.")] = "",
 ) -> None:
     """Time each augmentation beside the other libraries and write benchmarks/results/augment-*.json."""
     need("librosa", "torch_audiomentations", "threadpoolctl")
-    place = find(device)
-    n_clips = n_clips or (64 if place.type == "cuda" else 4)
-    waveform = clips.load(shards, n_clips, 30.0).to(place)
+    device = find(device_name)
+    n_clips = n_clips or (64 if device.type == "cuda" else 4)
+    waveform = clips.load(shards, n_clips, 30.0).to(device)
     chosen = [contest for contest in contests(waveform) if only in ("", contest.operation)]
     rows = [row for contest in chosen for row in hold(contest, min_s=min_s, rounds=rounds)]
-    show(f"Clips of 30 s, {n_clips} of them, {place}", *figures.contest(rows))
+    show(f"Clips of 30 s, {n_clips} of them, {device}", *tables.contest(rows))
     if not only:
-        print(f"written to {save('augment', place, {'clips': n_clips, 'clip_s': 30.0, 'rounds': rounds}, rows)}")
+        print(f"written to {save('augment', device, {'clips': n_clips, 'clip_s': 30.0, 'rounds': rounds}, rows)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The loader that a person would write, beside ours: ``python benchmarks/baseline.py --shards shards/``.
+"""Our loader beside one made of other libraries: ``python benchmarks/baseline.py --shards shards/``.
 
-webdataset reads the clips, soundfile decodes them, several random crops are taken of each and shuffled, audiomentations
-changes them, torchaudio makes log-mels, and a DataLoader's workers do that on every core. Ours does the same work on
-the same shards: the six of the study's augmentations that audiomentations has, and crops unchanged. Both in turn, in
-one run; whoever is not measured has its stores full and rests.
+The other loader is what many people would write: webdataset reads the clips, soundfile decodes them, several random
+crops of each are shuffled, audiomentations changes them, torchaudio makes log-mels, and the workers of a DataLoader use
+every core. Ours does the same work on the same shards, without augmentation and with the six of the study's that
+audiomentations has. The two are measured in turn, in one run. The loader that is not being measured rests: it has made
+all the batches that it makes ahead.
 """
 
 import random
@@ -20,14 +21,14 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks.common import Device, Shards, run, save, show, spread
-from benchmarks.contest import OURS
-from benchmarks.features import torchaudio as torchaudio_mel
-from benchmarks.figures import ratio
-from benchmarks.streams import endless, make_loader, rates
+from benchmarks.lib import tables
+from benchmarks.lib.common import Device, Shards, run, save, show, spread
+from benchmarks.lib.contest import OURS
+from benchmarks.lib.mels import torchaudio as torchaudio_mel
+from benchmarks.lib.rates import endless, make_loader, rates
 from gtzan_stream.augment import Audiomentations, OneOf, Transform, recipe
-from gtzan_stream.dsp.backend import cores
 from gtzan_stream.errors import UserError
+from gtzan_stream.threads import cores
 from gtzan_stream.training.device import find
 
 BASELINE = "webdataset + audiomentations + torchaudio"
@@ -36,7 +37,7 @@ CROPS_PER_CLIP = 8
 
 
 class Crops:
-    """A stage of webdataset's pipeline: clips to random crops, float32 [time], with the clip's label."""
+    """A stage of webdataset's pipeline: from clips to random crops, float32 [time], each with its clip's key."""
 
     def __call__(self, clips: Iterable[dict[str, Any]]) -> Iterator[tuple[np.ndarray, str]]:
         import io
@@ -52,7 +53,7 @@ class Crops:
 
 
 class Work:
-    """What happens to each crop: augmentation and, for training on the CPU, the log-mel."""
+    """A stage that augments each crop and, if `mel` is set, makes its log-mel."""
 
     def __init__(self, augment: bool, mel: bool) -> None:
         transform = recipe("audiomentations")
@@ -69,14 +70,14 @@ class Work:
 
 
 def log_mel(mel: torch.nn.Module, waveform: Tensor) -> Tensor:
-    """As many frames as a crop of ours has."""
+    """log10(1 + 10 m) of as many frames as our crops have."""
     return torch.log10(1 + 10 * mel(waveform)[..., :FRAMES])
 
 
 def theirs(
-    shards: Path, *, augment: bool, batch_size: int, device: torch.device, workers: int
+    shards: Path, *, augment: bool, batch_size: int, device: torch.device, num_workers: int
 ) -> Generator[tuple[Tensor, list[str]], None, None]:
-    """Batches without end."""
+    """Yield batches of the other loader, without end."""
     import webdataset
 
     names = [str(path) for path in sorted(shards.glob("*.tar"))]
@@ -85,8 +86,8 @@ def theirs(
     loader = torch.utils.data.DataLoader(
         pipeline,
         batch_size=None,
-        num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,
+        num_workers=num_workers,
+        multiprocessing_context="spawn" if num_workers else None,
         pin_memory=device.type == "cuda",
     )
     mel = torchaudio_mel().to(device)
@@ -95,30 +96,32 @@ def theirs(
 
 
 def our_transform(augment: bool) -> str | Transform:
-    """The study's augmentations without the percussive part, which audiomentations does not have."""
+    """The study's recipe without `Percussive`, which audiomentations does not have; or "none"."""
     study = recipe("study")
     assert isinstance(study, OneOf)
     return OneOf(study.members[:-1]) if augment else "none"
 
 
 def measure(
-    shards: Path, device: torch.device, *, batch_size: int, workers: int, rounds: int, min_s: float, rest_s: float
+    shards: Path, device: torch.device, *, batch_size: int, num_workers: int, rounds: int, min_s: float, rest_s: float
 ) -> Iterator[dict[str, Any]]:
-    """A row for each recipe and loader: crops a second, and how many times as long as ours."""
+    """A row for each recipe and loader: crops a second, and the time for a crop over ours."""
     for name, augment in {"none": False, "six of the study's": True}.items():
-        loader = make_loader(shards, augment=our_transform(augment), batch_size=batch_size, device=device)
-        streams: dict[str, Iterator[Any]] = {
-            OURS: endless(loader),
-            BASELINE: theirs(shards, augment=augment, batch_size=batch_size, device=device, workers=workers),
-        }
-        speeds: dict[str, list[float]] = {library: [] for library in streams}
-        for _ in range(rounds):
-            for library, stream in streams.items():
-                time.sleep(rest_s)
-                ahead = 2 * workers + 2 if library == BASELINE else None  # a DataLoader's prefetch_factor is 2
-                rate = rates(stream, batch_size, device, min_s=min_s, runs=1, settle=ahead)
-                speeds[library].append(rate["median"])
-        for library in streams:
+        speeds: dict[str, list[float]] = {OURS: [], BASELINE: []}
+        with make_loader(shards, augment=our_transform(augment), batch_size=batch_size, device=device) as loader:
+            loaders: dict[str, Iterator[Any]] = {
+                OURS: endless(loader),
+                BASELINE: theirs(
+                    shards, augment=augment, batch_size=batch_size, device=device, num_workers=num_workers
+                ),
+            }
+            for _ in range(rounds):
+                for library, batches in loaders.items():
+                    time.sleep(rest_s)
+                    ahead = 2 * num_workers + 2 if library == BASELINE else None  # a DataLoader's prefetch_factor is 2
+                    rate = rates(batches, batch_size, device, min_s=min_s, runs=1, settle=ahead)
+                    speeds[library].append(rate["median"])
+        for library in speeds:
             paired = [ours / other for ours, other in zip(speeds[OURS], speeds[library], strict=True)]
             yield {
                 "recipe": name,
@@ -131,36 +134,22 @@ def measure(
 
 def main(
     shards: Shards = Path("shards"),
-    device: Device = "auto",
+    device_name: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Crops in a batch.")] = 64,
-    rounds: Annotated[int, typer.Option(help="How often each loader has its turn.")] = 5,
-    min_s: Annotated[float, typer.Option(help="Least seconds of a turn.")] = 3.0,
+    rounds: Annotated[int, typer.Option(help="How often each loader is measured.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Least seconds of each measurement.")] = 3.0,
 ) -> None:
     """Measure both loaders and write benchmarks/results/baseline-*.json."""
-    place = find(device)
+    device = find(device_name)
     n_shards = len(list(shards.glob("*.tar")))
     if not n_shards:
         raise UserError(f"{shards} holds no packed shards: fill it with `gtzan-stream demo {shards}`")
-    workers = min(cores(), n_shards)  # webdataset gives a worker whole shards
-    rows = list(measure(shards, place, batch_size=batch_size, workers=workers, rounds=rounds, min_s=min_s, rest_s=2.0))
-    show(f"Loaders, batch {batch_size}, {place}", *table(rows))
-    settings = {"batch_size": batch_size, "their_workers": workers, "shards": n_shards, "seconds_per_turn": min_s}
-    print(f"written to {save('baseline', place, settings, rows)}")
-
-
-def table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells, for a terminal or for Markdown."""
-    columns = ["recipe", "loader", "crops a second", "least to greatest", "times ours"]
-    return columns, [
-        [
-            r["recipe"],
-            r["library"],
-            f"{r['crops_per_s']['median']:,.0f}",
-            f"{r['crops_per_s']['min']:,.0f} to {r['crops_per_s']['max']:,.0f}",
-            "" if r["library"] == OURS else ratio(r["times_ours"]["median"]),
-        ]
-        for r in rows
-    ]
+    num_workers = min(cores(), n_shards)  # webdataset deals whole shards to the workers
+    options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers}
+    rows = list(measure(shards, device, **options, rounds=rounds, min_s=min_s, rest_s=2.0))
+    show(f"Loaders, batch {batch_size}, {device}", *tables.baseline(rows))
+    settings = {"batch_size": batch_size, "their_workers": num_workers, "shards": n_shards, "seconds_per_turn": min_s}
+    print(f"written to {save('baseline', device, settings, rows)}")
 
 
 if __name__ == "__main__":

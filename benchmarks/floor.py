@@ -1,11 +1,11 @@
-"""How near the GPU's own limit each stage is: ``python benchmarks/floor.py --shards shards/ --device cuda``.
+"""How close each stage comes to the GPU's limit: ``python benchmarks/floor.py --shards shards/ --device cuda``.
 
-The floor is the time that the fewest bytes a stage can move take at the rate at which this GPU copies its memory. The
-medians of the percussive part are not counted in its floor.
+A stage must move some bytes, and the floor is the time that this GPU takes to copy as many in its memory. The medians
+of the percussive part are not counted in its floor.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks import clips
-from benchmarks.common import Device, Shards, compete, run, save, show, spread
+from benchmarks.lib import clips, tables
+from benchmarks.lib.common import Device, Shards, compete, run, save, show, spread
 from gtzan_stream.augment import OneOf, recipe
 from gtzan_stream.dsp.random import hash_keys
 from gtzan_stream.errors import UserError
-from gtzan_stream.features import LogMel
+from gtzan_stream.features import LogMel, whole_clips
 from gtzan_stream.training.device import find
 
 WAVE = 22050 * 30 * 4 / 1e6
@@ -35,13 +35,13 @@ MEGABYTES = {
     "PitchShift": 45.0,
     "Percussive": 60.0,
 }
-"""Fewest MB a clip: read and written once; for the vocoder, spectrograms before and after it as well."""
-MEL = 3.3
+"""Least MB moved for a clip: it is read and written once; a vocoder also reads and writes spectrograms."""
+MEL_MEGABYTES = 3.3
 Stage = tuple[str, Callable[[], object], float]
 
 
 def stages(waveform: Tensor) -> Iterator[Stage]:
-    """Name, call and MB a clip of everything that the GPU does to clips [batch, time]."""
+    """Every stage on these clips [batch, time]: its name, a call, and its least MB a clip."""
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
     study, features = recipe("study"), LogMel().to(waveform.device)
     assert isinstance(study, OneOf)
@@ -49,15 +49,15 @@ def stages(waveform: Tensor) -> Iterator[Stage]:
         draw = transform.draw(keys)
         call = lambda transform=transform, draw=draw: transform.apply(waveform, draw)  # noqa: E731
         yield type(transform).__name__, call, MEGABYTES[type(transform).__name__]
-    yield "log-mel", lambda: features.clip(waveform), MEL
+    yield "log-mel", lambda: whole_clips(features, waveform), MEL_MEGABYTES
     draw = study.draw(keys)
     picked = [type(study.members[int(i)]).__name__ for i in draw.values["pick"]]
-    total = sum(MEGABYTES[name] for name in picked) / len(picked) + MEL
-    yield "the recipe study and the log-mel", lambda: features.clip(study.apply(waveform, draw)), total
+    total = sum(MEGABYTES[name] for name in picked) / len(picked) + MEL_MEGABYTES
+    yield "the recipe study and the log-mel", lambda: whole_clips(features, study.apply(waveform, draw)), total
 
 
 def copy_rate(device: torch.device, megabytes: int, *, rounds: int, min_s: float) -> float:
-    """MB a second that the device reads and writes when it copies its own memory; the best of the rounds."""
+    """MB a second that the device reads and writes while it copies its own memory: the best of the rounds."""
     source = torch.zeros(megabytes * 250_000, device=device)
     target = torch.empty_like(source)
     seconds = compete({"copy": lambda: target.copy_(source)}, device, rounds=rounds, min_s=min_s)["copy"]
@@ -78,34 +78,19 @@ def measure(waveform: Tensor, rate: float, *, rounds: int, min_s: float) -> list
 
 def main(
     shards: Shards = Path("shards"),
-    device: Device = "auto",
+    device_name: Device = "auto",
     n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s in a batch.")] = 256,
-    rounds: Annotated[int, typer.Option(help="How often each stage has its turn.")] = 7,
+    rounds: Annotated[int, typer.Option(help="How often each stage is timed.")] = 7,
 ) -> None:
     """Compare each stage with its floor and write benchmarks/results/floor-gpu.json."""
-    place = find(device)
-    if place.type != "cuda":
-        raise UserError("the floor is that of a GPU's memory: run it with --device cuda where there is one")
-    rate = copy_rate(place, 2000, rounds=rounds, min_s=0.1)
-    rows = measure(clips.load(shards, n_clips, 30.0).to(place), rate, rounds=rounds, min_s=0.2)
-    show(f"Clips of 30 s, {n_clips} at once; a copy moves {rate / 1e6:.2f} TB/s", *table(rows))
+    device = find(device_name)
+    if device.type != "cuda":
+        raise UserError("the floor is that of a GPU's memory: run this with --device cuda on a machine with a GPU")
+    rate = copy_rate(device, 2000, rounds=rounds, min_s=0.1)
+    rows = measure(clips.load(shards, n_clips, 30.0).to(device), rate, rounds=rounds, min_s=0.2)
+    show(f"Clips of 30 s, {n_clips} at once; a copy moves {rate / 1e6:.2f} TB/s", *tables.floor(rows))
     settings = {"clips": n_clips, "clip_s": 30.0, "rounds": rounds, "copy_tb_per_s": rate / 1e6}
-    print(f"written to {save('floor', place, settings, rows)}")
-
-
-def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells, for a terminal or for Markdown."""
-    columns = ["stage", "us a clip", "least to greatest", "floor, us", "share"]
-    return columns, [
-        [
-            r["stage"],
-            f"{r['us_per_clip']['median']:.1f}",
-            f"{r['us_per_clip']['min']:.1f} to {r['us_per_clip']['max']:.1f}",
-            f"{r['floor_us']:.1f}",
-            f"{r['share']:.0%}",
-        ]
-        for r in rows
-    ]
+    print(f"written to {save('floor', device, settings, rows)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a pitch shift costs against how far it shifts: ``python benchmarks/pitch_cost.py --shards shards/``.
+"""Time pitch shifts by how far they shift: ``python benchmarks/pitch_cost.py --shards shards/``.
 
-torchaudio's cost follows the ratio's whole numbers: a shift whose resampling filters would hold over 20 million numbers
-(80 MB; at 22,050 Hz most do) is not timed, only counted.
+torchaudio's resampling filters grow with the whole numbers of the ratio. A shift whose filters would hold over 20
+million numbers (80 MB), as most do at 22,050 Hz, is not timed; the table says how many numbers there would be.
 """
 
 import math
@@ -17,23 +17,21 @@ from torchaudio.functional import pitch_shift
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks import clips
-from benchmarks.common import Device, Shards, compete, run, save, show, spread
-from benchmarks.contest import OURS, need, threads
-from benchmarks.figures import milliseconds, ratio
-from benchmarks.peers import RATE
+from benchmarks.lib import clips, tables
+from benchmarks.lib.common import Device, Shards, compete, run, save, show, spread
+from benchmarks.lib.contest import OURS, TORCHAUDIO, need, threads
+from benchmarks.lib.peers import RATE
 from gtzan_stream.augment import PitchShift
 from gtzan_stream.dsp.random import hash_keys
 from gtzan_stream.training.device import find
 
 STEPS = range(-12, 13)
-TORCHAUDIO = "torchaudio"
-AFFORDABLE = 20_000_000
-"""Numbers in torchaudio's resampling filters."""
+LARGEST_FILTERS = 20_000_000
+"""Numbers in torchaudio's resampling filters, up to which a shift is timed."""
 
 
 def filter_size(n_steps: int) -> int:
-    """How many numbers torchaudio's filters hold, from `torchaudio.functional._get_sinc_resample_kernel`."""
+    """Count the numbers in torchaudio's filters, as `torchaudio.functional._get_sinc_resample_kernel` makes them."""
     wanted = int(RATE / 2.0 ** (-n_steps / 12))
     common = math.gcd(wanted, RATE)
     orig, new = wanted // common, RATE // common
@@ -41,19 +39,20 @@ def filter_size(n_steps: int) -> int:
     return new * (2 * width + orig)
 
 
-def shift_ours(waveform: Tensor, n_steps: int) -> Callable[[], object]:
+def our_shift(waveform: Tensor, n_steps: int) -> Callable[[], object]:
+    """A call of our pitch shift."""
     transform = PitchShift(n_steps, n_steps)
     draw = transform.draw(hash_keys([f"clip_{i}" for i in range(len(waveform))]))
     return lambda: transform.apply(waveform, draw)
 
 
 def measure_costs(waveform: Tensor, steps: Sequence[int], *, rounds: int, min_s: float) -> list[dict[str, Any]]:
-    """A row for each library and shift: milliseconds a clip, and how many times those at 0."""
-    functions = {(OURS, n): shift_ours(waveform, n) for n in steps}
+    """A row for each library and shift: milliseconds a clip, and those over the milliseconds at 0."""
+    functions = {(OURS, n): our_shift(waveform, n) for n in steps}
     functions |= {
         (TORCHAUDIO, n): lambda n=n: pitch_shift(waveform, RATE, n)  # type: ignore[misc]
         for n in steps
-        if filter_size(n) <= AFFORDABLE
+        if filter_size(n) <= LARGEST_FILTERS
     }
     named = {str(key): function for key, function in functions.items()}
     seconds = compete(named, waveform.device, min_s=min_s, rounds=rounds)
@@ -75,45 +74,21 @@ def measure_costs(waveform: Tensor, steps: Sequence[int], *, rounds: int, min_s:
 
 def main(
     shards: Shards = Path("shards"),
-    device: Device = "auto",
+    device_name: Device = "auto",
     n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s; 0 for 1, or 64 on a GPU.")] = 0,
-    rounds: Annotated[int, typer.Option(help="How often each shift has its turn.")] = 5,
-    min_s: Annotated[float, typer.Option(help="Least seconds of a turn.")] = 0.1,
+    rounds: Annotated[int, typer.Option(help="How often each shift is timed.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Least seconds of each timing.")] = 0.1,
 ) -> None:
     """Time pitch shifts of -12 to 12 semitones and write benchmarks/results/pitch-cost-*.json."""
     need("threadpoolctl")
-    place = find(device)
-    n_clips = n_clips or (64 if place.type == "cuda" else 1)
-    waveform = clips.load(shards, n_clips, 30.0).to(place)
+    device = find(device_name)
+    n_clips = n_clips or (64 if device.type == "cuda" else 1)
+    waveform = clips.load(shards, n_clips, 30.0).to(device)
     with threads(1), torch.no_grad():
         rows = measure_costs(waveform, STEPS, rounds=rounds, min_s=min_s)
-    show(f"Pitch shift of clips of 30 s, {place}", *table(rows))
-    settings = {"clips": n_clips, "clip_s": 30.0, "rounds": rounds, "cores": "GPU" if place.type == "cuda" else 1}
-    print(f"written to {save('pitch-cost', place, settings, rows)}")
-
-
-def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells: a row a shift, and for each library its milliseconds and how many times those at 0."""
-    columns = [
-        "semitones",
-        f"{OURS}, ms a clip",
-        "least to greatest",
-        "times its cost at 0",
-        f"{TORCHAUDIO}, ms a clip",
-        "least to greatest",
-        "times its cost at 0",
-    ]
-    by_step = {(row["library"], row["n_steps"]): row for row in rows}
-    steps = sorted({row["n_steps"] for row in rows})
-    return columns, [[str(n), *_cells(by_step[OURS, n]), *_cells(by_step[TORCHAUDIO, n])] for n in steps]
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    ms = row["ms_per_clip"]
-    if ms is None:
-        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million numbers", ""]
-    extent = f"{milliseconds(ms['min'])} to {milliseconds(ms['max'])}"
-    return [milliseconds(ms["median"]), extent, ratio(row["times_cost_at_0"])]
+    show(f"Pitch shift of clips of 30 s, {device}", *tables.pitch_cost(rows))
+    settings = {"clips": n_clips, "clip_s": 30.0, "rounds": rounds, "cores": "GPU" if device.type == "cuda" else 1}
+    print(f"written to {save('pitch-cost', device, settings, rows)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Render the JSON in benchmarks/results as benchmarks/report.md, and its figures into README.md.
 
-``python benchmarks/render.py`` writes both; ``--check`` fails where they differ from the JSON instead.
+``python benchmarks/render.py`` writes both; with ``--check`` it only fails if they differ from the JSON.
 """
 
 import json
@@ -13,22 +13,21 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks import aims
-from benchmarks.common import RESULTS, markdown
-from benchmarks.sections import SECTIONS, Result, of_costs, of_demo, of_first_run, of_throughput, on_machine
+from benchmarks.lib import aims
+from benchmarks.lib.common import RESULTS, ROOT, markdown
+from benchmarks.lib.sections import SECTIONS, Result, of_costs, of_demo, of_first_run, of_throughput, on_machine
 
-ROOT = Path(__file__).parent.parent
-PLACES = ("cpu", "gpu")
+KINDS = ("cpu", "gpu")
 FIGURES = (
     ("train", "first-run", of_first_run),
     ("costs", "augment", of_costs),
     ("throughput", "throughput", of_throughput),
 )
-"""The README's marks, the results they show, and how."""
+"""For each of the README's marks, the result it shows, and the function that renders it."""
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """Every result in `folder`, by name: ``"throughput-cpu"``."""
+    """Every result in `folder`, by name, such as ``"throughput-cpu"``."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
@@ -45,26 +44,26 @@ def report(results: dict[str, Result]) -> str:
         losses(results),
     ]
     for name, (title, section) in SECTIONS.items():
-        for place in PLACES:
-            if result := results.get(f"{name}-{place}"):
-                text += [f"## {title}, {place.upper()}", section(result), f"*{on_machine(result)}*"]
+        for kind in KINDS:
+            if result := results.get(f"{name}-{kind}"):
+                text += [f"## {title}, {kind.upper()}", section(result), f"*{on_machine(result)}*"]
     return "\n\n".join(text) + "\n"
 
 
 def losses(results: dict[str, Result]) -> str:
-    """Where another library is faster, or that none was."""
+    """The table of the operations where another library is faster."""
     columns, rows = aims.losses(results)
     return markdown(columns, rows, words=3) if rows else "No other library was faster at anything that was measured."
 
 
 def figures(results: dict[str, Result]) -> dict[str, str]:
-    """What goes between each of the README's marks; a mark whose results are missing is not there."""
+    """The text for each of the README's marks; a mark whose results are missing is left out."""
     found: dict[str, list[str]] = {}
-    for place in PLACES:
+    for kind in KINDS:
         for name, key, section in FIGURES:
-            if result := results.get(f"{key}-{place}"):
+            if result := results.get(f"{key}-{kind}"):
                 found.setdefault(name, []).extend([section(result), f"*{on_machine(result)}*"])
-        models = results.get(f"accuracy-models-{place}")
+        models = results.get(f"accuracy-models-{kind}")
         if models and models["settings"]["dataset"] == "demo":
             found.setdefault("demo", []).append(of_demo(models))
     if results:
@@ -74,7 +73,7 @@ def figures(results: dict[str, Result]) -> dict[str, str]:
 
 
 def insert(document: str, name: str, text: str) -> str:
-    """Put `text` between the marks ``<!-- figures:name -->`` and ``<!-- /figures:name -->``, where there are such."""
+    """Put `text` between ``<!-- figures:name -->`` and ``<!-- /figures:name -->``, if the document has them."""
     pattern = re.compile(rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)", re.DOTALL)
     return pattern.sub(lambda mark: f"{mark[1]}{text}\n{mark[2]}", document)
 
@@ -88,7 +87,7 @@ def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
     return {root / "README.md": readme, root / "benchmarks" / "report.md": report(found)}
 
 
-def main(check: Annotated[bool, typer.Option(help="Only compare; exit 1 where a document differs.")] = False) -> None:
+def main(check: Annotated[bool, typer.Option(help="Only compare; exit 1 if a document differs.")] = False) -> None:
     """Render the benchmarks' results into report.md and README.md."""
     for path, text in render().items():
         if check and (not path.exists() or path.read_text() != text):

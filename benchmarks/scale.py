@@ -1,8 +1,8 @@
-"""Start-up and resume against the number of clips: ``python benchmarks/scale.py --shards shards/``.
+"""Time start-up and resume by the number of clips: ``python benchmarks/scale.py --shards shards/``.
 
-Manifests of a thousand to ten million clips are written without audio. A fresh process, warmed on a small one so that
-its imports do not count, opens each, takes a part of a split, plans an epoch and has the first batch's keys: that is
-what happens before the first read. Resuming is also timed with a real loader on the shards that are given.
+Manifests of a thousand to ten million clips are written, without audio. A fresh process opens each and does what a
+loader does before its first read: it takes a part of a split, plans an epoch and looks up the first batch's keys. It
+opens a small manifest first, so that imports do not count. Resuming is timed with a real loader, on the given shards.
 """
 
 import json
@@ -20,32 +20,33 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks import synthetic
-from benchmarks.common import RESULTS, Device, Shards, compete, place, run, save, show, spread
-from benchmarks.memory import forget_peak, memory_mb, peak_mb
+from benchmarks.lib import synthetic, tables
+from benchmarks.lib.common import RESULTS, Device, Shards, compete, device_kind, run, save, show, spread
+from benchmarks.lib.memory import forget_peak, memory_mb, peak_mb
+from benchmarks.lib.tables import FAR_BATCH
 from gtzan_stream.loader import Loader
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.device import find
 
 SIZES = "1000,10000,100000,1000000,10000000"
-BATCH, CROPS_PER_CLIP, FAR = 16, 8, 10_000
+BATCH_SIZE, CROPS_PER_CLIP = 16, 8
 
 
 def start(root: Path) -> tuple[Manifest, EpochPlan]:
-    """What a loader does before its first read."""
+    """Do what a loader does before its first read."""
     manifest = Manifest.open(root)
     split = manifest.split_names()["stratified"]
     clips = manifest.part("stratified", split[0])
     manifest.labels_of("stratified")
-    plan = EpochPlan(clips=clips, shards=manifest.shard[clips], crops=CROPS_PER_CLIP, batch_size=BATCH)
+    plan = EpochPlan(clips=clips, shards=manifest.shard[clips], crops=CROPS_PER_CLIP, batch_size=BATCH_SIZE)
     for clip in plan.rows(0).clips:
         manifest.keys[int(clip)].as_py()
     return manifest, plan
 
 
 def probe(root: Path, warm: Path) -> dict[str, Any]:
-    """Start on the set at `root` after one at `warm`: seconds, MB at most and kept, microseconds of batches' plans."""
+    """Measure `start` at `root`, after one at `warm`: its seconds and MB, and microseconds to plan some batches."""
     start(warm)
     before = memory_mb()
     forget_peak()
@@ -53,15 +54,15 @@ def probe(root: Path, warm: Path) -> dict[str, Any]:
     manifest, plan = start(root)
     seconds = time.perf_counter() - began
     kept, peak = memory_mb() - before, peak_mb() - before
-    places = {"first": 0, "far": min(FAR, len(plan) - 1), "last": len(plan) - 1}
-    calls = {name: lambda k=k: plan.rows(k) for name, k in places.items()}  # type: ignore[misc]
+    batches = {"first": 0, "far": min(FAR_BATCH, len(plan) - 1), "last": len(plan) - 1}
+    calls = {name: lambda k=k: plan.rows(k) for name, k in batches.items()}  # type: ignore[misc]
     timed = compete(calls, torch.device("cpu"), min_s=0.02, rounds=5)
     plan_us = {name: 1e6 * statistics.median(runs) for name, runs in timed.items()}
     return {"clips": len(manifest), "seconds": seconds, "peak_mb": peak, "kept_mb": kept, "plan_us": plan_us}
 
 
 def probe_apart(root: Path, warm: Path) -> dict[str, Any]:
-    """`probe` in a fresh process."""
+    """Run `probe` in a fresh process."""
     command = [sys.executable, __file__, "--probe", str(root), "--warm", str(warm)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -81,21 +82,21 @@ def measure(sizes: Sequence[int], runs: int) -> list[dict[str, Any]]:
 
 
 def measure_resume(shards: Path, device: torch.device, rounds: int) -> dict[str, Any]:
-    """Milliseconds from a loader's state to the first batch, at batch 0 and far into the epoch."""
-    crops_per_clip = -(-(FAR + 1) * BATCH // len(Manifest.open(shards)))
-    loader = Loader(shards, batch_size=BATCH, augment="none", device=device, crops_per_clip=crops_per_clip)
+    """Milliseconds from loading a state to the first batch, at batch 0 and far into the epoch."""
+    crops_per_clip = -(-(FAR_BATCH + 1) * BATCH_SIZE // len(Manifest.open(shards)))
+    with Loader(shards, batch_size=BATCH_SIZE, augment="none", device=device, crops_per_clip=crops_per_clip) as loader:
 
-    def resume(k: int) -> None:
-        loader.load_state_dict(loader.state_dict() | {"epoch": 0, "samples_consumed": k * BATCH})
-        next(iter(loader))
+        def resume(k: int) -> None:
+            loader.load_state_dict(loader.state_dict() | {"epoch": 0, "examples_consumed": k * BATCH_SIZE})
+            next(iter(loader))
 
-    calls = {f"batch {k}": lambda k=k: resume(k) for k in (0, FAR)}  # type: ignore[misc]
-    timed = compete(calls, device, rounds=rounds)
+        calls = {f"batch {k}": lambda k=k: resume(k) for k in (0, FAR_BATCH)}  # type: ignore[misc]
+        timed = compete(calls, device, rounds=rounds)
     return {name: spread([1e3 * s for s in seconds]) for name, seconds in timed.items()}
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Two curves, time and memory, with what is aimed at for a million clips."""
+    """Draw time and memory by the number of clips, with the aims for a million clips."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
@@ -112,9 +113,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main(
     shards: Shards = Path("shards"),
-    device: Device = "auto",
-    sizes: Annotated[str, typer.Option(help="Numbers of clips.")] = SIZES,
-    runs: Annotated[int, typer.Option(help="Fresh processes for each.")] = 3,
+    device_name: Device = "auto",
+    sizes: Annotated[str, typer.Option(help="Numbers of clips, with commas between.")] = SIZES,
+    runs: Annotated[int, typer.Option(help="Fresh processes for each number.")] = 3,
     probe_root: Annotated[Path | None, typer.Option("--probe", hidden=True)] = None,
     warm: Annotated[Path | None, typer.Option("--warm", hidden=True)] = None,
 ) -> None:
@@ -122,29 +123,14 @@ def main(
     if probe_root is not None and warm is not None:
         print(json.dumps(probe(probe_root, warm)))
         return
-    where = find(device)
-    resume = measure_resume(shards, where, rounds=15)
+    device = find(device_name)
+    resume = measure_resume(shards, device, rounds=15)
     rows = measure([int(size) for size in sizes.split(",")], runs)
-    show("Start-up", *table(rows))
+    show("Start-up", *tables.scale(rows))
     show("Resume of a loader", ["at", "ms to the first batch"], [[k, f"{v['median']:.1f}"] for k, v in resume.items()])
-    path = save("scale", where, {"batch_size": BATCH, "runs": runs, "resume_ms": resume}, rows)
-    draw(rows, RESULTS / f"scale-{place(where)}.png")
+    path = save("scale", device, {"batch_size": BATCH_SIZE, "runs": runs, "resume_ms": resume}, rows)
+    draw(rows, RESULTS / f"scale-{device_kind(device)}.png")
     print(f"written to {path}")
-
-
-def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells, for a terminal or for Markdown."""
-    columns = ["clips", "seconds", "MB at most", "MB kept", "plan of batch 0, us", f"{FAR:,}", "the last"]
-    return columns, [
-        [
-            f"{r['clips']:,}",
-            f"{r['seconds']['median']:.3f}",
-            f"{r['peak_mb']['median']:,.0f}",
-            f"{r['kept_mb']['median']:,.0f}",
-            *(f"{r['plan_us'][name]:.0f}" for name in ("first", "far", "last")),
-        ]
-        for r in rows
-    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The study's tables made again: cells that end once, go on where they stopped, and refuse to be mixed."""
+"""The study's comparisons: runs are made once, continue where they stopped, and are not mixed with others."""
 
 import json
 import os
@@ -10,14 +10,16 @@ import pytest
 import torch
 
 import models
-import train
-from benchmarks import accuracy, accuracy_table, common
+from benchmarks import accuracy
+from benchmarks.lib import accuracy_table, common, comparisons
+from gtzan_stream import demo
 from gtzan_stream.augment import recipes
-from gtzan_stream.catalog import demo
 from gtzan_stream.errors import UserError
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.store.pack import pack
 from gtzan_stream.training import optimizers
+from gtzan_stream.training import run as training
+from gtzan_stream.training.config import Config
 
 STUDY = [name for name in models.names() if name != "crnn_time"]
 
@@ -28,20 +30,20 @@ def go(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("accuracy")
     genres, split = demo.write(folder / "music", train=1, valid=1, test=1, clip_s=4.0)
     pack(genres, folder / "shards", splits=split, name="demo")
-    step = train.Run.step
+    step = training.Run.step
 
     def run(interrupt_at: int | None = None, **options: Any) -> int:
         made = []
 
-        def counted(self: train.Run, batch: Any) -> None:
+        def counted(self: training.Run, batch: Any) -> None:
             step(self, batch)
             made.append(batch)
             if len(made) == interrupt_at:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        settings = {"networks": "cnn2d", "seeds": 1, "steps": "4", "precision": "fp32", "out": folder / "runs"}
+        settings = {"names": "cnn2d", "seeds": 1, "steps": "4", "precision": "fp32", "out": folder / "runs"}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train.Run, "step", counted)
+            patch.setattr(training.Run, "step", counted)
             patch.setattr(common, "RESULTS", folder / "results")
             accuracy.main(**{"shards": folder / "shards", **settings, **options})
         return len(made)
@@ -53,7 +55,7 @@ def go(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def steps(go) -> list[int]:
     """Steps of a comparison that was interrupted in its second cell, continued, and asked for again."""
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(training.Interrupted):
         go(interrupt_at=6)
     return [go(), go()]
 
@@ -86,10 +88,10 @@ def runs(go) -> Path:
 
 
 def test_a_network_may_have_a_length_of_its_own(go, steps):
-    assert accuracy.lengths("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
-    assert accuracy.lengths("") == (None, {})
+    assert comparisons.lengths("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
+    assert comparisons.lengths("") == (None, {})
     with pytest.raises(UserError, match="one number"):
-        accuracy.lengths("180,90")
+        comparisons.lengths("180,90")
     assert go(steps="9,cnn2d=1") == 2
     assert go() == 0
 
@@ -101,24 +103,24 @@ def test_a_cell_of_two_comparisons_is_trained_once(go, steps):
 def test_a_cell_knows_where_it_was_trained(go, result):
     path = runs(go) / "cnn2d-none-global-adamw-seed-0" / accuracy.MACHINE
     before = path.read_text()
-    path.write_text(json.dumps({**json.loads(before), "commit": "elsewhen"}))
+    path.write_text(json.dumps({**json.loads(before), "commit": "another"}))
     try:
         assert go() == 0
         (file,) = (go.folder / "results").glob("accuracy-models-*.json")
-        assert json.loads(file.read_text())["machine"]["commit"] == f"elsewhen, {json.loads(before)['commit']}"
+        assert json.loads(file.read_text())["machine"]["commit"] == f"another, {json.loads(before)['commit']}"
     finally:
         path.write_text(before)
 
 
 def test_a_cell_that_diverges_stops_no_other(go, monkeypatch):
-    loss_of, factors = train.loss_of, iter([torch.nan])
+    loss_of, factors = training.loss_of, iter([torch.nan])
 
-    def first_is_no_number(*of: Any, **how: Any) -> torch.Tensor:
+    def first_is_nan(*of: Any, **how: Any) -> torch.Tensor:
         return loss_of(*of, **how) * next(factors, 1.0)
 
-    monkeypatch.setattr(train, "loss_of", first_is_no_number)
+    monkeypatch.setattr(training, "loss_of", first_is_nan)
     with pytest.raises(
-        UserError, match=r"1 runs diverged, .*: cnn2d-none-global-adamw-seed-0: the loss of epoch 1 is no"
+        UserError, match=r"1 runs diverged, .*: cnn2d-none-global-adamw-seed-0: the loss of epoch 1 is not finite"
     ):
         go(steps="1", out=go.folder / "diverging")
     (path,) = (go.folder / "results").glob("accuracy-models-*.json")
@@ -176,7 +178,7 @@ def test_cells_of_other_settings_or_clips_are_not_taken_over(go, steps):
     ("options", "sentence"),
     [
         ({"compare": "colours"}, "no comparison 'colours'; there are models, normalization, optimizer, augmentation"),
-        ({"networks": "cnn2d,vgg12"}, "no network 'vgg12'; there are cnn1d"),
+        ({"names": "cnn2d,vgg12"}, "no network 'vgg12'; there are cnn1d"),
         ({"steps": "180,vgg12=3"}, "no network 'vgg12'; there are cnn1d"),
         ({"steps": "many"}, "--steps takes a number above 0, and numbers of networks: 180,vgg19=360, got 'many'"),
     ],
@@ -206,7 +208,7 @@ def test_the_studys_table_is_whole():
     ],
 )
 def test_a_comparison_has_all_its_cells(compare, rows):
-    cells = list(accuracy.COMPARISONS[compare](accuracy.chosen("", compare)))
+    cells = list(comparisons.COMPARISONS[compare](comparisons.networks("", compare)))
     assert list(dict.fromkeys(cell.row for cell in cells)) == rows
     assert len({(cell.row, cell.column) for cell in cells}) == len(cells)
-    assert len({train.Config(**cell.options) for cell in cells}) == len(cells)
+    assert len({Config(**cell.options) for cell in cells}) == len(cells)

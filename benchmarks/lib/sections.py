@@ -1,42 +1,42 @@
-"""A result's JSON as a section of Markdown: one function for each benchmark."""
+"""Sections of report.md, one function for each benchmark: a result's JSON as Markdown."""
 
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import accuracy_table, baseline, contest, figures, floor, pitch_cost, scale, soak, sweep, throughput
-from benchmarks.common import markdown
+from benchmarks.lib import accuracy_table, contest, figures, tables
+from benchmarks.lib.common import markdown
 from gtzan_stream.training import report as training_report
 
 Result = dict[str, Any]
 
 
 def on_machine(result: Result) -> str:
-    """One sentence on where and with what a result was measured."""
+    """Where a result was measured, and with which versions, in one sentence."""
     machine = result["machine"]
-    place = "" if machine["device"] == "cpu" else f" and {machine['device']}"
+    gpu = "" if machine["device"] == "cpu" else f" and {machine['device']}"
     load = "" if machine["load"] is None else f", load {machine['load']} at the end"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return (
-        f"{machine['cores']} cores of {machine['processor']}{place}, at commit {machine['commit']} on "
+        f"{machine['cores']} cores of {machine['processor']}{gpu}, at commit {machine['commit']} on "
         f"{machine['date']}{load}; Python {machine['python']}, {versions}."
     )
 
 
 def compared(result: Result) -> str:
-    """Libraries side by side."""
+    """Several libraries that do the same operations."""
     settings, rows = result["settings"], result["rows"]
-    says = {row["operation"]: row["parameters"] for row in rows}
+    parameters = {row["operation"]: row["parameters"] for row in rows}
     notes = {(row["operation"], row["library"]): row["note"] for row in rows if row["note"]}
     return "\n".join(
         [
-            f"{settings['clips']} clips of {settings['clip_s']:.0f} s, everybody in turn, {settings['rounds']} rounds; "
-            "medians. `times ours` is the library's time over ours in the same round; `error` is that of the "
-            "float32 result against the same computed in float64, `from librosa` against librosa's in float64, both "
-            "root mean square and relative.",
+            f"{settings['clips']} clips of {settings['clip_s']:.0f} s; all libraries in turn, {settings['rounds']} "
+            "rounds; medians. `times ours` is the library's time over ours in the same round. `error` compares the "
+            "float32 result with the same computed in float64, `from librosa` with librosa's result in float64; both "
+            "are root mean squares, relative to the reference.",
             "",
-            "Parameters: " + "; ".join(f"{operation}: {words}" for operation, words in says.items()) + ".",
+            "Parameters: " + "; ".join(f"{operation}: {words}" for operation, words in parameters.items()) + ".",
             "",
-            markdown(*figures.contest(rows)),
+            markdown(*tables.contest(rows)),
             *([""] if notes else []),
             *(f"\\* {operation}, {library}: {note}.  " for (operation, library), note in notes.items()),
         ]
@@ -44,7 +44,7 @@ def compared(result: Result) -> str:
 
 
 def of_costs(result: Result) -> str:
-    """What each augmentation costs, beside the fastest other library, in short."""
+    """In short, the time that each augmentation takes, and the fastest other library's."""
     cells = []
     for ours in (row for row in result["rows"] if row["library"] == contest.OURS and row["cores"] in (1, "GPU")):
         peer = contest.fastest_peer(result["rows"], ours["operation"], ours["cores"])
@@ -60,7 +60,7 @@ def of_pitch_cost(result: Result) -> str:
     return (
         f"A shift of any size within an octave costs {min(ours):.2f} to {max(ours):.2f} times one of 0 semitones. "
         "torchaudio's filters grow with the ratio's whole numbers; over 20 million numbers they were not timed.\n\n"
-        + markdown(*pitch_cost.table(result["rows"]))
+        + markdown(*tables.pitch_cost(result["rows"]))
     )
 
 
@@ -68,43 +68,45 @@ def of_throughput(result: Result) -> str:
     settings = result["settings"]
     return (
         f"Batches of {settings['batch_size']} crops of {settings['crop_s']:.1f} s, reading threads: "
-        f"{settings['workers']}. Each stage alone on its batch, then the loader as a trainer gets it.\n\n"
-        + markdown(*throughput.table(result["rows"]))
+        f"{settings['num_workers']}. Each stage alone on its batch, then the loader as a trainer gets it.\n\n"
+        + markdown(*tables.throughput(result["rows"]))
     )
 
 
 def of_sweep(result: Result) -> str:
     settings = result["settings"]
     return (
-        f"The loader with the recipe `study`, one setting at a time away from workers {settings['workers']}, batch "
-        f"{settings['batch_size']}, 128 frames and WAV.\n\n" + markdown(*sweep.table(result["rows"]))
+        "The loader with the recipe `study`. One setting at a time differs from "
+        f"{settings['num_workers']} worker{'s' * (settings['num_workers'] != 1)}, batches of "
+        f"{settings['batch_size']}, crops of 128 frames, and WAV.\n\n" + markdown(*tables.sweep(result["rows"]))
     )
 
 
 def of_baseline(result: Result) -> str:
     settings = result["settings"]
     return (
-        f"Batches of {settings['batch_size']}; theirs with {settings['their_workers']} worker processes on "
-        f"{settings['shards']} shards. `times ours` is the time of a crop over ours.\n\n"
-        + markdown(*baseline.table(result["rows"]))
+        f"Batches of {settings['batch_size']}; the other loader has {settings['their_workers']} worker processes "
+        f"and {settings['shards']} shards. `times ours` is its time for a crop over ours.\n\n"
+        + markdown(*tables.baseline(result["rows"]))
     )
 
 
 def of_scale(result: Result) -> str:
-    place = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
+    kind = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
     resume = ", ".join(f"{ms['median']:.1f} ms at {where}" for where, ms in result["settings"]["resume_ms"].items())
     return (
-        "From a folder to the plan of the first batch, in a fresh process, above its imports.\n\n"
-        + markdown(*scale.table(result["rows"]))
-        + f"\n\n![Seconds and megabytes against the number of clips](results/scale-{place}.png)\n\n"
-        f"A loader that resumes has its first batch after {resume}."
+        "From opening the folder to the plan of the first batch, in a fresh process, without its imports.\n\n"
+        + markdown(*tables.scale(result["rows"]))
+        + f"\n\n![Seconds and megabytes against the number of clips](results/scale-{kind}.png)\n\n"
+        f"A resumed loader yields its first batch after {resume}."
     )
 
 
 def of_floor(result: Result) -> str:
     return (
-        f"The floor is the fewest bytes over this GPU's own copies, {result['settings']['copy_tb_per_s']:.2f} TB/s; "
-        f"{result['settings']['clips']} clips of 30 s at once.\n\n" + markdown(*floor.table(result["rows"]))
+        "The floor is the time that this GPU takes to copy the least memory that a stage must move, at "
+        f"{result['settings']['copy_tb_per_s']:.2f} TB/s; {result['settings']['clips']} clips of 30 s at once.\n\n"
+        + markdown(*tables.floor(result["rows"]))
     )
 
 
@@ -112,7 +114,7 @@ def of_soak(result: Result) -> str:
     settings = result["settings"]
     return (
         f"{settings['batches']:,} batches of {settings['batch_size']}, {settings['batches_an_epoch']:,} an epoch, "
-        f"recipe `{settings['augment']}`. {soak.sentence(settings)}\n\n" + markdown(*soak.table(result["rows"]))
+        f"recipe `{settings['augment']}`. {figures.flatness(settings)}\n\n" + markdown(*tables.soak(result["rows"]))
     )
 
 
@@ -128,14 +130,14 @@ def of_first_run(result: Result) -> str:
 
 
 def of_demo(result: Result) -> str:
-    """What augmentation is worth to each network on the demo set, in short."""
+    """In short, the accuracy of each network on the demo set, without and with augmentation."""
     settings, cells = result["settings"], {(row["row"], row["column"]): row for row in result["rows"]}
     names = list(dict.fromkeys(row["row"] for row in result["rows"]))
     rows = []
     for name in names:
         pair = [cells[name, augment] for augment in ("none", "study") if (name, augment) in cells]
         if len(pair) < 2:
-            continue  # one of them diverged
+            continue  # one of the runs diverged
         tracks = [accuracy_table.percent(cell["track_accuracy"], settings["seeds"]) for cell in pair]
         sizes = [f"{pair[0]['parameters']:,}", f"{pair[0]['steps'][0]:,.0f}"]
         rows.append([name, *sizes, *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])

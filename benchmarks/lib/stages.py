@@ -1,4 +1,4 @@
-"""The loader's stages, each alone, on batches of random crops as the loader makes them."""
+"""The loader's stages, each alone, on batches of random crops."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 
 CODECS = {"wav": "WAV", "flac": "FLAC"}
-PLACES = 4096
+N_PLACES = 4096
 """Random crops to read, drawn before the clock starts."""
 Stage = Callable[[], object]
 
 
 class Bench:
-    """A batch of crops in every state that it passes through.
+    """Makes batches for each stage, and the calls that are timed.
 
     Parameters
     ----------
@@ -34,76 +34,77 @@ class Bench:
     def __init__(self, shards: Path, batch_size: int, device: torch.device) -> None:
         self.manifest, self.device, self.batch_size = Manifest.open(shards), device, batch_size
         self.features = LogMel().to(device)
+        self.geometry = self.features.geometry
         self.reader = ClipReader(self.manifest)
         self.rng = np.random.default_rng(0)
-        self.length = np.full(batch_size, self.features.window)
+        self.length = np.full(batch_size, self.geometry.read_length)
 
-    def crops(self, n: int, window: int) -> Iterator[tuple[int, int]]:
-        """Clips and starts, both random, of `n` windows inside their clips."""
+    def segments(self, n: int, length: int) -> Iterator[tuple[int, int]]:
+        """Clip and start of `n` random segments that lie inside their clips."""
         clips = self.rng.integers(0, len(self.manifest), n)
-        room = np.maximum(self.manifest.frames[clips] - window, 0)
+        room = np.maximum(self.manifest.frames[clips] - length, 0)
         return zip(clips.tolist(), (self.rng.random(n) * room).astype(int).tolist(), strict=True)
 
-    def buffer(self, window: int) -> Tensor:
-        """A batch as the reader fills it, pinned for a GPU."""
+    def buffer(self, length: int) -> Tensor:
+        """An empty batch for the reader to fill, pinned for a GPU."""
         dtype = torch.int16 if self.reader.dtype is np.int16 else torch.float32
-        return torch.zeros(self.batch_size, window, dtype=dtype, pin_memory=self.device.type == "cuda")
+        return torch.zeros(self.batch_size, length, dtype=dtype, pin_memory=self.device.type == "cuda")
 
     def read(self) -> Stage:
-        """Fill a batch, each time from other clips and places, on one thread, from the page cache."""
-        rows = list(self.buffer(self.features.window).numpy())
-        drawn = list(self.crops(PLACES, self.features.window))
+        """Read a batch from the page cache, on one thread, from other clips and places each time."""
+        rows = list(self.buffer(self.geometry.read_length).numpy())
+        drawn = list(self.segments(N_PLACES, self.geometry.read_length))
         for clip, start in drawn:
-            self.reader.read(clip, start, rows[0])  # into the page cache
-        places = itertools.cycle(drawn)
+            self.reader.read(clip, start, rows[0])  # brings the segment into the page cache
+        segments = itertools.cycle(drawn)
 
         def fill() -> None:
-            for row, (clip, start) in zip(rows, places, strict=False):
+            for row, (clip, start) in zip(rows, segments, strict=False):
                 self.reader.read(clip, start, row)
 
         return fill
 
-    def filled(self, window: int) -> Tensor:
-        """A batch of windows, as read."""
-        buffer = self.buffer(window)
-        for row, (clip, start) in zip(buffer.numpy(), self.crops(self.batch_size, window), strict=True):
+    def filled(self, length: int) -> Tensor:
+        """A batch of random segments, as read."""
+        buffer = self.buffer(length)
+        for row, (clip, start) in zip(buffer.numpy(), self.segments(self.batch_size, length), strict=True):
             self.reader.read(clip, start, row)
         return buffer
 
     def decode(self, codec: str) -> Stage:
-        """Decode a batch of crops, each a file of its own, on one thread."""
-        samples = floats(self.filled(self.features.window)).numpy()
-        files = [audio.encode(audio.quantise(row), self.features.sample_rate, codec) for row in samples]
+        """Decode a batch of files that hold one crop each, on one thread."""
+        samples = floats(self.filled(self.geometry.read_length)).numpy()
+        files = [audio.encode(audio.quantise(row), self.geometry.sample_rate, codec) for row in samples]
         return lambda: [audio.decode(file) for file in files]
 
     def copy(self) -> Stage:
-        """To the device, and from int16 to floats."""
-        buffer = self.filled(self.features.window)
+        """Copy a batch to the device and convert it from int16 to float32."""
+        buffer = self.filled(self.geometry.read_length)
         return lambda: floats(buffer.to(self.device, non_blocking=True))
 
     def augment(self, transform: Transform) -> Stage:
-        """Windows of the lengths that the transform asks for, to crops."""
+        """Augment a batch of segments, each as long as the transform asks for."""
         draw = self.draw(transform)
-        window = int(transform.source(self.length, draw).length.max())
-        waveform = floats(self.filled(window).to(self.device))
+        longest = int(transform.source(self.length, draw).length.max())
+        waveform = floats(self.filled(longest).to(self.device))
         return lambda: transform.apply(waveform, draw, self.length)
 
     def draw(self, transform: Transform) -> Draw:
-        """Parameters of a batch."""
+        """Draw the parameters of a batch."""
         return transform.draw(self.manifest.key_hash[self.rng.integers(0, len(self.manifest), self.batch_size)])
 
     def mel(self) -> Stage:
-        """Crops to features."""
-        waveform = floats(self.filled(self.features.window).to(self.device))
+        """Compute a batch's features."""
+        waveform = floats(self.filled(self.geometry.read_length).to(self.device))
         return lambda: self.features(waveform)
 
     def widen(self) -> Stage:
-        """16-bit samples to float32, on the device."""
-        samples = self.filled(self.features.window).to(self.device)
+        """Convert a batch from int16 to float32, on the device."""
+        samples = self.filled(self.geometry.read_length).to(self.device)
         return lambda: floats(samples)
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
-        """Every stage, by name, in the order of a batch's way."""
+        """Every stage with its name, in the order in which a batch passes through them."""
         yield "read", self.read()
         for codec, name in CODECS.items():
             yield f"decode {name} (soundfile)", self.decode(codec)
@@ -118,5 +119,5 @@ class Bench:
 
 
 def floats(samples: Tensor) -> Tensor:
-    """Full scale at +/-1."""
+    """Samples as float32, full scale at +/-1."""
     return widen(samples) if samples.dtype == torch.int16 else samples

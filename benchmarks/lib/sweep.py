@@ -1,14 +1,14 @@
-"""The loader's rate as one setting at a time leaves its default: ``python benchmarks/throughput.py --sweep``."""
+"""The loader's speed with one setting changed at a time: ``python benchmarks/throughput.py --sweep``."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.streams import endless, make_loader, rates
+from benchmarks.lib.rates import endless, make_loader, rates
 from gtzan_stream import audio
 from gtzan_stream.features import LogMel
 from gtzan_stream.store.manifest import Manifest
@@ -19,26 +19,26 @@ WORKERS = (0, 1, 2, 4, 8)
 BATCHES = (16, 64, 256, 1024)
 CODECS = ("wav", "flac")
 FRAMES = (64, 128, 256, 512)
-CLIPS = 80  # of a set that is packed again in another codec, at most
+CLIPS = 80  # that are packed again in another codec, at most
 
 
 def measure(
-    shards: Path, device: torch.device, *, min_s: float, batch_size: int, workers: int, runs: int = 3
+    shards: Path, device: torch.device, *, min_s: float, batch_size: int, num_workers: int, runs: int = 3
 ) -> Iterator[dict[str, Any]]:
     """A row for each value of each setting."""
 
     def one(setting: str, value: Any, *, shards: Path = shards, **changes: Any) -> dict[str, Any]:
         frames = changes.pop("frames", 128)
-        options = {"batch_size": batch_size, "workers": workers, **changes}
+        options = {"batch_size": batch_size, "num_workers": num_workers, **changes}
         features = LogMel(frames=frames)
-        loader = make_loader(shards, augment="study", device=device, features=features, **options)
-        speed = rates(endless(loader), options["batch_size"], device, min_s=min_s, runs=runs)
-        crop_s = features.samples / features.sample_rate
+        with make_loader(shards, augment="study", device=device, features=features, **options) as loader:
+            speed = rates(endless(loader), options["batch_size"], device, min_s=min_s, runs=runs)
+        crop_s = features.geometry.stride / features.geometry.sample_rate
         music = {name: rate * crop_s for name, rate in speed.items()}
         return {"setting": setting, "value": value, "crops_per_s": speed, "times_real_time": music}
 
     for n in WORKERS:
-        yield one("workers", n, workers=n)
+        yield one("workers", n, num_workers=n)
     for n in BATCHES:
         yield one("batch", n, batch_size=n)
     for n in FRAMES:
@@ -49,31 +49,16 @@ def measure(
 
 
 def repack(shards: Path, folder: Path, codec: str) -> Path:
-    """Pack clips from all over the set again, in another codec."""
+    """Pack clips spread evenly over the set again, in another codec."""
     manifest = Manifest.open(shards)
     reader = ClipReader(manifest)
     for clip in np.unique(np.linspace(0, len(manifest) - 1, CLIPS).astype(int)):
         samples = np.empty(manifest.frames[clip], reader.dtype)
         reader.read(int(clip), 0, samples)
-        place = folder / "clips" / manifest.labels[manifest.label[clip]]
-        place.mkdir(parents=True, exist_ok=True)
+        path = folder / "clips" / manifest.labels[manifest.label[clip]] / f"{manifest.keys[int(clip)]}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
         if samples.dtype != np.int16:
             samples = audio.quantise(samples)
-        (place / f"{manifest.keys[int(clip)]}.wav").write_bytes(audio.encode(samples, manifest.sample_rate))
+        path.write_bytes(audio.encode(samples, manifest.sample_rate))
     pack(folder / "clips", folder / codec, codec=codec, name="sweep")
     return folder / codec
-
-
-def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells, for a terminal or for Markdown."""
-    columns = ["setting", "value", "crops a second", "times real time", "least to greatest"]
-    return columns, [
-        [
-            r["setting"],
-            str(r["value"]),
-            f"{r['crops_per_s']['median']:,.0f}",
-            f"{r['times_real_time']['median']:,.0f}",
-            f"{r['times_real_time']['min']:,.0f} to {r['times_real_time']['max']:,.0f}",
-        ]
-        for r in rows
-    ]

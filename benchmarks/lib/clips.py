@@ -1,4 +1,4 @@
-"""Real clips of one length, for the benchmarks that work on whole clips."""
+"""Real clips of equal length, for the benchmarks that work on whole clips."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from gtzan_stream.store.read import ClipReader
 
 
 def load(shards: Path, n_clips: int, clip_s: float) -> Tensor:
-    """Take clips from all over the set, cut to one length, the shorter ones repeated until they are as long.
+    """Load clips spread evenly over the set, all of one length: longer ones are cut, shorter ones repeated.
 
     Parameters
     ----------
     shards : Path
     n_clips : int
-        Beyond as many as the set has, they come again.
+        If the set has fewer, some come more than once.
     clip_s : float
-        Seconds of each.
+        Length of each, in seconds.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What benchmarks/accuracy.py has measured, as a table beside the study's own and as a picture."""
+"""The results of benchmarks/accuracy.py, as a table beside the study's own and as a picture."""
 
 import csv
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from benchmarks.common import markdown
+from benchmarks.lib.common import markdown
 from gtzan_stream.training.metrics import interval
 
 Result = dict[str, Any]
 
+PUBLISHED = Path(__file__).parents[1] / "published.csv"
 STUDY_CLIPS = {"train": 353, "valid": 150, "test": 227}  # of GTZAN's split `study`
 TITLES = {
     "models": "Networks, without and with the study's augmentation",
@@ -26,20 +27,20 @@ _OURS = ["steps", "train", "valid", "test, per chunk", "test, per track", "minut
 
 
 def published() -> dict[tuple[str, str], dict[str, str]]:
-    """The study's table by network and augmentation: shares of chunks right in training, validation and test."""
-    with Path(__file__).with_name("published.csv").open(newline="") as file:
+    """The study's table by network and augmentation: accuracy per chunk in training, validation and test."""
+    with PUBLISHED.open(newline="") as file:
         return {(row["model"], row["augment"]): row for row in csv.DictReader(file)}
 
 
 def section(result: Result) -> str:
     """A section of report.md: see `text`, and the picture that `plot` draws."""
     compare = result["settings"]["compare"]
-    place = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
-    return f"{text(result)}\n\n![{TITLES[compare]}](results/accuracy-{compare}-{place}.png)"
+    kind = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
+    return f"{text(result)}\n\n![{TITLES[compare]}](results/accuracy-{compare}-{kind}.png)"
 
 
 def text(result: Result) -> str:
-    """What was trained on what for how long and where, the table, and what the study's columns are worth beside it."""
+    """The data, the training and the machine; the table; and whether the study's columns can be compared with ours."""
     settings = result["settings"]
     parts = [_circumstances(result), markdown(*table(result), words=2)]
     if settings["compare"] == "models":
@@ -48,7 +49,7 @@ def text(result: Result) -> str:
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells, for a terminal or for Markdown. Of networks, the study's figures stand before ours."""
+    """Columns and cells, for a terminal or for Markdown. In the table of networks, the study's figures come first."""
     compare, seeds = result["settings"]["compare"], result["settings"]["seeds"]
     words = _HEADINGS.get(compare, [compare, "network"])
     rows = [[row["row"], row["column"], *_ours(row, seeds)] for row in result["rows"]]
@@ -64,7 +65,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def plot(path: Path, result: Result) -> None:
-    """Draw each cell's accuracy per track, and its spread over the seeds, to a PNG."""
+    """Draw each cell's accuracy per track, and its spread over the seeds, into a PNG file."""
     settings, rows = result["settings"], result["rows"]
     names = list(dict.fromkeys(row["row"] for row in rows))
     columns = list(dict.fromkeys(row["column"] for row in rows))
@@ -104,7 +105,7 @@ def percent(share: Sequence[float], seeds: int) -> str:
 
 def _circumstances(result: Result) -> str:
     settings, machine, rows = result["settings"], result["machine"], result["rows"]
-    clips, place = settings["clips"], "CPU" if machine["device"] == "cpu" else machine["device"]
+    clips, device = settings["clips"], "CPU" if machine["device"] == "cpu" else machine["device"]
     how = "steps as stated" if settings["steps"] else "as long as train.py lets it"
     middle = sorted(row["track_accuracy"][0] for row in rows)[len(rows) // 2]
     low, high = interval(middle * clips["test"], clips["test"])
@@ -112,7 +113,7 @@ def _circumstances(result: Result) -> str:
     return (
         f"Data set `{settings['dataset']}`, split `{settings['split']}`: {clips['train']} clips to train on, "
         f"{clips['valid']} to validate, {clips['test']} to test, of {len(settings['labels'])} genres. Training: "
-        f"{how}, seeds: {settings['seeds']}, on {machine['cores']} cores of {machine['processor']}, {place}, in "
+        f"{how}, seeds: {settings['seeds']}, on {machine['cores']} cores of {machine['processor']}, {device}, in "
         f"{settings['precision']}. In the table: {spread}`train` is the last epoch's, on crops as augmented, `valid` "
         f"and `test` the kept epoch's, `minutes` those of a run with its evaluations. An accuracy "
         f"of {100 * middle:.0f} % on {clips['test']} tracks has a 95 % interval of {100 * low:.0f} to {100 * high:.0f}."

@@ -19,7 +19,7 @@ CHUNK = 100_000
 def write(folder: Path, n_clips: int) -> Path:
     """Write a manifest of `n_clips` clips of 30 s, and empty files for its shards.
 
-    Keys are unique, their hashes are random numbers; checksums are all the same, as nobody reads them at start-up.
+    Keys are unique; their hashes are random numbers. All checksums are equal, since start-up does not read them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     numbers = np.arange(n_clips)
@@ -64,13 +64,13 @@ def write(folder: Path, n_clips: int) -> Path:
 
 
 def constant(value: int | str, n: int) -> pa.ChunkedArray:
-    """A column of one value, whose chunks share their memory."""
+    """A column that repeats one value; its chunks share their memory."""
     whole = pa.repeat(value, CHUNK)
     return pa.chunked_array([whole] * (n // CHUNK) + [whole[: n % CHUNK]])
 
 
 class Parts(Mapping[str, str]):
-    """A split of any number of clips that takes no memory: by the last digit of the key, 8 : 1 : 1."""
+    """A split of any number of clips that takes no memory: 8 : 1 : 1, by the last digit of the key."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys_of_clips = keys
@@ -79,7 +79,7 @@ class Parts(Mapping[str, str]):
         return {"8": "valid", "9": "test"}.get(key[-1], "train")
 
     def __contains__(self, key: object) -> bool:
-        return True  # without a search
+        return True  # every key is in the split; a search would take long
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys_of_clips)

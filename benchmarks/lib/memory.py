@@ -1,4 +1,4 @@
-"""How much memory this process has, and had at most."""
+"""Resident memory of this process, now and at its peak."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,17 +7,17 @@ _STATUS = Path("/proc/self/status")
 
 
 def memory_mb() -> float:
-    """Resident now, in MB."""
+    """Resident memory now, in MB."""
     return _field("VmRSS")
 
 
 def peak_mb() -> float:
-    """The most that was resident since `forget_peak`, in MB. (`getrusage` would count the parent's before exec.)"""
+    """Peak of the resident memory since `forget_peak`, in MB. (`getrusage` would include the parent's before exec.)"""
     return _field("VmHWM")
 
 
 def forget_peak() -> None:
-    """Let `peak_mb` begin anew, where the kernel allows it."""
+    """Reset what `peak_mb` returns, where the kernel allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

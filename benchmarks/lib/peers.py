@@ -1,4 +1,4 @@
-"""What the other libraries do for each augmentation, called the way their documentation says."""
+"""The other libraries' version of each augmentation, called as their documentation says."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchaudio import functional
 
-from benchmarks.contest import Contender, Run, need
+from benchmarks.lib.contest import TORCHAUDIO, Contender, Run, need
 from gtzan_stream.augment.draw import Draw
 
 RATE = 22050
@@ -21,7 +21,7 @@ ANOTHER = "another algorithm, signalsmith-stretch, in float32 only"
 
 
 def on_numpy(function: Callable[[np.ndarray, float], np.ndarray], value: str | None = None) -> Run:
-    """A function of one clip [time] and one parameter, as a `Run`."""
+    """Turn a function of one clip [time] and its parameter into a `Run`."""
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
         values = draw.values[value] if value else np.zeros(len(draw))
@@ -31,7 +31,7 @@ def on_numpy(function: Callable[[np.ndarray, float], np.ndarray], value: str | N
 
 
 def on_torch(function: Callable[[Tensor, float], Tensor], value: str | None = None) -> Run:
-    """A function of clips [1, time] and one parameter, called for each clip with its own."""
+    """Turn a function of a batch of one clip [1, time] and its parameter into a `Run`."""
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
         values = draw.values[value] if value else np.zeros(len(draw))
@@ -41,7 +41,7 @@ def on_torch(function: Callable[[Tensor, float], Tensor], value: str | None = No
 
 
 def librosa(operation: str) -> Contender | None:
-    """What librosa does, if it does `operation`."""
+    """librosa's `operation`; None if it has none."""
     need("librosa")
     from librosa import effects, resample
 
@@ -49,18 +49,18 @@ def librosa(operation: str) -> Contender | None:
         "time stretch": on_numpy(lambda x, rate: effects.time_stretch(x, rate=rate), "rate"),
         "pitch shift": on_numpy(lambda x, n: effects.pitch_shift(x, sr=RATE, n_steps=n), "n_steps"),
         "percussive": on_numpy(lambda x, _: effects.percussive(x)),
-        "speed": on_numpy(lambda x, f: resample(x, orig_sr=RATE, target_sr=RATE * f), "factor"),
+        "speed": on_numpy(lambda x, rate: resample(x, orig_sr=RATE, target_sr=round(RATE / rate)), "rate"),
     }
     exact = {name: run for name, run in runs.items() if name != "speed"}
     return _contender("librosa", runs, exact, operation, {"speed": SOXR})
 
 
 def audiomentations(operation: str) -> Contender | None:
-    """What audiomentations does, if it does `operation`. It converts to float32, so float64 is that of its formulas."""
+    """audiomentations' `operation`; None if it has none. It has no float64, so `exact` repeats its formulas."""
     runs = {
         "time stretch": on_numpy(lambda x, rate: _of_audiomentations("TimeStretch", rate)(x, RATE), "rate"),
         "pitch shift": on_numpy(lambda x, n: _of_audiomentations("PitchShift", n)(x, RATE), "n_steps"),
-        "speed": on_numpy(lambda x, f: _of_audiomentations("Resample", round(RATE * f))(x, RATE), "factor"),
+        "speed": on_numpy(lambda x, rate: _of_audiomentations("Resample", round(RATE / rate))(x, RATE), "rate"),
         "noise": on_numpy(lambda x, std: _of_audiomentations("AddGaussianNoise", std)(x, RATE), "std"),
         "shift": on_numpy(lambda x, n: _of_audiomentations("Shift", int(n))(x, RATE), "shift"),
         "gain": on_numpy(lambda x, g: _of_audiomentations("Gain", 20 * math.log10(g))(x, RATE), "gain"),
@@ -75,19 +75,19 @@ def audiomentations(operation: str) -> Contender | None:
 
 
 def of_torchaudio(operation: str) -> Contender | None:
-    """What torchaudio does, if it does `operation`; it takes one rate a call."""
+    """torchaudio's `operation`; None if it has none. It takes one rate a call."""
     runs = {
         "time stretch": on_torch(torchaudio_stretch, "rate"),
         "pitch shift": on_torch(lambda x, n: functional.pitch_shift(x, RATE, n), "n_steps"),  # type: ignore[arg-type]
-        "speed": on_torch(lambda x, f: functional.resample(x, RATE, round(RATE * f)), "factor"),
+        "speed": on_torch(lambda x, rate: functional.resample(x, RATE, round(RATE / rate)), "rate"),
         "gain": on_torch(lambda x, g: functional.gain(x, 20 * math.log10(g)), "gain"),
     }
     notes = {"speed": "a filter of 6 zero crossings a side, where ours has 29"}
-    return _contender("torchaudio", runs, runs, operation, notes)
+    return _contender(TORCHAUDIO, runs, runs, operation, notes)
 
 
 def torchaudio_stretch(waveform: Tensor, rate: float) -> Tensor:
-    """Its phase vocoder between torch's STFT and inverse: [batch, time] to [batch, time / rate]."""
+    """Stretch by torchaudio's phase vocoder and torch's STFT: [batch, time] to [batch, time / rate]."""
     window = torch.hann_window(N_FFT, dtype=waveform.dtype, device=waveform.device)
     spectrogram = torch.stft(waveform, N_FFT, HOP, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, math.pi * HOP, N_FFT // 2 + 1, dtype=waveform.dtype, device=waveform.device)[:, None]
@@ -96,7 +96,7 @@ def torchaudio_stretch(waveform: Tensor, rate: float) -> Tensor:
 
 
 def torch_audiomentations(operation: str) -> Contender | None:
-    """What torch-audiomentations does, if it does `operation`: on batches, each example with its own parameters."""
+    """torch-audiomentations' `operation`, on a batch; None if it has none."""
     need("torch_audiomentations")
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
@@ -116,7 +116,7 @@ def torch_audiomentations(operation: str) -> Contender | None:
 
 
 def plain_torch(operation: str) -> Contender | None:
-    """One line of torch, where one line will do."""
+    """`operation` in one line of torch; None if it takes more."""
     runs = {
         "noise": lambda x, draw: x + 0.005 * torch.randn_like(x),
         "shift": lambda x, draw: x.roll(int(draw.values["shift"][0]), 1),
@@ -132,7 +132,7 @@ ON_CUDA = (of_torchaudio, torch_audiomentations, plain_torch)
 
 
 def of(operation: str, device: torch.device) -> Iterator[Contender]:
-    """The other libraries that do `operation` on `device`."""
+    """Yield the other libraries that do `operation` on `device`."""
     for library in ON_CUDA if device.type == "cuda" else ON_CPU:
         contender = library(operation)
         if contender is not None:
@@ -149,7 +149,7 @@ def _contender(
 
 
 def cached_by_thread(make: Callable[..., Any]) -> Callable[..., Any]:
-    """As functools.cache, for each thread apart: these libraries' transforms keep their parameters in themselves."""
+    """Like functools.cache, but with a cache for each thread: these libraries' transforms keep state between calls."""
     cached = cache(lambda thread, *settings: make(*settings))
     return lambda *settings: cached(get_ident(), *settings)
 
@@ -177,4 +177,4 @@ def _of_torch(operation: str, value: float) -> Any:
     if operation == "shift":
         return library.Shift(int(value), int(value), shift_unit="samples", **common)
     decibels = 20 * math.log10(value)
-    return library.Gain(decibels, decibels + 1e-6, **common)  # it wants a range
+    return library.Gain(decibels, decibels + 1e-6, **common)  # the range must not be empty

@@ -1,4 +1,4 @@
-"""What every benchmark shares: timing with its spread, the machine it ran on, JSON, and a table."""
+"""Timing with its spread, the machine it was measured on, JSON files, and tables: what every benchmark needs."""
 
 import gc
 import json
@@ -20,12 +20,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gtzan_stream.dsp.backend import cores
 from gtzan_stream.errors import UserError
+from gtzan_stream.threads import cores
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[2]  # the checkout
+RESULTS = ROOT / "benchmarks" / "results"
 Shards = Annotated[Path, typer.Option(help="Folder of packed shards.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda; auto is the GPU where there is one.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda; auto is the GPU if there is one.")]
 _PACKAGES = [
     "gtzan-stream",
     "torch",
@@ -46,24 +47,24 @@ _PACKAGES = [
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and greatest: what a figure's JSON holds."""
+    """Median, least and greatest, as the JSON files hold them."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def compete(
     functions: Mapping[str, Callable[[], object]], device: torch.device, *, min_s: float = 0.05, rounds: int = 5
 ) -> dict[str, list[float]]:
-    """Time functions in turn, so that whatever else the machine does meets them all alike.
+    """Time functions in turn, so that other load on the machine slows all of them alike.
 
     Parameters
     ----------
     functions : dict of callables
     device : torch.device
-        It is waited for before and after each timing.
+        Work queued on it is waited for before and after each timing.
     min_s : float
-        Seconds that each function's calls should fill in a round, at least.
+        In a round, each function is called repeatedly for at least this many seconds.
     rounds : int
-        How often each has its turn; every other round goes backwards.
+        How often each function is timed; every other round goes through them backwards.
 
     Returns
     -------
@@ -73,9 +74,9 @@ def compete(
     calls = {name: _calls_in(min_s, function, device) for name, function in functions.items()}
     gc.collect()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(rounds):
+    for number in range(rounds):
         order = list(functions.items())
-        for name, function in order if turn % 2 == 0 else reversed(order):
+        for name, function in order if number % 2 == 0 else reversed(order):
             seconds[name].append(_call(function, calls[name], device) / calls[name])
     return seconds
 
@@ -95,13 +96,13 @@ def _call(function: Callable[[], object], calls: int, device: torch.device) -> f
 
 
 def wait(device: torch.device) -> None:
-    """Until `device` has done what it was given."""
+    """Wait until `device` has done all work queued on it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The processor, cores, memory, GPU, load and versions that a figure belongs to."""
+    """Describe this machine: processor, cores, memory, GPU, load, versions, commit and date."""
     versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
@@ -132,11 +133,10 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, and "-dirty" where something differs from it that benchmarks do not write themselves."""
-    root = Path(__file__).parent.parent
+    """The checkout's commit, with "-dirty" if any file differs from it but those that benchmarks write."""
 
     def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
 
     head = git("rev-parse", "--short", "HEAD").stdout.strip()
     written = (f":!{path}" for path in ("README.md", "benchmarks/report.md", "benchmarks/results"))
@@ -151,9 +151,9 @@ def save(
     rows: Sequence[Any],
     measured_on: dict[str, Any] | None = None,
 ) -> Path:
-    """Write ``results/<name>-<cpu|gpu>.json``: machine (this one, as it is, by default), settings, an object a row."""
+    """Write ``results/<name>-<cpu|gpu>.json``: the machine (by default, this one), the settings, and the rows."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{place(device)}.json"
+    path = RESULTS / f"{name}-{device_kind(device)}.json"
     content = {
         "benchmark": name,
         "machine": measured_on or machine(device),
@@ -164,13 +164,13 @@ def save(
     return path
 
 
-def place(device: torch.device) -> str:
-    """``cpu`` or ``gpu``, as in the names of the results."""
+def device_kind(device: torch.device) -> str:
+    """``cpu`` or ``gpu``, as in the names of the result files."""
     return "gpu" if device.type == "cuda" else "cpu"
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, the first column words and the others figures."""
+    """Print a table: words in the first column, figures in the others."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
@@ -180,13 +180,13 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """The same table as Markdown, so many columns of `words` before the figures."""
+    """Render a table as Markdown: the first `words` columns hold words, the others figures."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * words + "---:|" * (len(columns) - words)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a benchmark's command line; a user's mistake is a sentence and exit status 2."""
+    """Run a benchmark's command line; a UserError is printed as one line, with exit status 2."""
     try:
         typer.run(main)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Contests: one operation, several libraries, the same clips, in turn, on the same cores, each with its error."""
+"""Contests: several libraries do one operation on the same clips and cores, in turn; each one's time and error."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import compete, spread
+from benchmarks.lib.common import compete, spread
 from gtzan_stream.augment.draw import Draw
-from gtzan_stream.dsp.backend import cores, importable
+from gtzan_stream.dsp.backend import importable
 from gtzan_stream.errors import UserError
+from gtzan_stream.threads import cores
 
-OURS = "gtzan-stream"
+OURS, TORCHAUDIO = "gtzan-stream", "torchaudio"
 Run = Callable[[Tensor, Draw], Any]
 """(waveform [batch, time], the draw of its rows) -> tensors, one for each row"""
 
@@ -30,11 +31,11 @@ class Contender:
     run : callable
         Results in the precision of the waveform.
     exact : callable or None
-        The same in float64, which the error is taken from; `run` itself by default. None where there is no such thing.
+        Computes the same in float64, as the reference for the error. None if that is impossible.
     batches : bool
-        Whether `run` is given many clips at once, and spreads them over the cores itself.
+        Whether `run` takes many clips at once and spreads them over the cores itself.
     note : str
-        Where it does something else than the others.
+        How its operation differs from the others', if it does.
     """
 
     library: str
@@ -46,23 +47,23 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """An operation, and who takes part.
+    """An operation, and the libraries that do it.
 
     Attributes
     ----------
-    operation, says : str
-        Its name, and its parameters in words.
+    operation, parameters : str
+        Name of the operation, and its parameters in words.
     waveform : Tensor [batch, time], float32
     draw : Draw
         The parameters of each clip.
     contenders : sequence of Contender
         Ours among them.
     librosa : callable or None
-        The same operation by librosa, where all contenders should agree with it.
+        The same operation by librosa, if all contenders should agree with it.
     """
 
     operation: str
-    says: str
+    parameters: str
     waveform: Tensor
     draw: Draw
     contenders: Sequence[Contender]
@@ -70,13 +71,13 @@ class Contest:
 
 
 def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]:
-    """Time every contender, on one core and on all of them, or on the GPU; and take its error.
+    """Time every contender on one core and on all cores, or on the GPU, and measure its error.
 
     Returns
     -------
     list of dict
-        A row for each contender and number of cores: `ms_per_clip` and `times_ours`, that time over ours in the same
-        round, each with median, least and greatest.
+        A row for each contender and number of cores. `times_ours` is the contender's time over ours in the same
+        round. Times have a median, least and greatest.
     """
     errors = {c.library: error(contest, c) for c in contest.contenders}
     from_librosa = {c.library: error(contest, replace(c, exact=contest.librosa)) for c in contest.contenders}
@@ -90,7 +91,7 @@ def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]
             rows.append(
                 {
                     "operation": contest.operation,
-                    "parameters": contest.says,
+                    "parameters": contest.parameters,
                     "cores": where,
                     "library": c.library,
                     "ms_per_clip": {name: 1e3 * s / n_clips for name, s in spread(seconds[c.library]).items()},
@@ -105,7 +106,7 @@ def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]
 
 
 def fastest_peer(rows: Sequence[dict[str, Any]], operation: str, cores: Any, among: Sequence[str] = ()) -> Any:
-    """The row of the fastest other library, among those named or all; None where there is none."""
+    """The row of the fastest other library, of those in `among` if any are given; None if there is none."""
     peers = [
         row
         for row in rows
@@ -117,7 +118,7 @@ def fastest_peer(rows: Sequence[dict[str, Any]], operation: str, cores: Any, amo
 
 
 def error(contest: Contest, contender: Contender) -> float | None:
-    """How far the first clip's result is from the float64 one: root mean square, relative to the latter's."""
+    """`distance` of the first clip's result from the same computed in float64; None if that cannot be computed."""
     if contender.exact is None:
         return None
     one = contest.waveform[:1]
@@ -128,22 +129,22 @@ def error(contest: Contest, contender: Contender) -> float | None:
 
 
 def distance(result: Tensor, reference: Tensor) -> float:
-    """Root mean square of the difference, relative to that of the reference, over the shorter of the two."""
+    """Root mean square of the difference, relative to the reference's, over the length of the shorter of the two."""
     length = min(result.shape[-1], reference.shape[-1])
     result, reference = result.to(reference)[..., :length], reference[..., :length]
     return float(torch.linalg.vector_norm(result - reference) / torch.linalg.vector_norm(reference))
 
 
 def need(*modules: str) -> None:
-    """Raise UserError, with the command that installs it, if a library to compare with is missing."""
+    """Raise UserError, with the command that installs it, if a library is missing."""
     for module in modules:
         if not importable(module):
-            raise UserError(f"{module} is not installed, but compared with here: pip install -e '.[bench]'")
+            raise UserError(f"{module} is not installed, and this benchmark needs it: pip install -e '.[bench]'")
 
 
 def _seed() -> None:
     torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002 - audiomentations draws from it
+    np.random.seed(0)  # noqa: NPY002 - audiomentations draws from this generator
 
 
 @contextmanager
@@ -161,7 +162,7 @@ def threads(n: int) -> Iterator[None]:
 
 
 def _modes(contest: Contest) -> Iterator[tuple[int | str, Any]]:
-    """Numbers of cores, and a context of functions that use them."""
+    """Each number of cores to measure on, with a context that gives each library's function."""
     if contest.waveform.device.type == "cuda":
         yield "GPU", _on_gpu(contest)
         return
@@ -177,7 +178,7 @@ def _clip_by_clip(contest: Contest, run: Run) -> list[Callable[[], object]]:
 
 @contextmanager
 def _one_core(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
-    """Everybody clip by clip: then no library has more to spread than its own threads, of which there is one."""
+    """All libraries work clip by clip, with one thread, so that none gains from batches."""
 
     def whole(contender: Contender) -> Callable[[], object]:
         clips = _clip_by_clip(contest, contender.run)
@@ -189,7 +190,7 @@ def _one_core(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
 
 @contextmanager
 def _all_cores(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
-    """Batches for those that spread them; for the others a thread for each core, clip by clip."""
+    """Libraries that spread a batch over the cores get all clips at once; the others get a clip a thread."""
     with threads(1), ThreadPoolExecutor(cores()) as pool:
 
         def whole(contender: Contender) -> Callable[[], object]:

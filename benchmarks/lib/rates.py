@@ -1,4 +1,4 @@
-"""Rates of loaders as a trainer meets them: batch after batch, epoch after epoch."""
+"""How many crops a second a loader yields, batch after batch and epoch after epoch, and steps of training on them."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import models
-from benchmarks.common import spread, wait
+from benchmarks.lib.common import spread, wait
 from gtzan_stream.augment import Transform
-from gtzan_stream.batches import Batch
+from gtzan_stream.batch import Batch
 from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
@@ -24,13 +24,13 @@ from gtzan_stream.training.network import Classifier
 
 T = TypeVar("T")
 EPOCH = 65_536
-"""Samples that an epoch has at least, so that its end, where nothing is made ahead, weighs as it does on a real set."""
+"""Least number of examples in an epoch, so that pauses between epochs weigh no more than on a real set."""
 SETTLE = 4
-"""Batches before the clock starts: more than our loader makes ahead."""
+"""Batches taken before the clock starts: more than our loader makes ahead."""
 
 
 def endless(loader: Iterable[T]) -> Iterator[T]:
-    """Epoch after epoch."""
+    """Yield the batches of one epoch after the other, without end."""
     while True:
         yield from loader
 
@@ -38,7 +38,7 @@ def endless(loader: Iterable[T]) -> Iterator[T]:
 def make_loader(
     shards: Path, *, augment: str | Transform, batch_size: int, device: torch.device, **more: Any
 ) -> Loader:
-    """A loader of every clip in `shards`, with epochs of `EPOCH` samples at least."""
+    """A loader of every clip in `shards`, with at least `EPOCH` examples in an epoch."""
     crops_per_clip = max(8, -(-EPOCH // len(Manifest.open(shards))))
     return Loader(shards, augment=augment, batch_size=batch_size, device=device, crops_per_clip=crops_per_clip, **more)
 
@@ -46,7 +46,7 @@ def make_loader(
 def rates(
     batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int, settle: int | None = None
 ) -> dict[str, float]:
-    """Samples a second: median, least and greatest of `runs` stretches of ``min_s / runs`` seconds."""
+    """Examples a second: median, least and greatest of `runs` measurements of ``min_s / runs`` seconds."""
     for _ in range(SETTLE if settle is None else settle):
         next(batches)
     return spread([_rate(batches, batch_size, device, min_s / runs) for _ in range(runs)])
@@ -64,7 +64,7 @@ def _rate(batches: Iterator[Any], batch_size: int, device: torch.device, seconds
 
 @dataclass
 class Trainer:
-    """A network, the study's optimiser, and steps as in train.py."""
+    """A network and the study's optimizer, and training steps as train.py makes them."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -73,15 +73,17 @@ class Trainer:
 
     @classmethod
     def of(cls, name: str, n_classes: int, device: torch.device) -> "Trainer":
+        """Build the network called `name`."""
         torch.manual_seed(0)
         spec = models.spec(name)
-        normalization = Normalization(spec.normalization, n_mels=spec.input.shape[0])
+        normalization = Normalization(spec.normalization, n_mels=spec.rows)
         network: nn.Module = Classifier(models.build(name, n_classes), normalization)
         network = network.to(memory_format=torch.channels_last).to(device)  # type: ignore[call-overload]
         optimizer = optimizers.build("sgd", network.parameters())
         return cls(network, optimizer, device, devices.precision("auto", device))
 
     def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
+        """Make one training step."""
         with devices.autocast(self.precision, self.device):
             output = self.network(features)
         loss = loss_of(output, labels, weights)
@@ -90,7 +92,7 @@ class Trainer:
         self.optimizer.step()
 
     def over(self, batches: Iterable[Batch], clock: DataClock) -> Iterator[None]:
-        """Make a step with each batch, the clock watching."""
+        """Make a step with each batch; `clock` measures how long they are waited for."""
         for batch in clock.watch(batches):
             self.step(batch.features, batch.labels, batch.weights)
             yield

@@ -1,0 +1,34 @@
+"""Numbers and findings in the words of a report."""
+
+from typing import Any
+
+
+def count(value: float) -> str:
+    """Whole, with commas: ``12,345``."""
+    return f"{value:,.0f}"
+
+
+def scientific(error: float | None) -> str:
+    """One digit and its power of ten, ``2e-07``; empty where there is no error to show."""
+    return "" if error is None else f"{error:.0e}"
+
+
+def milliseconds(value: float) -> str:
+    """Three digits: ``123``, ``12.3``, ``1.23``, ``0.123``."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{digits}f}"
+
+
+def ratio(value: float) -> str:
+    """Two digits, or all those before the point: ``0.52``, ``3.1``, ``12``, ``945``."""
+    return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
+
+
+def flatness(found: dict[str, Any]) -> str:
+    """Whether memory and speed stayed flat over a long run: what `soak.flatness` found, as a sentence."""
+    memory = "flat" if found["memory_is_flat"] else "NOT flat"
+    speed = "flat" if found["speed_is_flat"] else "NOT flat"
+    return (
+        f"From the first tenth to the last, memory is {memory} (host {found['host_growth']:+.1%}, device "
+        f"{found['device_growth']:+.1%}), speed is {speed} ({found['last_rate_over_first']:.2f} times the first)."
+    )

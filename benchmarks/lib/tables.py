@@ -1,0 +1,146 @@
+"""Tables of the benchmarks' results, one function for each benchmark: columns and cells, for a terminal or Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.lib.contest import OURS, TORCHAUDIO
+from benchmarks.lib.figures import count, milliseconds, ratio, scientific
+
+Rows = Sequence[dict[str, Any]]
+Table = tuple[list[str], list[list[str]]]
+
+FAR_BATCH = 10_000
+"""A batch far into an epoch, which `scale` plans and resumes at."""
+
+
+def baseline(rows: Rows) -> Table:
+    """Two loaders, with each recipe."""
+    columns = ["recipe", "loader", "crops a second", "least to greatest", "times ours"]
+    return columns, [
+        [
+            row["recipe"],
+            row["library"],
+            count(row["crops_per_s"]["median"]),
+            _extent(row["crops_per_s"]),
+            "" if row["library"] == OURS else ratio(row["times_ours"]["median"]),
+        ]
+        for row in rows
+    ]
+
+
+def contest(rows: Rows) -> Table:
+    """Libraries that do the same operations; see `contest.hold`."""
+    columns = ["operation", "cores", "library", "ms a clip", "least to greatest", "times ours", "error", "from librosa"]
+    return columns, [
+        [
+            row["operation"],
+            str(row["cores"]),
+            row["library"] + (" *" if row["note"] else ""),
+            milliseconds(row["ms_per_clip"]["median"]),
+            _extent_ms(row["ms_per_clip"]),
+            "" if row["library"] == OURS else ratio(row["times_ours"]["median"]),
+            scientific(row["error"]),
+            scientific(row["from_librosa"]),
+        ]
+        for row in rows
+    ]
+
+
+def floor(rows: Rows) -> Table:
+    """Each stage on a GPU, and the least time that its memory traffic takes."""
+    columns = ["stage", "us a clip", "least to greatest", "floor, us", "share"]
+    return columns, [
+        [
+            row["stage"],
+            f"{row['us_per_clip']['median']:.1f}",
+            f"{row['us_per_clip']['min']:.1f} to {row['us_per_clip']['max']:.1f}",
+            f"{row['floor_us']:.1f}",
+            f"{row['share']:.0%}",
+        ]
+        for row in rows
+    ]
+
+
+def pitch_cost(rows: Rows) -> Table:
+    """A row for each shift: each library's time, and that time over its time for a shift of 0 semitones."""
+    columns = ["semitones"]
+    for library in (OURS, TORCHAUDIO):
+        columns += [f"{library}, ms a clip", "least to greatest", "times its cost at 0"]
+    by_step = {(row["library"], row["n_steps"]): row for row in rows}
+    steps = sorted({row["n_steps"] for row in rows})
+    return columns, [[str(n), *_cost(by_step[OURS, n]), *_cost(by_step[TORCHAUDIO, n])] for n in steps]
+
+
+def _cost(row: dict[str, Any]) -> list[str]:
+    ms = row["ms_per_clip"]
+    if ms is None:
+        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million numbers", ""]
+    return [milliseconds(ms["median"]), _extent_ms(ms), ratio(row["times_cost_at_0"])]
+
+
+def scale(rows: Rows) -> Table:
+    """Start-up against the number of clips."""
+    columns = ["clips", "seconds", "MB at most", "MB kept", "plan of batch 0, us", f"{FAR_BATCH:,}", "the last"]
+    return columns, [
+        [
+            count(row["clips"]),
+            f"{row['seconds']['median']:.3f}",
+            count(row["peak_mb"]["median"]),
+            count(row["kept_mb"]["median"]),
+            *(f"{row['plan_us'][name]:.0f}" for name in ("first", "far", "last")),
+        ]
+        for row in rows
+    ]
+
+
+def soak(rows: Rows) -> Table:
+    """Speed and memory in each tenth of a long run."""
+    columns = ["tenth", "crops a second", "least to greatest", "host MB", "device MB"]
+    return columns, [
+        [
+            str(row["tenth"]),
+            count(row["crops_per_s"]["median"]),
+            _extent(row["crops_per_s"]),
+            count(row["host_mb"]["median"]),
+            count(row["device_mb"]["median"]) if row["device_mb"] else "",
+        ]
+        for row in rows
+    ]
+
+
+def sweep(rows: Rows) -> Table:
+    """The loader with one setting changed at a time."""
+    columns = ["setting", "value", "crops a second", "times real time", "least to greatest"]
+    return columns, [
+        [
+            row["setting"],
+            str(row["value"]),
+            count(row["crops_per_s"]["median"]),
+            count(row["times_real_time"]["median"]),
+            _extent(row["times_real_time"]),
+        ]
+        for row in rows
+    ]
+
+
+def throughput(rows: Rows) -> Table:
+    """The loader's stages, the loader, and training with it."""
+    columns = ["stage, alone", "3 s crops a second", "least to greatest", "times real time", "waiting for data"]
+    return columns, [
+        [
+            row["stage"],
+            count(row["crops_per_s"]["median"]),
+            _extent(row["crops_per_s"]),
+            count(row["times_real_time"]),
+            "" if row.get("data_wait") is None else f"{row['data_wait']:.1%}",
+        ]
+        for row in rows
+    ]
+
+
+def _extent(values: dict[str, float]) -> str:
+    return f"{count(values['min'])} to {count(values['max'])}"
+
+
+def _extent_ms(values: dict[str, float]) -> str:
+    return f"{milliseconds(values['min'])} to {milliseconds(values['max'])}"

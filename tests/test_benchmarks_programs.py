@@ -1,0 +1,45 @@
+"""The benchmarks as programs: their options, and where they can be started."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+pytest.importorskip("librosa")
+
+from benchmarks import all as everything
+from benchmarks.lib import common
+from gtzan_stream.errors import UserError
+
+PROGRAMS = sorted(path for path in (common.ROOT / "benchmarks").glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_a_program_explains_its_options(path: Path):
+    app = typer.Typer()
+    app.command()(importlib.import_module(f"benchmarks.{path.stem}").main)
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    text = path.read_text()
+    assert 0 < text.find("\nsys.path.insert(0, str(Path(__file__).parent.parent))") < text.find("\nfrom benchmarks")
+
+
+def test_a_program_starts_in_any_folder(tmp_path: Path):
+    command = [sys.executable, str(common.ROOT / "benchmarks" / "first_run.py"), "--help"]
+    ended = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "Usage: first_run.py" in ended.stdout
+
+
+def test_all_runs_every_program():
+    on_gpu = everything.commands(Path("shards"), "cuda", [], cuda=True)
+    assert list(on_gpu) == list(everything.PROGRAMS)
+    assert all(Path(command[1]).exists() and command[-1] == "cuda" for command in on_gpu.values())
+    assert "floor" not in everything.commands(Path("shards"), "cpu", [], cuda=False)
+    with pytest.raises(UserError, match="no benchmark 'augmnt'; there are augment, pitch-cost"):
+        everything.commands(Path("shards"), "cpu", ["augmnt"], cuda=False)

@@ -1,17 +1,24 @@
-# make train: install, make the demo shards while shards/ is empty, train.   make test: the whole gate.
+# make train: install, make the demo shards while shards/ is empty, train.
+# make test: the gate, in minutes.   make test-all: also the slow tests, for which nothing may be missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint types clean
+.PHONY: train test test-all lint types clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/installed
 	@ls shards/*.tar >/dev/null 2>&1 || $(BIN)/gtzan-stream demo shards/
 	$(BIN)/python train.py --shards shards/
 
+# Two processes at most: torch has threads of its own, and a test file's shared shards are made in each process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(VENV)/installed-dev lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-all: $(VENV)/installed-all lint types
+	GTZAN_STREAM_TEST_ALL=1 $(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -28,6 +35,10 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-all: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test-all]'
 	touch $@
 
 clean:

@@ -77,8 +77,8 @@ def fetch(
 
     with stages() as progress:
         report = fetch_archive(folder, url or URL, progress=progress)
-    console.out.print(str(report), markup=False)
-    console.out.print(f"pack it with `gtzan-stream pack {report.folder} shards/`", markup=False)
+    console.print_line(str(report))
+    console.print_line(f"pack it with `gtzan-stream pack {report.folder} shards/`")
 
 
 @app.command()
@@ -147,12 +147,10 @@ def verify(folder: Address, num_workers: NumWorkers = None) -> None:
     with bar("verifying") as progress:
         problems = verify_folder(manifest, num_workers=num_workers, progress=progress)
     for problem in problems:
-        console.errors.print(problem, markup=False)
+        console.print_error(problem)
     if problems:
         raise typer.Exit(1)
-    console.out.print(
-        f"{folder}: {len(manifest)} clips in {len(manifest.shards)} shards are as the manifest says", markup=False
-    )
+    console.print_line(f"{folder}: {len(manifest)} clips in {len(manifest.shards)} shards are as the manifest says")
 
 
 @app.command()
@@ -178,9 +176,7 @@ def preview(
         loader.set_epoch(epoch)
         geometry = loader.features.geometry
         picture(out, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
-    console.out.print(
-        f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}", markup=False
-    )
+    console.print_line(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}")
 
 
 @app.command()
@@ -207,7 +203,7 @@ def classify(
                 tracks.append(classify_file(model, file))
             except UserError as error:
                 failed = True
-                console.errors.print(f"gtzan-stream: {error}", markup=False, style="red")
+                console.print_error(f"gtzan-stream: {error}")
     if as_json:
         typer.echo(json.dumps([track.to_dict() for track in tracks], indent=2, ensure_ascii=False))
     elif tracks:
@@ -223,7 +219,7 @@ def main() -> None:
     try:
         app()
     except (UserError, BadSample, OSError) as error:
-        console.errors.print(f"gtzan-stream: {error}", markup=False, style="red")
+        console.print_error(f"gtzan-stream: {error}")
         sys.exit(2)
 
 

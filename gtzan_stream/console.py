@@ -20,6 +20,16 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 MOST_LINES = 40
 
 
+def print_line(text: str) -> None:
+    """Print a line as it is, however long, so that a path in it can be copied."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def print_error(text: str) -> None:
+    """Print a line on stderr, in red on a terminal."""
+    errors.print(text, markup=False, style="red")
+
+
 def print_summary(manifest: Manifest) -> None:
     """Print a folder of shards as tables, the packing report last."""
     from gtzan_stream.store.summary import summary
@@ -31,8 +41,10 @@ def print_summary(manifest: Manifest) -> None:
         f"({', '.join(facts['encodings'])}), {len(manifest.shards)} shards, {megabytes:.1f} MB"
     )
     labels = "labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items())
-    for part in (Text(head), Text(labels), _split_table(manifest), _report_table(manifest)):
-        out.print(part)
+    print_line(head)
+    print_line(labels)
+    out.print(_split_table(manifest))
+    out.print(_report_table(manifest))
 
 
 def _split_table(manifest: Manifest) -> Table:

@@ -1,15 +1,33 @@
 """What all tests share: the real clips and the GPU, each skipped where absent unless the environment requires it."""
 
+import importlib
 import os
 import warnings
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+TEST_ALL = os.environ.get("GTZAN_STREAM_TEST_ALL") == "1"
+"""Whether this is `make test-all`: slow tests run, and a library that is missing fails its tests."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests to `make test-all`."""
+    if not TEST_ALL:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+def need(module: str) -> Any:
+    """Import a library that a test needs; skip the test without it, but fail in `make test-all`."""
+    return importlib.import_module(module) if TEST_ALL else pytest.importorskip(module)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,7 @@ from gtzan_stream.dsp.backend import backend, for_rows, force
 from gtzan_stream.dsp.stft import hann, stft
 from gtzan_stream.threads import threads
 from tests.augment_cases import music
-
-pytest.importorskip("numba")
+from tests.conftest import need
 
 
 def test_numba_is_for_float32_on_the_cpu_only():
@@ -71,7 +70,7 @@ def test_forcing_what_cannot_work_is_an_error(monkeypatch):
 
 
 def test_triton_may_be_forced_on_the_cpu_in_its_interpreter(monkeypatch):
-    pytest.importorskip("triton")
+    need("triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert backend(torch.zeros(1)) == "numba"
     with force("triton"):
@@ -124,10 +123,14 @@ def test_an_exception_reaches_the_caller_and_the_pool_lives_on(n_rows):
 FORKED = """
 import multiprocessing
 from gtzan_stream.dsp.backend import for_rows
+from gtzan_stream.threads import fork_safe_lock
 def child(queue):
     rows = []
     for_rows(rows.append, 6)
-    queue.put(sorted(rows))
+    with lock:
+        queue.put(sorted(rows))
+lock = fork_safe_lock()
+lock.__enter__()  # held by the parent when it forks
 for_rows(id, 6)  # the parent's pool exists before the fork
 context = multiprocessing.get_context("fork")
 queue = context.Queue()
@@ -139,5 +142,5 @@ process.join(30)
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-def test_a_forked_child_gets_a_pool_of_its_own():
+def test_a_forked_child_gets_a_pool_and_locks_of_its_own():
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=100)

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("librosa")
-
 import models
 from benchmarks import baseline, floor, pitch_cost, scale, soak
 from benchmarks.augment import OPERATIONS, SAME_AS_LIBROSA, contests
@@ -23,10 +21,9 @@ from gtzan_stream.augment import Gain
 from gtzan_stream.dsp.random import hash_keys
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
+from tests.conftest import need
 
 CPU = torch.device("cpu")
-PROGRAMS = sorted(path for path in (common.ROOT / "benchmarks").glob("*.py") if path.name != "__init__.py")
-LIBRARY = sorted((common.ROOT / "benchmarks" / "lib").glob("*.py"))
 QUICK: dict[str, Any] = {"min_s": 0.0, "rounds": 1}
 
 
@@ -54,7 +51,7 @@ def test_competitors_take_turns():
 
 @pytest.mark.parametrize("operation", [name for name in OPERATIONS if name != "pitch shift"])
 def test_every_library_does_the_same(operation: str, two_clips: torch.Tensor):
-    pytest.importorskip("torch_audiomentations")
+    need("torch_audiomentations")
     (chosen,) = [c for c in contests(two_clips) if c.operation == operation]
     assert len(chosen.contenders) > 1
     rows = contest.hold(chosen, **QUICK)
@@ -71,7 +68,7 @@ def test_every_library_does_the_same(operation: str, two_clips: torch.Tensor):
 
 
 def test_pitch_contest_has_all_libraries(two_clips: torch.Tensor):
-    pytest.importorskip("torch_audiomentations")
+    need("torch_audiomentations")
     (chosen,) = [c for c in contests(two_clips[:1, :22050]) if c.operation == "pitch shift"]
     assert len(chosen.contenders) == 5
     for contender in chosen.contenders:
@@ -194,7 +191,7 @@ def test_soak_of_a_loader(shards: Path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("augment", [False, True])
 def test_baseline_makes_the_same_batches(augment: bool, shards: Path):
-    pytest.importorskip("webdataset")
+    need("webdataset")
     batches = baseline.theirs(shards, augment=augment, batch_size=4, device=CPU, num_workers=0)
     features, keys = next(batches)
     batches.close()

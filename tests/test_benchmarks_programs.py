@@ -9,8 +9,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-pytest.importorskip("librosa")
-
 from benchmarks import all as everything
 from benchmarks.lib import common
 from gtzan_stream.errors import UserError

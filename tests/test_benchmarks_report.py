@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("librosa")
-
 from benchmarks import render
 from benchmarks.lib import aims, common, tables
 from benchmarks.lib.sections import SECTIONS

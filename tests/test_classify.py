@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from torch import nn
 
 import models
+from gtzan_stream import console
 from gtzan_stream.cli import main
 from gtzan_stream.features import LogMel, RawWaveform, whole_clips
 from gtzan_stream.inference import export
@@ -109,7 +110,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fol
     """Run `gtzan-stream classify` with a model, check its exit code, and give what it printed."""
 
     def call(*arguments: object, code: int = 0, model: Path = folder / export.MODEL):
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(console.out, "width", 200)
         monkeypatch.setattr(sys, "argv", ["gtzan-stream", "classify", str(model), *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()

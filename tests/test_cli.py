@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gtzan_stream import demo
+from gtzan_stream import console, demo
 from gtzan_stream.cli import main
 from gtzan_stream.store.manifest import Manifest
 
@@ -32,7 +32,7 @@ def gtzan_stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     """Run the command line as its entry point does, and check its exit code."""
 
     def run(*arguments: object, code: int = 0) -> Result:
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(console.out, "width", 200)
         monkeypatch.setattr(sys, "argv", ["gtzan-stream", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:

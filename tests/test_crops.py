@@ -88,7 +88,7 @@ def test_every_grid_point_with_room_is_drawn_as_often(geometry: Geometry, length
     assume(n_frames >= 1)
     expected = [
         start
-        for start in range(0, length + 1, geometry.grid)
+        for start in range(0, geometry.step * n_frames + 1, geometry.grid)
         if start == 0 or start + (covered - 1) * geometry.step <= (n_frames - 1) * geometry.step
     ]
     n = len(expected)

@@ -97,6 +97,8 @@ import multiprocessing, sys, torch
 from gtzan_stream.loader import Loader
 torch.set_num_threads(1)  # torch's own threads do not survive a fork
 loader = Loader(sys.argv[1], batch_size=8, num_workers=2)
+list(loader)  # compiles everything: numba's own lock does not survive a fork
+loader.set_epoch(0)
 begun = iter(loader)
 keys = next(begun).keys  # every thread of the parent exists before the fork
 def child(queue):

@@ -11,6 +11,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.features import REGISTRY, Frames, LogMel, RawWaveform, build, check, n_rows, whole_clips
 from gtzan_stream.geometry import Geometry
 from tests.augment_cases import music
+from tests.conftest import need
 
 assert REGISTRY
 ALL = pytest.mark.parametrize("name", REGISTRY)
@@ -175,7 +176,7 @@ def test_a_module_needs_a_geometry() -> None:
 
 
 def test_another_librarys_spectrogram_becomes_a_feature_by_its_geometry() -> None:
-    transforms = pytest.importorskip("torchaudio.transforms")
+    transforms = need("torchaudio.transforms")
     mel = transforms.MelSpectrogram(22050, n_fft=1024, hop_length=512, n_mels=40, center=False)
     mel.geometry = Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=512, frames=128)
     assert n_rows(check(mel), CPU) == 40

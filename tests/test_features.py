@@ -12,7 +12,7 @@ from nnAudio.features.mel import MelSpectrogram
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel, whole_clips
-from tests.conftest import no_synchronisation
+from tests.conftest import need, no_synchronisation
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
 
 
 def test_triton_in_its_interpreter():
-    pytest.importorskip("triton")
+    need("triton")
     subprocess.run(
         [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
     )

@@ -13,7 +13,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.hpss import percussive
-from tests.conftest import no_synchronisation
+from tests.conftest import need, no_synchronisation
 
 
 def music(n: int, seed: int = 0) -> np.ndarray:
@@ -135,7 +135,7 @@ for options in ({}, {"power": 1.5, "margin": 2.0}):
 
 
 def test_triton_in_its_interpreter():
-    pytest.importorskip("triton")
+    need("triton")
     subprocess.run(
         [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
     )

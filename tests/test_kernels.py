@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import gtzan_stream.kernels
+from tests.conftest import need
 
 CASES = [
     ("triton_stretch", "_vocode", "*fp32 *fp64 *fp32 i32 i32 i32", {"FRAMES": 32, "FREQUENCIES": 32}),
@@ -49,7 +50,7 @@ CASES = [
 
 @pytest.mark.parametrize(("module", "kernel", "types", "constants"), CASES, ids=lambda case: str(case)[:16])
 def test_it_compiles(module, kernel, types, constants):
-    compiler = pytest.importorskip("triton.compiler")
+    compiler = need("triton.compiler")
     from triton.backends.compiler import GPUTarget
 
     function = getattr(import_module(f"gtzan_stream.kernels.{module}"), kernel)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.median import median_filter
+from tests.conftest import need
 
 SHAPES = [(1, 1, 1), (2, 1, 40), (1, 5, 7), (3, 65, 64), (1, 200, 129), (0, 4, 4)]
 
@@ -78,7 +79,7 @@ for shape, size, axis in (((1, 70, 9), 31, 1), ((1, 5, 9), 31, 2), ((2, 3, 4), 3
 
 
 def test_triton_in_its_interpreter():
-    pytest.importorskip("triton")
+    need("triton")
     subprocess.run(
         [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
     )

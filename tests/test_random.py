@@ -12,7 +12,7 @@ from scipy import stats
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.philox import philox, philox_torch
 from gtzan_stream.dsp.random import hash_key, hash_keys, normal, rng, uniform
-from tests.conftest import no_synchronisation
+from tests.conftest import need, no_synchronisation
 
 VECTORS = [  # kat_vectors of Random123: counter, key, result of philox4x32 with 10 rounds
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -154,7 +154,7 @@ for rng in (1, 2**64 - 3):
 
 
 def test_triton_noise_in_its_interpreter():
-    pytest.importorskip("triton")
+    need("triton")
     subprocess.run(
         [sys.executable, "-c", INTERPRETED], check=True, timeout=200, env={**os.environ, "TRITON_INTERPRET": "1"}
     )

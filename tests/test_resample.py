@@ -12,7 +12,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.resample import resample, source
-from tests.conftest import no_synchronisation
+from tests.conftest import need, no_synchronisation
 
 BACKENDS = ["torch", "numba"]
 STEPS = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
@@ -141,7 +141,7 @@ assert error < 1e-4, error
 
 
 def test_triton_in_its_interpreter():
-    pytest.importorskip("triton")
+    need("triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 

@@ -13,7 +13,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.stretch import source, time_stretch
-from tests.conftest import no_synchronisation
+from tests.conftest import need, no_synchronisation
 
 SAMPLE_RATE = 22050
 BACKENDS = ["torch", "numba"]
@@ -187,7 +187,7 @@ assert error < 1e-4, error
 
 
 def test_triton_in_its_interpreter():
-    pytest.importorskip("triton")
+    need("triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 

@@ -35,6 +35,7 @@ class Transform(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> class Invert(Transform):
     ...     def compute(self, waveform, draw, length):
     ...         return -waveform[:, :length]

@@ -27,6 +27,7 @@ class Frames(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> features = Frames()
     >>> features(torch.zeros(2, features.geometry.read_length)).shape
     torch.Size([2, 1024, 128])

@@ -23,6 +23,7 @@ class RawWaveform(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> RawWaveform()(torch.zeros(2, 66150)).shape
     torch.Size([2, 1, 66150])
     """

@@ -2,7 +2,6 @@
 
 import io
 import os
-import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.threads import fork_safe_lock
 
 MAX_OPEN_SHARDS = 256
 
@@ -141,7 +141,7 @@ class _OpenShards:
     def __init__(self, manifest: Manifest, limit: int) -> None:
         self._manifest, self._limit = manifest, limit
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def get(self, shard: int) -> _OpenShard:
         with self._lock:

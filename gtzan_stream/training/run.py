@@ -221,6 +221,10 @@ class Run:
         self.progress.seconds += time.perf_counter() - begun
         return metrics.summary(collector.result(), self.labels)
 
+    def close(self) -> None:
+        """Close the loader, and with it its evaluations. Nothing can be trained or evaluated afterwards."""
+        self.train_loader.close()
+
     def finish(self) -> Path:
         """Test the best network, write the report and show its results. Returns the report's path."""
         best = checkpoints.load(self.folder / checkpoints.BEST)

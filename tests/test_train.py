@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from itertools import islice
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 import models
 import train
+from gtzan_stream.features import LogMel
+from gtzan_stream.inference.export import read_facts
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.training import checkpoints, optimizers
 from gtzan_stream.training.config import Config
@@ -197,3 +200,64 @@ def test_a_run_whose_last_step_diverges_is_no_result(go, monkeypatch):
     result = go("--name", "diverges-late", "--augment", "none")
     assert result.exit_code == 2, result.output
     assert "the loss of epoch 1 is not finite" in result.output
+
+
+OWN = """
+from gtzan_stream.augment import Gain
+from gtzan_stream.features import LogMel
+
+def louder():
+    return Gain(2.0, 4.0)
+
+def decibels(frames):
+    return LogMel(compression="db", frames=frames)
+
+def few_bands(frames):
+    return LogMel(n_mels=20, frames=frames)
+
+def nothing():
+    return None
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> str:
+    """A module of the user's own, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_work.py").write_text(OWN)
+    yield "own_work"
+    sys.modules.pop("own_work", None)
+    sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
+
+
+def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(go, own):
+    words = ["--augment", f"{own}:louder", "--features", f"{own}:decibels", "--steps", "2"]
+    result = go("--name", "own", *words)
+    assert result.exit_code == 0, result.output
+    config = json.loads((go.out / "own" / "config.json").read_text())
+    assert (config["augment"], config["features"]) == (f"{own}:louder", f"{own}:decibels")
+    facts = read_facts(go.out / "own" / "model.pt2")
+    assert facts.geometry == LogMel(compression="db").geometry
+    result = go("--resume", str(go.out / "own"), defaults=False)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--augment", "own_work:nothing"], "augment: expected a recipe's name or a Transform of gtzan_stream.augment"),
+        (
+            ["--augment", "own_work:quieter"],
+            "augmentation own_work:quieter: module 'own_work' has no attribute 'quieter'",
+        ),
+        (["--augment", "no_work:louder"], "augmentation no_work:louder: No module named 'no_work'"),
+        (["--features", "own_work:louder"], "feature own_work:louder: it is called with frames, but"),
+        (["--features", "own_work:few_bands"], "the network cnn2d cannot be fed features of 20 rows x 128 frames ("),
+        (["--frames", "8"], "the network cnn2d cannot be fed features of 128 rows x 8 frames ("),
+    ],
+)
+def test_what_is_wrong_with_ones_own_work_is_a_sentence(go, own, words, sentence):
+    result = go("--name", "wrong", *words)
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+    assert result.output.count("\n") == 1

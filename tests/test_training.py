@@ -57,7 +57,10 @@ def test_an_unknown_setting_is_an_error():
             {"augment": "only:Reverb"},
             "no augmentation is called 'only:Reverb'; there are none, .*, and module:function",
         ),
-        ({"features": "mfcc"}, "there is no feature 'mfcc'; there are logmel, waveform, frames, and module:function"),
+        (
+            {"features": "spectrum"},
+            "there is no feature 'spectrum'; there are logmel, waveform, frames, and module:function",
+        ),
         ({"frames": 0}, "--frames must be 1 or more, got 0"),
     ],
 )

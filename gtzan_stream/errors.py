@@ -1,9 +1,9 @@
-"""The two errors that people, rather than programmers, get to see."""
+"""The two errors that users see: each is one sentence."""
 
 
 class UserError(ValueError):
-    """A mistake in what somebody asked for: one sentence that says the rule, what came, and the remedy."""
+    """A request that cannot be met; the sentence says the rule, what came, and the remedy."""
 
 
 class BadSample(ValueError):
-    """A sample that cannot be read or decoded; the sentence names its shard and key."""
+    """An example that cannot be read or decoded; the sentence names its shard and key."""

@@ -68,7 +68,7 @@ class Normalization(nn.Module):
 
     @torch.no_grad()
     def estimate(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
-        """Take mean and standard deviation from a stream of batches, once through, in float64.
+        """Estimate mean and standard deviation from batches, in one pass, in float64.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ def per_example(values: np.ndarray | float | None, batch: int, name: str, *, pos
 
 
 def stream_of(device: torch.device) -> int:
-    """Name the stream that works on `device` now: what is made once and kept is kept for each, as no other waits."""
+    """Current CUDA stream id, a cache key: cached tensors are per stream, as streams do not wait for each other."""
     return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 
 

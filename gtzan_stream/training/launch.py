@@ -19,7 +19,7 @@ STATISTICS_CROPS = 512  # that mean and standard deviation of the features are e
 
 
 def start(config: Config, *, build: Build, console: Console | None = None) -> Run:
-    """Make a new run in a new folder, with the features' statistics estimated from the training stream.
+    """Make a new run in a new folder, with the features' statistics estimated from training batches.
 
     Parameters
     ----------

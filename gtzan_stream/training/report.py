@@ -137,4 +137,4 @@ def _genre_row(genre: str, row: dict[str, Any]) -> str:
 def _skipped(messages: Sequence[str]) -> list[str]:
     if not messages:
         return []
-    return ["- Samples were skipped:", *(f"  - {message}" for message in messages)]
+    return ["- Examples were skipped:", *(f"  - {message}" for message in messages)]

@@ -107,7 +107,8 @@ def child(queue):
 context = multiprocessing.get_context("fork")
 queue = context.Queue()
 process = context.Process(target=child, args=(queue,))
-process.start()
+with loader._maker._reader._shards._lock:  # as while another thread of the parent opens a shard
+    process.start()
 assert queue.get(timeout=60) == keys
 process.join(30)
 """

@@ -28,11 +28,13 @@ from benchmarks.lib.mels import torchaudio as torchaudio_mel
 from benchmarks.lib.rates import endless, make_loader, rates
 from gtzan_stream.augment import Audiomentations, OneOf, Transform, recipe
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
 from gtzan_stream.threads import cores
 from gtzan_stream.training.device import find
 
 BASELINE = "webdataset + audiomentations + torchaudio"
-SAMPLES, FRAMES = 128 * 512, 128
+GEOMETRY = LogMel().geometry
+SAMPLES, FRAMES = GEOMETRY.stride, GEOMETRY.frames
 CROPS_PER_CLIP = 8
 
 

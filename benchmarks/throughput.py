@@ -21,11 +21,12 @@ from benchmarks.lib import tables
 from benchmarks.lib.common import Device, Shards, compete, run, save, show, spread
 from benchmarks.lib.rates import Trainer, endless, make_loader, rates
 from benchmarks.lib.stages import Bench
+from gtzan_stream.features import LogMel
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.device import find
 
 RECIPES = ("none", "study", "strong", "audiomentations")
-CROP_S = 128 * 512 / 22050
+CROP_S = LogMel().geometry.stride / LogMel().geometry.sample_rate
 RUNS = 5
 
 

@@ -59,7 +59,7 @@ def chunks_per_clip(lengths: np.ndarray, geometry: Geometry, chunks: Chunks) -> 
         Samples in each clip.
     geometry : Geometry
     chunks : "study" or "all"
-        "study" leaves out the chunks that start after the first 524,288 / 22,050 s.
+        "study" uses the clip's first 524,288 / 22,050 s: the chunks with at least half of their length in it.
 
     Returns
     -------
@@ -69,8 +69,8 @@ def chunks_per_clip(lengths: np.ndarray, geometry: Geometry, chunks: Chunks) -> 
     counts = np.maximum((n_frames + geometry.frames // 2) // geometry.frames, 1)
     if chunks == "all":
         return counts
-    most = -(-_STUDY_LIMIT * geometry.sample_rate // (_STUDY_RATE * geometry.stride))
-    return np.minimum(counts, most)
+    limit, stride = _STUDY_LIMIT * geometry.sample_rate, _STUDY_RATE * geometry.stride  # in one unit, as whole numbers
+    return np.minimum(counts, max((2 * limit + stride) // (2 * stride), 1))
 
 
 def shorter_than_a_crop(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:

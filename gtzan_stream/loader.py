@@ -109,6 +109,7 @@ class Loader(Epochs):
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)
+        self._owned = transform if isinstance(augment, str) else Identity()  # to close
         features = feature.check(LogMel() if features is None else features).to(device)
         manifest = Manifest.open(shards)
         clips = _clips(manifest, split, part)
@@ -174,10 +175,13 @@ class Loader(Epochs):
         return self._maker.untouched(clips, batch.starts)
 
     def close(self) -> None:
-        """End the loader's threads and processes and close its shards. Iterating afterwards is an error."""
+        """End the loader's threads, close its shards, and close a transform that was asked for by name.
+
+        A transform that was passed in may be another loader's, too, and stays open. Iterating afterwards is an error.
+        """
         super().close()
         self._maker.close()
-        for transform in self.transform.modules():
+        for transform in self._owned.modules():
             if isinstance(transform, Transform):
                 transform.close()
 

@@ -20,8 +20,7 @@ from gtzan_stream.store.pack import pack
 from gtzan_stream.training import optimizers
 from gtzan_stream.training import run as training
 from gtzan_stream.training.config import Config
-
-STUDY = [name for name in models.names() if name != "crnn_time"]
+from tests.train_cases import STUDY
 
 
 @pytest.fixture(scope="module")

@@ -53,8 +53,8 @@ def test_chunks_follow_one_another_without_gap_or_overlap(geometry: Geometry, nu
 @pytest.mark.parametrize("frames", [1, 50, 128, 1024])
 def test_the_studys_limit_is_a_time(sample_rate: int, frames: int) -> None:
     geometry = Geometry.of_stft(sample_rate=sample_rate, n_fft=400, hop_length=160, frames=frames)
-    starts_s = crops.chunk_starts(np.arange(20_000), geometry) / sample_rate
-    expected = max(int((starts_s < 524_288 / 22_050).sum()), 1)
+    middles_s = (crops.chunk_starts(np.arange(20_000), geometry) + geometry.stride / 2) / sample_rate
+    expected = max(int((middles_s <= 524_288 / 22_050).sum()), 1)
     assert crops.chunks_per_clip(one(100 * sample_rate * 60), geometry, "study").tolist() == [expected]
 
 
@@ -62,6 +62,8 @@ def test_the_studys_limit_leaves_out_chunks_and_adds_none() -> None:
     lengths = one(10 * 22_050, 30 * 22_050, 524_288, 524_289)
     assert crops.chunks_per_clip(lengths, LOGMEL, "all").tolist() == [3, 10, 8, 8]
     assert crops.chunks_per_clip(lengths, LOGMEL, "study").tolist() == [3, 8, 8, 8]
+    waveform = RawWaveform().geometry  # 7.9 chunks
+    assert crops.chunks_per_clip(lengths, waveform, "study").tolist() == [3, 8, 8, 8]
 
 
 # --- random crops -----------------------------------------------------------------------------------------------------

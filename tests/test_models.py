@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import models
+from tests.train_cases import STUDY
 
 NAMES = models.names()
 VISION = ["alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet34", "resnet50", "densenet"]
-STUDY = [*VISION, "cnn1d", "samplecnn", "cnn2d", "crnn"]
 LARGE = 50_000_000  # parameters
 
 

@@ -10,6 +10,9 @@ from gtzan_stream.training import checkpoints
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
 
+STUDY = ["alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet34", "resnet50", "densenet"]
+STUDY += ["cnn1d", "samplecnn", "cnn2d", "crnn"]
+"""The study's networks; the registry may have more."""
 TIMES = {"clips_per_second", "data_wait_share", "train_seconds"}
 
 

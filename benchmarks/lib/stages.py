@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtzan_stream import audio
+from gtzan_stream import audio, crops
 from gtzan_stream.augment import Draw, OneOf, Transform, recipe
 from gtzan_stream.batches import widen
 from gtzan_stream.features import LogMel
@@ -40,10 +40,12 @@ class Bench:
         self.length = np.full(batch_size, self.geometry.read_length)
 
     def segments(self, n: int, length: int) -> Iterator[tuple[int, int]]:
-        """Clip and start of `n` random segments that lie inside their clips."""
+        """Clip and first sample of `n` random segments of `length` samples."""
         clips = self.rng.integers(0, len(self.manifest), n)
-        room = np.maximum(self.manifest.frames[clips] - length, 0)
-        return zip(clips.tolist(), (self.rng.random(n) * room).astype(int).tolist(), strict=True)
+        lengths = self.manifest.frames[clips]
+        starts = crops.random_starts(self.rng.random(n), lengths, self.geometry, np.ones(n))
+        read = crops.segments(starts, lengths, self.geometry, read_length=np.full(n, length))
+        return zip(clips.tolist(), read.start.tolist(), strict=True)
 
     def buffer(self, length: int) -> Tensor:
         """An empty batch for the reader to fill, pinned for a GPU."""

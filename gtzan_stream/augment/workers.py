@@ -71,7 +71,8 @@ class Workers:
         if self._owner != os.getpid():  # in a forked child, the parent's processes are the parent's
             self._end.detach()
             self._begin()
-        process = self._idle.get()
+        idle = self._idle  # a close() meanwhile replaces it
+        process = idle.get()
         healthy = None
         try:
             if process is None:
@@ -79,7 +80,7 @@ class Workers:
             kind, answer = _ask(process, (samples, sample_rate, seed))
             healthy = process
         finally:
-            self._idle.put(healthy)
+            idle.put(healthy)
         if kind == "failed":
             raise ValueError(answer)
         if kind == "unloaded":

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import numpy as np
@@ -108,10 +108,13 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
         return
     rows = itertools.count()  # next() on it is atomic
     failed = threading.Event()
-    inference = torch.is_inference_mode_enabled()  # of the calling thread: torch keeps this for each thread
+    modes = _torch_modes()
 
-    @torch.inference_mode(inference)
     def work() -> None:
+        with modes():
+            work_on_rows()
+
+    def work_on_rows() -> None:
         while not failed.is_set() and (i := next(rows)) < n_rows:
             try:
                 function(i)
@@ -124,6 +127,19 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+def _torch_modes() -> Callable[[], AbstractContextManager[object]]:
+    """Take down the calling thread's modes of torch, for other threads to enter: torch keeps them for each thread."""
+    inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    @contextmanager
+    def modes() -> Iterator[None]:
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, autocast):
+            yield
+
+    return modes
 
 
 def fill_rows(

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -27,18 +29,15 @@ def scan_shard(path: Path) -> tuple[list[Row], list[Oddity]]:
     """Rows of a shard's samples that have audio and a label, in order, and what is wrong with the others."""
     rows: list[Row] = []
     report: list[Oddity] = []
-    try:
-        for key, sample in _samples(path, report):
-            label = _label(key, sample.labels)
-            trouble = sample.trouble
-            if sample.row and not label:
-                trouble = ("no label", "expected label or genre in its .json, a .cls or .txt, or <label>_<name> as key")
-            if trouble:
-                report.append(Oddity(trouble[0], key, path.name, trouble[1]))
-            elif sample.row:
-                rows.append(sample.row.labelled(label))
-    except (tarfile.TarError, EOFError) as error:
-        report.append(Oddity("truncated", "", path.name, f"no further sample can be read: {error}"))
+    for key, sample in _samples(path, report):
+        label = _label(key, sample.labels)
+        trouble = sample.trouble
+        if sample.row and not label and not trouble:
+            trouble = ("no label", "expected label or genre in its .json, a .cls or .txt, or <label>_<name> as key")
+        if trouble:
+            report.append(Oddity(trouble[0], key, path.name, trouble[1]))
+        elif sample.row:
+            rows.append(sample.row.labelled(label))
     return rows, report
 
 
@@ -61,24 +60,32 @@ def _samples(path: Path, report: list[Oddity]) -> Iterator[tuple[str, _Sample]]:
 
 
 def _members(path: Path, report: list[Oddity]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Members of a shard, in order; damaged stretches are reported and skipped.
+    """Members of a shard, in order; stretches without a readable header are reported and skipped.
 
-    tarfile ends quietly at a header that it cannot read, and so would lose every member after it. So where it ends,
-    look for another header further on.
+    tarfile ends quietly at a header that it cannot read, and raises at one that follows an extended header, so it would
+    lose every member after either. Where it stops, look for another header further on.
     """
+    n_members = end = skip = 0
     with path.open("rb") as file:
-        end = 0
-        while (start := _next_header(file, end)) is not None:
-            if start > end:
+        while (start := _next_header(file, end + skip)) is not None:
+            if _not_zero(file, end, start):
                 lost = f"{start - end} bytes up to the next header are left out, and whatever clip was in them"
                 report.append(Oddity("damaged", "", path.name, f"no tar header at byte {end}: {lost}"))
             file.seek(start)
-            with tarfile.open(fileobj=file, mode="r:") as tar:
+            end, skip = start, tarfile.BLOCKSIZE  # in case that even the first member cannot be read
+            with suppress(tarfile.TarError), tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
+                    n_members += 1
                     yield tar, member
-                end = tar.offset
-        if _holds_more(file, end):
+                    end = tar.offset
+                end, skip = tar.offset, 0
+        size = file.seek(0, os.SEEK_END)
+        if end > size:
+            report.append(Oddity("truncated", "", path.name, f"the shard ends at byte {size}, inside its last member"))
+        elif _not_zero(file, end, None):
             report.append(Oddity("damaged", "", path.name, f"no tar header at byte {end}, nor after it"))
+        elif not n_members:
+            report.append(Oddity("damaged", "", path.name, "the shard is empty"))
 
 
 def _next_header(file: BinaryIO, offset: int) -> int | None:
@@ -93,17 +100,26 @@ def _next_header(file: BinaryIO, offset: int) -> int | None:
     return None
 
 
-def _holds_more(file: BinaryIO, offset: int) -> bool:
-    """Whether anything but the zeros that end a tar file follows `offset`."""
-    file.seek(offset)
-    return any(any(block) for block in iter(lambda: file.read(1 << 20), b""))
+def _not_zero(file: BinaryIO, start: int, end: int | None) -> bool:
+    """Whether the file holds anything but zeros, with which a tar ends, from byte `start` to `end` or its own end."""
+    file.seek(start)
+    remaining = None if end is None else end - start
+    while block := file.read(1 << 20 if remaining is None else min(remaining, 1 << 20)):
+        if any(block):
+            return True
+        remaining = None if remaining is None else remaining - len(block)
+    return False
 
 
 def _take(sample: _Sample, key: str, kind: str, tar: tarfile.TarFile, member: tarfile.TarInfo, shard: str) -> None:
     file = tar.extractfile(member)
     if file is None or kind not in {*READ, "json", "cls", "txt"}:
         return
-    data = file.read()
+    try:
+        data = file.read()
+    except (tarfile.TarError, EOFError) as error:
+        sample.row, sample.trouble = None, ("truncated", f"the shard ends inside its {kind}: {error}")
+        return
     if kind not in READ:
         sample.labels[kind] = data.decode("utf-8", errors="replace").strip()
         return

@@ -31,6 +31,7 @@ def command(*, resume: Path | None, **given: Any) -> None:
     try:
         run = launch.resume(resume, settings, build=build, console=console) if resume else start(Config(**settings))
         report = train(run)
+        run.close()
     except (UserError, BadSample) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class BatchMaker:
-    """Makes the batch of any rows of a plan: always the same one, whoever asks for it and when.
+    """Makes the batch of any rows of a plan: the same rows of an epoch always give the same batch.
 
     Parameters
     ----------
@@ -69,7 +69,9 @@ class BatchMaker:
         self._readers = threads(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
-        self.ahead = threads(1, "gtzan-stream-prefetch", partial(_init_thread, gpu))  # no method: it would keep itself
+        self.ahead = threads(
+            1, "gtzan-stream-prefetch", partial(_init_thread, gpu)
+        )  # a bound method would keep the maker alive
 
     def close(self) -> None:
         """Close the shards and end the threads. No batch can be made afterwards."""
@@ -132,6 +134,7 @@ class BatchMaker:
         )
         return batch, event
 
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
     def untouched(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
         """Features [batch, row, frame] of crops as they lie in their clips, without augmentation."""
@@ -184,7 +187,7 @@ class BatchMaker:
     def _silence_padding(self, features: Tensor, valid_frames: np.ndarray) -> Tensor:
         if valid_frames.min() >= self.geometry.frames:
             return features
-        valid = self._copy(torch.from_numpy(valid_frames)).to(self.device)[:, None]
+        valid = self._copy(torch.from_numpy(valid_frames))[:, None]
         padding = torch.arange(self.geometry.frames, device=self.device) >= valid  # [batch, frame]
         return features.masked_fill(padding[:, None], self.geometry.silence)
 
@@ -228,7 +231,7 @@ def widen(pcm: Tensor) -> Tensor:
 def _uninitialized(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:
     """A tensor whose storage is up to a quarter larger, so that few sizes occur.
 
-    Buffers of ever different sizes would fragment the heap, and be mapped anew for each batch.
+    Buffers of many sizes fragment the heap and are mapped again for each batch.
     """
     n = math.prod(shape)
     step = 1 << max(n.bit_length() - 3, 0)

@@ -55,8 +55,12 @@ def demo(
 ) -> None:
     """Synthesise a ten-genre set and pack it into DIR, with its split `demo`: everything runs without a download."""
     from gtzan_stream import demo as demo_set
+    from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack as pack_folder
+    from gtzan_stream.store.tables import MANIFEST
 
+    if (folder / MANIFEST).exists() and Manifest.open(folder).dataset != "demo":
+        raise UserError(f"{folder} holds another data set: choose another folder for the demo set, or remove that one")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gtzan-stream-demo-") as temporary:
         with bar("synthesising") as progress:

@@ -1,6 +1,8 @@
-"""Which of the processes that train together this one is."""
+"""Rank and world size of this process."""
 
 import torch
+
+from gtzan_stream.errors import UserError
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -8,3 +10,14 @@ def rank_and_world_size() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
+    """Rank and world size that were given together; None without either. Raises UserError if they do not fit."""
+    if (rank is None) != (world_size is None):
+        raise UserError("rank and world_size go together: give both or neither")
+    if rank is None or world_size is None:
+        return None
+    if not 0 <= rank < world_size:
+        raise UserError(f"rank must be in 0..{world_size - 1}, got {rank}")
+    return rank, world_size

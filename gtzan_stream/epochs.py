@@ -1,7 +1,7 @@
 """Epochs of batches, made ahead of the trainer that consumes them, and resumed at any batch."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -97,7 +97,7 @@ class Epochs:
         self._closed = True
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of `epoch`: from its start, or from where `load_state_dict` put it in it."""
+        """Start `epoch` at the next iteration, or where `load_state_dict` put the loader in it."""
         if epoch != self.epoch:
             self.epoch, self._start, self._consumed = epoch, 0, 0
 
@@ -129,7 +129,7 @@ class Epochs:
                     f"with the old value, or start again without the state"
                 )
         epoch, consumed = state["epoch"], state["examples_consumed"]
-        if not all(isinstance(number, int) for number in (epoch, consumed)) or epoch < 0 or consumed < 0:
+        if not all(type(number) is int for number in (epoch, consumed)) or epoch < 0 or consumed < 0:
             raise UserError(f"a loader's state counts from 0, got epoch={epoch!r}, examples_consumed={consumed!r}")
         if consumed % self.batch_size or consumed >= self._length * self.batch_size:
             raise UserError(
@@ -148,14 +148,15 @@ class Epochs:
         batches = self._made(plan, epoch, first, self.rank, self.world_size)
         if self.num_workers:
             batches = prefetch(batches, _PREFETCH, self._maker.ahead)
-        for number, (batch, event) in enumerate(batches, first + 1):
+        for number, (batch, event) in enumerate(self._until_closed(batches), first + 1):
             self._maker.synchronize(batch, event)
             self.skipped += batch.skipped
             # Advance the epoch before yielding its last batch: a trainer that stops after len(loader) batches never
             # resumes this generator.
             self.epoch, self._consumed = (epoch, number * self.batch_size) if number < len(plan) else (epoch + 1, 0)
             yield batch
-            self._check_open()
+            if number < len(plan):
+                self._check_open()
 
     def _made(self, plan: EpochPlan, epoch: int, first: int, rank: int, world_size: int) -> Iterator[tuple[Batch, Any]]:
         """Make the batches from number `first` on, while the remote shards of this block and the next arrive."""
@@ -175,9 +176,23 @@ class Epochs:
             for shard in arriving:  # cancel pending downloads, so that leaving the loop early does not block
                 shard.cancel()
 
+    def _until_closed(self, batches: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any]]:
+        """Turn what a closed thread pool raises into the error of a closed loader."""
+        try:
+            yield from batches
+        except (RuntimeError, CancelledError):
+            self._check_open()
+            raise
+
     def _check_open(self) -> None:
         if self._closed or self._maker.closed:
             raise UserError("this loader is closed: make another one")
+
+    def __reduce__(self) -> Any:
+        raise UserError(
+            "a loader holds open files and threads, so it cannot be copied or pickled: make one where it is needed, "
+            "and pass its state_dict()"
+        )
 
     def _check_world_size(self) -> None:
         if self.batch_size % self.world_size:

@@ -16,6 +16,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
+from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
@@ -103,7 +104,7 @@ class Loader(Epochs):
         on_error: str = "fail",
         shuffle_shards: int | None = None,
     ) -> None:
-        ranks = _ranks(rank, world_size)
+        ranks = checked_ranks(rank, world_size)
         _at_least(1, batch_size=batch_size, crops_per_clip=crops_per_clip, shuffle_shards=shuffle_shards)
         _at_least(0, num_workers=num_workers)
         if on_error not in ("fail", "skip"):
@@ -170,9 +171,18 @@ class Loader(Epochs):
         return Evaluation(self, part, chunks)
 
     def untouched(self, batch: Batch) -> Tensor:
-        """Features [batch, row, frame] of a batch's crops as they lie in their clips: without augmentation."""
-        clips = pc.index_in(pa.array(batch.keys), value_set=self.manifest.keys).to_numpy().astype(np.int64)
-        return self._maker.untouched(clips, batch.starts)
+        """Features [batch, row, frame] of a batch's crops as they lie in their clips: without augmentation.
+
+        Raises
+        ------
+        UserError
+            If the batch is not one of this loader's, or the loader is closed.
+        """
+        self._check_open()
+        clips = pc.index_in(pa.array(batch.keys), value_set=self.manifest.keys)
+        if clips.null_count:
+            raise UserError(f"the batch is not one of this loader: {self.manifest.root} lacks some of its keys")
+        return self._maker.untouched(clips.to_numpy().astype(np.int64), batch.starts)
 
     def close(self) -> None:
         """End the loader's threads, close its shards, and close a transform that was asked for by name.
@@ -255,13 +265,3 @@ def _at_least(least: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
             raise UserError(f"{name} must be at least {least}, got {value}")
-
-
-def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
-    if (rank is None) != (world_size is None):
-        raise UserError("rank and world_size go together: give both or neither")
-    if rank is None or world_size is None:
-        return None
-    if not 0 <= rank < world_size:
-        raise UserError(f"rank must be in 0..{world_size - 1}, got {rank}")
-    return rank, world_size

@@ -46,18 +46,30 @@ def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str
     except (TypeError, ValueError) as error:
         arguments = ", ".join(settings) or "no argument"
         raise UserError(f"{kind} {name}: it is called with {arguments}, but {error}") from error
-    return build(**settings)
+    try:
+        return build(**settings)
+    except UserError:
+        raise
+    except Exception as error:  # a user's function may do anything
+        raise UserError(f"{kind} {name} failed: {type(error).__name__}: {error}") from error
 
 
 def _imported(module: str, function: str, kind: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path:  # an installed command does not look for modules in the current folder
         sys.path.append(os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), function)
+        found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UserError(f"{kind} {module}:{function}: {error}; run this in the folder that holds the module") from error
-    except AttributeError as error:
-        raise UserError(f"{kind} {module}:{function}: {error}") from error
-    if not callable(found):
-        raise UserError(f"{kind} {module}:{function}: expected a function or a class, got {type(found).__name__}")
-    return found
+        if error.name == module.partition(".")[0] or error.name == module:
+            remedy = "run this in the folder that holds the module, without .py"
+        else:
+            remedy = f"{module} imports it: install it"
+        raise UserError(f"{kind} {module}:{function}: {error}; {remedy}") from error
+    except Exception as error:  # importing runs a user's module
+        raise UserError(f"{kind} {module}:{function}: {type(error).__name__} in importing it: {error}") from error
+    build = getattr(found, function, None)
+    if isinstance(build, type) or inspect.isroutine(build):
+        return build
+    if build is None:
+        raise UserError(f"{kind} {module}:{function}: {found.__file__} has no {function}")
+    raise UserError(f"{kind} {module}:{function}: expected a function or a class, got {type(build).__name__}")

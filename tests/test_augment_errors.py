@@ -8,6 +8,7 @@ import torch
 
 from gtzan_stream.augment import (
     Compose,
+    Draw,
     Gain,
     GaussianNoise,
     OneOf,
@@ -70,6 +71,38 @@ def test_waveforms_that_do_not_fit_the_draw() -> None:
             gain(wave)
     with pytest.raises(TypeError, match=r"expected float32 or float64.*float16"):
         gain.apply(torch.zeros(2, 10, dtype=torch.float16), draw)
+
+
+def test_what_is_no_tensor_is_named() -> None:
+    with untyped(), pytest.raises(TypeError, match="expected a torch tensor, got ndarray"):
+        Gain()(np.zeros((2, 10), np.float32))  # type: ignore[arg-type]
+
+
+class Broken(Transform):
+    """Gives what it is told to."""
+
+    def __init__(self, out: object) -> None:
+        super().__init__()
+        self.out = out
+
+    def compute(self, waveform: torch.Tensor, draw: Draw, length: int | None) -> torch.Tensor:
+        return self.out  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("out", "got"), [(None, "NoneType"), (torch.ones(1, 9), r"\[1, 9\]"), (np.zeros(10), "ndarray")]
+)
+def test_what_compute_gives_is_checked(out: object, got: str) -> None:
+    with untyped(), pytest.raises(TypeError, match=rf"Broken\.compute: expected a tensor \[1, 10\], got {got}"):
+        Broken(out)(torch.zeros(1, 10))
+
+
+def test_a_transform_without_compute_is_named() -> None:
+    class Empty(Transform):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty has no compute\(waveform, draw, length\)"):
+        Empty()(torch.zeros(1, 10))
 
 
 def test_keys_that_are_no_keys() -> None:

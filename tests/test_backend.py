@@ -8,12 +8,12 @@ import threading
 import pytest
 import torch
 
-from gtzan_stream.augment import Percussive, PitchShift, SpeedPerturb, TimeStretch
+from gtzan_stream.augment import Draw, Percussive, PitchShift, SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.dsp import backend as module
 from gtzan_stream.dsp.backend import backend, for_rows, force
 from gtzan_stream.dsp.stft import hann, stft
 from gtzan_stream.threads import threads
-from tests.augment_cases import music
+from tests.augment_cases import keys, music
 from tests.conftest import need
 
 
@@ -144,3 +144,27 @@ process.join(30)
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 def test_a_forked_child_gets_a_pool_and_locks_of_its_own():
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=100)
+
+
+class Convolution(Transform):
+    """A transform with a weight, and of an operation that autocast does in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv1d(1, 1, 9, padding=4)
+
+    def compute(self, waveform: torch.Tensor, draw: Draw, length: int | None) -> torch.Tensor:
+        return self.layer(waveform[:, None])[:, 0].float()[:, :length]
+
+
+def test_rows_are_computed_in_the_modes_of_the_caller() -> None:
+    """Rows are computed in threads, and torch keeps its modes for each thread."""
+    transform, waveform = Convolution(), music(3, 4000)
+    with torch.no_grad():
+        assert not transform(waveform).requires_grad
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        together = transform(waveform, keys(3))
+        for row in range(3):
+            assert torch.equal(transform(waveform[row : row + 1], keys(3)[row : row + 1])[0], together[row])
+    with torch.no_grad():
+        assert not torch.equal(transform(waveform, keys(3)), together)

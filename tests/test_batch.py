@@ -10,6 +10,7 @@ import torch
 
 from gtzan_stream.augment import Compose, Gain, TimeShift
 from gtzan_stream.batch import Batch
+from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
 TENSORS = ("features", "labels", "weights")
@@ -117,6 +118,13 @@ def test_untouched_is_the_crop_without_augmentation(loader, shards):
     other = next(iter(plain))
     assert other.keys == batch.keys
     assert torch.equal(plain.untouched(other), other.features)
+
+
+def test_untouched_needs_a_batch_of_this_loader(loader, batch):
+    with pytest.raises(UserError, match="the batch is not one of this loader"):
+        loader.untouched(dataclasses.replace(batch, keys=["someone_else"] * len(batch)))
+    with torch.inference_mode():
+        assert not loader.untouched(batch).is_inference()
 
 
 def test_it_survives_pickling_and_copying(batch):

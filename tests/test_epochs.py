@@ -198,36 +198,6 @@ def test_an_evaluation_has_a_state_of_its_own(shards):
         loader.load_state_dict(state)
 
 
-def test_a_closed_loader_has_no_threads_and_says_so(shards):
-    before = set(threading.enumerate())
-    with Loader(shards, batch_size=8, num_workers=3) as loader:
-        evaluation = loader.evaluation()
-        iterator = iter(loader)
-        next(iterator)
-        next(iter(evaluation))
-        assert {thread.name.rpartition("_")[0] for thread in set(threading.enumerate()) - before} >= {
-            "gtzan-stream-prefetch",
-            "gtzan-stream-reader",
-        }
-    for thread in set(threading.enumerate()) - before:
-        if "gtzan-stream-row" not in thread.name:
-            thread.join(5)
-            assert not thread.is_alive()
-    for step in (lambda: next(iterator), lambda: next(iter(loader)), lambda: next(iter(evaluation))):
-        with pytest.raises(UserError, match="this loader is closed: make another one"):
-            step()
-    loader.close()
-
-
-def test_closing_an_evaluation_leaves_the_loader_open(shards):
-    loader = Loader(shards, batch_size=8)
-    with loader.evaluation() as evaluation:
-        next(iter(evaluation))
-    assert next(iter(loader)).keys
-    with pytest.raises(UserError, match="closed"):
-        next(iter(evaluation))
-
-
 def test_ranks_are_read_when_an_epoch_begins(shards, monkeypatch):
     """A loader may be made before the processes know of each other."""
     loader = Loader(shards, batch_size=8, num_workers=0, seed=3)

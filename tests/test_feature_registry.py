@@ -1,7 +1,5 @@
 """What holds for every feature of the registry, and what the loader says of objects that are not features."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -162,8 +160,11 @@ def test_a_function_is_not_a_feature() -> None:
 def test_a_module_needs_a_geometry() -> None:
     identity = nn.Unflatten(1, (1, -1))
     with pytest.raises(
-        UserError, match=r"Unflatten has no geometry; give it .*Geometry\(sample_rate=\.\.\., frame_len"
+        UserError, match=r"Unflatten has no geometry; give it .*Geometry\.of_stft\(sample_rate=22050, n_fft"
     ):
+        check(identity)
+    identity.geometry = {"frames": 10}
+    with pytest.raises(UserError, match="Unflatten has a geometry that is not a Geometry but dict"):
         check(identity)
     identity.geometry = RawWaveform(frames=10).geometry
     assert n_rows(check(identity), CPU) == 1
@@ -182,45 +183,23 @@ def test_another_librarys_spectrogram_becomes_a_feature_by_its_geometry() -> Non
         n_rows(padding, CPU)
 
 
-@pytest.mark.parametrize("name", ["spectrum", "tests", ":build", "tests:"])
-def test_an_unknown_name_lists_the_known(name: str) -> None:
-    with pytest.raises(
-        UserError, match=rf"there is no feature '{name}'; there are logmel, waveform, .*module:function"
-    ):
-        build(name)
+def test_a_feature_that_gives_no_tensor_is_named() -> None:
+    class Nothing(nn.Module):
+        geometry = LogMel().geometry
+
+        def forward(self, waveform: Tensor) -> None:
+            return None
+
+    with pytest.raises(UserError, match="Nothing should return a tensor, it returned NoneType"):
+        n_rows(Nothing(), CPU)
 
 
-def own(frames: int = 3) -> nn.Module:
-    """A feature of somebody's own."""
-    return LogMel(n_mels=40, frames=frames)
+def test_a_crop_of_two_rows_is_not_one() -> None:
+    class Doubled(nn.Module):
+        geometry = RawWaveform(frames=10).geometry
 
+        def forward(self, waveform: Tensor) -> Tensor:
+            return waveform[:, None].repeat(2, 1, 1)
 
-def no_module(frames: int) -> Callable[[], None]:
-    return lambda: None
-
-
-def without_frames() -> nn.Module:
-    return LogMel()
-
-
-def test_a_feature_of_ones_own_by_module_and_function() -> None:
-    assert n_rows(build("tests.test_feature_registry:own", frames=7), CPU) == 40
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        ("no_module", "got function"),
-        ("nothing", "has no attribute 'nothing'"),
-        ("CPU", "expected a function or a class, got device"),
-        ("without_frames", "it is called with frames, but"),
-    ],
-)
-def test_what_is_wrong_with_a_function_is_said(function: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        build(f"tests.test_feature_registry:{function}", frames=3)
-
-
-def test_a_module_that_is_not_there_is_named() -> None:
-    with pytest.raises(UserError, match=r"no_such_module.*in the folder that holds the module"):
-        build("no_such_module:own")
+    with pytest.raises(UserError, match=r"turns \[1, 10\] samples into \[2, 1, 10\]"):
+        n_rows(Doubled(), CPU)

@@ -135,9 +135,14 @@ def test_damaged_members_are_named_or_skipped(tmp_path, clips_folder):
             r"Transform of gtzan_stream\.augment, got <lambda>; wrap it in a subcl",
         ),
         ({"augment": torch.nn.Identity()}, "got Identity; wrap it in a subclass: class Mine"),
-        ({"augment": Gain}, "got Gain; wrap"),
+        ({"augment": Gain}, r"got the class Gain: write Gain\(\)"),
+        ({"augment": None}, 'for no augmentation, write augment="none"'),
+        ({"features": LogMel}, r"got the class LogMel: write LogMel\(\)"),
         ({"features": lambda waveform: waveform}, "expected an nn.Module with a geometry, such as LogMel"),
-        ({"features": torch.nn.Identity()}, "Identity has no geometry; give it a geometry"),
+        (
+            {"features": torch.nn.Identity()},
+            "Identity has no geometry; give it a geometry, for STFT frames",
+        ),
     ],
 )
 def test_wrong_options_get_one_sentence(shards, options, message):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
-from gtzan_stream.augment.waveforms import blank_after, check_examples, check_shape, fit
+from gtzan_stream.augment.waveforms import blank_after, check_computed, check_examples, check_shape, fit
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.dsp.parameters import to_device
@@ -70,7 +70,7 @@ class Transform(nn.Module):
         With `length`, each row holds the input that `source_of` asks for, and the result is `length` samples long;
         what a shorter row's end becomes does not matter. Without, rows are whole and the result is as long as they are.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no compute(waveform, draw, length)")
 
     # For everybody.
 
@@ -236,7 +236,8 @@ class Transform(nn.Module):
         if not rows.size:
             return fit(waveform, width)
         if rows.size == len(draw):
-            return self.compute(waveform, draw, None if wanted is None else width)
+            out = self.compute(waveform, draw, None if wanted is None else width)
+            return check_computed(type(self).__name__, out, len(draw), width)
         index = to_device(rows, waveform.device)
         part = self.run(waveform.index_select(0, index), draw[rows], None if wanted is None else wanted[rows])
         return fit(waveform, width).clone().index_copy_(0, index, fit(part, width))

@@ -51,7 +51,7 @@ def strong() -> Transform:
     """A chain for genres: what a genre survives, in wider ranges, several at once.
 
     At most one change of tempo or pitch for each example, since artefacts of two vocoders add up; then the drums
-    alone, rarely, as they are the dearest and change the most; then level and hiss, as of another recording.
+    alone, rarely, as they are the most expensive and change the most; then level and hiss, as of another recording.
     """
     tempo_or_pitch = OneOf(
         [TimeStretch(0.8, 1.25), PitchShift(-4.0, 4.0), SpeedPerturb(0.8, 1.25)], weights=[0.3, 0.3, 0.4], p=0.7
@@ -146,7 +146,12 @@ def recipe(name: str) -> Transform:
     """
     check(name)
     part, _, rest = name.partition(":")
-    return PARTS[part](rest) if part in PARTS else as_transform(build_named(name, RECIPES, "augmentation"))
+    if part in PARTS:
+        return PARTS[part](rest)
+    built = build_named(name, RECIPES, "augmentation")
+    if not isinstance(built, Transform):
+        raise UserError(f"augmentation {name}: it should return a Transform, it returned {type(built).__name__}")
+    return built
 
 
 def as_transform(augment: object) -> Transform:
@@ -161,9 +166,13 @@ def as_transform(augment: object) -> Transform:
         return augment
     if isinstance(augment, str):
         return recipe(augment)
+    if isinstance(augment, type) and issubclass(augment, Transform):
+        raise UserError(f"augment: got the class {augment.__name__}: write {augment.__name__}()")
+    if augment is None:
+        raise UserError('augment: got None: for no augmentation, write augment="none"')
     name = augment.__name__ if isinstance(augment, type | FunctionType) else type(augment).__name__
     raise UserError(
         f"augment: expected a recipe's name or a Transform of gtzan_stream.augment, got {name}; wrap it in a subclass: "
         "class Mine(Transform), with def compute(self, waveform, draw, length): return f(waveform[:, :length]), "
-        "or a callable of audiomentations in Audiomentations(...)"
+        "or a function of (samples, sample_rate) in Audiomentations(function)"
     )

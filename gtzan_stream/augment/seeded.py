@@ -19,6 +19,8 @@ Function = Callable[[np.ndarray, int], np.ndarray]
 """(float32 [time], sample rate) -> float32 [other time]"""
 
 _state = threading.Lock()  # there is one global random state
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_state._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def call_seeded(function: Function, samples: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:

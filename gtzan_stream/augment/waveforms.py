@@ -10,7 +10,9 @@ from gtzan_stream.dsp.parameters import to_device
 
 
 def check_shape(owner: str, waveform: Tensor) -> None:
-    """Raise ValueError unless `waveform` is [batch, time] or [batch, channel, time]."""
+    """Raise ValueError unless `waveform` is [batch, time] or [batch, channel, time], TypeError unless a tensor."""
+    if not isinstance(waveform, Tensor):
+        raise TypeError(f"{owner}: expected a torch tensor, got {type(waveform).__name__}; torch.as_tensor(waveform)")
     if waveform.ndim not in (2, 3):
         raise ValueError(
             f"{owner}: expected a waveform [batch, time] or [batch, channel, time], got shape {tuple(waveform.shape)}"
@@ -24,6 +26,14 @@ def check_examples(owner: str, waveform: Tensor, n_examples: int) -> None:
         raise ValueError(f"{owner}: expected {n_examples} examples, as many as were drawn for, got {len(waveform)}")
     if waveform.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{owner}: expected float32 or float64, full scale at +/-1, got {waveform.dtype}")
+
+
+def check_computed(owner: str, out: object, n_rows: int, length: int) -> Tensor:
+    """Return what a transform's `compute` gave; raise TypeError unless it is a tensor [n_rows, length]."""
+    if isinstance(out, Tensor) and out.shape == (n_rows, length):
+        return out
+    got = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    raise TypeError(f"{owner}.compute: expected a tensor [{n_rows}, {length}], got {got}")
 
 
 def fit(waveform: Tensor, width: int) -> Tensor:

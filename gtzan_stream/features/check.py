@@ -9,19 +9,21 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.geometry import Geometry
 
 _WRAP = (
-    "give it a geometry: features.geometry = gtzan_stream.Geometry(sample_rate=..., frame_length=..., step=..., "
-    "context=..., frames=..., grid=..., silence=...)"
+    "give it a geometry, for STFT frames: features.geometry = "
+    "gtzan_stream.Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=512, frames=128, silence=0.0)"
 )
 
 
 def check(features: Any) -> nn.Module:
-    """Return `features` if it is a feature: a module with a geometry whose crop has as many frames as it says.
+    """Return `features` if it is a feature: a module with a geometry. `n_rows` checks what it computes.
 
     Raises
     ------
     UserError
         If it is not; the message says how to make it one.
     """
+    if isinstance(features, type) and issubclass(features, nn.Module):
+        raise UserError(f"features: got the class {features.__name__}: write {features.__name__}()")
     if not isinstance(features, nn.Module):
         raise UserError(
             f"features: expected an nn.Module with a geometry, such as LogMel(), got {_name(features)}; put its "
@@ -29,7 +31,8 @@ def check(features: Any) -> nn.Module:
         )
     geometry = getattr(features, "geometry", None)
     if not isinstance(geometry, Geometry):
-        raise UserError(f"features: {_name(features)} has no geometry; {_WRAP}")
+        found = "no geometry" if geometry is None else f"a geometry that is not a Geometry but {_name(geometry)}"
+        raise UserError(f"features: {_name(features)} has {found}; {_WRAP}")
     return features
 
 
@@ -43,13 +46,16 @@ def n_rows(features: nn.Module, device: torch.device) -> int:
         If the crop's shape is not [1, row, ``geometry.frames``].
     """
     geometry: Any = features.geometry
-    shape = tuple(features(torch.zeros(1, geometry.read_length, dtype=torch.float32, device=device)).shape)
-    if len(shape) != 3 or shape[0] != 1 or shape[2] != geometry.frames:
+    silence = features(torch.zeros(1, geometry.read_length, dtype=torch.float32, device=device))
+    if not isinstance(silence, torch.Tensor):
+        raise UserError(f"features: {_name(features)} should return a tensor, it returned {_name(silence)}")
+    if silence.ndim != 3 or silence.shape[0] != 1 or silence.shape[2] != geometry.frames:
         raise UserError(
-            f"features: {_name(features)} turns [1, {geometry.read_length}] samples into {list(shape)}, its geometry "
-            f"says [1, rows, {geometry.frames}]; it should not pad (center=False), and its geometry should fit"
+            f"features: {_name(features)} turns [1, {geometry.read_length}] samples into {list(silence.shape)}, its "
+            f"geometry says [1, rows, {geometry.frames}]; it should not pad its input (center=False in most "
+            "libraries), and the geometry should have its own n_fft and hop_length"
         )
-    return shape[1]
+    return silence.shape[1]
 
 
 def _name(thing: Any) -> str:

@@ -182,7 +182,7 @@ def read_facts(path: Path) -> Facts:
         with zipfile.ZipFile(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
             content = {} if name is None else json.loads(archive.read(name))
-    except (zipfile.BadZipFile, json.JSONDecodeError):
+    except (zipfile.BadZipFile, ValueError, RecursionError):
         content = {}
     try:
         return Facts(**content | {"geometry": Geometry(**content["geometry"])})
@@ -192,7 +192,7 @@ def read_facts(path: Path) -> Facts:
 
 
 def _portable(program: Program) -> Program:
-    """A copy on the CPU, in evaluation, whose tensors are contiguous and alone in their memory."""
+    """A copy on the CPU, in evaluation, whose tensors are contiguous and do not share storage."""
     program = copy.deepcopy(program).cpu().eval()
     for tensor in itertools.chain(program.parameters(), program.buffers()):
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)

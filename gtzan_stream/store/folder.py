@@ -36,8 +36,8 @@ class Folder:
             f" for shards that somebody else packed there is `gtzan-stream index {root}`"
         )
 
-    def expect(self, files: Sequence[File]) -> None:
-        """Be told which files there are; raises UserError if one is missing."""
+    def register_files(self, files: Sequence[File]) -> None:
+        """Note the files of the set. Raises UserError if one is missing."""
         missing = {file["name"] for file in files}  # 20,000 for a million clips, so the folder is listed once
         for folder in (self._path, self._path / INCOMING):
             missing -= set(os.listdir(folder)) if folder.is_dir() else set()

@@ -101,7 +101,7 @@ class Manifest:
         """
         folder = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
         facts = _read_facts(folder)
-        folder.expect(facts["shards"] + facts["tables"])
+        folder.register_files(facts["shards"] + facts["tables"])
         try:
             return cls(folder, facts)
         except pa.ArrowInvalid as error:

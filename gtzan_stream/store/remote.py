@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
-from gtzan_stream.threads import threads
+from gtzan_stream.threads import fork_safe_lock, threads
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class RemoteFolder(Folder):
         gigabytes = float(os.environ.get("GTZAN_STREAM_CACHE_GB", DEFAULT_CACHE_GB))
         self.limit_bytes = int(gigabytes * 1e9) if limit_bytes is None else limit_bytes
         self._files: dict[str, File] = {}
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: defaultdict[str, Any] = defaultdict(fork_safe_lock)
         self._ahead = threads(2, "gtzan-stream-shards")
 
     def manifest(self) -> Path:
@@ -67,7 +66,7 @@ class RemoteFolder(Folder):
             raise UserError(str(error)) from error
         return target
 
-    def expect(self, files: Sequence[File]) -> None:
+    def register_files(self, files: Sequence[File]) -> None:
         """Learn sizes and checksums. Whether the files are there is seen when they are needed."""
         self._files = {file["name"]: file for file in files}
 
@@ -125,8 +124,12 @@ class RemoteFolder(Folder):
                 raise
             except Exception as error:  # fsspec's file systems raise whatever their own libraries do
                 if attempt == RETRIES:
-                    raise OSError(f"{self.address(name)} did not arrive in {RETRIES} attempts: {error}") from error
-                log.warning("%s did not arrive (%s), trying again in %.1f s", self.address(name), error, wait_s)
+                    raise OSError(
+                        f"{self.address(name)} could not be downloaded in {RETRIES} attempts: {error}"
+                    ) from error
+                log.warning(
+                    "%s could not be downloaded (%s), trying again in %.1f s", self.address(name), error, wait_s
+                )
                 time.sleep(wait_s)
                 wait_s *= 2
             else:
@@ -146,7 +149,7 @@ class RemoteFolder(Folder):
             Path(part).unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
-        """Remove the longest unused shards until `size` more bytes fit; who has one open can go on reading it."""
+        """Evict least recently used shards until `size` more bytes fit. Open file handles stay valid."""
         files = [(path.stat().st_mtime_ns, path.stat().st_size, path) for path in self.cache.glob("*.tar")]
         total = sum(there for _, there, _ in files)
         for _, there, path in sorted(files):

@@ -87,7 +87,7 @@ def render(report: dict[str, Any]) -> str:
         f"- {report['machine']['device']}, {config['precision']}, torch {report['machine']['torch']}",
         "- clips: " + ", ".join(f"{count} {part}" for part, count in data["clips"].items()),
         *(
-            [f"- {data['padded']} clips are shorter than the network's input and were padded with zeros"]
+            [f"- {data['padded']} clips are shorter than the network's input and were padded with silence"]
             * bool(data["padded"])
         ),
         *_skipped(report["skipped"]),

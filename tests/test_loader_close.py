@@ -1,0 +1,91 @@
+"""A loader can be closed, and cannot be copied."""
+
+import copy
+import gc
+import pickle
+import threading
+
+import pytest
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.loader import Loader
+
+
+def test_a_closed_loader_has_no_threads_and_says_so(shards):
+    before = set(threading.enumerate())
+    with Loader(shards, batch_size=8, num_workers=3) as loader:
+        evaluation = loader.evaluation()
+        iterator = iter(loader)
+        next(iterator)
+        next(iter(evaluation))
+        assert {thread.name.rpartition("_")[0] for thread in set(threading.enumerate()) - before} >= {
+            "gtzan-stream-prefetch",
+            "gtzan-stream-reader",
+        }
+    for thread in set(threading.enumerate()) - before:
+        if "gtzan-stream-row" not in thread.name:
+            thread.join(5)
+            assert not thread.is_alive()
+    for step in (lambda: next(iterator), lambda: next(iter(loader)), lambda: next(iter(evaluation))):
+        with pytest.raises(UserError, match="this loader is closed: make another one"):
+            step()
+    loader.close()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_closed_at_its_last_batch_ends_and_elsewhere_says_so(shards, num_workers):
+    loader = Loader(shards, batch_size=8, num_workers=num_workers)
+    batches = list(loader)
+    loader = Loader(shards, batch_size=8, num_workers=num_workers)
+    for number, _batch in enumerate(loader, 1):
+        if number == len(loader):
+            loader.close()
+    assert number == len(batches)
+    loader = Loader(shards, batch_size=8, num_workers=num_workers)
+    iterator = iter(loader)
+    batch = next(iterator)
+    loader._maker.close()  # as by another thread, between two batches
+    with pytest.raises(UserError, match="closed"):
+        list(iterator)
+    with pytest.raises(UserError, match="closed"):
+        loader.untouched(batch)
+
+
+def test_closing_ends_what_was_made_by_name_and_leaves_what_was_passed_in(shards):
+    from gtzan_stream.augment import Audiomentations
+    from tests.audio_functions import louder
+
+    mine = Audiomentations(louder, num_workers=1)
+    with Loader(shards, augment=mine, batch_size=4) as loader:
+        next(iter(loader))
+    (process,) = mine._workers._started
+    assert process.poll() is None
+    mine.close()
+    with Loader(shards, augment="audiomentations", batch_size=8) as loader:
+        next(iter(loader))
+        processes = list(loader.transform._workers._started)
+        assert processes
+    assert all(process.poll() is not None for process in processes)
+    assert not loader._maker._reader._shards._open
+
+
+def test_a_loader_cannot_be_copied_and_survives_the_attempt(shards):
+    loader = Loader(shards, batch_size=8, num_workers=0)
+    first = next(iter(loader))
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        for what in (loader, loader.evaluation(), {"loader": loader}):
+            if attempt is copy.copy and isinstance(what, dict):
+                continue
+            with pytest.raises(UserError, match="cannot be copied or pickled"):
+                attempt(what)
+    gc.collect()
+    assert next(iter(loader)).keys == first.keys
+
+
+def test_closing_an_evaluation_leaves_the_loader_open(shards):
+    loader = Loader(shards, batch_size=8)
+    with loader.evaluation() as evaluation:
+        next(iter(evaluation))
+    assert next(iter(loader)).keys
+    with pytest.raises(UserError, match="closed"):
+        next(iter(evaluation))

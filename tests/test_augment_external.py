@@ -79,7 +79,7 @@ def test_global_state_is_put_back() -> None:
     assert (wave == 1).all()
 
 
-def test_output_is_cut_or_padded_to_the_windows_length() -> None:
+def test_output_is_cut_or_padded_to_the_length_of_the_input() -> None:
     transform = Audiomentations(jitter, num_workers=0)
     out = transform(torch.ones(1, 100), keys(1))
     assert out.shape == (1, 100)

@@ -54,6 +54,13 @@ def test_to_moves_every_tensor_and_nothing_else(batch):
     assert (moved.epoch, moved.seed, moved.transform) == (batch.epoch, batch.seed, batch.transform)
 
 
+def test_to_passes_non_blocking_on(batch, monkeypatch):
+    passed = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **kwargs: passed.append(kwargs) or tensor)
+    batch.to("cpu", non_blocking=True)
+    assert passed == [{"non_blocking": True}] * 3
+
+
 def test_pin_memory_pins_every_tensor(batch, cuda):
     pinned = batch.pin_memory()
     assert all(getattr(pinned, name).is_pinned() for name in TENSORS)

@@ -1,4 +1,4 @@
-"""Equal examples whatever the workers, ranks, batches and resumes; epochs that differ; a loader that can be closed."""
+"""Equal examples whatever the workers, ranks, batches and resumes; epochs that differ; the state of a loader."""
 
 import gc
 import json
@@ -148,7 +148,7 @@ def test_inference_mode_of_the_consumer_does_no_harm(shards, reference):
     assert torch.equal(batch.features[row], reference[batch.keys[row], int(batch.crops[row])])
 
 
-def test_who_counts_batches_gets_epoch_after_epoch(shards, reference):
+def test_stopping_after_len_batches_advances_the_epoch(shards, reference):
     loader = Loader(shards, batch_size=8, seed=3, crops_per_clip=4)
     epochs = [[batch.keys for batch in islice(loader, len(loader))] for _ in range(2)]
     assert loader.epoch == 2
@@ -222,3 +222,25 @@ def test_a_loader_says_what_it_is(shards):
     assert repr(loader).endswith("at example 8 of epoch 0")
     assert "Evaluation(" in repr(loader.evaluation("test"))
     assert "chunks='study'" in repr(loader.evaluation("test"))
+
+
+def test_set_epoch_starts_another_epoch_from_its_beginning(shards):
+    loader = Loader(shards, batch_size=8, seed=3, num_workers=0)
+    state = [loader.state_dict() for _ in islice(loader, 3)][-1]
+    loader.set_epoch(5)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["examples_consumed"]) == (5, 0)
+    other = Loader(shards, batch_size=8, seed=3, num_workers=0)
+    other.load_state_dict(state)
+    other.set_epoch(5)
+    assert [batch.keys for batch in other] == [batch.keys for batch in loader]
+    other.load_state_dict(state)
+    other.set_epoch(state["epoch"])  # as a trainer does that sets the epoch of a resumed loader
+    assert len(list(other)) == len(other) - 3
+
+
+def test_every_rank_has_the_state_of_the_whole(shards):
+    alone = Loader(shards, batch_size=8, seed=3, num_workers=0)
+    second = Loader(shards, batch_size=8, seed=3, num_workers=0, rank=1, world_size=2)
+    for _, _ in zip(islice(alone, 3), islice(second, 3), strict=True):
+        assert alone.state_dict() == second.state_dict()
+    assert alone.state_dict()["examples_consumed"] == 24

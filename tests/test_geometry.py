@@ -53,6 +53,8 @@ def test_a_spectrograms_geometry() -> None:
     expected = Geometry(**VALID, silence=-100.0)
     assert Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=512, frames=128, silence=-100.0) == expected
     assert (expected.read_length, expected.stride) == (66_048, 65_536)
+    other = Geometry.of_stft(sample_rate=16_000, n_fft=400, hop_length=160, frames=100)
+    assert (other.frame_length, other.step, other.context, other.grid) == (400, 160, 200, 160)
 
 
 @pytest.mark.parametrize(

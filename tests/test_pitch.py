@@ -63,7 +63,7 @@ def test_a_batch_that_starts_at_once_keeps_as_much_level_as_librosas(n_steps):
 
 @pytest.mark.parametrize("how", BACKENDS)
 @pytest.mark.parametrize("n_steps", [-12.0, -3.3, 0.0, 2.0, 12.0])
-def test_the_window_hides_its_edges(how, n_steps):
+def test_the_output_has_no_edge_effects(how, n_steps):
     x = torch.from_numpy(music(8.0)).float()
     length, start = 20_000, 60_000
     before, total = source(length, np.array([n_steps]))

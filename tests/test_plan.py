@@ -132,3 +132,40 @@ def test_fillers_repeat_the_last_examples():
     assert rows.clips[0] == rows.clips[1]
     tiny = make(n_clips=1, n_shards=1, crops=1, batch_size=4).rows(0)
     assert tiny.clips.tolist() == [0, 0, 0, 0]
+
+
+def shard_order(plan: EpochPlan) -> list[int]:
+    """Shards in the order in which they are first visited."""
+    shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
+    return list(dict.fromkeys(shard_of[clip] for clip, _ in examples(plan)))
+
+
+def test_shards_come_in_another_order_each_epoch():
+    orders = [shard_order(make(n_clips=40, n_shards=8, shuffle_shards=1, seed=1, epoch=epoch)) for epoch in range(4)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_inside_a_shard_the_order_differs_by_epoch_and_by_shard():
+    def inside(epoch: int) -> dict[int, list[tuple[int, int]]]:
+        plan = make(n_clips=40, n_shards=4, shuffle_shards=1, seed=1, epoch=epoch)
+        order: dict[int, list[tuple[int, int]]] = {}
+        for clip, crop in examples(plan):
+            order.setdefault(clip // 100, []).append((clip % 100, crop))  # ten clips a shard, numbered by tens
+        return order
+
+    epochs = [inside(epoch) for epoch in range(2)]
+    assert all(sorted(order) == sorted(epochs[0][0]) for epoch in epochs for order in epoch.values())
+    assert len({tuple(order) for epoch in epochs for order in epoch.values()}) == 8
+
+
+def test_as_many_shards_as_there_are_is_all_of_them():
+    everything = examples(make(n_clips=40, n_shards=4, seed=1))
+    assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=4)) == everything
+    assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=9)) == everything
+    assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=3)) != everything
+    assert len(make(n_clips=40, n_shards=8).shards_of(1)) == 0
+
+
+def test_no_clip_may_be_without_crops():
+    with pytest.raises(ValueError, match="crops must be at least 1 per clip, got 0"):
+        make(n_clips=3, n_shards=1, crops=np.array([1, 0, 2]))

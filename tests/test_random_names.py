@@ -9,6 +9,7 @@ import gtzan_stream.plan
 from gtzan_stream.augment import Transform, recipe
 from gtzan_stream.dsp import random
 from gtzan_stream.loader import Loader
+from gtzan_stream.permutation import permute
 
 ORDER = {"crop", "order", "order.0", "order.1", "order.2", "shards"}
 NAMES = {
@@ -74,6 +75,11 @@ DRAWS = {
     },
 }
 STARTS = {"blues_00000": [71, 127], "blues_00002": [170, 169], "jazz_00000": [126, 113], "metal_00001": [132, 60]}
+PERMUTED = {
+    3: [0, 1, 2],
+    10: [4, 1, 7, 6, 0, 8, 3, 2, 5, 9],
+    16: [7, 9, 0, 4, 1, 12, 3, 2, 8, 10, 15, 13, 6, 11, 5, 14],
+}
 NOISE_KEYS = {"study": 0x1F4738B74CB3AB33, "strong": 0x86A3C821D93BD2F3}
 
 
@@ -119,3 +125,14 @@ def test_a_custom_name_is_the_class_and_its_place_in_the_chain() -> None:
         pass
 
     assert Louder().draw(["a"]).rng == random.rng(0, 0, "Louder.noise")
+
+
+@pytest.mark.parametrize(
+    ("n", "key", "order"),
+    [
+        (10, 7, PERMUTED[10]),
+        (16, 2**63 + 5, PERMUTED[16]),
+    ],
+)
+def test_permutations_are_frozen(n: int, key: int, order: list[int]) -> None:
+    assert permute(np.arange(n), n, key).tolist() == order

@@ -2,7 +2,7 @@
 
 Philox 4x32-10 turns a 128-bit counter into 128 random bits under a 64-bit key. The key is a hash of seed,
 epoch and the name of the choice; the counter holds the example: (block, crop index, key hash low, key hash high). So
-nothing is remembered between draws, and a draw does not depend on who asks for it, when, or beside whom.
+nothing is remembered between draws, and a draw does not depend on the order of calls or on the batch.
 
 References
 ----------

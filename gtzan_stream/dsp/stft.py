@@ -28,7 +28,7 @@ def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(mode=False)  # whoever asks first, gradients may flow past it later
+@torch.inference_mode(mode=False)  # cached, so it may be used later where gradients flow
 def _hann(n_fft: int, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
     return torch.hann_window(n_fft, dtype=torch.float64, device=device).to(dtype)
 

@@ -21,7 +21,7 @@ __all__ = ["REGISTRY", "Frames", "LogMel", "RawWaveform", "build", "check", "n_r
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "logmel": LogMel,
     "waveform": RawWaveform,
-    "frames": Frames,
+    "stft_frames": Frames,
 }
 
 

@@ -85,10 +85,13 @@ def _split(config: Config, splits: list[str]) -> str:
 
 def _features(config: Config, network: NetworkDefaults) -> str:
     features = config.features or network.features
-    if features != "logmel" and (config.spec_augment or config.trainable_frontend):
-        option = flag("spec_augment" if config.spec_augment else "trainable_frontend")
-        raise UserError(f"{option} needs a network that is fed logmel features: {config.model} is fed {features}")
-    return "frames" if config.trainable_frontend else features
+    if config.trainable_frontend and features != "logmel":
+        raise UserError(f"{flag('trainable_frontend')} learns logmel features: {config.model} is fed {features}")
+    if config.spec_augment and features == "waveform":
+        raise UserError(
+            f"{flag('spec_augment')} masks rows and frames of a spectrogram: {config.model} is fed {features}"
+        )
+    return "stft_frames" if config.trainable_frontend else features
 
 
 def _name(config: Config) -> str:

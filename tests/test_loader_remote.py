@@ -1,0 +1,60 @@
+"""Which shards a loader asks for ahead of need, and how much room they need."""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream.loader import Loader
+from gtzan_stream.store.folder import Folder
+
+
+@pytest.fixture
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names in each request, in order."""
+    requests: list[list[str]] = []
+
+    def prefetch(folder: Folder, names: list[str]) -> list[Future]:
+        requests.append(list(names))
+        return []
+
+    monkeypatch.setattr(Folder, "prefetch", prefetch)
+    return requests
+
+
+@pytest.mark.parametrize("shuffle_shards", [1, 2])
+def test_each_block_is_asked_for_with_the_next(shards: Path, requested: list[list[str]], shuffle_shards: int):
+    loader = Loader(shards, batch_size=4, shuffle_shards=shuffle_shards, num_workers=0)
+    plan = loader._plan(0)
+    names = [shard.name for shard in loader.manifest.shards]
+    n_blocks = -(-len(names) // shuffle_shards)
+    assert n_blocks >= 2
+    blocks = [[names[shard] for shard in plan.shards_of(block)] for block in range(n_blocks + 1)]
+    list(loader)
+    visited = list(dict.fromkeys(plan.block_of(number) for number in range(len(plan))))
+    assert requested == [blocks[block] + blocks[block + 1] for block in visited]
+    assert set(names) <= {name for request in requested for name in request}
+
+
+@pytest.mark.parametrize(("shuffle_shards", "room"), [(None, None), (1, 2), (3, 6)])
+def test_two_blocks_must_fit_the_cache(
+    shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, room: int | None
+):
+    checked: list[int | None] = []
+    monkeypatch.setattr(Folder, "check_room", lambda folder, n_shards: checked.append(n_shards))
+    loader = Loader(shards, shuffle_shards=shuffle_shards)
+    loader.evaluation()
+    assert checked == [room, 2]
+
+
+def test_another_seed_is_another_order_of_clips_and_of_shards(shards: Path):
+    for shuffle_shards in (None, 1):
+        orders = [
+            [
+                key
+                for batch in Loader(shards, seed=seed, shuffle_shards=shuffle_shards, num_workers=0)
+                for key in batch.keys
+            ]
+            for seed in range(3)
+        ]
+        assert len({tuple(order) for order in orders}) == 3

@@ -224,6 +224,12 @@ def test_an_evaluation_shares_shards_split_and_features(shards):
     assert keys == {loader.manifest.keys[int(clip)].as_py() for clip in part}
 
 
+def test_an_evaluation_has_the_loaders_ranks(shards):
+    alone = [batch.keys for batch in Loader(shards, batch_size=4).evaluation()]
+    second = [batch.keys for batch in Loader(shards, batch_size=4, rank=1, world_size=2).evaluation()]
+    assert second == [keys[1::2] for keys in alone]
+
+
 def test_an_evaluation_is_never_augmented(shards):
     for batch in Loader(shards, augment=Gain(2.0, 2.0)).evaluation():
         assert [batch.draw.describe(row) for row in range(len(batch))] == ["unchanged"] * len(batch)

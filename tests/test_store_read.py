@@ -103,6 +103,8 @@ def test_open_shards_are_few_and_are_closed(shards: Path):
     assert len(os.listdir("/proc/self/fd")) == before + len(manifest.shards)
     reader.close()
     assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(BadSample, match="the reader is closed"):
+        reader.read(0, 0, np.empty(100, np.int16))
 
 
 def test_short_reads_are_continued(shards: Path, monkeypatch: pytest.MonkeyPatch):

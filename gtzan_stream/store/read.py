@@ -63,8 +63,8 @@ class ClipReader:
             raise BadSample(f"{self.manifest.where(clip)}: {error}") from error
 
     def close(self) -> None:
-        """Close the shards. Reading again opens them again."""
-        self._shards.clear()
+        """Close the shards. Reading afterwards is an error."""
+        self._shards.close()
 
     def _read_inside(self, clip: int, start: int, out: np.ndarray) -> None:
         manifest = self.manifest
@@ -142,9 +142,12 @@ class _OpenShards:
         self._manifest, self._limit = manifest, limit
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
         self._lock = fork_safe_lock()
+        self._closed = False
 
     def get(self, shard: int) -> _OpenShard:
         with self._lock:
+            if self._closed:
+                raise ValueError("the reader is closed")
             found = self._open.get(shard)
             if found is None:
                 for number in [number for number, other in self._open.items() if other.removed]:
@@ -156,8 +159,10 @@ class _OpenShards:
                 self._open.move_to_end(shard)
             return found
 
-    def clear(self) -> None:
+    def close(self) -> None:
+        """Close the shards, and open none any more: a thread may still be asking for one."""
         with self._lock:
+            self._closed = True
             self._open.clear()
 
 

@@ -8,6 +8,7 @@ import soundfile
 import soxr
 
 from gtzan_stream import audio
+from gtzan_stream.audio import libsndfile
 
 
 def noise(frames: int, channels: int = 1, seed: int = 0, level: float = 0.2) -> np.ndarray:
@@ -31,7 +32,7 @@ def test_mono_is_the_mean_of_the_channels():
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
 def test_resampling_by_blocks_equals_resampling_the_whole(rate: int):
-    samples = noise(3 * audio.BLOCK + 1234)
+    samples = noise(3 * libsndfile.BLOCK + 1234)
     waveform, _ = audio.decode(file_of(samples, rate, subtype="FLOAT"), sample_rate=22050)
     whole = soxr.resample(samples, rate, 22050)
     assert abs(len(waveform) - len(whole)) <= 1
@@ -76,7 +77,7 @@ def test_encode_refuses_what_it_cannot_write():
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"no audio at all" * 100])
 def test_no_audio_is_a_value_error(data: bytes):
-    with pytest.raises(ValueError, match="soundfile cannot decode it"):
+    with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it: "):
         audio.decode(data)
 
 
@@ -97,12 +98,12 @@ def test_a_file_without_samples_decodes_to_nothing():
 def test_lossy_clips_decode_the_same_in_blocks_and_at_once(format: str, monkeypatch: pytest.MonkeyPatch):
     data = file_of(noise(120_000), format=format)
     whole, _ = audio.decode(data)
-    monkeypatch.setattr(audio, "BLOCK", 10_000)
+    monkeypatch.setattr(libsndfile, "BLOCK", 10_000)
     np.testing.assert_allclose(audio.decode(data)[0], whole, atol=1e-6)
 
 
 # The window of a clip equals the same samples of the whole clip.
-FORMATS = [("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
+FORMATS = [("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16")]
 
 
 @pytest.mark.parametrize(("format", "subtype"), FORMATS)
@@ -116,8 +117,14 @@ def test_a_window_is_a_part_of_the_whole(format: str, subtype: str, channels: in
         np.testing.assert_allclose(window, whole[start : start + 3000], atol=2e-6)
 
 
-@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG"])
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
 @pytest.mark.parametrize("start", [50, 500])
 def test_a_window_past_the_end_is_an_error(format: str, start: int):
     with pytest.raises(ValueError, match=f"it ends at sample 100, {start + 100} were expected"):
         audio.read_segment(io.BytesIO(file_of(noise(100), format=format)), start, np.empty(100, np.float32))
+
+
+@pytest.mark.parametrize("format", ["OGG", "MP3"])
+def test_lossy_files_are_not_read_in_part(format: str):
+    with pytest.raises(ValueError, match="cannot be read in part"):
+        audio.read_segment(io.BytesIO(file_of(noise(5000), format=format)), 0, np.empty(100, np.float32))

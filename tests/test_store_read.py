@@ -175,9 +175,11 @@ def test_a_clip_of_another_rate_is_named(tmp_path: Path):
 
 
 def test_what_is_not_a_number_is_named(tmp_path: Path):
-    bad = noise()
-    bad[4321] = np.nan
-    reader = ClipReader(foreign(tmp_path, {"a_1.wav": encoded(bad, subtype="FLOAT")}))
+    manifest = foreign(tmp_path, {"a_1.wav": encoded(noise(), subtype="FLOAT")})
+    with (tmp_path / "theirs.tar").open("r+b") as file:
+        file.seek(int(manifest.data_offset[0]) + 4 * 4321)
+        file.write(np.float32(np.nan).tobytes())
+    reader = ClipReader(manifest)
     reader.read(0, 0, np.empty(4321, np.float32))
     with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: sample 4321 is not a finite number"):
         reader.read(0, 4000, np.empty(1000, np.float32))
@@ -188,7 +190,7 @@ def test_a_corrupt_member_is_named(tmp_path: Path):
     with (tmp_path / "theirs.tar").open("r+b") as file:
         file.seek(int(manifest.member_offset[0]))
         file.write(b"\0" * 4000)
-    with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: soundfile cannot decode it"):
+    with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: .* can(not)? decode it"):
         ClipReader(manifest).read(0, 0, np.empty(1000, np.float32))
 
 
@@ -198,7 +200,7 @@ def test_a_truncated_shard_is_named(codec: str, clips_folder: Path, tmp_path: Pa
     last = len(manifest) - 1
     shard = tmp_path / manifest.shards[0].name
     os.truncate(shard, int(manifest.data_offset[last] + manifest.data_size[last] // 2))
-    reader = ClipReader(Manifest.open(tmp_path))
+    reader = ClipReader(manifest)
     reader.read(0, 0, np.empty(1000, reader.dtype))
     with pytest.raises(
         BadSample, match=rf"{shard.name}, key {manifest.keys[last]}: .*the shard is truncated: it ends at byte"

@@ -27,8 +27,10 @@ def flip(path: Path, offset: int) -> None:
 def test_all_is_well(shards: Path):
     told = []
     assert verify(Manifest.open(shards), progress=lambda done, total: told.append((done, total))) == []
-    n = len(Manifest.open(shards).shards)
-    assert told == [(i, n) for i in range(1, n + 1)]
+    total = sum(shard.size for shard in Manifest.open(shards).shards)
+    assert told[-1] == (total, total)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert len(told) == len(Manifest.open(shards)) + 1
 
 
 def test_one_bit_of_a_sample(copy: Path):
@@ -57,9 +59,10 @@ def test_a_truncated_shard_names_the_members_it_lost(copy: Path):
     assert len(clips) > 1
     os.truncate(shard, int(manifest.data_offset[clips[-1]]) + 1000)
     problems = verify(manifest)
-    assert len(problems) == 2
+    assert len(problems) == 3
     assert "bytes, the manifest says" in problems[0]
-    assert problems[1].startswith(f"{shard}, key {manifest.keys[int(clips[-1])]}: the shard ends after 1044 of its ")
+    assert problems[1].startswith(f"{shard}, key {manifest.keys[int(clips[-1])]}: the shard ends after 1044 of the ")
+    assert problems[2].startswith(f"{shard}: the shard ends at byte ")
 
 
 def test_a_table_that_was_changed(copy: Path):

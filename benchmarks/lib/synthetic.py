@@ -58,6 +58,7 @@ def write(folder: Path, n_clips: int) -> Path:
         shards=[folder / name for name in names],
         clips=n_clips,
         splits=counts,
+        left_out=0,
         report=[],
     )
     return folder

@@ -1,12 +1,11 @@
-"""What is odd about a clip: reported when packing, kept in the manifest, and never a reason to stop."""
+"""What is odd about clips: reported when packing or indexing, kept in the manifest, and never a reason to stop."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from gtzan_stream import audio
-from gtzan_stream.store.riff import wav_data
 
 SILENT_DB = -60.0
 CLIPPED_RUN = 4
@@ -14,7 +13,7 @@ CLIPPED_RUN = 4
 
 @dataclass(frozen=True, order=True)
 class Oddity:
-    """One line of the packing report: what `kind`, which clip (or split), and the `detail`."""
+    """One line of the packing report: what `kind`, which clip (or split), its file, and the `detail`."""
 
     kind: str
     key: str
@@ -25,25 +24,14 @@ class Oddity:
         return asdict(self)
 
 
-def missing_bytes(path: Path) -> int:
-    """Bytes of samples that a WAV file's header promises and the file does not hold; 0 for other formats."""
-    with path.open("rb") as file:
-        data = wav_data(file)
-    return data.promised - data.size if data else 0
-
-
-def examine(pcm: audio.Pcm, lost_bytes: int = 0) -> list[tuple[str, str]]:
+def examine(pcm: audio.Pcm) -> list[tuple[str, str]]:
     """List what is odd about decoded samples, as (kind, detail): truncated, silent, clipped.
 
     >>> hum = audio.quantise(np.full(22050, 0.0005))
-    >>> examine(audio.Pcm(hum, 22050, 0, audio.AudioInfo(22050, 22050, 1, "WAV", "PCM_16"), 22050))
+    >>> examine(audio.Pcm(hum, 22050, 0, audio.AudioInfo(22050, 22050, 1, "WAV", "PCM_16")))
     [('silent', 'peak at -66.2 dB')]
     """
-    found = []
-    if lost_bytes:
-        found.append(("truncated", f"the header promises {lost_bytes} bytes more than there are"))
-    elif pcm.decoded < pcm.source.frames:
-        found.append(("truncated", f"{pcm.decoded} of {pcm.source.frames} samples can be decoded"))
+    found = [("truncated", pcm.damage)] if pcm.damage else []
     peak = np.abs(pcm.samples.astype(np.int32)).max(initial=0) / audio.FULL_SCALE
     level = 20 * np.log10(peak) if peak else -np.inf
     if level < SILENT_DB:
@@ -62,3 +50,24 @@ def _clipped_runs(samples: np.ndarray) -> int:
         return 0
     ends = np.flatnonzero(np.diff(full, append=np.iinfo(np.int64).max) > 1)
     return int(np.count_nonzero(np.diff(ends, prepend=-1) >= CLIPPED_RUN))
+
+
+def repeated(labels: Mapping[str, str], digests: Mapping[str, str], sources: Mapping[str, str]) -> list[Oddity]:
+    """Report every clip that has the same samples as an earlier one, by key: a duplicate, or a conflict of labels.
+
+    Parameters
+    ----------
+    labels, digests, sources : mapping from key to str
+        Label of each clip, checksum of its samples, and its file.
+    """
+    first: dict[str, str] = {}
+    found = []
+    for key in sorted(labels):
+        same = first.setdefault(digests[key], key)
+        if same == key:
+            continue
+        kind, detail = "duplicate", f"the same samples as {same}"
+        if labels[same] != labels[key]:
+            kind, detail = "conflict", f"{detail}, but another label: {labels[key]} here, {labels[same]} there"
+        found.append(Oddity(kind, key, sources[key], detail))
+    return found

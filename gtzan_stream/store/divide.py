@@ -26,15 +26,14 @@ def load_splits(files: SplitFiles) -> dict[str, Split]:
 
 
 def applicable_splits(
-    rows: Sequence[Row], extra: Mapping[str, Split], *, is_gtzan: bool
+    rows: Sequence[Row], extra: Mapping[str, Split], *, digests: Mapping[str, str], is_gtzan: bool
 ) -> tuple[dict[str, Split], list[Oddity]]:
     """Splits by name, and a line of report for each that names clips the set does not have.
 
-    ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` (which keep equal clips on one
-    side) for any set, and the `extra` ones.
+    ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` (which keep clips of equal
+    `digests`, by key, on one side) for any set, and the `extra` ones.
     """
     labels = {row.key: row.label for row in rows}
-    digests = {row.key: row.sha256 for row in rows}
     published = {"filtered": catalog.filtered(), "study": catalog.study()} if is_gtzan else {}
     seeded = {"stratified": catalog.stratified(labels, groups=digests)}
     seeded |= {f"folds-{i}": fold for i, fold in enumerate(catalog.folds(labels, N_FOLDS, groups=digests))}

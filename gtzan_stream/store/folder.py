@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,22 @@ class Folder:
             f" for shards that somebody else packed there is `gtzan-stream index {root}`"
         )
 
-    def register_files(self, files: Sequence[File]) -> None:
-        """Note the files of the set. Raises UserError if one is missing."""
-        missing = {file["name"] for file in files}  # 20,000 for a million clips, so the folder is listed once
+    def register_files(self, files: Sequence[File], *, check_sizes: bool = True) -> None:
+        """Note the files of the set. Raises UserError if one is missing, or of another size than it should be."""
+        sizes: dict[str, int] = {}  # 20,000 for a million clips, so the folder is listed once
         for folder in (self._path, self._path / INCOMING):
-            missing -= set(os.listdir(folder)) if folder.is_dir() else set()
-        if missing:
+            with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+                sizes |= {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        remedy = "copy or pack the set again"
+        if missing := {file["name"] for file in files} - sizes.keys():
+            raise UserError(f"{self._path / min(missing)} is missing, though {MANIFEST} lists it: {remedy}")
+        wrong = [file for file in files if sizes[file["name"]] != file["size"]] if check_sizes else []
+        if wrong:
+            name, size = wrong[0]["name"], wrong[0]["size"]
+            more = f", and {len(wrong) - 1} more files differ" if wrong[1:] else ""
             raise UserError(
-                f"{self._path / min(missing)} is missing, though {MANIFEST} lists it: copy or pack the set again"
+                f"{self._path / name} has {sizes[name]} bytes, {MANIFEST} says {size}{more}: {remedy}, or see what is "
+                f"left with `gtzan-stream verify {self._path}`"
             )
 
     def path(self, name: str) -> Path:

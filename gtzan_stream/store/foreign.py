@@ -1,167 +1,227 @@
-"""Read the samples of a WebDataset shard that somebody else packed."""
+"""Read the samples of WebDataset shards, whoever packed them: clips, their labels, and all that is wrong with them."""
 
 import hashlib
 import json
-import os
-import tarfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
 
 from gtzan_stream import audio
-from gtzan_stream.store.check import Oddity
-from gtzan_stream.store.scan import READ
+from gtzan_stream.store.check import Oddity, examine
+from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.shards import Row, layout
+from gtzan_stream.store.tar import TarMember, members
+
+_SAYS_LABEL = ("json", "cls", "txt")
+_LONGEST_LABEL = 200
+
+
+@dataclass
+class Scan:
+    """What shards hold.
+
+    Attributes
+    ----------
+    rows : list of Row
+        A row a clip, by shard, then by offset.
+    digests : dict
+        Checksum of each clip's decoded samples, by key: equal ones are equal recordings.
+    report : list of Oddity
+    left_out : int
+        Files with sound that are not among the rows.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    report: list[Oddity] = field(default_factory=list)
+    left_out: int = 0
 
 
 @dataclass
 class _Sample:
-    """The members of one key, as they come by: the audio's row without its label, and what says the label."""
+    """The members of one WebDataset key: its sound, by the middle of the name, and what may say its label."""
 
-    row: Row | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    trouble: tuple[str, str] | None = None
-
-
-def scan_shard(path: Path) -> tuple[list[Row], list[Oddity]]:
-    """Rows of a shard's samples that have audio and a label, in order, and what is wrong with the others."""
-    rows: list[Row] = []
-    report: list[Oddity] = []
-    for key, sample in _samples(path, report):
-        label = _label(key, sample.labels)
-        trouble = sample.trouble
-        if sample.row and not label and not trouble:
-            trouble = ("no label", "expected label or genre in its .json, a .cls or .txt, or <label>_<name> as key")
-        if trouble:
-            report.append(Oddity(trouble[0], key, path.name, trouble[1]))
-        elif sample.row:
-            rows.append(sample.row.labelled(label))
-    return rows, report
+    key: str
+    sounds: list[tuple[str, TarMember]] = field(default_factory=list)
+    says: dict[str, TarMember] = field(default_factory=dict)
 
 
-def _samples(path: Path, report: list[Oddity]) -> Iterator[tuple[str, _Sample]]:
-    """Group a shard's members by key; WebDataset puts a sample's members one after another."""
-    current, sample = None, _Sample()
-    for tar, member in _members(path, report):
+@dataclass(frozen=True)
+class _Sound:
+    """A member to decode, with the key of its clip and the sample that it belongs to."""
+
+    path: Path
+    key: str
+    member: TarMember
+    sample: _Sample
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A member that was decoded: its row and checksum, if it can be used, and what is odd about it."""
+
+    key: str
+    row: Row | None
+    digest: str
+    odd: list[tuple[str, str]]
+
+
+def scan(
+    paths: Sequence[Path], *, num_workers: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Scan:
+    """Read every sample of the shards to its end, in threads.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    num_workers : int, optional
+        Threads that decode; the usable cores by default.
+    progress : callable (done, total), optional
+        Called with bytes of the shards.
+    """
+    found = Scan()
+    sizes = [path.stat().st_size for path in paths]
+    before = dict(zip(paths, accumulate(sizes, initial=0), strict=False))
+    waiting: deque[_Sound] = deque()
+
+    def jobs() -> Iterator[_Sound]:
+        for path in paths:
+            for sound in _sounds(path, found.report):
+                waiting.append(sound)
+                yield sound
+
+    shard_of: dict[str, str] = {}
+    for decoded in in_order(_decode, jobs(), num_workers):
+        sound = waiting.popleft()
+        shard, key, odd = sound.path.name, decoded.key, decoded.odd
+        if decoded.row and key in shard_of:
+            odd = [*odd, ("duplicate key", f"{shard_of[key]} holds a clip of this key already: this one is left out")]
+        elif decoded.row:
+            shard_of[key] = shard
+            found.rows.append(decoded.row)
+            found.digests[key] = decoded.digest
+        if not decoded.row or decoded.row is not found.rows[-1]:
+            found.left_out += 1
+        found.report += [Oddity(kind, key, shard, detail) for kind, detail in odd]
+        if progress:
+            progress(before[sound.path] + sound.member.offset + sound.member.size, sum(sizes))
+    return found
+
+
+def _sounds(path: Path, report: list[Oddity]) -> Iterator[_Sound]:
+    """The sounds of a shard, in order, each with the key of its clip."""
+    samples = _samples(path, report)
+    without = [sample.key for sample in samples if not sample.sounds]
+    if without:
+        some = ", ".join(without[:3]) + (", ..." if len(without) > 3 else "")
+        report.append(Oddity("no sound", "", path.name, f"{len(without)} samples have no sound among them: {some}"))
+    for sample in samples:
+        names = Counter(middle for middle, _ in sample.sounds)
+        if len(names) > 1:
+            detail = (
+                f"{len(names)} sounds whose names differ behind a dot, where WebDataset ends a key: indexed as one "
+            )
+            detail += "clip each, but other programs see one sample; rename them without dots to mend that"
+            report.append(Oddity("dots", sample.key, path.name, detail))
+        for middle, member in sample.sounds:
+            key = f"{sample.key}_{middle.replace('.', '_')}" if len(names) > 1 and middle else sample.key
+            yield _Sound(path, key, member, sample)
+
+
+def _samples(path: Path, report: list[Oddity]) -> list[_Sample]:
+    """Group a shard's members by key; a sample whose members do not lie side by side is put together, and reported."""
+    samples: dict[str, _Sample] = {}
+    last, scattered = None, set()
+    for member in members(path, lambda kind, detail: report.append(Oddity(kind, "", path.name, detail))):
         folder, _, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
         key = f"{folder}/{stem}" if folder else stem
-        if not member.isfile() or not stem:
-            continue
-        if key != current:
-            if current is not None:
-                yield current, sample
-            current, sample = key, _Sample()
-        _take(sample, key, suffix.rpartition(".")[2].lower(), tar, member, path.name)
-    if current is not None:
-        yield current, sample
+        if not stem:
+            continue  # hidden, such as macOS's ._*
+        middle, _, kind = suffix.lower().rpartition(".")
+        if key != last and key in samples:
+            scattered.add(key)
+        sample, last = samples.setdefault(key, _Sample(key)), key
+        if f".{kind}" in audio.SUFFIXES:
+            sample.sounds.append((middle, member))
+        elif kind in _SAYS_LABEL:
+            sample.says[kind] = member
+    for key in sorted(scattered):
+        detail = "its members do not lie side by side: other programs see several samples; pack the shard again"
+        report.append(Oddity("scattered", key, path.name, detail))
+    return list(samples.values())
 
 
-def _members(path: Path, report: list[Oddity]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Members of a shard, in order; stretches without a readable header are reported and skipped.
+def _decode(sound: _Sound) -> _Decoded:
+    """Decode a member to its end, in a thread."""
+    try:
+        label = _label(sound)
+        if sound.member.reason:
+            raise ValueError(sound.member.reason)
+        data = _read(sound.path, sound.member)
+        pcm = audio.decode_pcm16(data)
+        if not len(pcm.samples):
+            return _Decoded(sound.key, None, "", [("empty", "no samples")])
+        row = _row(sound, data, pcm, label)
+    except _NoLabel as error:
+        return _Decoded(sound.key, None, "", [("no label", str(error))])
+    except (OSError, ValueError) as error:
+        kind = "truncated" if sound.member.reason else "unreadable"
+        return _Decoded(sound.key, None, "", [(kind, str(error))])
+    digest = hashlib.sha256(pcm.samples.tobytes() + str(pcm.sample_rate).encode()).hexdigest()
+    return _Decoded(sound.key, row, digest, examine(pcm))
 
-    tarfile ends quietly at a header that it cannot read, and raises at one that follows an extended header, so it would
-    lose every member after either. Where it stops, look for another header further on.
-    """
-    n_members = end = skip = 0
+
+def _read(path: Path, member: TarMember) -> bytes:
     with path.open("rb") as file:
-        while (start := _next_header(file, end + skip)) is not None:
-            if _not_zero(file, end, start):
-                lost = f"{start - end} bytes up to the next header are left out, and whatever clip was in them"
-                report.append(Oddity("damaged", "", path.name, f"no tar header at byte {end}: {lost}"))
-            file.seek(start)
-            end, skip = start, tarfile.BLOCKSIZE  # in case that even the first member cannot be read
-            with suppress(tarfile.TarError), tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    n_members += 1
-                    yield tar, member
-                    end = tar.offset
-                end, skip = tar.offset, 0
-        size = file.seek(0, os.SEEK_END)
-        if end > size:
-            report.append(Oddity("truncated", "", path.name, f"the shard ends at byte {size}, inside its last member"))
-        elif _not_zero(file, end, None):
-            report.append(Oddity("damaged", "", path.name, f"no tar header at byte {end}, nor after it"))
-        elif not n_members:
-            report.append(Oddity("damaged", "", path.name, "the shard is empty"))
+        file.seek(member.offset)
+        return file.read(member.size)
 
 
-def _next_header(file: BinaryIO, offset: int) -> int | None:
-    """Byte at which the next valid tar header begins, from `offset` on; None if there is none."""
-    file.seek(offset)
-    while len(block := file.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
-        try:
-            tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
-            return offset
-        except tarfile.HeaderError:
-            offset += tarfile.BLOCKSIZE
-    return None
-
-
-def _not_zero(file: BinaryIO, start: int, end: int | None) -> bool:
-    """Whether the file holds anything but zeros, with which a tar ends, from byte `start` to `end` or its own end."""
-    file.seek(start)
-    remaining = None if end is None else end - start
-    while block := file.read(1 << 20 if remaining is None else min(remaining, 1 << 20)):
-        if any(block):
-            return True
-        remaining = None if remaining is None else remaining - len(block)
-    return False
-
-
-def _take(sample: _Sample, key: str, kind: str, tar: tarfile.TarFile, member: tarfile.TarInfo, shard: str) -> None:
-    file = tar.extractfile(member)
-    if file is None or kind not in {*READ, "json", "cls", "txt"}:
-        return
-    try:
-        data = file.read()
-    except (tarfile.TarError, EOFError) as error:
-        sample.row, sample.trouble = None, ("truncated", f"the shard ends inside its {kind}: {error}")
-        return
-    if kind not in READ:
-        sample.labels[kind] = data.decode("utf-8", errors="replace").strip()
-        return
-    try:
-        sample.row = _row(key, data, shard, member.offset_data)
-    except ValueError as error:
-        sample.trouble = ("unreadable", str(error))
-
-
-def _row(key: str, data: bytes, shard: str, offset: int) -> Row:
-    header = audio.info(data)
-    data_offset, data_size, encoding = layout(data)
-    frames = data_size // (2 * header.channels) if encoding == "pcm16" else header.frames
-    frames = frames or len(audio.decode(data)[0])
-    if not frames:
-        raise ValueError("no samples")
+def _row(sound: _Sound, data: bytes, pcm: audio.Pcm, label: str) -> Row:
+    data_offset, data_size, encoding = layout(data, pcm)
     return Row(
-        key=key,
-        clip_id=key,
-        shard=shard,
-        member_offset=offset,
+        key=sound.key,
+        clip_id=sound.key,
+        shard=sound.path.name,
+        member_offset=sound.member.offset,
         member_size=len(data),
-        data_offset=offset + data_offset,
+        data_offset=sound.member.offset + data_offset,
         data_size=data_size,
-        frames=frames,
-        sample_rate=header.sample_rate,
-        channels=header.channels,
+        frames=len(pcm.samples),
+        sample_rate=pcm.sample_rate,
+        channels=pcm.source.channels,
         encoding=encoding,
-        label="",
+        label=label,
         sha256=hashlib.sha256(data).hexdigest(),
     )
 
 
-def _label(key: str, said: dict[str, str]) -> str:
-    """Label of a sample, by its members or its key; empty if nothing says it."""
+class _NoLabel(ValueError):
+    """A sample without a label, or with one of a wrong type."""
+
+
+def _label(sound: _Sound) -> str:
+    """Label of a sample, by its members or its key."""
+    says = {kind: _read(sound.path, member) for kind, member in sound.sample.says.items() if not member.reason}
     try:
-        facts = json.loads(said.get("json", "{}"))
-    except json.JSONDecodeError:
-        facts = {}
-    if isinstance(facts, dict):
-        for field_name in ("label", "genre"):
-            if field_name in facts:
-                return str(facts[field_name])
-    head, underscore, _ = key.rpartition("/")[2].partition("_")
-    return said.get("cls") or said.get("txt") or (head if underscore else "")
+        facts = json.loads(says.get("json", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise _NoLabel(f"its .json cannot be read: {type(error).__name__}, {error}") from None
+    candidates = [(f"{name} in its .json", facts.get(name)) for name in ("label", "genre") if isinstance(facts, dict)]
+    texts = [kind for kind in ("cls", "txt") if kind in says]
+    candidates += [(f".{kind}", says[kind].decode("utf-8", errors="replace").strip()) for kind in texts]
+    for where, value in candidates:
+        if value is None or value == "":
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise _NoLabel(f"the {where} is a {type(value).__name__}: expected a word or a number")
+        if len(label := str(value)) > _LONGEST_LABEL or "\n" in label:
+            raise _NoLabel(f"the {where} is a text of {len(label)} characters: expected a word or a number")
+        return label
+    head, underscore, _ = sound.key.rpartition("/")[2].partition("_")
+    if not underscore or not head:
+        raise _NoLabel("expected label or genre in its .json, a .cls or .txt, or <label>_<name> as key")
+    return head

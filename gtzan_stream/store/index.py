@@ -7,11 +7,10 @@ from pathlib import Path
 
 from gtzan_stream.catalog import faults
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.check import Oddity, repeated
 from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits
-from gtzan_stream.store.foreign import scan_shard
+from gtzan_stream.store.foreign import scan
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.shards import Row
 from gtzan_stream.store.swap import replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
@@ -30,37 +29,35 @@ def index(
     """Write manifest.json, samples.parquet and splits.parquet beside the ``*.tar`` shards in `root`.
 
     A sample is an audio member and members of the same key that say its label: ``label`` or ``genre`` in its ``.json``,
-    else its ``.cls`` or ``.txt``, else its key up to the first underscore. The set's rate is that of most clips. Shards
+    else its ``.cls`` or ``.txt``, else its key up to the first underscore. Each is decoded to its end, and whatever is
+    damaged, double or left out is in the manifest's report. The set's rate is that of most clips. Shards
     with a part in their names (``music-train-000.tar``) also give a split named ``shards``.
 
     Parameters
     ----------
     root : folder
     splits, num_workers, name, progress
-        As for `pack`; `progress` counts shards.
+        As for `pack`; `progress` counts bytes.
 
     Raises
     ------
     UserError
-        If `root` holds no shards or no audio in them, or two samples have one key.
+        If `root` holds no shards, or no clip with a label in them.
     """
     root = Path(root)
     paths = sorted(root.glob("*.tar"))
     if not paths:
         raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them first)")
     extra = load_splits(splits)
-    rows: list[Row] = []
-    report: list[Oddity] = []
-    for done, (found, odd) in enumerate(in_order(scan_shard, paths, num_workers), 1):
-        rows += found
-        report += odd
-        if progress:
-            progress(done, len(paths))
+    found = scan(paths, num_workers=num_workers, progress=progress)
+    rows, report = found.rows, found.report
     if not rows:
         raise UserError(f"{root}: no sample with audio and a label in {len(paths)} shards; {_first(report)}")
-    _check_keys(rows)
+    report += repeated({row.key: row.label for row in rows}, found.digests, {row.key: row.shard for row in rows})
     is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
-    divided, split_report = applicable_splits(rows, _split_by_shard(rows) | extra, is_gtzan=is_gtzan)
+    divided, split_report = applicable_splits(
+        rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
+    )
     with replacing(root) as folder:
         write_samples(folder / SAMPLES, rows)
         counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
@@ -73,6 +70,7 @@ def index(
             shards=paths,
             clips=len(rows),
             splits=counts,
+            left_out=found.left_out,
             report=report + split_report,
         )
     return Manifest.open(root)
@@ -80,15 +78,6 @@ def index(
 
 def _first(report: list[Oddity]) -> str:
     return f"the first: {report[0].source}, key {report[0].key}: {report[0].detail}" if report else "they are empty"
-
-
-def _check_keys(rows: list[Row]) -> None:
-    shard_of: dict[str, str] = {}
-    for row in rows:
-        if row.key in shard_of:
-            other = shard_of[row.key]
-            raise UserError(f"{other} and {row.shard} both hold a sample of key {row.key}: keys must be unique")
-        shard_of[row.key] = row.shard
 
 
 def _sorted_labels(rows: list[Row]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from gtzan_stream.store.folder import Folder
 from gtzan_stream.store.remote import RemoteFolder, is_remote
 from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
 
+_SEEKABLE = r"flac|pcm\d+|float\d+"
 _REPEATED = ["shard", "label", "encoding", "split", "part"]  # read as codes and a short list of words
 
 
@@ -46,6 +48,8 @@ class Manifest:
         Clips by split and part.
     tables : list of dict
         Name, size and sha256 of samples.parquet and splits.parquet.
+    left_out : int
+        Files with sound that could not be packed or indexed; the report says why.
     report : list of dict
         What was odd when packing: kind, key, source, detail.
     digest : str
@@ -61,6 +65,8 @@ class Manifest:
         In Hz; other than `sample_rate` only in shards that were not packed here.
     direct : bool [clip]
         Whether the samples are mono 16-bit PCM at `sample_rate`, to be read as they lie.
+    seekable : bool [clip]
+        Whether a segment can be read without decoding what comes before it.
     """
 
     def __init__(self, folder: Folder, facts: dict[str, Any]) -> None:
@@ -73,6 +79,7 @@ class Manifest:
         self.shards = [Shard(shard["name"], shard["size"], shard["sha256"]) for shard in facts["shards"]]
         self.split_counts: dict[str, dict[str, int]] = facts["splits"]
         self.tables: list[dict[str, Any]] = facts["tables"]
+        self.left_out: int = facts.get("left_out", 0)
         self.report: list[dict[str, str]] = facts["report"]
         self.digest = _digest(facts)
         self.shard = _codes(self.column("shard"), [shard.name for shard in self.shards])
@@ -82,26 +89,31 @@ class Manifest:
         self.frames = self.column("frames").to_numpy()
         self.key_hash = self.column("key_hash").to_numpy()
         self.clip_rate = self.column("sample_rate").to_numpy()
-        mono_pcm16 = (_codes(self.column("encoding"), ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        encoding = self.column("encoding")
+        mono_pcm16 = (_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        seekable = [name for name in pc.unique(encoding).to_pylist() if re.fullmatch(_SEEKABLE, name)]
+        self.seekable = _codes(encoding, seekable) >= 0
         self.direct = mono_pcm16 & (self.clip_rate == self.sample_rate)
 
     @classmethod
-    def open(cls, root: str | Path) -> "Manifest":
+    def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
         """Open a folder of shards.
 
         Parameters
         ----------
         root : path, or address that fsspec knows
             Of the latter the shards come to this machine as they are needed.
+        check_sizes : bool
+            Whether to compare the sizes of the files in a folder of this machine with those in the manifest.
 
         Raises
         ------
         UserError
-            If `root` is missing, empty, of another format version, or lacks one of its files.
+            If `root` is missing, empty, of another format version, or lacks one of its files, or one has another size.
         """
         folder = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
         facts = _read_facts(folder)
-        folder.register_files(facts["shards"] + facts["tables"])
+        folder.register_files(facts["shards"] + facts["tables"], check_sizes=check_sizes)
         try:
             return cls(folder, facts)
         except pa.ArrowInvalid as error:

@@ -10,7 +10,7 @@ from gtzan_stream import audio
 from gtzan_stream.catalog import faults
 from gtzan_stream.dsp.random import hash_key
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity, examine, missing_bytes
+from gtzan_stream.store.check import Oddity, examine, repeated
 from gtzan_stream.store.divide import applicable_splits, load_splits
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.parallel import in_order
@@ -100,10 +100,14 @@ def pack(
     with replacing(Path(dst)) as folder:
         packer = _Packer(options, dataset, clips, progress or (lambda done, total: None))
         rows = packer.write(folder)
+        digests = {row.key: row.sha256 for row in rows}
         if not rows:
             first = min(packer.report)
             raise UserError(f"none of the {len(clips)} files in {src} could be packed: {first.source}, {first.detail}")
-        divided, split_report = applicable_splits(rows, extra, is_gtzan=dataset == "gtzan")
+        packer.report += repeated(
+            {row.key: row.label for row in rows}, digests, {clip.key: clip.name for clip in clips}
+        )
+        divided, split_report = applicable_splits(rows, extra, digests=digests, is_gtzan=dataset == "gtzan")
         write_samples(folder / SAMPLES, rows)
         counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
         write_manifest(
@@ -115,6 +119,7 @@ def pack(
             shards=[folder / name for name in dict.fromkeys(row.shard for row in rows)],
             clips=len(rows),
             splits=counts,
+            left_out=len(clips) - len(rows),
             report=packer.report + split_report,
         )
     return Manifest.open(dst)
@@ -150,7 +155,6 @@ class _Packer:
                 number += 1
             else:
                 path.unlink()
-        self.report += _duplicates(rows)
         return rows
 
     def _expected_bytes(self, clip: Clip) -> int:
@@ -167,7 +171,7 @@ class _Packer:
             pcm = audio.decode_pcm16(clip.path, self.options.sample_rate)
             if not len(pcm.samples):
                 return clip, None, [("empty", "no samples")]
-            odd = examine(pcm, missing_bytes(clip.path))
+            odd = examine(pcm)
         except (OSError, ValueError) as error:
             return clip, None, [("unreadable", str(error))]
         data = audio.encode(pcm.samples, pcm.sample_rate, self.options.codec)
@@ -196,14 +200,3 @@ class _Packer:
             self.report += [Oddity(kind, clip.key, clip.name, detail) for kind, detail in odd]
             self.progress(done, len(self.clips))
             yield member
-
-
-def _duplicates(rows: list[Row]) -> list[Oddity]:
-    """One line for every clip whose samples an earlier key has too."""
-    first: dict[str, Row] = {}
-    found = []
-    for row in sorted(rows, key=lambda row: row.key):
-        same = first.setdefault(row.sha256, row)
-        if same is not row:
-            found.append(Oddity("duplicate", row.key, row.clip_id, f"the same samples as {same.key}"))
-    return found

@@ -66,8 +66,8 @@ class RemoteFolder(Folder):
             raise UserError(str(error)) from error
         return target
 
-    def register_files(self, files: Sequence[File]) -> None:
-        """Learn sizes and checksums. Whether the files are there is seen when they are needed."""
+    def register_files(self, files: Sequence[File], *, check_sizes: bool = True) -> None:
+        """Learn sizes and checksums, which are compared when a file comes here."""
         self._files = {file["name"]: file for file in files}
 
     def path(self, name: str) -> Path:

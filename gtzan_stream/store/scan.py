@@ -4,11 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gtzan_stream import audio
 from gtzan_stream.errors import UserError
-
-READ = ("wav", "wave", "rf64", "w64", "au", "snd", "aif", "aiff", "aifc", "caf", "flac", "ogg", "oga", "opus", "mp3")
-_NOT_READ = ("m4a", "mp4", "aac", "wma", "ape", "wv")  # by soundfile: to be reported, not passed over
-AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in READ + _NOT_READ)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def _audio_files(root: Path) -> list[Path]:
         found += [
             Path(folder, name)
             for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+            if not name.startswith(".") and Path(name).suffix.lower() in audio.SUFFIXES
         ]
     return found
 

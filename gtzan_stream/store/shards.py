@@ -1,6 +1,7 @@
 """Deal clips into shards, write the shards, and find every member's place in one."""
 
 import hashlib
+import io
 import json
 import tarfile
 from collections import defaultdict
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gtzan_stream import audio
-from gtzan_stream.store.riff import wav_data
+from gtzan_stream.audio import wav_data
 
 MTIME = 0  # a whole number, which needs no header of its own; a shard's bytes depend on the music alone
 
@@ -136,9 +137,14 @@ def _row(member: Member, shard: str) -> Row:
     )
 
 
-def layout(data: bytes) -> tuple[int, int, str]:
-    """Offset and size, in bytes, of the samples in an audio file, and their encoding: the whole file if compressed."""
-    wav = wav_data(data)
-    if wav:
+def layout(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
+    """Offset and size, in bytes, of the samples in an audio file, and their encoding.
+
+    The whole file counts as samples where they do not lie in it as numbers. If `pcm`, what was decoded of it, does not
+    agree with its header, the encoding says so: only decoding from the beginning gives those samples again.
+    """
+    wav = wav_data(io.BytesIO(data))
+    if wav and (pcm is None or wav.frames == len(pcm.samples)):
         return wav.offset, wav.size, wav.encoding
-    return 0, len(data), audio.info(data).format.lower()
+    encoding = (pcm.source if pcm else audio.info(data)).format.lower()
+    return 0, len(data), f"{encoding}, damaged" if pcm and pcm.damage else encoding

@@ -64,11 +64,13 @@ def write_manifest(
     shards: Sequence[Path],
     clips: int,
     splits: Mapping[str, Mapping[str, int]],
+    left_out: int,
     report: Sequence[Oddity],
 ) -> None:
     """Write manifest.json into `folder`, for the tables that already lie there and for `shards`.
 
-    `origin` is ``"pack"`` or, for shards of somebody else's, ``"index"``.
+    `origin` is ``"pack"`` or, for shards of somebody else's, ``"index"``; `left_out` counts the files with sound that
+    are not in the set, for which the report has the reasons.
     """
     manifest = {
         "format": FORMAT,
@@ -78,6 +80,7 @@ def write_manifest(
         "sample_rate": sample_rate,
         "labels": list(labels),
         "clips": clips,
+        "left_out": left_out,
         "splits": splits,
         "shards": [describe_file(path) for path in shards],
         "tables": [describe_file(folder / name) for name in (SAMPLES, SPLITS)],

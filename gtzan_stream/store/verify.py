@@ -1,28 +1,30 @@
 """Re-read everything in a folder of shards and name what is not as the manifest says."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gtzan_stream import audio
+from gtzan_stream.store.foreign import Scan, scan
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.parallel import in_order
+from gtzan_stream.store.shards import Row
 from gtzan_stream.store.tables import describe_file
 
+Progress = Callable[[int, int], None]
 
-def verify(
-    manifest: Manifest, *, num_workers: int | None = None, progress: Callable[[int, int], None] | None = None
-) -> list[str]:
-    """Compare every shard, table and member with its checksum, and decode every member.
+
+def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Progress | None = None) -> list[str]:
+    """Compare every shard and table with its checksum, and decode every clip to its end.
+
+    The shards are read as `index` reads them, so that whatever it would report is found, if packing or indexing has not
+    reported it already.
 
     Parameters
     ----------
     manifest : Manifest
     num_workers : int, optional
-        Shards read at a time; the usable cores by default.
+        Threads that decode; the usable cores by default.
     progress : callable (done, total), optional
-        Called after each shard.
+        Called with bytes of the shards.
 
     Returns
     -------
@@ -30,12 +32,27 @@ def verify(
         One sentence for every bad table, shard and member, naming shard and key; empty if all is well.
     """
     problems = [problem for table in manifest.tables if (problem := _differs(manifest, table))]
-    shards = in_order(lambda shard: list(_verify_shard(manifest, shard)), range(len(manifest.shards)), num_workers)
-    for done, found in enumerate(shards, 1):
-        problems += found
-        if progress:
-            progress(done, len(manifest.shards))
+    total = sum(shard.size for shard in manifest.shards)
+    done = 0
+    for number, shard in enumerate(manifest.shards):
+        try:
+            path = manifest.path(shard.name)
+        except OSError as error:
+            problems.append(str(error))
+        else:
+            if problem := _differs(manifest, vars(shard)):
+                problems.append(problem)
+            before = done
+            found = scan([path], num_workers=num_workers, progress=_moved(progress, before, total))
+            problems += _verify_shard(manifest, number, found)
+        done += shard.size
+    if progress:
+        progress(total, total)
     return problems
+
+
+def _moved(progress: Progress | None, before: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _differs(manifest: Manifest, expected: dict) -> str | None:
@@ -48,35 +65,40 @@ def _differs(manifest: Manifest, expected: dict) -> str | None:
     return None
 
 
-def _verify_shard(manifest: Manifest, shard: int) -> Iterator[str]:
-    described = manifest.shards[shard]
-    try:
-        path = manifest.path(described.name)
-    except OSError as error:
-        yield str(error)
-        return
-    if problem := _differs(manifest, vars(described)):
-        yield problem
-    with path.open("rb") as file:
-        for clip in np.flatnonzero(manifest.shard == shard).tolist():
-            file.seek(manifest.member_offset[clip])
-            data = file.read(manifest.member_size[clip])
-            if problem := _bad_member(manifest, clip, data):
-                yield f"{manifest.where(clip)}: {problem}"
+def _verify_shard(manifest: Manifest, shard: int, found: Scan) -> Iterator[str]:
+    """What differs between a shard as it was read and its clips in the manifest, or was not reported before."""
+    rows = {row.key: row for row in found.rows}
+    odd = {(line.kind, line.key): line.detail for line in found.report}
+    listed = set()
+    for clip in np.flatnonzero(manifest.shard == shard).tolist():
+        key = manifest.keys[clip].as_py()
+        listed.add(key)
+        if problem := _bad_clip(manifest, clip, rows.get(key), [odd[line] for line in odd if line[1] == key]):
+            yield f"{manifest.where(clip)}: {problem}"
+            odd = {line: detail for line, detail in odd.items() if line[1] != key}
+    name = manifest.shards[shard].name
+    reported = {(line["kind"], line["key"]) for line in manifest.report if line["key"] or line["source"] == name}
+    address = manifest.folder.address(name)
+    for (kind, key), detail in odd.items():
+        if (kind, key) not in reported:
+            yield f"{address}, key {key}: {detail}" if key else f"{address}: {detail}"
+    for key in rows.keys() - listed:
+        if ("duplicate key", key) not in reported:
+            yield f"{address}, key {key}: the manifest does not list this clip; index or pack the set again"
 
 
-def _bad_member(manifest: Manifest, clip: int, data: bytes) -> str | None:
-    if len(data) < manifest.member_size[clip]:
-        return f"the shard ends after {len(data)} of its {manifest.member_size[clip]} bytes"
-    if hashlib.sha256(data).hexdigest() != manifest.sha256[clip].as_py():
+def _bad_clip(manifest: Manifest, clip: int, row: Row | None, odd: list[str]) -> str | None:
+    if row is None:
+        return odd[0] if odd else "it is not in the shard any more"
+    if row.sha256 != manifest.sha256[clip].as_py():
         return "its sha256 is not the manifest's"
-    try:
-        waveform, rate = audio.decode(data)
-    except ValueError as error:
-        return str(error)
-    if (len(waveform), rate) != (manifest.frames[clip], manifest.clip_rate[clip]):
+    if (row.frames, row.sample_rate) != (manifest.frames[clip], manifest.clip_rate[clip]):
         return (
-            f"{len(waveform)} samples at {rate} Hz, "
+            f"{row.frames} samples at {row.sample_rate} Hz, "
             f"the manifest says {manifest.frames[clip]} at {manifest.clip_rate[clip]}"
         )
+    if row.member_offset != manifest.member_offset[clip]:
+        return f"it lies at byte {row.member_offset}, the manifest says {manifest.member_offset[clip]}"
+    if row.label != (label := manifest.labels[manifest.label[clip]]):
+        return f"its label is {row.label}, the manifest says {label}"
     return None

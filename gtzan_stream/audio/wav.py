@@ -10,7 +10,11 @@ _UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe promise this much, o
 
 @dataclass(frozen=True)
 class WavData:
-    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by its header."""
+    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by its header, in bytes.
+
+    `fmt` is the chunk that describes them. `unfinished` is a file whose header leaves the size open, because a recorder
+    died or wrote to a pipe: its samples go on to the end.
+    """
 
     offset: int
     size: int
@@ -18,6 +22,22 @@ class WavData:
     channels: int
     sample_rate: int
     encoding: str
+    fmt: bytes
+    unfinished: bool
+
+    def header(self) -> bytes:
+        """A plain header that says as much as `size`, for a program that cannot do without."""
+        riff = min(self.size + len(self.fmt) + 20, 0xFFFFFFFF)
+        data = min(self.size, 0xFFFFFFFF)
+        return struct.pack(
+            f"<4sI4s4sI{len(self.fmt)}s4sI", b"RIFF", riff, b"WAVE", b"fmt ", len(self.fmt), self.fmt, b"data", data
+        )
+
+    @property
+    def frames(self) -> int:
+        """Samples of each channel; 0 if they do not lie in the file as numbers."""
+        bits = self.encoding.removeprefix("pcm").removeprefix("float")
+        return self.size * 8 // (self.channels * int(bits)) if bits.isdecimal() and int(bits) * self.channels else 0
 
     @property
     def truncated(self) -> bool:
@@ -48,11 +68,26 @@ def wav_data(source: bytes | io.IOBase) -> WavData | None:
         elif name == b"data" and layout:
             promised = long_size if long_size and size == 0xFFFFFFFF else size
             there = length - start
-            if promised >= _UNKNOWN_SIZE and not long_size:
+            unfinished = (promised >= _UNKNOWN_SIZE and not long_size) or (
+                not promised and _is_sound(file, start, length)
+            )
+            if unfinished:
                 promised = there
-            return WavData(start, min(promised, there), promised, **layout)
+            return WavData(start, min(promised, there), promised, unfinished=unfinished, **layout)
         file.seek(start + size + size % 2)
     return None
+
+
+def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
+    """Whether bytes `start` to `end` are sound: not nothing, and not just further chunks with names in ASCII."""
+    while start < end:
+        file.seek(start)
+        head = file.read(8)
+        if len(head) < 8 or not head[:4].decode("latin-1").isprintable() or not head[:4].isascii():
+            return True
+        size = int.from_bytes(head[4:], "little")
+        start += 8 + size + size % 2
+    return start > end + 1
 
 
 def _wav_format(body: bytes) -> dict[str, Any]:
@@ -60,4 +95,4 @@ def _wav_format(body: bytes) -> dict[str, Any]:
     if tag == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE keeps the tag in the head of a GUID
         tag = struct.unpack("<H", body[24:26])[0]
     kind = {1: "pcm", 3: "float"}.get(tag, f"tag{tag}-")
-    return {"channels": channels, "sample_rate": sample_rate, "encoding": f"{kind}{bits}"}
+    return {"channels": channels, "sample_rate": sample_rate, "encoding": f"{kind}{bits}", "fmt": body}

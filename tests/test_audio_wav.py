@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from gtzan_stream.store.riff import wav_data
+from gtzan_stream.audio.wav import wav_data
 
 
 def file_of(samples: np.ndarray, format: str, subtype: str | None = None) -> bytes:

@@ -1,0 +1,21 @@
+"""Audio files to mono waveforms and back: the only room that knows soundfile, soxr and PyAV."""
+
+from gtzan_stream.audio.decode import AudioInfo, Pcm, decode, decode_pcm16, info, read_segment
+from gtzan_stream.audio.encode import CODECS, FULL_SCALE, encode, quantise
+from gtzan_stream.audio.formats import SUFFIXES
+from gtzan_stream.audio.wav import wav_data
+
+__all__ = [
+    "CODECS",
+    "FULL_SCALE",
+    "SUFFIXES",
+    "AudioInfo",
+    "Pcm",
+    "decode",
+    "decode_pcm16",
+    "encode",
+    "info",
+    "quantise",
+    "read_segment",
+    "wav_data",
+]

@@ -1,0 +1,31 @@
+"""Waveforms to 16 bits, and to WAV and FLAC files."""
+
+import io
+
+import numpy as np
+import soundfile
+
+FULL_SCALE = 32768
+CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
+
+
+def quantise(waveform: np.ndarray) -> np.ndarray:
+    """Round to 16 bits, nearest; what lies beyond full scale is clamped, never wrapped.
+
+    Examples
+    --------
+    >>> quantise(np.array([0.5, 1.0, -1.5])).tolist()
+    [16384, 32767, -32768]
+    """
+    return np.clip(np.rint(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:
+    """Write int16 samples [time] as a mono file of `codec` ``"wav"`` or ``"flac"``, the same bytes every time."""
+    if codec not in CODECS:
+        raise ValueError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
+    if samples.dtype != np.int16:
+        raise TypeError(f"expected int16 samples, got {samples.dtype}; quantise them first")
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, format=codec.upper(), subtype=CODECS[codec])
+    return file.getvalue()

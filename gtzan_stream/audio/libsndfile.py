@@ -1,0 +1,109 @@
+"""Sound by soundfile, read to its real end: libsndfile trusts headers, guesses lengths and decodes the first of several
+streams, so that files are patched, or cut into their streams, before it sees them."""
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import soundfile
+
+from gtzan_stream.audio import mp3, ogg
+from gtzan_stream.audio.headers import missing
+from gtzan_stream.audio.view import View, rewound
+from gtzan_stream.audio.wav import wav_data
+
+BLOCK = 1 << 14  # frames
+_UNKNOWN_FRAMES = 1 << 40
+
+
+class Forward(soundfile.SoundFile):
+    """A file read from its beginning to its end.
+
+    soundfile seeks after every read of a file that can be sought, to where it already is; lossy decoders lose their
+    state by that, and every block would begin wrong.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class SoundfileReading:
+    """A file, or one of its streams, read from its beginning to its end.
+
+    Attributes
+    ----------
+    sound : SoundFile
+    sample_rate, channels : int
+    format, encoding : str
+        libsndfile's names.
+    frames : int
+        What the header says; 0 where it leaves that open.
+    damage : str
+        Why a part of the sound is missing, once it has been read; empty if none is.
+    """
+
+    def __init__(self, file: io.IOBase, stack: ExitStack, damage: str, *, stated: bool) -> None:
+        """`stated` says whether the library's number of frames is the header's, and not a guess."""
+        self.sound = stack.enter_context(Forward(file))
+        self.sample_rate, self.channels = self.sound.samplerate, self.sound.channels
+        self.format, self.encoding = self.sound.format, self.sound.subtype
+        self.frames = self.sound.frames if self.sound.frames < _UNKNOWN_FRAMES else 0
+        self.damage, self._stated = damage, stated
+
+    def blocks(self, dtype: str) -> Iterator[np.ndarray]:
+        """Blocks [time, channel] up to the file's end, each in memory of its own."""
+        done = 0
+        try:
+            while len(block := self.sound.read(BLOCK, dtype=dtype, always_2d=True)):
+                done += len(block)
+                yield block
+        except soundfile.LibsndfileError:
+            if not done:
+                raise
+            self.damage = f"it breaks off after {done} of {self.frames} samples"
+        if self._stated and done < self.frames:
+            self.damage = self.damage or f"{done} of {self.frames} samples can be decoded"
+
+
+def readings(file: io.IOBase, stack: ExitStack) -> list[SoundfileReading]:
+    """Open a file, or each of the streams that are joined in it.
+
+    Raises
+    ------
+    soundfile.LibsndfileError
+        If libsndfile cannot open it.
+    """
+    return [SoundfileReading(part, stack, damage, stated=stated) for part, damage, stated in _parts(file)]
+
+
+def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
+    """The streams of a file: each a file of its own, what is wrong with it, and whether its stated length counts."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == b"OggS":
+        for link in ogg.links(file):
+            yield View(file, link.start, link.end), link.damage, True
+    elif wav := wav_data(file):
+        damage = f"the header promises {wav.promised - wav.size} bytes more than there are" if wav.truncated else ""
+        yield View(file, wav.offset, size, wav.header()) if wav.unfinished else rewound(file), damage, True
+    elif head[:4] == b".snd" and head[8:12] == bytes(4):  # size 0: left open, as 0xFFFFFFFF is
+        yield View(file, 12, size, head[:8] + b"\xff\xff\xff\xff"), "", True
+    elif head[:3] == b"ID3" or head[:1] in (b"\xff", b"\0"):
+        yield from _mpeg_parts(file)
+    else:
+        damage = missing(file)
+        yield rewound(file), damage, True
+
+
+def _mpeg_parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
+    data = rewound(file).read()
+    links = mp3.links(data)
+    if not links:
+        yield rewound(file), "", False
+    elif len(links) == 1 and links[0].tag_is_right and not links[0].stray:
+        yield rewound(file), links[0].damage, True
+    else:
+        for link in links:
+            yield io.BytesIO(link.file(data)), link.damage, link.tag_is_right

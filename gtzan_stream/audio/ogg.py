@@ -1,0 +1,75 @@
+"""The pages of an Ogg file: where each of its chained streams lies, and whether its end is there.
+
+libsndfile decodes the first of several chained streams, which is what radio recorders and `cat` write, and takes a file
+without its last pages for a shorter one.
+
+References
+----------
+.. [1] S. Pfeiffer, "The Ogg encapsulation format version 0", RFC 3533, 2003.
+"""
+
+import io
+from dataclasses import dataclass
+
+_HEADER = 27
+_FIRST, _LAST = 0x02, 0x04  # flags of a logical stream's first and last page
+
+
+@dataclass
+class Link:
+    """A stream of a chain: bytes `start` to `end`, and what is wrong with them."""
+
+    start: int
+    end: int
+    damage: str = ""
+
+
+def links(file: io.IOBase) -> list[Link]:
+    """Find the chained streams of an Ogg file; one, in most files."""
+    size = file.seek(0, io.SEEK_END)
+    found: list[Link] = []
+    position = first_before = ended = 0
+    while (page := _page(file, position)) is not None:
+        flags, length = page
+        if flags & _FIRST and not first_before:  # the first pages of multiplexed streams stand side by side
+            _close(found, ended)
+            found.append(Link(position, position))
+            ended = 0
+        first_before, ended = flags & _FIRST, ended | flags & _LAST
+        position += length
+        found[-1].end = min(position, size)
+        if position > size:
+            found[-1].damage = f"the file ends {position - size} bytes before the end of an Ogg page"
+        elif (following := _next_page(file, position, size)) != position:
+            found[-1].damage = f"{following - position} bytes from byte {position} on are not Ogg pages"
+            position = following
+    _close(found, ended)
+    return found
+
+
+def _close(found: list[Link], ended: int) -> None:
+    if found and not ended and not found[-1].damage:
+        found[-1].damage = "its last Ogg page is missing"
+
+
+def _page(file: io.IOBase, position: int) -> tuple[int, int] | None:
+    """Flags and length in bytes of the page at `position`; None if there is none."""
+    file.seek(position)
+    header = file.read(_HEADER)
+    if len(header) < _HEADER or header[:4] != b"OggS":
+        return None
+    segments = file.read(header[26])
+    return header[5], _HEADER + header[26] + sum(segments)
+
+
+def _next_page(file: io.IOBase, position: int, size: int) -> int:
+    """Byte at which the next page begins, from `position` on; the file's size if there is none."""
+    file.seek(position)
+    before = b""
+    while block := file.read(1 << 16):
+        data = before + block
+        if (index := data.find(b"OggS")) >= 0:
+            return position - len(before) + index
+        position += len(block)
+        before = data[-3:]
+    return size

@@ -1,0 +1,126 @@
+"""Sound that needs the extra `av`: m4a, aac, wma and videos; and the sentence without it."""
+
+import io
+import sys
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gtzan_stream import audio
+from tests.audio_files import tone
+from tests.conftest import need
+
+RATE = 44100
+N = 88200
+
+
+def made(container: str, codec: str, kind: str = "fltp", *, video: bool = False, channels: int = 1) -> bytes:
+    """Two seconds of a tone, written by FFmpeg."""
+    av = need("av")
+    samples = np.stack([tone(N, rate=RATE) * (channel == 0) for channel in range(channels)]).astype(np.float32)
+    layout = "mono" if channels == 1 else "stereo"
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as out:
+        picture = _picture(out) if video else None
+        stream = out.add_stream(codec, rate=RATE, layout=layout, bit_rate=128_000)
+        kind = (
+            stream.codec_context.format.name
+            if stream.codec_context.format
+            else stream.codec_context.codec.audio_formats[0].name
+        )
+        stream.codec_context.format = kind
+        for _ in range(50 if picture else 0):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            out.mux(picture.encode(frame))
+        if picture:
+            out.mux(picture.encode(None))
+        resampler = av.AudioResampler(format=kind, layout=layout, rate=RATE)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        parts = [*resampler.resample(frame), None]
+        out.mux([packet for part in parts for packet in stream.encode(part)])
+    return file.getvalue()
+
+
+def _picture(out: Any) -> Any:
+    picture = out.add_stream("mpeg4", rate=25)
+    picture.width = picture.height = 64
+    picture.pix_fmt = "yuv420p"
+    return picture
+
+
+SOUNDS: dict[str, dict[str, Any]] = {
+    "m4a": {"container": "ipod", "codec": "aac"},
+    "alac": {"container": "ipod", "codec": "alac", "kind": "s16p"},
+    "aac": {"container": "adts", "codec": "aac"},
+    "wma": {"container": "asf", "codec": "wmav2", "channels": 2},
+    "mka": {"container": "matroska", "codec": "flac", "kind": "s16"},
+    "wv": {"container": "wv", "codec": "wavpack"},
+    "ac3": {"container": "ac3", "codec": "ac3"},
+    "mp4": {"container": "mp4", "codec": "aac", "video": True},
+    "avi": {"container": "avi", "codec": "mp2", "kind": "s16", "video": True},
+}
+LOSSLESS = {"alac", "mka"}
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+def test_ffmpegs_formats_are_decoded(name: str):
+    waveform, rate = audio.decode(made(**SOUNDS[name]))
+    assert rate == RATE
+    assert N <= len(waveform) <= N + 4096 or name == "wma"  # whose encoder drops its first block
+    if name in LOSSLESS:
+        np.testing.assert_allclose(waveform, tone(N, rate=RATE), atol=1e-4)
+    spectrum = np.abs(np.fft.rfft(waveform[: N // 2]))
+    assert spectrum.argmax() == 440  # a second: bins of 1 Hz
+    expected = 0.15 if SOUNDS[name].get("channels") == 2 else 0.3  # the other channel is silent
+    assert 2 * spectrum.max() / (N // 2) == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["aac", "mka", "ac3"])
+def test_a_file_that_is_cut_says_so_or_cannot_be_read(name: str):
+    data = made(**SOUNDS[name])
+    if name == "ac3":  # has no header that says a length: what decodes is what there is
+        assert 0 < len(audio.decode(data[: len(data) // 2])[0]) < N
+        return
+    pcm = audio.decode_pcm16(data[: len(data) // 2])
+    assert 0 < len(pcm.samples) < N * 0.8
+    assert "breaks off after" in pcm.damage or "before the end that its header says" in pcm.damage
+
+
+def test_an_m4a_without_its_index_cannot_be_read():
+    data = made(**SOUNDS["m4a"])
+    with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it"):
+        audio.decode(data[: len(data) // 2])
+
+
+def test_a_video_without_sound_says_so():
+    av = need("av")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        picture = _picture(out)
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        out.mux([packet for part in (frame, None) for packet in picture.encode(part)])
+    with pytest.raises(ValueError, match="it holds no sound"):
+        audio.decode(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["m4a", "aac", "mka", "wv", "avi"])
+def test_without_av_the_sentence_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch):
+    data = made(**SOUNDS[name])
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ValueError, match=r"needs the extra av: pip install 'gtzan-stream\[av\]'"):
+        audio.decode(data)
+    with pytest.raises(ValueError, match=r"^soundfile cannot decode it: Format not recognised$"):
+        audio.decode(b"no sound at all" * 30)
+
+
+def test_a_playlist_opens_no_other_file(tmp_path: Any):
+    """FFmpeg would read the files that a playlist names; none of its formats is allowed here."""
+    need("av")
+    (tmp_path / "song.ts").write_bytes(made("mpegts", "aac"))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{tmp_path}/song.ts\n#EXT-X-ENDLIST\n"
+    for text in (playlist, f"ffconcat version 1.0\nfile {tmp_path}/song.ts\n"):
+        with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it"):
+            audio.decode(text.encode())

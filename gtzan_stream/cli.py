@@ -128,7 +128,9 @@ def index(folder: Shards, splits: SplitFile = None, num_workers: NumWorkers = No
 
 @app.command()
 def info(
-    folder: Address, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+    folder: Address,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    issues: Annotated[bool, typer.Option("--issues", help="Print the whole report, and nothing else.")] = False,
 ) -> None:
     """Describe the shards in DIR: clips, labels, splits, and what was odd when they were packed."""
     from gtzan_stream.store.manifest import Manifest
@@ -136,7 +138,10 @@ def info(
 
     manifest = Manifest.open(folder)
     if as_json:
-        print(json.dumps(summary(manifest), indent=2, ensure_ascii=False))
+        facts = summary(manifest, all_issues=issues)
+        print(json.dumps(facts["report"] if issues else facts, indent=2, ensure_ascii=False))
+    elif issues:
+        console.print_report(manifest.report)
     else:
         print_summary(manifest)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
-MOST_LINES = 40
 
 
 def print_line(text: str) -> None:
@@ -31,20 +32,25 @@ def print_error(text: str) -> None:
 
 
 def print_summary(manifest: Manifest) -> None:
-    """Print a folder of shards as tables, the packing report last."""
+    """Print a folder of shards as tables: what was left out in the first line, the packing report last."""
     from gtzan_stream.store.summary import summary
 
     facts = summary(manifest)
-    hours, megabytes = facts["hours"], facts["size"] / 1e6
-    head = (
+    hours, megabytes, left_out = facts["hours"], facts["size"] / 1e6, facts["left_out"]
+    print_line(
         f"{manifest.root}: {manifest.dataset}, {len(manifest)} clips, {hours:.2f} h at {manifest.sample_rate} Hz "
         f"({', '.join(facts['encodings'])}), {len(manifest.shards)} shards, {megabytes:.1f} MB"
+        + (f"; {left_out} {'files were' if left_out > 1 else 'file was'} left out, see the report" if left_out else "")
     )
-    labels = "labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items())
-    print_line(head)
-    print_line(labels)
+    print_line("labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items()))
     out.print(_split_table(manifest))
-    out.print(_report_table(manifest))
+    if not manifest.report:
+        print_line("nothing odd was found when packing")
+        return
+    print_line("report: " + ", ".join(f"{count} {kind}" for kind, count in facts["issues"].items()))
+    print_report(facts["report"])
+    if more := len(manifest.report) - len(facts["report"]):
+        print_line(f"{more} more lines: gtzan-stream info {manifest.root} --issues")
 
 
 def _split_table(manifest: Manifest) -> Table:
@@ -57,15 +63,17 @@ def _split_table(manifest: Manifest) -> Table:
     return table
 
 
-def _report_table(manifest: Manifest) -> Table | Text:
-    if not manifest.report:
-        return Text("nothing odd was found when packing")
-    table = Table("kind", "clip or split", "file", "what", title="report", title_justify="left")
-    for line in manifest.report[:MOST_LINES]:
-        table.add_row(*(Text(line[column]) for column in ("kind", "key", "source", "detail")))
-    if len(manifest.report) > MOST_LINES:
-        table.caption = f"{len(manifest.report) - MOST_LINES} more lines are in manifest.json and `info --json`"
-    return table
+def print_report(lines: Sequence[dict[str, str]]) -> None:
+    """Print lines of a packing report as a table."""
+    table = Table("kind", "clip or split", "file", "what")
+    for line in lines:
+        table.add_row(*(Text(_printable(line[column])) for column in ("kind", "key", "source", "detail")))
+    out.print(table)
+
+
+def _printable(text: str) -> str:
+    """The text with control characters, and what no terminal can show, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_tracks(tracks: list[Track]) -> None:
@@ -82,8 +90,39 @@ def print_tracks(tracks: list[Track]) -> None:
 def _progress() -> Iterator[Progress]:
     """A progress bar on stderr that goes away when done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
+    with (
+        _quiet_libraries(),
+        Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars,
+    ):
         yield bars
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Drop what C libraries write to stderr: libmpg123 notes, in the middle of the bars, what our report says better.
+
+    They write to file descriptor 2, and Python's own stderr goes on through a copy of it.
+    """
+    python = sys.stderr
+    try:
+        is_descriptor_2 = python.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # of a program that has put something else there
+        is_descriptor_2 = False
+    if not is_descriptor_2:
+        yield
+        return
+    python.flush()
+    with (
+        open(os.dup(2), "w", buffering=1, encoding=python.encoding, errors=python.errors) as copy,
+        open(os.devnull, "wb") as nothing,
+    ):
+        sys.stderr = copy
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(copy.fileno(), 2)
+            sys.stderr = python
 
 
 @contextmanager

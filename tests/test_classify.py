@@ -154,7 +154,7 @@ def test_files_that_cannot_be_read_are_a_sentence_each(run, music, tmp_path):
     printed = run(tmp_path / "[notes].txt", good, tmp_path / "empty.wav", tmp_path / "none.mp3", tmp_path, code=2)
     assert str(good) in printed.out
     assert printed.err.splitlines() == [
-        f"gtzan-stream: {tmp_path}/[notes].txt: soundfile cannot decode it: Format not recognised",
+        f"gtzan-stream: {tmp_path}/[notes].txt: neither soundfile nor FFmpeg can decode it: Format not recognised",
         f"gtzan-stream: {tmp_path}/empty.wav: it holds no samples",
         f"gtzan-stream: {tmp_path}/none.mp3: there is no such file",
         f"gtzan-stream: {tmp_path}: it is a folder, name its files",

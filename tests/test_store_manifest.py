@@ -100,8 +100,21 @@ def test_a_missing_file_is_named(copy: Path):
         Manifest.open(copy)
 
 
-def test_a_table_that_is_missing_or_cut_is_named(copy: Path):
-    os.truncate(copy / "samples.parquet", 1000)
+@pytest.mark.parametrize("kind", ["shard", "table"])
+def test_a_file_of_another_size_is_named(kind: str, copy: Path):
+    name = Manifest.open(copy).shards[1].name if kind == "shard" else "splits.parquet"
+    size = (copy / name).stat().st_size
+    os.truncate(copy / name, size - 100)
+    words = rf"{name} has {size - 100} bytes, manifest\.json says {size}: copy or pack the set again, or see"
+    with pytest.raises(UserError, match=words):
+        Manifest.open(copy)
+    os.truncate(copy / Manifest.open(copy, check_sizes=False).shards[0].name, 1)
+    with pytest.raises(UserError, match=r"and 1 more files differ"):
+        Manifest.open(copy)
+
+
+def test_a_table_that_is_missing_or_damaged_is_named(copy: Path):
+    (copy / "samples.parquet").write_bytes(bytes((copy / "samples.parquet").stat().st_size))
     with pytest.raises(UserError, match=r"samples\.parquet cannot be read .*copy or pack the set again"):
         Manifest.open(copy)
     (copy / "samples.parquet").unlink()
@@ -158,6 +171,7 @@ def write_large(root: Path, n: int) -> None:
         shards=[root / name for name in shards],
         clips=n,
         splits=counts,
+        left_out=0,
         report=[],
     )
 

@@ -1,20 +1,30 @@
 """A folder of shards in a few figures."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gtzan_stream.store.manifest import Manifest
 
+LINES_OF_A_KIND = 20  # of the report; `info --issues` has all
 
-def summary(manifest: Manifest) -> dict[str, Any]:
+
+def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
     """Describe a folder of shards, for people and as JSON.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    all_issues : bool
+        Give the whole report, and not only the first 20 lines of each kind.
 
     Returns
     -------
     dict
-        Names, rates in Hz, durations in hours and seconds, sizes in bytes, and clips by label, encoding and part.
+        Names, rates in Hz, durations in hours and seconds, sizes in bytes, clips by label, encoding and part, how many
+        files were left out, and the report: its lines counted by kind, then the lines.
     """
     seconds = manifest.frames / manifest.clip_rate
     per_label = np.bincount(manifest.label, minlength=len(manifest.labels))
@@ -25,6 +35,7 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "digest": manifest.digest,
         "sample_rate": manifest.sample_rate,
         "clips": len(manifest),
+        "left_out": manifest.left_out,
         "hours": round(float(seconds.sum()) / 3600, 4),
         "clip_s": {"shortest": round(float(seconds.min()), 3), "longest": round(float(seconds.max()), 3)},
         "labels": dict(zip(manifest.labels, per_label.tolist(), strict=True)),
@@ -32,5 +43,17 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "shards": [{"name": shard.name, "size": shard.size} for shard in manifest.shards],
         "size": sum(shard.size for shard in manifest.shards),
         "splits": manifest.split_counts,
-        "report": manifest.report,
+        "issues": dict(Counter(line["kind"] for line in manifest.report).most_common()),
+        "report": manifest.report if all_issues else first_of_each_kind(manifest.report),
     }
+
+
+def first_of_each_kind(report: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The lines of a report, at most 20 of each kind."""
+    seen: Counter[str] = Counter()
+    lines = []
+    for line in report:
+        seen[line["kind"]] += 1
+        if seen[line["kind"]] <= LINES_OF_A_KIND:
+            lines.append(line)
+    return lines

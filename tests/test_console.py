@@ -1,0 +1,86 @@
+"""What the commands print of a set: what was left out first, few lines of each kind, and no notes of C libraries."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gtzan_stream import console
+from gtzan_stream.cli import app
+from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+from tests.audio_files import mp3
+from tests.test_pack import noise, put
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of one clip, 30 files that could not be packed and 2 that are silent."""
+    src, root = tmp_path_factory.mktemp("music"), tmp_path_factory.mktemp("shards")
+    put(src / "rock/fine.wav", noise(5000))
+    for i in range(2):
+        put(src / f"rock/silent{i}.wav", 0 * noise(5000 + i))
+    for i in range(30):
+        (src / f"rock/bad{i:02d}.mp3").write_text("no sound")
+    pack(src, root)
+    return root
+
+
+def printed(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_first_line_says_how_many_files_were_left_out(reported: Path):
+    lines = printed("info", reported).splitlines()
+    assert lines[0].endswith("; 30 files were left out, see the report")
+    assert "report: 30 unreadable, 2 silent" in "\n".join(lines)
+
+
+def test_at_most_twenty_lines_of_a_kind_are_printed(reported: Path):
+    text = printed("info", reported)
+    assert text.count("rock/bad") == 20
+    assert text.count("rock/silent") == 2
+    assert f"10 more lines: gtzan-stream info {reported} --issues" in text
+    text = printed("info", reported, "--issues")
+    assert text.count("rock/bad") == 30
+
+
+def test_json_counts_first_and_gives_as_many_lines(reported: Path):
+    facts = json.loads(printed("info", reported, "--json"))
+    assert facts["left_out"] == 30
+    assert facts["issues"] == {"unreadable": 30, "silent": 2}
+    assert len(facts["report"]) == 22
+    assert len(json.loads(printed("info", reported, "--json", "--issues"))) == 32
+    assert Manifest.open(reported).left_out == 30
+
+
+def test_control_characters_are_printed_as_escapes(capsys: pytest.CaptureFixture[str]):
+    console.print_report([Oddity("silent", "a\x1b[2Jb", "a\nb.wav", "peak").as_dict()])
+    assert "a\\x1b[2Jb" in capsys.readouterr().out
+
+
+def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):
+    """libmpg123 writes its notes on a damaged file to file descriptor 2; Python's messages still reach it."""
+    data = mp3()
+    (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
+    code = (
+        "import sys; from gtzan_stream import audio; from gtzan_stream.console import bar\n"
+        "def read(): audio.decode(sys.argv[1])\n"
+        "if sys.argv[2] == 'quiet':\n"
+        "    with bar('reading'): read(); print('still here', file=sys.stderr)\n"
+        "else: read()\n"
+        "import os; os.write(2, b'after')\n"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path / "cut.mp3")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    loud = subprocess.run([*run, "loud"], capture_output=True, text=True, check=True, env=environment)
+    quiet = subprocess.run([*run, "quiet"], capture_output=True, text=True, check=True, env=environment)
+    assert "Warning" in loud.stderr
+    assert quiet.stderr == "still here\nafter"

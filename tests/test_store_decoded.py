@@ -1,0 +1,80 @@
+"""Clips of codecs that cannot seek are decoded whole and kept; zeros that a clip does not have are noticed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gtzan_stream import audio
+from gtzan_stream.errors import BadSample
+from gtzan_stream.store.decoded import Decoded
+from gtzan_stream.store.read import ClipReader
+from tests.test_store_read import encoded, foreign, noise
+
+
+def test_codecs_that_cannot_seek_are_decoded_once_for_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest = foreign(tmp_path, {f"a_{i}.mp3": encoded(noise(), format="MP3") for i in range(2)})
+    calls = []
+    decode = audio.decode
+    monkeypatch.setattr(audio, "decode", lambda data: calls.append(len(data)) or decode(data))
+    reader = ClipReader(manifest)
+
+    def read(job: tuple[int, int]) -> np.ndarray:
+        clip, start = job
+        out = np.empty(500, np.float32)
+        reader.read(clip, start, out)
+        return out
+
+    jobs = [(clip, start) for start in range(0, 8000, 200) for clip in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read, jobs))
+    assert calls == manifest.member_size.tolist() or calls == manifest.member_size.tolist()[::-1]
+    for (clip, start), out in zip(jobs, found, strict=True):
+        with (tmp_path / "theirs.tar").open("rb") as file:
+            file.seek(int(manifest.member_offset[clip]))
+            whole, _ = decode(file.read(int(manifest.member_size[clip])))
+        np.testing.assert_array_equal(out, whole[start : start + 500])
+
+
+def test_a_codec_that_decodes_to_another_length_than_the_manifest_says_is_named(tmp_path: Path):
+    manifest = foreign(tmp_path, {"a_1.mp3": encoded(noise(), format="MP3")})
+    manifest.frames = manifest.frames + 1
+    with pytest.raises(BadSample, match="9000 samples can be decoded, the manifest says 9001: index the set again"):
+        ClipReader(manifest).read(0, 0, np.empty(10, np.float32))
+
+
+def test_decoded_clips_are_kept_up_to_a_limit():
+    made = []
+
+    def decode(clip: int) -> np.ndarray:
+        made.append(clip)
+        return np.full(1000, clip, np.float32)
+
+    kept = Decoded(2 * 4000)
+    for clip in (0, 1, 0, 2, 0, 1, 2):
+        assert (kept.get(clip, lambda clip=clip: decode(clip)) == clip).all()
+    assert made == [0, 1, 2, 1, 2]  # 1 is dropped for 2, then 2 for 1, then 0 for 2
+    kept.get(3, lambda: np.zeros(10_000, np.float32))  # larger than the limit: alone
+    kept.get(2, lambda: decode(2))
+    assert made == [0, 1, 2, 1, 2, 2]
+    kept.clear()
+    kept.get(2, lambda: decode(2))
+    assert made[-2:] == [2, 2]
+
+
+def test_a_hole_in_a_shard_is_no_silence(tmp_path: Path):
+    """A file system that lost a block gives zeros back; zeros that were packed stay what they are."""
+    silent = np.zeros(9000, np.float32)
+    silent[:100] = 0.1
+    manifest = foreign(tmp_path, {"a_1.wav": encoded(noise()), "a_2.wav": encoded(silent)})
+    with (tmp_path / "theirs.tar").open("r+b") as file:
+        file.seek(int(manifest.data_offset[0]) + 2 * 2000)
+        file.write(bytes(2 * 4000))
+    reader = ClipReader(manifest)
+    out = np.empty(1000, np.int16)
+    reader.read(0, 500, out)  # whole so far
+    reader.read(1, 3000, out)
+    assert not out.any()
+    with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: the shard holds zeros where the clip does not"):
+        reader.read(0, 3000, out)

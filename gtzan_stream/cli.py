@@ -191,7 +191,10 @@ def preview(
 @app.command()
 def classify(
     path: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.pt2 that train.py writes.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio of any format that soundfile reads.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Audio; m4a and videos with the extra av."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the probabilities over time.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the probabilities over time: a PNG, or a folder for one of each file.")
@@ -209,7 +212,10 @@ def classify(
         for done, file in enumerate(files):
             progress(done, len(files))
             try:
-                tracks.append(classify_file(model, file))
+                track = classify_file(model, file)
+                tracks.append(track)
+                if track.damage:
+                    console.print_error(f"gtzan-stream: {file}: {track.damage}; classified by what there is")
             except UserError as error:
                 failed = True
                 console.print_error(f"gtzan-stream: {error}")

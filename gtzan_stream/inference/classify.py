@@ -31,6 +31,8 @@ class Track:
         From one chunk to the next.
     chunks : float32 [chunk, n_classes]
         Probabilities over time.
+    damage : str
+        Why a part of the sound is missing; empty if none is.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Track:
     starts_s: np.ndarray
     chunk_s: float
     chunks: np.ndarray
+    damage: str = ""
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -56,6 +59,7 @@ class Track:
         return {
             "file": self.path,
             "duration_s": self.duration_s,
+            **({"damage": self.damage} if self.damage else {}),
             "genre": self.ranking[0][0],
             "probabilities": dict(self.ranking),
             "chunks": [
@@ -66,7 +70,7 @@ class Track:
 
 
 def classify(model: Model, path: str | Path) -> Track:
-    """Classify a file of any format that soundfile reads, as an evaluation classifies a clip of the shards.
+    """Classify a file of any format that `audio` reads, as an evaluation classifies a clip of the shards.
 
     The file is turned into 16-bit mono at the model's rate, as packing does, and cut into the chunks that lie at least
     half inside it, one at least; past its end, features are silence.
@@ -77,7 +81,8 @@ def classify(model: Model, path: str | Path) -> Track:
         If the file cannot be decoded, or is empty.
     """
     labels, geometry = model.facts.labels, model.facts.geometry
-    samples = _read(Path(path), geometry.sample_rate)
+    pcm = _read(Path(path), geometry.sample_rate)
+    samples = pcm.samples
     n_chunks = int(crops.chunks_per_clip(np.array([len(samples)]), geometry, "all")[0])
     starts = crops.chunk_starts(np.arange(n_chunks), geometry)
     segments = crops.segments(starts, np.full(n_chunks, len(samples)), geometry)
@@ -93,19 +98,20 @@ def classify(model: Model, path: str | Path) -> Track:
         starts_s=starts / geometry.sample_rate,
         chunk_s=geometry.stride / geometry.sample_rate,
         chunks=probabilities,
+        damage=pcm.damage,
     )
 
 
-def _read(path: Path, sample_rate: int) -> np.ndarray:
+def _read(path: Path, sample_rate: int) -> audio.Pcm:
     if not path.is_file():
         raise UserError(f"{path}: " + ("it is a folder, name its files" if path.is_dir() else "there is no such file"))
     try:
-        samples = audio.decode_pcm16(path, sample_rate).samples
+        pcm = audio.decode_pcm16(path, sample_rate)
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: {error}") from error
-    if not len(samples):
+    if not len(pcm.samples):
         raise UserError(f"{path}: it holds no samples")
-    return samples
+    return pcm
 
 
 def _waveforms(samples: np.ndarray, starts: np.ndarray, valid_frames: np.ndarray, geometry: Geometry) -> torch.Tensor:

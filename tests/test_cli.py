@@ -101,10 +101,15 @@ MISTAKES = {
         "gtzan-stream: nowhere does not exist: fill it with `gtzan-stream demo nowhere`",
     ),
     "no music": (["pack", "nowhere", "shards"], "gtzan-stream: nowhere is no folder"),
-    "no split file": (["pack", ".", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
-    "codec": (["pack", ".", "shards", "--codec", "mp3"], "'wav', 'flac'"),
-    "rate": (["pack", ".", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
-    "num_workers": (["pack", ".", "shards", "--num-workers", "0"], "--num-workers"),
+    "shards in the music": (
+        ["pack", ".", "shards"],
+        "shards lies in ., the folder of the music: choose",
+    ),
+    "music in the shards": (["pack", "music", ".", "--dry-run"], ". holds music, the folder of the music"),
+    "no split file": (["pack", "music", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
+    "codec": (["pack", "music", "shards", "--codec", "mp3"], "'wav', 'flac'"),
+    "rate": (["pack", "music", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
+    "num_workers": (["pack", "music", "shards", "--num-workers", "0"], "--num-workers"),
     "nothing to index": (["index", "."], "holds no *.tar shards"),
     "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),
     "a file is no folder": (["demo", "file"], "file"),
@@ -116,8 +121,8 @@ def test_a_mistake_is_one_sentence(
     gtzan_stream: Run, arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rock").mkdir()
-    (tmp_path / "rock/a.wav").write_text("no audio")
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music/a.wav").write_text("no audio")
     (tmp_path / "file").touch()
     done = gtzan_stream(*arguments, code=2)
     assert sentence in done.stderr

@@ -95,6 +95,24 @@ def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: 
     assert gtzan_stream("pack", tmp_path / "src", tmp_path / "shards", "--on-error", "fail", code=2).stdout == ""
 
 
+def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    options = ["--label-depth", "1", "--group-by", r"(\d)\.wav"]
+    done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", *options)
+    assert f"{clips_folder}: 11 clips of 3 labels" in done.stdout
+    assert "labels are the folders of level 1 below SRC, as --label-depth says" in done.stdout
+    assert "groups: 4, by --group-by" in done.stdout
+    assert "labels: blues 4, jazz 3, metal 4" in done.stdout
+    assert not (tmp_path / "shards").exists()
+    packed = gtzan_stream("pack", clips_folder, tmp_path / "shards", *options)
+    assert all(line in packed.stderr for line in done.stdout.splitlines())
+
+
+def test_labels_of_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("blues.00000,one\njazz.00000,two\n")
+    gtzan_stream("pack", clips_folder, tmp_path / "shards", "--labels", tmp_path / "labels.csv")
+    assert Manifest.open(tmp_path / "shards").labels == ["one", "two"]
+
+
 MISTAKES = {
     "no shards": (
         ["info", "nowhere"],

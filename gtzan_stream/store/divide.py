@@ -54,17 +54,18 @@ def applicable_splits(
     extra: Mapping[str, Split],
     *,
     is_gtzan: bool,
+    digests: Mapping[str, str] | None = None,
     folders: Split | None = None,
-    groups: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Split], list[Oddity]]:
     """Splits by name, and a line of report for each that names clips the set does not have.
 
     ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` for any set, and the `extra`
-    ones. The random ones keep the clips of one group on one side; by default, those of equal files. `folders` are the
-    parts by key that train, valid and test folders say: the split ``folders``.
+    ones. The random ones keep clips of equal `digests`, by key, on one side: the checksums of their samples, or what
+    stands for the clips that are joined by samples and groups. `folders` are the parts by key that train, valid and
+    test folders say: the split ``folders``.
     """
     labels = {row.key: row.label for row in rows}
-    together = groups or {row.key: row.sha256 for row in rows}
+    together = digests or {row.key: row.sha256 for row in rows}
     published = {"filtered": catalog.filtered(), "study": catalog.study()} if is_gtzan else {}
     given = {"folders": with_validation(folders, labels, together)} if folders else {}
     seeded = {"stratified": catalog.stratified(labels, groups=together)}

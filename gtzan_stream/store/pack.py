@@ -124,7 +124,7 @@ def pack(
             )
         together = connected({row.key: row.sha256 for row in rows}, found.groups)
         divided, split_report = applicable_splits(
-            rows, extra, is_gtzan=dataset == "gtzan", folders=found.folders, groups=together
+            rows, extra, digests=together, is_gtzan=dataset == "gtzan", folders=found.folders
         )
         few = too_few({row.key: row.label for row in rows}, together)
         write_samples(folder / SAMPLES, rows)
@@ -242,9 +242,10 @@ def _duplicates(rows: list[Row], files: dict[str, str]) -> list[Oddity]:
     found = []
     for row in sorted(rows, key=lambda row: row.key):
         same = first.setdefault(row.sha256, row)
+        if same is row:
+            continue
+        kind, detail = "duplicate", f"the same samples as {same.key}"
         if same.label != row.label:
-            detail = f"the same samples as {same.key}, which has the label {same.label}, not {row.label}"
-            found.append(Oddity("conflict of labels", row.key, files[row.key], detail))
-        elif same is not row:
-            found.append(Oddity("duplicate", row.key, files[row.key], f"the same samples as {same.key}"))
+            kind, detail = "conflict", f"{detail}, but another label: {row.label} here, {same.label} there"
+        found.append(Oddity(kind, row.key, files[row.key], detail))
     return found

@@ -81,8 +81,9 @@ def pack(
 ) -> None:
     """Pack the music in SRC into shards in DIR, in place of the set that is there, and report what is odd.
 
-    Labels are the folders of the first level below SRC with more than one that holds audio; where there is no such
-    level, each clip's own folder. Folders named train, valid (validation, val, dev) and test are a split, not labels.
+    Labels are the folders of the first level below SRC that has several with audio, else each clip's own folder.
+
+    Folders named train, valid (or validation, val, dev) and test are a split, not labels.
     """
     from gtzan_stream.store.pack import pack as pack_folder
     from gtzan_stream.store.pack import refuse_overlap
@@ -108,7 +109,7 @@ def pack(
             on_error=on_error.value,
             name=name,
             progress=progress,
-            announce=lambda found: _announce(found.lines()),
+            announce=lambda found: console.errors.print("\n".join(found.lines()), markup=False),
         )
     print_summary(manifest)
 
@@ -222,12 +223,6 @@ def main() -> None:
     except (UserError, BadSample, OSError) as error:
         console.print_error(f"gtzan-stream: {error}")
         sys.exit(2)
-
-
-def _announce(lines: list[str]) -> None:
-    """Print lines on stderr, above the progress bar."""
-    for line in lines:
-        console.errors.print(line, markup=False)
 
 
 def _plot(tracks: "list[Track]", place: Path) -> None:

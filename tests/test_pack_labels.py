@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import gtzan_stream.store.pack as pack_module
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
@@ -144,6 +145,18 @@ def test_a_file_name_that_is_not_utf8_is_packed_under_an_escaped_key_or_reported
     assert "rock/%E9.wav" in unreadable
     with pytest.raises(UserError, match=r"rock/.*%E9\.wav cannot be packed"):
         pack(src, tmp_path / "out", on_error="fail")
+
+
+def test_a_decoder_that_repeats_such_a_name_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(source, sample_rate):
+        if "bad" in str(source):
+            raise ValueError("cannot open caf\udce9\n.wav")
+        return decode(source, sample_rate)
+
+    decode = pack_module.audio.decode_pcm16
+    monkeypatch.setattr(pack_module.audio, "decode_pcm16", fail)
+    manifest = pack(music(tmp_path / "src", "rock/fine.wav", "rock/bad.wav"), tmp_path / "out")
+    assert manifest.report[-1]["detail"] == "cannot open caf%E9%0A.wav"
 
 
 def test_links_are_in_the_report(tmp_path: Path):

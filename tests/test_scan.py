@@ -52,6 +52,14 @@ def test_links_to_one_folder_and_to_one_in_it(tmp_path: Path) -> None:
     ]
 
 
+def test_of_links_to_one_folder_the_first_by_name_counts(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "1.wav")
+    src = touch(tmp_path / "src", "a/1.wav", "b/1.wav")
+    for folder in ("a", "b"):
+        (src / folder / "more").symlink_to(tmp_path / "elsewhere")
+    assert scan(src)[0] == ["a/1.wav", "a/more/1.wav", "b/1.wav"]
+
+
 def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
     src = touch(tmp_path / "src", "jazz/1.wav", "jazz/2.wav")
     (src / "jazz/gone.wav").symlink_to("missing.wav")

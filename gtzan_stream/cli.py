@@ -4,7 +4,6 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 from gtzan_stream import console
 from gtzan_stream.console import bar, print_summary, print_tracks, stages
 from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.options import Address, Codec, GroupBy, LabelDepth, LabelFile, NumWorkers, OnError, Shards, SplitFile
 
 if TYPE_CHECKING:
     from gtzan_stream.inference.classify import Track
@@ -23,28 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-
-class Codec(StrEnum):
-    """How clips are stored."""
-
-    wav = "wav"
-    flac = "flac"
-
-
-class OnError(StrEnum):
-    """What to do with clips that cannot be packed."""
-
-    skip = "skip"
-    fail = "fail"
-
-
-Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")]
-Address = Annotated[
-    str, typer.Argument(metavar="DIR", help="Folder of shards, or its https://, s3:// or hf:// address.")
-]
-NumWorkers = Annotated[int | None, typer.Option(min=1, help="Threads; the usable cores by default.")]
-SplitFile = Annotated[Path | None, typer.Option("--splits", help="CSV of key,part rows: a split named by its stem.")]
 
 
 @app.command()
@@ -89,6 +67,10 @@ def fetch(
 def pack(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of <label>/<clip>.<ext>, at any depth.")],
     folder: Shards,
+    label_depth: LabelDepth = None,
+    labels: LabelFile = None,
+    group_by: GroupBy = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print labels, keys and warnings; pack nothing.")] = False,
     splits: SplitFile = None,
     codec: Annotated[Codec, typer.Option(help="How clips are stored.")] = Codec.wav,
     sample_rate: Annotated[int, typer.Option(help="In Hz; other rates are resampled.")] = 22050,
@@ -97,13 +79,28 @@ def pack(
     on_error: Annotated[OnError, typer.Option(help="Leave out clips that cannot be packed, or stop.")] = OnError.skip,
     name: Annotated[str | None, typer.Option(help="Name of the data set; that of SRC by default.")] = None,
 ) -> None:
-    """Pack the music in SRC into shards in DIR, in place of the set that is there, and report what is odd."""
-    from gtzan_stream.store.pack import pack as pack_folder
+    """Pack the music in SRC into shards in DIR, in place of the set that is there, and report what is odd.
 
+    Labels are the folders of the first level below SRC that has several with audio, else each clip's own folder.
+
+    Folders named train, valid (or validation, val, dev) and test are a split, not labels.
+    """
+    from gtzan_stream.store.pack import pack as pack_folder
+    from gtzan_stream.store.pack import refuse_overlap
+    from gtzan_stream.store.survey import survey
+
+    if dry_run:
+        refuse_overlap(src, folder)
+        for line in survey(src, label_depth=label_depth, labels=labels, group_by=group_by).lines():
+            console.print_line(line)
+        return
     with bar("packing") as progress:
         manifest = pack_folder(
             src,
             folder,
+            label_depth=label_depth,
+            labels=labels,
+            group_by=group_by,
             splits=splits,
             codec=codec.value,
             sample_rate=sample_rate,
@@ -112,6 +109,7 @@ def pack(
             on_error=on_error.value,
             name=name,
             progress=progress,
+            announce=lambda found: console.errors.print("\n".join(found.lines()), markup=False),
         )
     print_summary(manifest)
 

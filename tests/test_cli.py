@@ -95,16 +95,39 @@ def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: 
     assert gtzan_stream("pack", tmp_path / "src", tmp_path / "shards", "--on-error", "fail", code=2).stdout == ""
 
 
+def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    options = ["--label-depth", "1", "--group-by", r"(\d)\.wav"]
+    done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", *options)
+    assert f"{clips_folder}: 11 clips of 3 labels" in done.stdout
+    assert "labels are the folders of level 1 below SRC, as --label-depth says" in done.stdout
+    assert "groups: 4, by --group-by" in done.stdout
+    assert "labels: blues 4, jazz 3, metal 4" in done.stdout
+    assert not (tmp_path / "shards").exists()
+    packed = gtzan_stream("pack", clips_folder, tmp_path / "shards", *options)
+    assert all(line in packed.stderr for line in done.stdout.splitlines())
+
+
+def test_labels_of_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("blues.00000,one\njazz.00000,two\n")
+    gtzan_stream("pack", clips_folder, tmp_path / "shards", "--labels", tmp_path / "labels.csv")
+    assert Manifest.open(tmp_path / "shards").labels == ["one", "two"]
+
+
 MISTAKES = {
     "no shards": (
         ["info", "nowhere"],
         "gtzan-stream: nowhere does not exist: fill it with `gtzan-stream demo nowhere`",
     ),
     "no music": (["pack", "nowhere", "shards"], "gtzan-stream: nowhere is no folder"),
-    "no split file": (["pack", ".", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
-    "codec": (["pack", ".", "shards", "--codec", "mp3"], "'wav', 'flac'"),
-    "rate": (["pack", ".", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
-    "num_workers": (["pack", ".", "shards", "--num-workers", "0"], "--num-workers"),
+    "shards in the music": (
+        ["pack", ".", "shards"],
+        "shards lies in ., the folder of the music: choose",
+    ),
+    "music in the shards": (["pack", "music", ".", "--dry-run"], ". holds music, the folder of the music"),
+    "no split file": (["pack", "music", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
+    "codec": (["pack", "music", "shards", "--codec", "mp3"], "'wav', 'flac'"),
+    "rate": (["pack", "music", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
+    "num_workers": (["pack", "music", "shards", "--num-workers", "0"], "--num-workers"),
     "nothing to index": (["index", "."], "holds no *.tar shards"),
     "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),
     "a file is no folder": (["demo", "file"], "file"),
@@ -116,8 +139,8 @@ def test_a_mistake_is_one_sentence(
     gtzan_stream: Run, arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rock").mkdir()
-    (tmp_path / "rock/a.wav").write_text("no audio")
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music/a.wav").write_text("no audio")
     (tmp_path / "file").touch()
     done = gtzan_stream(*arguments, code=2)
     assert sentence in done.stderr

@@ -4,8 +4,8 @@ A split is a dict from key to part, and a part is one of `PARTS`. A clip that a 
 """
 
 import csv
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ from gtzan_stream.catalog.genres import STUDY_GENRES, genre_of, key_of
 from gtzan_stream.errors import UserError
 
 PARTS = ("train", "valid", "test")
+HEADERS = (["key", "part"], ["path", "part"])
 
 
 def filtered() -> dict[str, str]:
@@ -112,10 +113,14 @@ def folds(
     return [{key: _part(fold, i, k) for key, fold in fold_of.items()} for i in range(k)]
 
 
-def from_file(path: str | Path) -> dict[str, str]:
+def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[str, str]:
     """Read a split from a CSV file of `key,part` rows; a first row that says just that is a header.
 
-    Clip ids stand for keys: `blues.00000` is read as `blues_00000`.
+    Parameters
+    ----------
+    path : path of the file
+    key_for : callable, optional
+        Gives the key of the clip that a row names. By default clip ids stand for keys: `blues.00000` is `blues_00000`.
 
     Raises
     ------
@@ -124,11 +129,16 @@ def from_file(path: str | Path) -> dict[str, str]:
     """
     split: dict[str, str] = {}
     for line, cells in _rows(path):
-        if line == 1 and cells == ["key", "part"]:
+        if line == 1 and cells in HEADERS:
             continue
-        key, part = _checked(cells, f"{path}, line {line}")
+        where = f"{path}, line {line}"
+        name, part = _checked(cells, where)
+        try:
+            key = key_for(name)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
         if key in split:
-            raise UserError(f"{path}, line {line}: key {key} was given before; a key has one row")
+            raise UserError(f"{where}: key {key} was given before; a key has one row")
         split[key] = part
     if not split:
         raise UserError(f"{path}: no rows; a split file has a row key,part for every clip")
@@ -150,7 +160,7 @@ def _checked(cells: list[str], where: str) -> tuple[str, str]:
         raise UserError(f"{where}: expected key,part such as blues_00000,train; got {','.join(cells)!r}")
     if cells[1] not in PARTS:
         raise UserError(f"{where}: part is one of {', '.join(PARTS)}; got {cells[1]!r}")
-    return key_of(cells[0]), cells[1]
+    return cells[0], cells[1]
 
 
 def _part(fold: int, test: int, k: int) -> str:
@@ -160,10 +170,7 @@ def _part(fold: int, test: int, k: int) -> str:
 
 
 def _count(labels: Mapping[str, str]) -> dict[str, int]:
-    counts: dict[str, int] = defaultdict(int)
-    for label in labels.values():
-        counts[label] += 1
-    return counts
+    return Counter(labels.values())
 
 
 def _apportion(n: int, fractions: Sequence[float]) -> list[int]:
@@ -180,15 +187,26 @@ def _apportion(n: int, fractions: Sequence[float]) -> list[int]:
 def _deal(
     labels: Mapping[str, str], quotas: Mapping[str, list[int]], seed: int, groups: Mapping[str, str] | None
 ) -> dict[str, int]:
-    """Give every key the number of a side: whole groups first, then single clips, in an order by seed."""
+    """Give every key the number of a side: whole groups first, then single clips, in an order by seed.
+
+    A unit (a group, or a single clip) goes where its labels have most room. Once a label has no more units left than
+    sides that wait for their first, its units go there, so that a label of few large groups has one on every side.
+    """
     units = defaultdict(list)
     for key in sorted(labels):
         units[(groups or {}).get(key, f"alone {key}")].append(key)
     left = {label: list(quota) for label, quota in quotas.items()}
+    waiting = {label: {side for side, room in enumerate(quota) if room} for label, quota in quotas.items()}
+    to_come = _count({f"{name} {label}": label for name, unit in units.items() for label in {labels[k] for k in unit}})
     sides: dict[str, int] = {}
     for unit in sorted(units.values(), key=lambda unit: (-len(unit), _shuffled(seed, unit[0]))):
         room = [sum(free) for free in zip(*(left[labels[key]] for key in unit), strict=True)]
-        side = room.index(max(room))
+        own = sorted({labels[key] for key in unit})
+        bare = set().union(*(waiting[label] for label in own if to_come[label] <= len(waiting[label])))
+        side = max(bare or range(len(room)), key=lambda side: (room[side], -side))
+        for label in own:
+            waiting[label].discard(side)
+            to_come[label] -= 1
         for key in unit:
             sides[key] = side
             left[labels[key]][side] -= 1

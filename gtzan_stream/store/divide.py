@@ -1,11 +1,14 @@
 """Every split that applies to a set of clips, for the table that stands beside the shards."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gtzan_stream.catalog import splits as catalog
+from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.shards import Row
 
 N_FOLDS = 5
@@ -13,8 +16,16 @@ Split = dict[str, str]
 SplitFiles = str | Path | Mapping[str, str | Path] | None
 
 
-def load_splits(files: SplitFiles) -> dict[str, Split]:
-    """Read split files by name; a path alone is named by its stem."""
+def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Split]:
+    """Read split files by name; a path alone is named by its stem.
+
+    With a `lookup`, rows name clips by path or key and one of them at least must be there; without, they are keys.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read, would take the name of a split that every set has, or names none of the clips.
+    """
     if files is None:
         return {}
     by_name = files if isinstance(files, Mapping) else {Path(files).stem: files}
@@ -22,29 +33,82 @@ def load_splits(files: SplitFiles) -> dict[str, Split]:
     for name in by_name:
         if name in reserved:
             raise UserError(f"{by_name[name]} would make a split named {name}, which every set has: rename the file")
-    return {name: catalog.from_file(path) for name, path in by_name.items()}
+    if lookup is None:
+        return {name: catalog.from_file(path) for name, path in by_name.items()}
+    return {name: _load(path, lookup) for name, path in by_name.items()}
+
+
+def _load(path: str | Path, lookup: Lookup) -> Split:
+    split = catalog.from_file(path, lambda name: lookup.find(name) or key_of(name))
+    if not split.keys() & lookup.keys():
+        key, example = next(iter(lookup.items()))
+        raise UserError(
+            f"{path}: none of its {len(split)} rows names a clip of SRC: the first is {next(iter(split))!r};"
+            f" expected keys such as {key} or paths relative to SRC such as {example}"
+        )
+    return split
 
 
 def applicable_splits(
-    rows: Sequence[Row], extra: Mapping[str, Split], *, digests: Mapping[str, str], is_gtzan: bool
+    rows: Sequence[Row],
+    extra: Mapping[str, Split],
+    *,
+    digests: Mapping[str, str],
+    is_gtzan: bool,
+    folders: Split | None = None,
 ) -> tuple[dict[str, Split], list[Oddity]]:
     """Splits by name, and a line of report for each that names clips the set does not have.
 
-    ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` (which keep clips of equal
-    `digests`, by key, on one side) for any set, and the `extra` ones.
+    ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` for any set, and the `extra`
+    ones. The random ones keep clips of equal `digests`, by key, on one side: the checksums of their samples, or what
+    stands for the clips that are joined by samples and groups. `folders` are the parts by key that train, valid and
+    test folders say: the split ``folders``.
     """
     labels = {row.key: row.label for row in rows}
     published = {"filtered": catalog.filtered(), "study": catalog.study()} if is_gtzan else {}
+    given = {"folders": with_validation(folders, labels, digests)} if folders else {}
     seeded = {"stratified": catalog.stratified(labels, groups=digests)}
     seeded |= {f"folds-{i}": fold for i, fold in enumerate(catalog.folds(labels, N_FOLDS, groups=digests))}
     named = {**published, **extra}
     report = [oddity for name, split in named.items() if (oddity := _incomplete(name, split, labels))]
-    return {name: split for name, split in (named | seeded).items() if split.keys() & labels.keys()}, report
+    every = named | given | seeded
+    return {name: split for name, split in every.items() if split.keys() & labels.keys()}, report
+
+
+def with_validation(split: Split, labels: Mapping[str, str], together: Mapping[str, str]) -> Split:
+    """Give a split that has no validation part one: 15 % of the training clips of each label, whole groups, by seed."""
+    split = {key: part for key, part in split.items() if key in labels}
+    train = {key: labels[key] for key, part in split.items() if part == "train"}
+    if "valid" in split.values() or not train:
+        return split
+    return split | catalog.stratified(train, fractions=(0.85, 0.15, 0.0), groups=together)
+
+
+def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddity]:
+    """Report the labels that cannot have a clip in each part of a random split, as too few of theirs can be parted."""
+    units: dict[str, set[str]] = defaultdict(set)
+    clips: dict[str, int] = defaultdict(int)
+    for key, label in labels.items():
+        units[label].add(f"group {together[key]}" if key in together else f"alone {key}")
+        clips[label] += 1
+    found = []
+    for label in sorted(label for label in units if len(units[label]) < len(catalog.PARTS)):
+        n, apart = clips[label], len(units[label])
+        has = f"{n} clip{'' if n == 1 else 's'}"
+        has += "" if n == apart else f", {apart} if those of one group or of equal samples count once"
+        detail = f"{label} has {has}: it takes 3 to have one in train, valid and test of the random splits"
+        found.append(Oddity("few clips", label, "", detail))
+    return found
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first few names, for a message."""
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _incomplete(name: str, split: Split, labels: Mapping[str, str]) -> Oddity | None:
     absent = sorted(split.keys() - labels.keys())
     if not absent:
         return None
-    some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-    return Oddity("incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not here: {some}")
+    return Oddity("incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not here: {some(absent)}")

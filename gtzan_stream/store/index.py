@@ -10,12 +10,11 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, repeated
 from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits
 from gtzan_stream.store.foreign import scan
+from gtzan_stream.store.labels import PART_OF, sorted_labels
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.shards import Row
 from gtzan_stream.store.swap import replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
-
-_PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "test": "test"}
 
 
 def index(
@@ -66,7 +65,7 @@ def index(
             origin="index",
             dataset=name or ("gtzan" if is_gtzan else root.resolve().name),
             sample_rate=Counter(row.sample_rate for row in rows).most_common(1)[0][0],
-            labels=_sorted_labels(rows),
+            labels=sorted_labels(row.label for row in rows),
             shards=paths,
             clips=len(rows),
             splits=counts,
@@ -80,16 +79,11 @@ def _first(report: list[Oddity]) -> str:
     return f"the first: {report[0].source}, key {report[0].key}: {report[0].detail}" if report else "they are empty"
 
 
-def _sorted_labels(rows: list[Row]) -> list[str]:
-    labels = {row.label for row in rows}
-    return sorted(labels, key=int) if all(label.isdecimal() for label in labels) else sorted(labels)
-
-
 def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:
     part_of = {}
     for row in rows:
         words = re.split(r"[^a-z]+", row.shard.lower())
-        part = next((_PARTS[word] for word in words if word in _PARTS), None)
+        part = next((PART_OF[word] for word in words if word in PART_OF), None)
         if part:
             part_of[row.key] = part
     return {"shards": part_of} if part_of else {}

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.store.divide import too_few
 from gtzan_stream.store.folder import Folder
 from gtzan_stream.store.remote import RemoteFolder, is_remote
 from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
@@ -171,8 +172,20 @@ class Manifest:
         rows = self._rows(split)
         if part not in self.split_names()[split]:
             parts = ", ".join(self.split_names()[split])
-            raise UserError(f"the split {split} of {self.root} has no part {part!r}: choose one of {parts}")
+            raise UserError(
+                f"the split {split} of {self.root} has no part {part!r}: choose one of {parts}{self._few_clips(split)}"
+            )
         return np.sort(rows.filter(pc.equal(rows["part"], part))["clip"].to_numpy())
+
+    def _few_clips(self, split: str) -> str:
+        """Why a random split lacks a part: the labels that have too few clips."""
+        if split != "stratified" and not split.startswith("folds-"):
+            return ""
+        label_of = {key: self.labels[code] for key, code in zip(self.keys.to_pylist(), self.label, strict=True)}
+        few = [line["detail"] for line in self.report if line["kind"] == "few clips"]
+        few = few or [line.detail for line in too_few(label_of, {})]
+        more = f"; and {len(few) - 3} labels more" if len(few) > 3 else ""
+        return f". Too few clips: {'; '.join(few[:3])}{more}" if few else ""
 
     def labels_of(self, split: str) -> list[str]:
         """Labels that occur in a split, in the order of `labels`."""

@@ -1,4 +1,4 @@
-"""Pack a folder of music into WebDataset shards with a manifest."""
+"""Pack a folder of music into WebDataset shards with a manifest: find, label, name, decode, write."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,11 +11,14 @@ from gtzan_stream.catalog import faults
 from gtzan_stream.dsp.random import hash_key
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, examine, repeated
-from gtzan_stream.store.divide import applicable_splits, load_splits
+from gtzan_stream.store.divide import applicable_splits, load_splits, too_few
+from gtzan_stream.store.groups import connected
+from gtzan_stream.store.keys import printable
+from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.parallel import in_order
-from gtzan_stream.store.scan import Clip, scan
 from gtzan_stream.store.shards import Member, Row, deal, write_shard
+from gtzan_stream.store.survey import Clip, Survey, survey
 from gtzan_stream.store.swap import replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
 
@@ -49,6 +52,9 @@ def pack(
     src: str | Path,
     dst: str | Path,
     *,
+    label_depth: int | None = None,
+    labels: str | Path | None = None,
+    group_by: int | str | None = None,
     splits: str | Path | Mapping[str, str | Path] | None = None,
     codec: str = "wav",
     sample_rate: int = 22050,
@@ -57,6 +63,7 @@ def pack(
     on_error: str = "skip",
     name: str | None = None,
     progress: Progress | None = None,
+    announce: Callable[[Survey], None] | None = None,
 ) -> Manifest:
     """Pack every audio file under `src` into shards in `dst`, in place of the set that is there.
 
@@ -67,9 +74,12 @@ def pack(
     src : folder
         ``<label>/<clip>.<ext>`` at any depth, in any format soundfile reads.
     dst : folder
-        Made if need be. Files in it that are no part of the old set stay.
+        Made if need be; neither in `src` nor around it. Files in it that are no part of the old set stay.
+    label_depth, labels, group_by : optional
+        Which folders are labels, a CSV file of labels, and what joins clips that a random split must not part: see
+        `gtzan_stream.store.survey.survey`.
     splits : path, or paths by name, optional
-        Files of ``key,part`` rows; a path alone gives a split named by its stem.
+        Files of ``key,part`` or ``path,part`` rows; a path alone gives a split named by its stem.
     codec : {"wav", "flac"}
     sample_rate : int
         In Hz. Mono 16-bit clips that have it keep their samples; all others are mixed down and resampled.
@@ -84,30 +94,41 @@ def pack(
         that of `src`. GTZAN's own splits and faults apply to the name ``gtzan`` alone.
     progress : callable (done, total), optional
         Called after each clip.
+    announce : callable (survey), optional
+        Called once before the first clip, with the clips, labels and keys that were chosen.
 
     Raises
     ------
     UserError
-        If an option is wrong, `src` holds nothing to pack, two files have one key, or a clip fails and `on_error` is
-        ``"fail"``.
+        If an option is wrong, `src` holds nothing to pack, one of the folders is in the other, a file of labels or of a
+        split names no clip, or a clip fails and `on_error` is ``"fail"``.
     """
     options = PackOptions(
         codec=codec, sample_rate=sample_rate, shard_mb=shard_mb, num_workers=num_workers, on_error=on_error
     )
-    clips = scan(src)
-    extra = load_splits(splits)
-    dataset = _dataset_name(name, Path(src), clips)
+    refuse_overlap(src, dst)
+    found = survey(src, label_depth=label_depth, labels=labels, group_by=group_by)
+    extra = load_splits(splits, found.lookup)
+    if found.folders and "folders" in extra:
+        raise UserError(f"the folders of {src} make a split named folders: rename the split file of that name")
+    dataset = _dataset_name(name, Path(src), found.clips)
+    if announce:
+        announce(found)
     with replacing(Path(dst)) as folder:
-        packer = _Packer(options, dataset, clips, progress or (lambda done, total: None))
+        packer = _Packer(options, dataset, found.clips, progress or (lambda done, total: None))
         rows = packer.write(folder)
         digests = {row.key: row.sha256 for row in rows}
         if not rows:
             first = min(packer.report)
-            raise UserError(f"none of the {len(clips)} files in {src} could be packed: {first.source}, {first.detail}")
-        packer.report += repeated(
-            {row.key: row.label for row in rows}, digests, {clip.key: clip.name for clip in clips}
+            raise UserError(
+                f"none of the {len(found.clips)} files in {src} could be packed: {first.source}, {first.detail}"
+            )
+        label_of, sources = {row.key: row.label for row in rows}, {clip.key: clip.name for clip in found.clips}
+        together = connected(digests, found.groups)
+        divided, split_report = applicable_splits(
+            rows, extra, digests=together, is_gtzan=dataset == "gtzan", folders=found.folders
         )
-        divided, split_report = applicable_splits(rows, extra, digests=digests, is_gtzan=dataset == "gtzan")
+        report = packer.report + repeated(label_of, digests, sources) + split_report + too_few(label_of, together)
         write_samples(folder / SAMPLES, rows)
         counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
         write_manifest(
@@ -115,14 +136,28 @@ def pack(
             origin="pack",
             dataset=dataset,
             sample_rate=sample_rate,
-            labels=sorted({row.label for row in rows}),
+            labels=sorted_labels(row.label for row in rows),
             shards=[folder / name for name in dict.fromkeys(row.shard for row in rows)],
             clips=len(rows),
             splits=counts,
-            left_out=len(clips) - len(rows),
-            report=packer.report + split_report,
+            left_out=found.n_files - len(rows),
+            report=found.report + report,
         )
     return Manifest.open(dst)
+
+
+def refuse_overlap(src: str | Path, dst: str | Path) -> None:
+    """Raise UserError if the folder of the shards is that of the music, is in it, or holds it."""
+    music, shards = Path(src).resolve(), Path(dst).resolve()
+    if music == shards:
+        how = "is the folder of the music"
+    elif shards.is_relative_to(music):
+        how = f"lies in {src}, the folder of the music"
+    elif music.is_relative_to(shards):
+        how = f"holds {src}, the folder of the music"
+    else:
+        return
+    raise UserError(f"{dst} {how}: choose a folder beside it for the shards, such as {music.parent / 'shards'}")
 
 
 def _dataset_name(name: str | None, src: Path, clips: list[Clip]) -> str:
@@ -173,7 +208,7 @@ class _Packer:
                 return clip, None, [("empty", "no samples")]
             odd = examine(pcm)
         except (OSError, ValueError) as error:
-            return clip, None, [("unreadable", str(error))]
+            return clip, None, [("unreadable", printable(str(error)))]
         data = audio.encode(pcm.samples, pcm.sample_rate, self.options.codec)
         return clip, self._member(clip, len(pcm.samples), data), odd
 
@@ -192,8 +227,9 @@ class _Packer:
     def _collect(self, encoded: Iterable[tuple[Clip, Member | None, list[tuple[str, str]]]]) -> Iterator[Member | None]:
         for done, (clip, member, odd) in enumerate(encoded, 1):
             if member is None and self.options.on_error == "fail":
+                where = printable(str(clip.path))
                 raise UserError(
-                    f"{clip.path} cannot be packed: {odd[0][1]}; mend or remove it, or pack with --on-error skip"
+                    f"{where} cannot be packed: {odd[0][1]}; mend or remove it, or pack with --on-error skip"
                 )
             if self.dataset == "gtzan" and (fault := faults.known(clip.key)):
                 odd = [*odd, ("known fault", fault)]

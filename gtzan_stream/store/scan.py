@@ -1,68 +1,81 @@
-"""Find the clips of a folder of music and give each its label and its key."""
+"""Find the audio files of a folder."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.errors import UserError
+from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.keys import printable
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A file to pack: `path`, and its name relative to the source folder, its label, clip id and key."""
+def scan(src: str | Path) -> tuple[list[str], list[Oddity]]:
+    """List the audio files under `src`, and report the folders and links in it that lead to none.
 
-    path: Path
-    name: str
-    label: str
-    clip_id: str
-    key: str
+    Hidden files, macOS's ``._*`` among them, and whatever is not audio by its suffix are passed over. Links are
+    followed. A folder that can be reached in several ways, by a loop of links for example, is read once: where it lies,
+    if that is under `src`, else at the first of its links.
 
-
-def scan(src: str | Path) -> list[Clip]:
-    """List the audio files under `src`, sorted by key; the folder a file lies in is its label.
-
-    Hidden files, macOS's ``._*`` among them, and whatever is not audio by its suffix are passed over.
+    Returns
+    -------
+    paths : list of str
+        Relative to `src`, with ``/`` between folders, sorted.
+    report : list of Oddity
 
     Raises
     ------
     UserError
-        If there is no such folder, no audio in it, or two files have one key.
+        If there is no such folder, or no audio in it.
     """
     root = Path(src)
     if not root.is_dir():
         raise UserError(f"{src} is no folder: give the folder that holds <label>/<clip>.<ext>")
-    paths = sorted(_audio_files(root))
-    if not paths:
+    walk = _Walk(root)
+    if not walk.paths:
         raise UserError(f"{src} holds no audio file: expected <label>/<clip>.<ext>, such as blues/blues.00000.wav")
-    clips: dict[str, Clip] = {}
-    for path in paths:
-        clip = _clip(path, root)
-        if clip.key in clips:
-            other = clips[clip.key].name
-            raise UserError(f"{other} and {clip.name} in {src} would both get the key {clip.key}: rename or remove one")
-        clips[clip.key] = clip
-    return [clips[key] for key in sorted(clips)]
+    return sorted(walk.paths), walk.report
 
 
-def _audio_files(root: Path) -> list[Path]:
-    found = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in audio.SUFFIXES
-        ]
-    return found
+class _Walk:
+    """Reads all folders first, then those that links lead to, so that a folder is found where it lies."""
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.paths: list[str] = []
+        self.report: list[Oddity] = []
+        self._seen: dict[str, str] = {}
+        self._links: list[str] = []
+        self._read_tree("")
+        while self._links:
+            links, self._links = sorted(self._links), []
+            for link in links:
+                self._read_tree(link)
 
-def _clip(path: Path, root: Path) -> Clip:
-    label = path.parent.name or path.parent.resolve().name
-    clip_id = path.stem if _names(path.stem, label) else f"{label}.{path.stem}"
-    return Clip(path, path.relative_to(root).as_posix(), label, clip_id, clip_id.replace(".", "_"))
+    def _read_tree(self, top: str) -> None:
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            real = os.path.realpath(self.root / folder)
+            if real in self._seen:
+                self._add("link", folder, f"is the same folder as {printable(self._seen[real]) or 'SRC'}, read already")
+                continue
+            self._seen[real] = folder
+            try:
+                entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+            except OSError as error:
+                self._add("unreadable", folder, f"the folder cannot be read: {error.strerror}")
+                continue
+            for entry in entries:
+                if not entry.name.startswith((".", "__MACOSX")):
+                    self._take(entry, f"{folder}/{entry.name}".lstrip("/"), waiting)
 
+    def _take(self, entry: os.DirEntry[str], path: str, waiting: list[str]) -> None:
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            self._add("link", path, f"leads to {printable(os.readlink(entry.path))}, which does not exist")
+        elif entry.is_dir():
+            (self._links if entry.is_symlink() else waiting).append(path)
+        elif Path(entry.name).suffix.lower() in audio.SUFFIXES:
+            self.paths.append(path)
 
-def _names(stem: str, label: str) -> bool:
-    """Whether a file's name begins with its label as a word: `blues.00000` does, `bluesy` does not."""
-    return stem.lower().startswith(label.lower()) and not stem[len(label) : len(label) + 1].isalpha()
+    def _add(self, kind: str, path: str, detail: str) -> None:
+        self.report.append(Oddity(kind, "", printable(path), detail))

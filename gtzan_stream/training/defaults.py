@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
@@ -55,9 +56,12 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     optimizer = config.optimizer or usual["optimizer"]
     lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **network.lr}
     found = device.find(config.device)
+    split = _split(config, manifest.split_names())
+    for part in PARTS:
+        manifest.part(split, part)  # one that is missing is said now, not after the training
     return dataclasses.replace(
         config,
-        split=_split(config, list(manifest.split_names())),
+        split=split,
         fold=None,
         features=_features(config, network),
         frames=config.frames or network.frames,
@@ -73,13 +77,14 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     )
 
 
-def _split(config: Config, splits: list[str]) -> str:
-    """The split that was asked for; else the only one of the user's own, else the first of the catalogue's."""
+def _split(config: Config, splits: Mapping[str, list[str]]) -> str:
+    """The split that was asked for; else the only one of the user's own with all parts, else the catalogue's first."""
     if config.fold is not None or config.split == "folds":
         if config.fold is None:
             raise UserError("--split folds needs --fold K, from 0")
         return f"folds-{config.fold}"
-    own = [name for name in splits if name not in CATALOGUE and not name.startswith("folds-")]
+    complete = [name for name, parts in splits.items() if set(PARTS) <= set(parts)]
+    own = [name for name in complete if name not in CATALOGUE and not name.startswith("folds-")]
     return config.split or (own[0] if len(own) == 1 else next(name for name in CATALOGUE if name in splits))
 
 

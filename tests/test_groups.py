@@ -1,0 +1,103 @@
+"""Groups: clips that a random split keeps on one side."""
+
+from collections import defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gtzan_stream.catalog import splits
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.divide import too_few, with_validation
+from gtzan_stream.store.groups import connected, group_names
+
+PATHS = {"a": "rock/Ann/Hits/1.wav", "b": "jazz/Ann/2.wav", "c": "jazz/Bob/Cy - 3.wav", "d": "jazz/4.wav"}
+
+
+@pytest.mark.parametrize(
+    ("group_by", "expected"),
+    [
+        (2, {"a": "Ann", "b": "Ann", "c": "Bob"}),
+        ("2", {"a": "Ann", "b": "Ann", "c": "Bob"}),
+        (1, {"a": "rock", "b": "jazz", "c": "jazz", "d": "jazz"}),
+        ("/([A-Z][a-z]+) - ", {"c": "Cy"}),
+        (r"(\d)\.wav", {"a": "1", "b": "2", "c": "3", "d": "4"}),
+    ],
+)
+def test_a_level_or_an_expression_names_groups(group_by: int | str, expected: dict[str, str]) -> None:
+    assert group_names(PATHS, group_by) == expected
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        (4, "--group-by 4: the levels of folders below SRC are 1 to 3 here"),
+        (0, "--group-by 0: the levels"),
+        ("artist", "expected one pair of parentheses"),
+        ("(a)(b)", "expected one pair of parentheses"),
+        ("(a", "is neither a level nor a regular expression"),
+        ("(zzz)", "matches no path in SRC, such as rock/Ann/Hits/1.wav"),
+    ],
+)
+def test_wrong_groups_are_sentences(group_by: int | str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        group_names(PATHS, group_by)
+    assert message in str(error.value)
+
+
+relations = st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), max_size=3)
+
+
+@given(relations)
+def test_connected_joins_all_that_is_joined_and_no_more(relations: list[dict[str, str]]) -> None:
+    found = connected(*relations)
+    assert found.keys() == {key for relation in relations for key in relation}
+    neighbours = {key: {other for r in relations if key in r for other in r if r[other] == r[key]} for key in found}
+    for key in found:
+        reached, waiting = {key}, [key]
+        while waiting:
+            new = neighbours[waiting.pop()] - reached
+            reached |= new
+            waiting += new
+        assert {other for other in found if found[other] == found[key]} == reached
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_label_of_three_large_groups_has_one_in_each_part(seed: int) -> None:
+    labels = {f"{label}_{group}_{i}": label for label in "ab" for group in "xyz" for i in range(10)}
+    groups = {key: key[:3] for key in labels}
+    made = [splits.stratified(labels, seed=seed, groups=groups), *splits.folds(labels, 3, seed=seed, groups=groups)]
+    for split in made:
+        for label in "ab":
+            assert {part for key, part in split.items() if labels[key] == label} == {"train", "valid", "test"}
+        sides = defaultdict(set)
+        for key, part in split.items():
+            sides[groups[key]].add(part)
+        assert all(len(parts) == 1 for parts in sides.values())
+
+
+def test_labels_of_too_few_clips_or_groups_are_named() -> None:
+    labels = {**{f"a{i}": "a" for i in range(3)}, "b1": "b", **{f"c{i}": "c" for i in range(4)}}
+    lines = too_few(labels, {"c0": "Ann", "c1": "Ann", "c2": "Ann"})
+    assert [(line.kind, line.key) for line in lines] == [("few clips", "b"), ("few clips", "c")]
+    assert lines[0].detail.startswith("b has 1 clip: it takes 3")
+    assert lines[1].detail.startswith("c has 4 clips, 2 if those of one group or of equal samples count once")
+
+
+def test_a_split_of_folders_gets_a_validation_part() -> None:
+    labels = {f"{label}{i}": label for label in "ab" for i in range(40)}
+    split = {key: "test" if int(key[1:]) < 10 else "train" for key in labels}
+    groups = {key: f"{key[0]} {int(key[1:]) // 2}" for key in labels}
+    made = with_validation(split | {"gone": "train"}, labels, groups)
+    assert made.keys() == labels.keys()
+    for label in "ab":
+        valid = [key for key, part in made.items() if part == "valid" and labels[key] == label]
+        assert 4 <= len(valid) <= 5  # 15 % of 30
+    assert {key for key, part in made.items() if part == "test"} == {
+        key for key, part in split.items() if part == "test"
+    }
+    for group in set(groups.values()):
+        assert len({made[key] for key in labels if groups[key] == group}) == 1
+    assert with_validation(split, labels, groups) == made
+    assert with_validation(made, labels, groups) == made
+    assert with_validation({"a1": "test"}, labels, groups) == {"a1": "test"}

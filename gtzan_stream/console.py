@@ -65,7 +65,7 @@ def _split_table(manifest: Manifest) -> Table:
 
 def print_report(lines: Sequence[dict[str, str]]) -> None:
     """Print lines of a packing report as a table."""
-    table = Table("kind", "clip or split", "file", "what")
+    table = Table("kind", Column("clip or split", overflow="fold"), Column("file", overflow="fold"), "what")
     for line in lines:
         table.add_row(*(Text(_printable(line[column])) for column in ("kind", "key", "source", "detail")))
     out.print(table)

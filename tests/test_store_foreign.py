@@ -14,7 +14,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.verify import verify
 from tests.audio_files import encoded, mp3, tone, wav, without_tag
-from tests.test_store_index import sound
+from tests.test_store_index import lines, sound
 
 
 def tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
@@ -32,7 +32,7 @@ def labels(manifest: Manifest) -> dict[str, str]:
 
 
 def report(manifest: Manifest) -> list[tuple[str, str]]:
-    return [(line["kind"], line["key"]) for line in manifest.report]
+    return [(line["kind"], line["key"]) for line in lines(manifest)]
 
 
 def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
@@ -54,7 +54,7 @@ def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", members).parent)
     assert labels(manifest) == {"a_null": "rock", "a_empty": "pop", "a_number": "7"}
     assert report(manifest) == [("no label", key) for key in ("a_bool", "a_dict", "a_lines", "a_list", "a_text")]
-    details = {line["key"]: line["detail"] for line in manifest.report}
+    details = {line["key"]: line["detail"] for line in lines(manifest)}
     assert details["a_list"] == "the genre in its .json is a list: expected a word or a number"
     assert manifest.left_out == 5
 
@@ -65,7 +65,7 @@ def test_a_json_that_cannot_be_read_is_reported(bad: bytes, tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", members).parent)
     assert labels(manifest) == {"jazz_1": "jazz"}
     assert report(manifest) == [("no label", "rock_1")]
-    assert manifest.report[0]["detail"].startswith("its .json cannot be read: ")
+    assert lines(manifest)[0]["detail"].startswith("its .json cannot be read: ")
 
 
 def test_gtzan_in_a_tar_as_it_is_has_all_its_clips(tmp_path: Path):
@@ -121,7 +121,7 @@ def test_equal_samples_under_other_tags_are_on_one_side(tmp_path: Path):
 
 def test_equal_samples_with_two_labels_are_a_conflict(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("jazz_1.wav", sound(1)), ("rock_1.wav", sound(1))]).parent)
-    (line,) = manifest.report
+    (line,) = lines(manifest)
     assert (line["kind"], line["key"], line["source"]) == ("conflict", "rock_1", "x.tar")
     assert line["detail"] == "the same samples as jazz_1, but another label: rock here, jazz there"
 
@@ -177,7 +177,7 @@ def test_links_and_impossible_sizes_are_reported(tmp_path: Path):
         file.write(second.tobuf(tarfile.GNU_FORMAT))
     manifest = index(tmp_path)
     assert manifest.keys.to_pylist() == ["a_1", "a_3"]
-    found = {line["key"]: line["detail"] for line in manifest.report}
+    found = {line["key"]: line["detail"] for line in lines(manifest)}
     assert found["a_link1"] == "it is a link to a_1.wav in the tar file: pack the file itself"
     assert "of the 4611686018427387904 bytes that its tar header says" in found["a_2"]
     assert {"a_link2", "a_link3"} <= found.keys()
@@ -193,6 +193,6 @@ def test_macos_doubles_are_passed_over(tmp_path: Path):
 def test_samples_without_sound_are_counted(tmp_path: Path):
     pictures = [(f"picture_{i}.jpg", b"a picture") for i in range(5)]
     manifest = index(tar(tmp_path / "x.tar", [("a_1.wav", sound()), *pictures]).parent)
-    (line,) = manifest.report
+    (line,) = lines(manifest)
     assert (line["kind"], line["source"]) == ("no sound", "x.tar")
     assert line["detail"] == "5 samples have no sound among them: picture_0, picture_1, picture_2, ..."

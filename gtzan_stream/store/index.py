@@ -8,7 +8,7 @@ from pathlib import Path
 from gtzan_stream.catalog import faults
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, repeated
-from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits
+from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits, too_few
 from gtzan_stream.store.foreign import scan
 from gtzan_stream.store.labels import PART_OF, sorted_labels
 from gtzan_stream.store.manifest import Manifest
@@ -52,7 +52,8 @@ def index(
     rows, report = found.rows, found.report
     if not rows:
         raise UserError(f"{root}: no sample with audio and a label in {len(paths)} shards; {_first(report)}")
-    report += repeated({row.key: row.label for row in rows}, found.digests, {row.key: row.shard for row in rows})
+    label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
+    report += repeated(label_of, found.digests, sources) + too_few(label_of, found.digests)
     is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
     divided, split_report = applicable_splits(
         rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan

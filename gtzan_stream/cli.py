@@ -6,13 +6,14 @@ import tempfile
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gtzan_stream import console
 from gtzan_stream.console import bar, print_summary, print_tracks, stages
 from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.settings import help_of
 
 if TYPE_CHECKING:
     from gtzan_stream.inference.classify import Track
@@ -45,6 +46,11 @@ Address = Annotated[
 ]
 NumWorkers = Annotated[int | None, typer.Option(min=1, help="Threads; the usable cores by default.")]
 SplitFile = Annotated[Path | None, typer.Option("--splits", help="CSV of key,part rows: a split named by its stem.")]
+
+
+def setting(name: str) -> Any:
+    """The option for a setting of features, with the words that train.py has for it."""
+    return typer.Option(help=help_of(name), show_default=False)
 
 
 @app.command()
@@ -170,13 +176,34 @@ def preview(
     seed: Annotated[int, typer.Option(min=0, help="As that of a training run.")] = 0,
     epoch: Annotated[int, typer.Option(min=0, help="As that of a training run, from 0.")] = 0,
     count: Annotated[int, typer.Option(min=1, max=64, help="Crops to show.")] = 8,
+    frames: Annotated[int | None, setting("frames")] = None,
+    sample_rate: Annotated[int | None, setting("sample_rate")] = None,
+    n_fft: Annotated[int | None, setting("n_fft")] = None,
+    hop_length: Annotated[int | None, setting("hop_length")] = None,
+    n_mels: Annotated[int | None, setting("n_mels")] = None,
+    f_min: Annotated[float | None, setting("f_min")] = None,
+    f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
     """Draw the first crops of an epoch of training: log-mels of the clip as it is, and as the loader augments it."""
+    from gtzan_stream.features import build
     from gtzan_stream.inference.preview import pairs, picture
     from gtzan_stream.loader import Loader
+    from gtzan_stream.store.manifest import Manifest
 
+    features = build(
+        "logmel",
+        frames=frames,
+        sample_rate=sample_rate or Manifest.open(folder).sample_rate,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        f_min=f_min,
+        f_max=f_max,
+    )
     part = part or ("train" if split else None)
-    with Loader(folder, split=split, part=part, batch_size=count, augment=augment, seed=seed, num_workers=0) as loader:
+    with Loader(
+        folder, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
+    ) as loader:
         loader.set_epoch(epoch)
         geometry = loader.features.geometry
         picture(out, pairs(loader), frame_s=geometry.step / geometry.sample_rate)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from gtzan_stream import features, short_clips
+from gtzan_stream.errors import UserError
 from gtzan_stream.settings import FEATURE_SETTINGS, as_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
@@ -57,13 +58,18 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
     Raises
     ------
     UserError
-        If the network takes features of another size, with the options that help, or every clip of a part is too
-        short, with options that suit the clips and the network.
+        If the network takes features of another size, with the options that help; if masks are wider than the features;
+        or if every clip of a part is too short, with options that suit the clips and the network.
     """
     geometry: Any = inputs.geometry
     takes = features.takes(str(config.features))
     takes_n_mels = "n_mels" in takes or config.trainable_frontend
     check_input(network, config.model, n_rows, geometry.frames, takes_n_mels=takes_n_mels)
+    if config.spec_augment > (most := min(n_rows, geometry.frames)):
+        raise UserError(
+            f"--spec-augment {config.spec_augment} may hide everything of features of {n_rows} rows x "
+            f"{geometry.frames} frames: choose {most} or less"
+        )
     lengths = {}
     for part in PARTS:
         clips = manifest.part(str(config.split), part)

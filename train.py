@@ -51,6 +51,8 @@ def train(run: Run) -> Path:
         f"split {config.split}, {len(run.train_loader)} steps of {config.batch_size} an epoch, "
         f"{run.steps} at most; augmentation {config.augment}. Files go to {run.folder}"
     )
+    for note in run.notes:
+        print_line(note)
     try:
         run.train()
         return run.finish()

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gtzan_stream import crops
+from gtzan_stream import crops, short_clips
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Examples
 from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.errors import BadSample
 from gtzan_stream.plan import Rows
+from gtzan_stream.settings import as_arguments, as_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import threads
@@ -201,14 +202,39 @@ class BatchMaker:
         for message in batch.skipped:
             _log.warning("skipped: %s", message)
 
+    def check_clips(self, clips: np.ndarray, part: str | None) -> None:
+        """Check that these clips, of `part`, have the features' sample rate, and that one at least is long enough.
+
+        Raises
+        ------
+        BadSample
+            If one has another rate, unless such clips are skipped.
+        UserError
+            If every one is too short to count; the sentence proposes features that suit them.
+        """
+        if self.on_error == "fail":
+            self.check_rate(clips)
+        lengths = self.manifest.frames[clips][self.manifest.clip_rate[clips] == self.geometry.sample_rate]
+
+        def remedy() -> str:
+            settings = short_clips.proposal(lengths, self.geometry)
+            if settings is None:
+                return "choose features of shorter crops"
+            arguments = as_arguments({"sample_rate": self.geometry.sample_rate, **settings})
+            in_python = f"{type(self.features).__name__}({arguments})"
+            return f"choose shorter crops: {as_options(settings)}, or features={in_python}"
+
+        short_clips.check(lengths, self.geometry, f"part {part}" if part else str(self.manifest.root), remedy)
+
     def check_rate(self, clips: np.ndarray) -> None:
         """Raise BadSample if one of these clips has another sample rate than the features."""
         expected = self.geometry.sample_rate
         if len(wrong := np.flatnonzero(self.manifest.clip_rate[clips] != expected)):
             clip = int(clips[wrong[0]])
+            rate = self.manifest.clip_rate[clip]
             raise BadSample(
-                f"{self.manifest.where(clip)}: expected {expected} Hz, got "
-                f"{self.manifest.clip_rate[clip]}; pack again with --sample-rate {expected}"
+                f"{self.manifest.where(clip)}: expected {expected} Hz, got {rate}; pack again with --sample-rate "
+                f"{expected}, or compute features at {rate} Hz"
             )
 
 

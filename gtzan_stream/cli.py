@@ -3,9 +3,8 @@
 import json
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +12,10 @@ from gtzan_stream import console
 from gtzan_stream.console import bar, print_summary, print_tracks, stages
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.options import Address, Codec, GroupBy, LabelDepth, LabelFile, NumWorkers, OnError, Shards, SplitFile
+from gtzan_stream.settings import help_of
 
 if TYPE_CHECKING:
-    from gtzan_stream.inference.classify import Track
+    pass
 
 app = typer.Typer(
     help="Music in WebDataset shards: make them, check them, look at them; and tell the genres of other files.",
@@ -23,6 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def setting(name: str) -> Any:
+    """The option for a setting of features, with the words that train.py has for it."""
+    return typer.Option(help=help_of(name), show_default=False)
 
 
 @app.command()
@@ -173,13 +178,34 @@ def preview(
     seed: Annotated[int, typer.Option(min=0, help="As that of a training run.")] = 0,
     epoch: Annotated[int, typer.Option(min=0, help="As that of a training run, from 0.")] = 0,
     count: Annotated[int, typer.Option(min=1, max=64, help="Crops to show.")] = 8,
+    frames: Annotated[int | None, setting("frames")] = None,
+    sample_rate: Annotated[int | None, setting("sample_rate")] = None,
+    n_fft: Annotated[int | None, setting("n_fft")] = None,
+    hop_length: Annotated[int | None, setting("hop_length")] = None,
+    n_mels: Annotated[int | None, setting("n_mels")] = None,
+    f_min: Annotated[float | None, setting("f_min")] = None,
+    f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
     """Draw the first crops of an epoch of training: log-mels of the clip as it is, and as the loader augments it."""
+    from gtzan_stream.features import build
     from gtzan_stream.inference.preview import pairs, picture
     from gtzan_stream.loader import Loader
+    from gtzan_stream.store.manifest import Manifest
 
+    features = build(
+        "logmel",
+        frames=frames,
+        sample_rate=sample_rate or Manifest.open(folder).sample_rate,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        f_min=f_min,
+        f_max=f_max,
+    )
     part = part or ("train" if split else None)
-    with Loader(folder, split=split, part=part, batch_size=count, augment=augment, seed=seed, num_workers=0) as loader:
+    with Loader(
+        folder, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
+    ) as loader:
         loader.set_epoch(epoch)
         geometry = loader.features.geometry
         picture(out, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
@@ -222,7 +248,9 @@ def classify(
     elif tracks:
         print_tracks(tracks)
     if plot is not None:
-        _plot(tracks, plot)
+        from gtzan_stream.inference.timeline import timelines
+
+        timelines(plot, tracks)
     if failed:
         raise typer.Exit(2)
 
@@ -234,15 +262,3 @@ def main() -> None:
     except (UserError, BadSample, OSError) as error:
         console.print_error(f"gtzan-stream: {error}")
         sys.exit(2)
-
-
-def _plot(tracks: "list[Track]", place: Path) -> None:
-    """Draw each track, in the file or into the folder `place`; of two files of one name, the second gets a number."""
-    from gtzan_stream.inference.timeline import timeline
-
-    used: Counter[str] = Counter()
-    for track in tracks:
-        stem = Path(track.path).stem
-        used[stem] += 1
-        name = f"{stem}.png" if used[stem] == 1 else f"{stem}-{used[stem]}.png"
-        timeline(place if place.suffix.lower() == ".png" else place / name, track)

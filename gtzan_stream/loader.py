@@ -45,7 +45,7 @@ class Loader(Epochs):
     augment : str or Transform
         A recipe of `gtzan_stream.augment.recipes`, ``module:function`` for one of your own, or a transform.
     features : Module
-        What to compute, and with its geometry the length of a crop; `LogMel` by default.
+        What to compute, and with its geometry the length of a crop; `LogMel` at the shards' sample rate by default.
     device : str or torch.device
         Where augmentation and features are computed. On CUDA, in a stream of their own.
     num_workers : int
@@ -73,8 +73,8 @@ class Loader(Epochs):
     Raises
     ------
     UserError
-        If the shards, split, part or recipe do not exist, a number does not fit, or an object is not a transform or
-        a feature.
+        If the shards, split, part or recipe do not exist, a number does not fit, an object is not a transform or a
+        feature, or every clip is too short to count.
 
     Examples
     --------
@@ -111,8 +111,9 @@ class Loader(Epochs):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)
         self._owned = transform if isinstance(augment, str) else Identity()  # to close
-        features = feature.check(LogMel() if features is None else features).to(device)
         manifest = Manifest.open(shards)
+        features = LogMel(sample_rate=manifest.sample_rate) if features is None else features
+        features = feature.check(features).to(device)
         clips = _clips(manifest, split, part)
         self.labels = manifest.labels if split is None else manifest.labels_of(split)
         self.on_error, self.seed = on_error, seed
@@ -126,8 +127,7 @@ class Loader(Epochs):
             seed=seed,
             on_error=on_error,
         )
-        if on_error == "fail":
-            maker.check_rate(clips)
+        maker.check_clips(clips, part)
 
         def plan(epoch: int) -> EpochPlan:
             return EpochPlan(
@@ -214,8 +214,7 @@ class Evaluation(Epochs):
         split = loader._settings["split"]
         clips = _clips(manifest, split, part)
         self.labels = loader.labels
-        if loader.on_error == "fail":
-            maker.check_rate(clips)
+        maker.check_clips(clips, part)
         n_chunks = crops.chunks_per_clip(manifest.frames[clips], maker.geometry, chunks)
 
         def plan(epoch: int) -> EpochPlan:

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from gtzan_stream.errors import UserError
@@ -36,11 +36,9 @@ def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str
     UserError
         If there is no such name, module or function, or it does not take `settings`.
     """
-    check_name(name, registry, kind)
+    build = _find(name, registry, kind)
     if name in registry:
-        return registry[name](**settings)
-    module, _, function = name.partition(":")
-    build = _imported(module, function, kind)
+        return build(**settings)
     try:
         inspect.signature(build).bind(**settings)
     except (TypeError, ValueError) as error:
@@ -52,6 +50,31 @@ def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str
         raise
     except Exception as error:  # a user's function may do anything
         raise UserError(f"{kind} {name} failed: {type(error).__name__}: {error}") from error
+
+
+def taken(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, settings: Collection[str]) -> list[str]:
+    """Which of these settings are arguments of what `name` stands for.
+
+    Raises
+    ------
+    UserError
+        If there is no such name, module or function.
+    """
+    build = _find(name, registry, kind)
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):  # of some functions that are not written in Python
+        return list(settings)
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+        return list(settings)
+    by_name = [parameter.name for parameter in parameters if parameter.kind != parameter.POSITIONAL_ONLY]
+    return [setting for setting in settings if setting in by_name]
+
+
+def _find(name: str, registry: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:
+    check_name(name, registry, kind)
+    module, _, function = name.partition(":")
+    return registry[name] if name in registry else _imported(module, function, kind)
 
 
 def _imported(module: str, function: str, kind: str) -> Callable[..., Any]:

@@ -16,7 +16,8 @@ def cnn1d(n_classes: int) -> nn.Module:
        same kernels and pools, one layer fewer.
     """
     layers: list[nn.Module] = []
-    for n_in, kernel, pool in ((128, 7, True), (64, 7, True), (64, 3, False), (64, 3, False), (64, 3, True)):
+    for n_in, kernel, pooled in ((128, 7, True), (64, 7, True), (64, 3, False), (64, 3, False), (64, 3, True)):
         layers += [nn.Conv1d(n_in, 64, kernel), nn.ReLU(inplace=True)]
-        layers += [nn.MaxPool1d(3)] if pool else []
-    return nn.Sequential(*layers, nn.Flatten(), classifier(2240, 2048, 1024, n_classes))  # 2240 = 64 channels x 35
+        layers += [nn.MaxPool1d(3)] if pooled else []
+    pool = nn.AdaptiveAvgPool1d(35)  # as many steps as 1,024 frames leave
+    return nn.Sequential(*layers, pool, nn.Flatten(), classifier(64 * 35, 2048, 1024, n_classes))

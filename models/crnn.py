@@ -25,8 +25,8 @@ class CRNN(nn.Module):
         self.classifier = classifier(1024, 512, 256, n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        maps = self.convolutions(features)  # [batch, channel, 1, frame]
-        states, _ = self.gru(maps.squeeze(2).transpose(1, 2))  # [batch, frame, 1024]
+        maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame], over the bands left: one of 128
+        states, _ = self.gru(maps.transpose(1, 2))  # [batch, frame, 1024]
         return self.classifier(states.mean(dim=1))
 
 

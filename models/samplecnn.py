@@ -20,7 +20,8 @@ def samplecnn(n_classes: int) -> nn.Module:
     layers: list[nn.Module] = [first, nn.BatchNorm1d(128), nn.ReLU(inplace=True)]  # [batch, 128, 22050]
     for n_in, n_out in zip((128, *channels[:-1]), channels, strict=True):
         layers += [*_convolution(n_in, n_out), nn.MaxPool1d(3)]
-    return nn.Sequential(*layers, *_convolution(512, 512), nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, n_classes))
+    layers += [*_convolution(512, 512), nn.AdaptiveAvgPool1d(1)]  # one step is left of 66,150 samples
+    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, n_classes))
 
 
 def _convolution(n_in: int, n_out: int) -> list[nn.Module]:

@@ -137,6 +137,33 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards at 8,000 Hz of two words, a high and a low tone of 0.3 to 0.5 s, with a split `words`.
+
+    Another split, `brief`, has four clips of 0.07 s to validate with.
+    """
+    from gtzan_stream.store.pack import pack
+
+    folder = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(1)
+    rows: dict[str, list[str]] = {"words": [], "brief": []}
+    for number in range(24):
+        label, tone_hz = (("high", 1900), ("low", 300))[number % 2]
+        time = np.arange(560 if number >= 20 else 2400 + 80 * number) / 8000
+        tone = 0.3 * np.sin(2 * np.pi * tone_hz * time) + 0.02 * rng.standard_normal(len(time))
+        write_wav(folder / "music" / label / f"{label}.{number:05d}.wav", tone, 8000)
+        part = ("train", "train", "valid", "test")[number // 2 % 4]
+        rows["words"] += [f"{label}_{number:05d},{part}"] if number < 20 else []
+        rows["brief"].append(f"{label}_{number:05d},{'valid' if number >= 20 else part.replace('valid', 'train')}")
+    for split, lines in rows.items():
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    pack(
+        folder / "music", folder / "shards", splits={split: folder / f"{split}.csv" for split in rows}, sample_rate=8000
+    )
+    return folder / "shards"
+
+
+@pytest.fixture(scope="session")
 def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
     """Run train.py with some options, on as little work as there can be; give its exit status and words."""
     from typer.testing import CliRunner

@@ -20,6 +20,7 @@ HOUSE = [
     "prefetch",
     "batches",
     "batch",
+    "short_clips",
     "crops",
     "augment",
     "features",
@@ -34,7 +35,7 @@ HOUSE = [
     "kernels",
 ]
 """Rooms of the package, from the top floor down: each may import those after it."""
-GROUND = {"distributed", "errors", "geometry", "named", "shapes", "threads"}
+GROUND = {"distributed", "errors", "geometry", "named", "settings", "shapes", "threads"}
 """Importable from every floor."""
 FILES = sorted((ROOT / "gtzan_stream").rglob("*.py"))
 EVERY_FILE = sorted(

@@ -98,6 +98,21 @@ def test_the_time_keeping_network_hears_order_and_the_studys_does_not_recur():
     assert lengths == {"crnn": (1, 1, 512), "crnn_time": (1, 128, 512)}
 
 
+@pytest.mark.parametrize("name", [name for name in STUDY if name not in VISION])
+def test_what_makes_other_sizes_fit_changes_nothing_at_the_studys(name):
+    """Pools to a fixed size get that size already, and the recurrent network has one band left to take the mean of."""
+    network = models.build(name, 2).eval()
+    pools = [layer for layer in network.modules() if isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d)]
+    unchanged, bands = [], []
+    for pool in pools:
+        pool.register_forward_hook(lambda pool, inputs, output: unchanged.append(torch.equal(inputs[0], output)))
+    if name == "crnn":
+        network.convolutions.register_forward_hook(lambda layers, inputs, output: bands.append(output.shape[2]))
+    with torch.inference_mode():
+        network(example(name, 1)[0])
+    assert (unchanged, bands) == (([], [1]) if name == "crnn" else ([True], []))
+
+
 def test_googlenet_has_its_auxiliary_heads_in_training_only():
     network = models.build("googlenet", 3)
     heads = network(torch.randn(2, 128, 128))

@@ -33,7 +33,7 @@ def failing(frames: int) -> nn.Module:
     return LogMel(frames=frames // 0)
 
 
-def without_frames() -> nn.Module:
+def in_colour(frames: int, colour: str) -> nn.Module:
     return LogMel()
 
 
@@ -48,7 +48,7 @@ def test_a_feature_of_ones_own_by_module_and_function() -> None:
         ("nothing", r"test_named\.py has no nothing"),
         ("failing", "tests.test_named:failing failed: ZeroDivisionError: "),
         ("CPU", "expected a function or a class, got device"),
-        ("without_frames", "it is called with frames, but"),
+        ("in_colour", "it is called with frames, but missing a required argument: 'colour'"),
     ],
 )
 def test_what_is_wrong_with_a_function_is_said(function: str, message: str) -> None:

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from gtzan_stream.augment import Gain, TimeShift, TimeStretch, Transform
 from gtzan_stream.cli import main
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
 from gtzan_stream.inference.preview import pairs
 from gtzan_stream.loader import Loader
 
@@ -61,14 +62,19 @@ def test_another_speed_begins_at_the_same_place(shards):
         assert np.corrcoef(slower, after[:60])[0, 1] > 0.9
 
 
-def test_there_may_be_nothing_to_show(tmp_path):
-    from gtzan_stream.store.pack import pack
-    from tests.conftest import write_wav
+def test_there_may_be_nothing_to_show(words):
+    """Some epoch begins with a clip that is too short, though others are not."""
+    features = LogMel(sample_rate=8000, frames=16)
+    with Loader(words, batch_size=1, features=features, crops_per_clip=1) as loader:
+        empty = next(epoch for epoch in range(100) if not first_counts(loader, epoch))
+        loader.set_epoch(empty)
+        with pytest.raises(UserError, match=r"none of the first 1 crops lies .* --count, or shorter ones with --fr"):
+            pairs(loader)
 
-    write_wav(tmp_path / "music/rock/a.wav", np.zeros(8000, np.int16))
-    pack(tmp_path / "music", tmp_path / "shards")
-    with pytest.raises(UserError, match="there is nothing to show"):
-        pairs(loader_of(tmp_path / "shards", "study"))
+
+def first_counts(loader: Loader, epoch: int) -> bool:
+    loader.set_epoch(epoch)
+    return bool(next(iter(loader)).weights[0])
 
 
 @pytest.fixture
@@ -100,3 +106,27 @@ def test_the_picture(run, shards, tmp_path):
 def test_a_mistake_is_one_sentence(run, shards):
     assert "no augmentation is called 'loud'; there are none, study" in run(shards, "--augment", "loud", code=2).err
     assert "has no split 'filtred': choose one of" in run(shards, "--split", "filtred", code=2).err
+
+
+def test_the_features_are_those_that_training_is_fed_with_the_same_options(run, words, tmp_path, monkeypatch):
+    from gtzan_stream.inference import preview
+
+    shown = []
+    monkeypatch.setattr(preview, "picture", lambda path, pairs, frame_s: shown.append((pairs, frame_s)))
+    sizes = ["--hop-length", "50", "--frames", "64", "--n-mels", "40", "--n-fft", "300", "--f-min", "100"]
+    run(words, "--split", "words", "--augment", "none", *sizes, "--f-max", "3000", "--sample-rate", "8000")
+    ((pairs_shown, frame_s),) = shown
+    features = LogMel(sample_rate=8000, hop_length=50, frames=64, n_mels=40, n_fft=300, f_min=100.0, f_max=3000.0)
+    with Loader(words, split="words", part="train", batch_size=8, augment="none", features=features) as loader:
+        batch = next(iter(loader))
+    assert frame_s == 50 / 8000
+    assert len(pairs_shown) == 8
+    for row, pair in enumerate(pairs_shown):
+        np.testing.assert_array_equal(pair.augmented, batch.features[row])
+
+
+def test_wrong_sizes_are_a_sentence(run, words):
+    assert "choose shorter crops: --frames 16, or" in run(words, "--split", "words", code=2).err
+    assert "features logmel: n_fft must be even and at least 2, got 301" in run(words, "--n-fft", "301", code=2).err
+    wrong_rate = run(words, "--split", "words", "--sample-rate", "16000", "--frames", "16", code=2).err
+    assert "expected 16000 Hz, got 8000; pack again with --sample-rate 16000, or compute features at 8000" in wrong_rate

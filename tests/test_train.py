@@ -253,9 +253,9 @@ def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(g
             "own_work.py has no quieter",
         ),
         (["--augment", "no_work:louder"], "augmentation no_work:louder: No module named 'no_work'"),
-        (["--features", "own_work:louder"], "feature own_work:louder: it is called with frames, but"),
-        (["--features", "own_work:few_bands"], "the network cnn2d cannot be fed features of 20 rows x 128 frames ("),
-        (["--frames", "8"], "the network cnn2d cannot be fed features of 128 rows x 8 frames ("),
+        (["--features", "own_work:louder"], "features: Gain has no geometry"),
+        (["--features", "own_work:few_bands"], "would be fed 20 rows x 128 frames: choose features of 64 rows or more"),
+        (["--frames", "8"], "would be fed 128 rows x 8 frames: choose --frames 64 or more"),
     ],
 )
 def test_what_is_wrong_with_ones_own_work_is_a_sentence(go, own, words, sentence):

@@ -7,6 +7,41 @@ from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Waveform
 
 
+def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None = None) -> tuple[int, int]:
+    """Fill in the size of an STFT: frames of about 46.4 ms, at half-overlapping hops.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    n_fft : int, optional
+        Samples per frame. By default the even number nearest to ``sample_rate * 1024 / 22050`` whose prime factors are
+        2, 3 and 5, which FFTs are fast at; of two equally near, the smaller.
+    hop_length : int, optional
+        Samples from one frame to the next; ``n_fft // 2`` by default.
+
+    Returns
+    -------
+    (int, int)
+        `n_fft` and `hop_length`.
+
+    Examples
+    --------
+    >>> stft_size(22050), stft_size(16000), stft_size(16000, n_fft=400)
+    ((1024, 512), (750, 375), (400, 200))
+    """
+    if n_fft is None:
+        n_fft = _nearest_fast(sample_rate * 1024, 22_050)
+    return n_fft, max(n_fft // 2, 1) if hop_length is None else hop_length
+
+
+def _nearest_fast(numerator: int, denominator: int) -> int:
+    """The even number of prime factors 2, 3 and 5 that is nearest to a fraction, at least 2."""
+    powers = range(max(numerator // denominator, 2).bit_length() + 1)
+    numbers = {2 * 2**i * 3**j * 5**k for i in powers for j in powers for k in powers}
+    return min(numbers, key=lambda n: (abs(n * denominator - numerator), n))
+
+
 class Frames(nn.Module):
     """The pieces of waveform that a `LogMel` of the same arguments turns into its frames, one after the other.
 
@@ -17,8 +52,11 @@ class Frames(nn.Module):
     ----------
     sample_rate : int
         Hz.
-    n_fft, hop_length, frames : int
-        Samples of a frame, even; samples from one frame to the next; frames of a crop.
+    n_fft, hop_length : int, optional
+        Samples of a frame, even; samples from one frame to the next. By default those of `stft_size`: 1,024 and 512 at
+        22,050 Hz.
+    frames : int
+        Frames of a crop.
 
     Raises
     ------
@@ -34,9 +72,15 @@ class Frames(nn.Module):
     """
 
     def __init__(
-        self, *, sample_rate: int = 22050, n_fft: int = 1024, hop_length: int = 512, frames: int = 128
+        self,
+        *,
+        sample_rate: int = 22050,
+        n_fft: int | None = None,
+        hop_length: int | None = None,
+        frames: int = 128,
     ) -> None:
         super().__init__()
+        n_fft, hop_length = stft_size(sample_rate, n_fft, hop_length)
         self.geometry = Geometry.of_stft(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, frames=frames)
 
     def forward(self, waveform: Waveform) -> Float[Tensor, "batch sample frame"]:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
+from gtzan_stream.features.frames import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
 
 DB_FLOOR = -100.0
+HIGHEST_F_MAX = 11_025.0  # the study's: half of 22,050 Hz
 
 
 class LogMel(nn.Module):
@@ -25,14 +27,16 @@ class LogMel(nn.Module):
     ----------
     sample_rate : int
         Hz.
-    n_fft : int
-        Samples per frame, even; also the length of the Hann window.
-    hop_length : int
-        Samples from one frame's centre to the next's.
+    n_fft : int, optional
+        Samples per frame, even; also the length of the Hann window. By default about 46.4 ms, see
+        `gtzan_stream.features.frames.stft_size`: 1,024 at 22,050 Hz, 360 at 8,000 Hz. At every rate from 8,000 to
+        48,000 Hz it is long enough for 128 bands.
+    hop_length : int, optional
+        Samples from one frame's centre to the next's; ``n_fft // 2`` by default.
     n_mels : int
         Bands of the Slaney mel scale, of equal area.
     f_min, f_max : float
-        Lowest and highest frequency in Hz; `f_max` is half the sample rate by default.
+        Lowest and highest frequency in Hz; `f_max` is half the sample rate by default, and 11,025 Hz at most.
     power : float
         Exponent of the magnitudes: 1 sums magnitudes, 2 sums powers.
     compression : "log10" or "db"
@@ -47,7 +51,8 @@ class LogMel(nn.Module):
     Raises
     ------
     ValueError
-        If an argument is out of its range, or a band would hold no frequency bin.
+        If an argument is out of its range, or a band would hold no frequency bin: it would be silent whatever is
+        played. The message says how many bands this `n_fft` has bins for, and which `n_fft` has enough of them.
 
     Examples
     --------
@@ -65,8 +70,8 @@ class LogMel(nn.Module):
         self,
         *,
         sample_rate: int = 22050,
-        n_fft: int = 1024,
-        hop_length: int = 512,
+        n_fft: int | None = None,
+        hop_length: int | None = None,
         n_mels: int = 128,
         f_min: float = 0.0,
         f_max: float | None = None,
@@ -76,6 +81,7 @@ class LogMel(nn.Module):
         trainable: bool = False,
     ) -> None:
         super().__init__()
+        n_fft, hop_length = stft_size(sample_rate, n_fft, hop_length)
         self.geometry = Geometry.of_stft(
             sample_rate=sample_rate,
             n_fft=n_fft,
@@ -83,7 +89,7 @@ class LogMel(nn.Module):
             frames=frames,
             silence=0.0 if compression == "log10" else DB_FLOOR,
         )
-        f_max = sample_rate / 2 if f_max is None else f_max
+        f_max = min(sample_rate / 2, HIGHEST_F_MAX) if f_max is None else f_max
         _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
         _require(
             0 <= f_min < f_max <= sample_rate / 2,
@@ -98,7 +104,9 @@ class LogMel(nn.Module):
             else Compression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
         )
         nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
-        runs = bands(nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis"))
+        basis = nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis")
+        _require_bins(basis, sample_rate, n_fft, f_min, f_max)
+        runs = bands(basis)
         self.convolution = nnaudio if trainable else None
         taper = nnaudio.get_buffer("stft.window_mask").flatten().float()
         for name, value in {"taper": taper, **runs._asdict()}.items():
@@ -144,6 +152,32 @@ class LogMel(nn.Module):
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_max: float) -> None:
+    """Raise ValueError if a band of `basis` has no frequency bin.
+
+    The first band is the narrowest, and any band wider than the distance of two bins, ``sample_rate / n_fft``, holds
+    one. So the sizes that the message proposes work.
+    """
+    n_mels = len(basis)
+    if not (n_empty := int((basis == 0).all(1).sum())):
+        return
+    shortest = 2 * (int(sample_rate / _narrowest(n_mels, f_min, f_max)) // 2 + 1)
+    wide = (n for n in range(n_mels - 1, 0, -1) if _narrowest(n, f_min, f_max) * n_fft > sample_rate)
+    fewer = f", or n_mels = {most} or fewer" if (most := next(wide, None)) else ""
+    raise ValueError(
+        f"{n_empty} of {n_mels} mel bands would hold no frequency bin: at n_fft = {n_fft} bins lie "
+        f"{sample_rate / n_fft:.1f} Hz apart; choose n_fft = {shortest} or more{fewer}"
+    )
+
+
+def _narrowest(n_mels: int, f_min: float, f_max: float) -> float:
+    """Width of the first mel band in Hz."""
+    from nnAudio.librosa_functions import mel_frequencies
+
+    first, _, last = mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
+    return float(last - first)
 
 
 def _nnaudio_mel(

@@ -55,7 +55,10 @@ def pairs(loader: Loader) -> list[Pair]:
     batch = next(iter(loader))
     shown = np.flatnonzero(batch.weights.cpu().numpy()).tolist()
     if not shown:
-        raise UserError("there is nothing to show: no crop lies at least half inside its clip")
+        raise UserError(
+            f"there is nothing to show: none of the first {len(batch.keys)} crops lies at least half inside its clip; "
+            "show more with --count, or shorter ones with --frames"
+        )
     draw, untouched, augmented = batch.draw, loader.untouched(batch).cpu().numpy(), batch.features.cpu().numpy()
     return [
         Pair(

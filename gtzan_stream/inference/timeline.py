@@ -1,5 +1,7 @@
 """Genre probabilities over time as a picture."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from gtzan_stream.inference.classify import Track
 
 NAMED = 6  # genres with a colour and a name of their own; the others share grey
+
+
+def timelines(path: Path, tracks: Sequence[Track]) -> None:
+    """Draw each track, in the PNG or into the folder `path`; of two files of one name, the second gets a number."""
+    used: Counter[str] = Counter()
+    for track in tracks:
+        stem = Path(track.path).stem
+        used[stem] += 1
+        name = f"{stem}.png" if used[stem] == 1 else f"{stem}-{used[stem]}.png"
+        timeline(path if path.suffix.lower() == ".png" else path / name, track)
 
 
 def timeline(path: Path, track: Track) -> None:

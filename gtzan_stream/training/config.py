@@ -10,6 +10,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.features import REGISTRY as FEATURES
 from gtzan_stream.named import check_name
 from gtzan_stream.normalization import NORMALIZATIONS
+from gtzan_stream.settings import flag, help_of
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 
@@ -38,7 +39,13 @@ class Config:
     features: str | None = _option(
         None, f"{', '.join(FEATURES)}, or module:function for your own. (default: the network's)"
     )
-    frames: int | None = _option(None, "Frames of a crop; samples, of a waveform. (default: the network's)")
+    frames: int | None = _option(None, help_of("frames"))
+    sample_rate: int | None = _option(None, help_of("sample_rate"))
+    n_fft: int | None = _option(None, help_of("n_fft"))
+    hop_length: int | None = _option(None, help_of("hop_length"))
+    n_mels: int | None = _option(None, help_of("n_mels"))
+    f_min: float | None = _option(None, help_of("f_min"))
+    f_max: float | None = _option(None, help_of("f_max"))
     augment: str = _option(
         "study",
         f"Recipe of augmentation: {', '.join(recipes.names())}, only:NAME or without:NAME of the study's, or "
@@ -134,8 +141,3 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """All settings, as plain JSON."""
         return dataclasses.asdict(self)
-
-
-def flag(option: str) -> str:
-    """The name of an option on the command line: ``--batch-size`` for ``batch_size``."""
-    return "--" + option.replace("_", "-")

@@ -7,9 +7,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import check_settings
+from gtzan_stream.settings import FEATURE_SETTINGS, flag
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
-from gtzan_stream.training.config import Config, flag
+from gtzan_stream.training.config import Config
 
 CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself, the preferred one first
 DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learns the demo set in minutes
@@ -44,12 +46,13 @@ class NetworkDefaults(Protocol):
 
 
 def complete(config: Config, network: NetworkDefaults) -> Config:
-    """Fill in every setting that is None.
+    """Fill in every setting that is None, but for those that the features know themselves, such as ``n_fft``.
 
     Raises
     ------
     UserError
-        If settings exclude each other, or the shards or the device do not exist.
+        If settings exclude each other, the features do not take one that was given, or the shards or the device do not
+        exist.
     """
     manifest = Manifest.open(config.shards)
     usual = DEMO if manifest.dataset == "demo" else STUDY
@@ -65,6 +68,7 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
         fold=None,
         features=_features(config, network),
         frames=config.frames or network.frames,
+        sample_rate=config.sample_rate or manifest.sample_rate,
         device=str(found),
         precision=device.precision(config.precision, found),
         normalization=config.normalization or network.normalization,
@@ -96,6 +100,7 @@ def _features(config: Config, network: NetworkDefaults) -> str:
         raise UserError(
             f"{flag('spec_augment')} masks rows and frames of a spectrogram: {config.model} is fed {features}"
         )
+    check_settings(features, [setting for setting in FEATURE_SETTINGS if getattr(config, setting) is not None])
     return "stft_frames" if config.trainable_frontend else features
 
 

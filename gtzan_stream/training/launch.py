@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.settings import flag
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, device
-from gtzan_stream.training.config import Config, flag
+from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Build, Run
 
 CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}  # in a run that is resumed

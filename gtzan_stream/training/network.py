@@ -1,6 +1,5 @@
 """What a run trains: a network, and everything between a batch's features and it."""
 
-import torch
 from torch import Tensor, nn
 
 from gtzan_stream.errors import UserError
@@ -97,18 +96,3 @@ class SpecAugment(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features [batch, mel, frame] of mean 0, which is what is put in place of what is hidden."""
         return self.masks(features) if self.training else features
-
-
-@torch.no_grad()
-def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int) -> None:
-    """Raise UserError if a network cannot be fed features of this size; its weights and mode stay as they are."""
-    training = network.training
-    try:
-        network.eval()(torch.zeros(1, n_rows, n_frames, dtype=torch.float32))
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"the network {name} cannot be fed features of {n_rows} rows x {n_frames} frames "
-            f"({str(error).splitlines()[0]}): choose another --model, --features or --frames"
-        ) from error
-    finally:
-        network.train(training)

@@ -14,23 +14,22 @@ from rich.console import Console
 from rich.markdown import Markdown
 from torch import nn
 
-from gtzan_stream import features
 from gtzan_stream.batch import Batch
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
-from gtzan_stream.features import LogMel
 from gtzan_stream.inference import export
 from gtzan_stream.inference.export import logits_of
 from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
-from gtzan_stream.training import checkpoints, device, metrics, optimizers, report, schedules
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.training import checkpoints, device, inputs, metrics, optimizers, report, schedules
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.display import Display
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.losses import loss_of
 from gtzan_stream.training.mixup import mixup
-from gtzan_stream.training.network import Classifier, LearntLogMel, check_input
+from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.progress import Progress
 
 Build = Callable[[str, int], nn.Module]
@@ -56,20 +55,33 @@ class Run:
         Where the run's files go.
     build : callable (name, n_classes) -> Module
     console : Console, optional
+
+    Attributes
+    ----------
+    notes : list of str
+        What to tell the user about the clips before training.
     """
 
     def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
         self.config, self.folder, self.console = config, folder, console or Console()
         self.device = device.find(config.device)
+        manifest = Manifest.open(config.shards)
         torch.manual_seed(config.seed)  # for the weights and for dropout
         torch.backends.cudnn.deterministic = True  # so that a resumed run equals an unbroken one on a GPU, too
+        self.labels = manifest.labels_of(str(config.split))
+        if len(self.labels) < 2:
+            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs two at least")
+        features, frontend = inputs.build_features(config), inputs.build_frontend(config)
+        n_rows = inputs.rows_of(features, frontend)
+        plain = build(config.model, len(self.labels))
+        self.notes = inputs.check_inputs(config, manifest, plain, features, n_rows)
         self.train_loader = Loader(
             config.shards,
             split=config.split,
             part="train",
             batch_size=config.batch_size or 1,
             augment=config.augment,
-            features=features.build(str(config.features), frames=config.frames),
+            features=features,
             device=self.device,
             num_workers=config.num_workers,
             seed=config.seed,
@@ -78,14 +90,7 @@ class Run:
             shuffle_shards=config.shuffle_shards,
         )
         self.valid_loader = self.evaluation("valid")
-        self.labels = self.train_loader.labels
-        if len(self.labels) < 2:
-            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs two at least")
-        frontend = LearntLogMel(LogMel(trainable=True)) if config.trainable_frontend else None
-        n_rows = frontend.n_rows if frontend else self.train_loader.n_rows
         self.normalization = Normalization(str(config.normalization), n_mels=n_rows)
-        plain = build(config.model, len(self.labels))
-        check_input(plain, config.model, n_rows, self.train_loader.features.geometry.frames)
         network = Classifier(plain, self.normalization, frontend=frontend, widest_mask=config.spec_augment)
         self.network = network.to(memory_format=torch.channels_last).to(self.device)  # type: ignore[call-overload]
         self.optimizer = optimizers.build(
@@ -162,7 +167,7 @@ class Run:
         """Raise UserError if an epoch had nothing to train on, and Diverged if its loss is not finite."""
         measures = self.progress.measures()
         if math.isnan(measures["train_accuracy"]):  # 0 of 0
-            raise UserError("nothing can be trained on: every clip is too short for the network, or was skipped")
+            raise UserError("nothing can be trained on: every example was skipped, or its augmentation left too little")
         self.check_loss(measures["train_loss"])
 
     def check_loss(self, loss: float) -> None:
@@ -193,11 +198,11 @@ class Run:
 
     def step(self, batch: Batch) -> None:
         """Make one step of training."""
-        inputs, labels, weights = batch.features, batch.labels, batch.weights
+        features, labels, weights = batch.features, batch.labels, batch.weights
         if self.config.mixup:
-            inputs, labels = mixup(inputs, labels, weights, n_classes=len(self.labels), alpha=self.config.mixup)
+            features, labels = mixup(features, labels, weights, n_classes=len(self.labels), alpha=self.config.mixup)
         with device.autocast(self.config.precision, self.device):
-            output = self.network(inputs)
+            output = self.network(features)
         loss = loss_of(output, labels, weights, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,0 +1,102 @@
+"""Which sizes of features a network takes, found by trying it."""
+
+import copy
+from bisect import bisect_left
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from gtzan_stream.errors import UserError
+
+MOST = 2**17  # rows or frames that are tried
+
+Takes = Callable[[int, int], bool]
+"""(rows, frames) -> whether a network takes features of this size."""
+
+
+@torch.no_grad()
+def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, takes_n_mels: bool = True) -> None:
+    """Raise UserError if a network cannot be fed features of this size; its weights and mode stay as they are.
+
+    Parameters
+    ----------
+    network : Module
+        On the CPU.
+    name : str
+        What to call it.
+    n_rows, n_frames : int
+        Size of one example.
+    takes_n_mels : bool
+        Whether the option --n-mels sets the number of rows.
+    """
+    training = network.training
+    try:
+        network.eval()(torch.zeros(1, n_rows, n_frames, dtype=torch.float32))
+    except (RuntimeError, ValueError) as error:
+        takes = _tried_on_shapes(network)
+        if (needed := _smallest_size(takes, n_rows, n_frames)) is None:
+            raise UserError(
+                f"the network {name} cannot be fed features of {n_rows} rows x {n_frames} frames "
+                f"({str(error).splitlines()[0]}): choose another --model, --features or --frames"
+            ) from error
+        rows, frames = needed
+        more_rows, more_frames = takes(rows + 1, frames), takes(rows, frames + 1)
+        choices = []
+        if n_rows < rows or (n_rows > rows and not more_rows):
+            chosen = f"--n-mels {rows}" if takes_n_mels else f"features of {rows} rows"
+            choices.append(chosen + " or more" * more_rows)
+        if n_frames < frames or (n_frames > frames and not more_frames):
+            choices.append(f"--frames {frames}" + " or more" * more_frames)
+        raise UserError(
+            f"the network {name} needs {_bound(rows, more_rows)} rows and {_bound(frames, more_frames)} frames, it "
+            f"would be fed {n_rows} rows x {n_frames} frames: choose {' and '.join(choices) or 'another --model'}"
+        ) from error
+    finally:
+        network.train(training)
+
+
+def fewest_frames(network: nn.Module, n_rows: int) -> int | None:
+    """The fewest frames of features of `n_rows` rows that a network takes; None if it takes none."""
+    takes = _tried_on_shapes(network)
+    return _smallest(lambda n: takes(n_rows, n))
+
+
+def _bound(n: int, more: bool) -> str:
+    return f"at least {n}" if more else f"exactly {n}"
+
+
+def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] | None:
+    """Rows and frames that a network needs, which does not take `n_rows` x `n_frames`: with one of these, if it can."""
+    frames, rows = _smallest(lambda n: takes(n_rows, n)), _smallest(lambda n: takes(n, n_frames))
+    if frames is None and rows is None:
+        frames = _smallest(lambda n: takes(n, n))
+        if frames is None:
+            return None
+    frames = n_frames if frames is None else frames
+    rows = _smallest(lambda n: takes(n, frames)) or n_rows
+    return rows, _smallest(lambda n: takes(rows, n)) or frames
+
+
+def _smallest(takes: Callable[[int], bool]) -> int | None:
+    """The smallest number that is taken, if all larger ones are, too; or a power of two that is."""
+    for power in range(MOST.bit_length()):
+        if takes(2**power):
+            candidates = range(2**power // 2 + 1, 2**power)
+            return candidates.start + bisect_left(candidates, True, key=takes)
+    return None
+
+
+def _tried_on_shapes(network: nn.Module) -> Takes:
+    """Try a network on shapes alone, without numbers: what takes a second on the CPU takes some milliseconds."""
+    shapes = copy.deepcopy(network).to("meta").eval()
+
+    @torch.no_grad()
+    def takes(n_rows: int, n_frames: int) -> bool:
+        try:
+            shapes(torch.empty(1, n_rows, n_frames, dtype=torch.float32, device="meta"))
+        except Exception:  # a user's network may do anything
+            return False
+        return True
+
+    return takes

@@ -1,0 +1,121 @@
+"""Spectrograms at other sample rates and frame lengths, against librosa."""
+
+import re
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.mel import bands
+from gtzan_stream.features import Frames, LogMel, whole_clips
+from gtzan_stream.features.frames import _nearest_fast, stft_size
+
+SIZES = {
+    8_000: (360, 180),
+    11_025: (512, 256),
+    16_000: (750, 375),
+    22_050: (1024, 512),
+    32_000: (1500, 750),
+    44_100: (2048, 1024),
+    48_000: (2250, 1125),
+}
+RATES = range(8_000, 48_001, 25)
+
+
+@pytest.mark.parametrize(("sample_rate", "size"), SIZES.items())
+def test_frames_last_as_long_at_any_rate(sample_rate, size):
+    assert stft_size(sample_rate) == size
+    for features in (LogMel(sample_rate=sample_rate), Frames(sample_rate=sample_rate)):
+        assert (features.geometry.frame_length, features.geometry.step) == size
+        assert features.geometry.sample_rate == sample_rate
+
+
+@pytest.mark.parametrize("sample_rate", [*RATES[::97], 1_000, 1, 384_000])
+def test_the_frame_length_is_the_nearest_that_ffts_are_fast_at(sample_rate):
+    def is_fast(n: int) -> bool:
+        for factor in (2, 3, 5):
+            while n % factor == 0:
+                n //= factor
+        return n == 1
+
+    wanted = sample_rate * 1024 / 22_050
+    fast = [n for n in range(2, int(2 * wanted) + 4, 2) if is_fast(n)]
+    assert stft_size(sample_rate)[0] == min(fast, key=lambda n: (abs(n - wanted), n))
+
+
+def test_of_two_lengths_equally_near_the_shorter_is_taken():
+    assert [_nearest_fast(n, 1) for n in (26, 27, 28)] == [24, 24, 30]
+
+
+def test_one_size_may_be_given_and_the_hop_is_half_a_frame():
+    assert stft_size(8_000, n_fft=256) == (256, 128)
+    assert stft_size(8_000, hop_length=50) == (360, 50)
+    assert stft_size(8_000, n_fft=400, hop_length=160) == (400, 160)
+    assert stft_size(8_000, n_fft=1) == (1, 1)  # which a geometry refuses
+    assert LogMel(sample_rate=8_000, hop_length=50).geometry.step == 50
+    assert Frames(sample_rate=8_000, n_fft=256).geometry.frame_length == 256
+
+
+@pytest.mark.parametrize("name", ["torch", "numba"])
+@pytest.mark.parametrize(
+    ("sample_rate", "options"),
+    [
+        *((rate, {}) for rate in (8_000, 16_000, 44_100, 48_000)),
+        (8_000, {"n_fft": 256}),
+        (16_000, {"n_fft": 400, "hop_length": 160, "n_mels": 80}),
+        (16_000, {"n_fft": 486, "hop_length": 100, "n_mels": 64, "f_min": 50.0, "f_max": 7_000.0}),
+    ],
+)
+def test_features_equal_librosas_at_every_rate_and_size(rng, sample_rate, options, name):
+    time = np.arange(2 * sample_rate) / sample_rate
+    waveform = (0.3 * np.sin(2 * np.pi * 1_500 * time) + 0.1 * rng.standard_normal(len(time))).astype(np.float32)
+    features = LogMel(sample_rate=sample_rate, **options)
+    geometry = features.geometry
+    mel = librosa.feature.melspectrogram(
+        y=waveform,
+        sr=sample_rate,
+        n_fft=geometry.frame_length,
+        hop_length=geometry.step,
+        n_mels=options.get("n_mels", 128),
+        fmin=options.get("f_min", 0.0),
+        fmax=options.get("f_max", min(sample_rate / 2, 11_025)),
+        power=1.0,
+        pad_mode="reflect",
+    )
+    with force(name):
+        got = whole_clips(features, torch.from_numpy(waveform)[None])[0].numpy()
+    expected = np.log10(1 + 10 * mel)
+    assert got.shape == (options.get("n_mels", 128), geometry.frames_in(len(waveform)))
+    assert np.linalg.norm(got - expected) < 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("sample_rate", RATES[::8])
+def test_the_default_frame_is_long_enough_for_every_band(sample_rate):
+    n_fft, _ = stft_size(sample_rate)
+    basis = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=128, fmax=min(sample_rate / 2, 11_025))
+    assert (basis > 0).any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "options"),
+    [(22_050, {"n_fft": 256}), (16_000, {"n_fft": 64}), (8_000, {"n_fft": 200}), (22_050, {"f_max": 60.0})],
+)
+def test_a_band_without_a_bin_is_refused_and_what_is_proposed_works(sample_rate, options):
+    pattern = r"\d+ of 128 mel bands .* choose n_fft = (\d+) or more, or n_mels = (\d+) or fewer"
+    with pytest.raises(ValueError, match="no frequency bin") as caught:
+        LogMel(sample_rate=sample_rate, **options)
+    shortest, most = re.match(pattern, str(caught.value)).groups()
+    LogMel(sample_rate=sample_rate, **{**options, "n_fft": int(shortest)})
+    LogMel(sample_rate=sample_rate, **options, n_mels=int(most))
+
+
+def test_where_no_number_of_bands_helps_none_is_proposed():
+    with pytest.raises(ValueError, match=r"choose n_fft = \d+ or more$"):
+        LogMel(f_min=100.0, f_max=101.0)
+
+
+def test_bands_of_a_basis_need_a_bin():
+    with pytest.raises(ValueError, match=r"mel bands \[1\] hold no frequency bin"):
+        bands(torch.tensor([[0.5, 1.0], [0.0, 0.0]]))

@@ -1,0 +1,45 @@
+"""A loader of shards at another sample rate, and of clips that are too short for its crops."""
+
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel, RawWaveform, whole_clips
+from gtzan_stream.loader import Loader
+from tests.conftest import write_wav
+
+
+def test_the_features_follow_the_rate_of_the_shards(tmp_path, rng):
+    from gtzan_stream.store.pack import pack
+
+    samples = np.round(3000 * rng.standard_normal(8000 * 4)).astype(np.int16)
+    write_wav(tmp_path / "music" / "pop" / "a.wav", samples, 8000)
+    pack(tmp_path / "music", tmp_path / "shards", sample_rate=8000)
+    with Loader(tmp_path / "shards", augment="none", batch_size=1, crops_per_clip=1) as loader:
+        assert loader.features.geometry == LogMel(sample_rate=8000).geometry
+        (batch,) = loader
+    whole = whole_clips(LogMel(sample_rate=8000), torch.from_numpy(samples / np.float32(32768))[None])
+    first = int(batch.starts[0]) // 180
+    torch.testing.assert_close(batch.features[0], whole[0, :, first : first + 128], rtol=0, atol=1e-5)
+
+
+def test_clips_that_are_all_too_short_are_refused_with_features_that_suit_them(words):
+    sentence = (
+        r"every clip of part train is too short to count: the longest lasts 0\.49 s, .*; "
+        r"choose shorter crops: --frames 16, or features=LogMel\(sample_rate=8000, frames=16\)$"
+    )
+    with pytest.raises(UserError, match=sentence):
+        Loader(words, split="words", part="train")
+    for split in ("words", "brief"):
+        with Loader(words, split=split, part="train", features=LogMel(sample_rate=8000, frames=16)) as loader:
+            assert all(batch.weights[: len(set(batch.keys))].all() for batch in loader.evaluation("test"))
+            if split == "words":
+                continue
+            with pytest.raises(UserError, match=r"every clip of part valid is too short .*: --frames 4, or feat"):
+                loader.evaluation("valid")
+
+
+def test_a_feature_of_another_kind_is_proposed_by_its_name(words):
+    with pytest.raises(UserError, match=r"RawWaveform\(sample_rate=8000, frames=\d+\)$"):
+        Loader(words, features=RawWaveform(sample_rate=8000))

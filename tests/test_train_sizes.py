@@ -1,0 +1,187 @@
+"""train.py on shards at 8,000 Hz, with clips of half a second and features of other sizes."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import Frames, LogMel, RawWaveform
+from gtzan_stream.inference.classify import classify
+from gtzan_stream.inference.export import Model
+from gtzan_stream.settings import FEATURE_SETTINGS
+from gtzan_stream.training.config import Config
+from gtzan_stream.training.inputs import build_features, build_frontend
+from gtzan_stream.training.run import Run
+from tests.conftest import write_wav
+from tests.train_cases import completed
+
+
+def options_in(output: str) -> list[str]:
+    """The options that an error proposes."""
+    return re.search(r"; choose (--.*)$", output)[1].split()
+
+
+def test_what_is_proposed_for_short_clips_trains_and_its_model_classifies_a_file_at_another_rate(go, words, tmp_path):
+    where = ["--shards", str(words), "--split", "words", "--model", "cnn2d"]
+    result = go(*where, "--name", "too-long")
+    assert result.exit_code == 2, result.output
+    assert "error: every clip of part train is too short to count: the longest lasts 0.49 s" in result.output
+    assert not (go.out / "too-long").exists()
+    proposed = options_in(result.output)
+    assert proposed[::2] == ["--hop-length", "--frames"]
+    learning = ["--epochs", "6", "--optimizer", "adamw", "--schedule", "cosine", "--normalization", "clip"]
+    result = go(*where, *proposed, *learning, "--name", "words", "--augment", "none", "--crops-per-clip", "4")
+    assert result.exit_code == 0, result.output
+    assert "too short" not in result.output
+    report = json.loads((go.out / "words" / "report.json").read_text())
+    assert report["test"]["tracks"] == 4
+    assert report["config"]["sample_rate"] == 8000
+    model = Model.load(go.out / "words" / "model.pt2")
+    assert model.facts.geometry == LogMel(sample_rate=8000, hop_length=int(proposed[1]), frames=64).geometry
+    for label, tone_hz in (("high", 1900), ("low", 300)):
+        tone = 0.3 * np.sin(2 * np.pi * tone_hz * np.arange(20_000) / 44_100)
+        assert classify(model, write_wav(tmp_path / f"{label}.wav", tone, 44_100)).ranking[0][0] == label
+
+
+def test_every_part_is_checked_before_training(go, words):
+    result = go("--shards", str(words), "--split", "brief", "--frames", "64", "--hop-length", "45", "--name", "brief")
+    assert result.exit_code == 2, result.output
+    assert "every clip of part valid is too short to count: the longest lasts 0.07 s" in result.output
+    assert not (go.out / "brief").exists()
+
+
+def test_a_network_of_longer_crops_than_any_clip_is_not_proposed(go, words):
+    result = go("--shards", str(words), "--split", "words", "--model", "samplecnn")
+    assert result.exit_code == 2, result.output
+    assert "; choose another --model than samplecnn, which takes no crops as short as these clips" in result.output
+
+
+def test_many_short_clips_are_told_before_training(go, words):
+    where = ["--shards", str(words), "--split", "words", "--name", "told"]
+    sizes = ["--frames", "64", "--hop-length", "100"]  # half of a crop is 0.4 s
+    result = go(*where, *sizes, "--steps", "1", "--augment", "none")
+    assert result.exit_code == 0, result.output
+    note = re.search(r"(\d+) of the 12 clips of part train are too short to count: half a crop of 64 .*", result.output)
+    assert 1 < int(note[1]) < 12
+    assert options_in(note[0]) == ["--hop-length", "45", "--frames", "64"]
+
+
+def test_the_options_reach_the_features(words, tmp_path):
+    config = completed(shards=str(words), split="words", hop_length=60, frames=64, n_mels=70, n_fft=300, f_max=3500.0)
+    run = Run(config, tmp_path, build=models.build)
+    expected = LogMel(sample_rate=8000, hop_length=60, frames=64, n_mels=70, n_fft=300, f_max=3500.0)
+    assert run.train_loader.features.geometry == expected.geometry
+    waveform = torch.randn(2, expected.geometry.read_length, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(run.train_loader.features(waveform), expected(waveform))
+    run.step(next(iter(run.train_loader)))
+
+
+def test_a_learnt_spectrogram_has_the_same_sizes(words, tmp_path):
+    sizes = {"hop_length": 60, "frames": 64, "n_mels": 70, "n_fft": 300, "f_min": 50.0, "f_max": 3500.0}
+    config = completed(shards=str(words), split="words", trainable_frontend=True, **sizes)
+    inputs, frontend = build_features(config), build_frontend(config)
+    fixed = LogMel(sample_rate=8000, **sizes)
+    assert isinstance(inputs, Frames)
+    assert inputs.geometry == fixed.geometry
+    waveform = torch.randn(2, fixed.geometry.read_length, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(frontend(inputs(waveform)), fixed(waveform), rtol=0, atol=2e-3)
+    run = Run(config, tmp_path, build=models.build)
+    run.step(next(iter(run.train_loader)))
+    assert build_frontend(completed(shards=str(words), split="words", **sizes)) is None
+
+
+def test_a_waveform_has_the_rate_of_the_shards(words):
+    features = build_features(completed(shards=str(words), split="words", model="samplecnn", frames=4000))
+    assert features.geometry == RawWaveform(sample_rate=8000, frames=4000).geometry
+
+
+def test_a_setting_that_is_not_given_is_the_features_own(words, tiny):
+    config = completed(shards=str(words), split="words")
+    assert {name: getattr(config, name) for name in FEATURE_SETTINGS} == {
+        **dict.fromkeys(FEATURE_SETTINGS),
+        "sample_rate": 8000,
+        "frames": 128,
+    }
+    assert build_features(config).geometry == LogMel(sample_rate=8000).geometry
+    assert build_features(completed(shards=str(tiny))).geometry == LogMel().geometry
+
+
+def test_every_setting_is_an_option_of_both_programs():
+    import inspect
+
+    from gtzan_stream import cli
+
+    fields = Config.__dataclass_fields__
+    for name, (kind, words) in FEATURE_SETTINGS.items():
+        assert fields[name].type == kind | None
+        assert fields[name].metadata["help"] == words
+        assert inspect.signature(cli.preview).parameters[name].annotation.__metadata__[0].help == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--model", "samplecnn", "--n-mels", "40"],
+            "--n-mels does not apply to the features waveform, which take --sample-rate, --frames",
+        ),
+        (["--model", "samplecnn", "--n-fft", "40", "--f-max", "9"], "--n-fft, --f-max do not apply to the features wa"),
+        (["--features", "stft_frames", "--n-mels", "40"], "--n-mels does not apply to the features stft_frames, which"),
+        (["--n-fft", "301"], "features logmel: n_fft must be even and at least 2, got 301"),
+        (["--f-max", "9000"], "features logmel: expected 0 <= f_min < f_max <= 4000 Hz, got 0 and 9000"),
+        (["--n-fft", "64"], "mel bands would hold no frequency bin: at n_fft = 64"),
+        (["--trainable-frontend", "--n-mels", "0"], "features logmel: n_mels must be at least 1, got 0"),
+        (["--trainable-frontend", "--n-mels", "40", "--frames", "64"], "choose --n-mels 64 or more"),
+        (
+            ["--frames", "64", "--hop-length", "45", "--spec-augment", "65"],
+            "--spec-augment 65 may hide everything of features of 128 rows x 64 frames: choose 64 or less",
+        ),
+        (
+            ["--sample-rate", "16000", "--frames", "64"],
+            "expected 16000 Hz, got 8000; pack again with --sample-rate 16000, or compute features at 8000 Hz",
+        ),
+    ],
+)
+def test_a_wrong_size_is_answered_in_a_sentence(go, words, arguments, sentence):
+    result = go("--shards", str(words), "--split", "words", "--name", "wrong-size", *arguments)
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+    assert result.output.count("\n") == 1
+
+
+OWN = """
+from gtzan_stream.features import LogMel
+
+def at_a_rate(sample_rate): return LogMel(sample_rate=sample_rate, hop_length=45, frames=64)
+def of_everything(**settings): return LogMel(**settings)
+def of_nothing(): return LogMel(sample_rate=8000, hop_length=45, frames=64)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_sizes.py").write_text(OWN)
+    yield tmp_path
+    sys.modules.pop("own_sizes", None)
+    sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
+
+
+def test_functions_of_ones_own_get_the_settings_that_they_take(words, own):
+    def geometry(function: str, **settings: object) -> object:
+        config = completed(shards=str(words), split="words", features=f"own_sizes:{function}", **settings)
+        return build_features(config).geometry
+
+    suited = LogMel(sample_rate=8000, hop_length=45, frames=64).geometry
+    assert geometry("at_a_rate") == geometry("of_nothing") == suited
+    assert geometry("of_everything", hop_length=45, frames=64) == suited
+    with pytest.raises(UserError, match="--frames does not apply to the features own_sizes:at_a_rate, which take --sa"):
+        geometry("at_a_rate", frames=64)
+    with pytest.raises(UserError, match="--n-mels does not apply to the features own_sizes:of_nothing, which take no"):
+        geometry("of_nothing", n_mels=64)

@@ -1,0 +1,135 @@
+"""What sizes of features networks take, and what is said of those that they do not."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import models
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
+from gtzan_stream.inference import export
+from gtzan_stream.normalization import Normalization
+from gtzan_stream.training.network import Classifier
+from gtzan_stream.training.sizes import check_input, fewest_frames
+
+NAMES = models.names()
+SPECTROGRAMS = [name for name in NAMES if models.spec(name).features == "logmel"]
+SIZES = [(128, 64), (128, 200), (64, 128)]
+assert SPECTROGRAMS
+
+
+def takes(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
+    try:
+        check_input(network, name, *size)
+    except UserError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", SPECTROGRAMS)
+def test_networks_take_other_sizes_or_say_which_they_need(name):
+    """Those that are taken work in training and in evaluation; those that are not are answered with one that works."""
+    network = models.build(name, 3)
+    shapes = copy.deepcopy(network).to("meta")
+    for size in SIZES:
+        if takes(network, name, size):
+            for training in (False, True):
+                output = shapes.train(training)(torch.empty(2, *size, device="meta"))
+                assert all(head.shape == (2, 3) for head in (output if isinstance(output, tuple) else (output,)))
+        else:
+            with pytest.raises(UserError, match=rf"the network {name} needs .* rows and .* frames") as caught:
+                check_input(network, name, *size)
+            words = str(caught.value).split("choose ")[1].replace(" or more", "").replace(" and", "").split()
+            proposed = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+            assert takes(network, name, (proposed.get("--n-mels", size[0]), proposed.get("--frames", size[1])))
+
+
+def test_most_networks_take_every_size():
+    """By name, so that a network that takes less than it did is noticed."""
+    least_rows = {"cnn1d": 128, "crnn": 128, "crnn_time": 128}
+    for name in set(least_rows) | {"cnn2d", "resnet34", "googlenet"}:
+        network = models.build(name, 3)
+        sizes = [size for size in [(128, 128), (128, 200), (64, 128)] if size[0] >= least_rows.get(name, 1)]
+        assert all(takes(network, name, size) for size in sizes), name
+    assert not any(takes(models.build(name, 3), name, (64, 128)) for name in least_rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
+    network, rows = models.build(name, 3).eval(), models.spec(name).rows
+    least = fewest_frames(network, rows)
+    assert least is not None
+    with torch.no_grad():
+        assert network(torch.zeros(1, rows, least)).shape == (1, 3)
+        if least > 1:
+            with pytest.raises((RuntimeError, ValueError)):
+                network(torch.zeros(1, rows, least - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "sentence"),
+    [
+        (
+            "cnn2d",
+            (128, 18),
+            "the network cnn2d needs at least 64 rows and at least 64 frames, it would be fed 128 rows x 18 frames: "
+            "choose --frames 64 or more",
+        ),
+        ("cnn2d", (40, 128), "fed 40 rows x 128 frames: choose --n-mels 64 or more"),
+        ("cnn2d", (40, 18), "fed 40 rows x 18 frames: choose --n-mels 64 or more and --frames 64 or more"),
+        ("cnn1d", (64, 1024), "needs exactly 128 rows and at least 105 frames, .*: choose --n-mels 128"),
+        ("cnn1d", (200, 50), "choose --n-mels 128 and --frames 105 or more"),
+        ("samplecnn", (1, 16_000), "needs exactly 1 rows and at least 59049 frames, .*: choose --frames 59049 or more"),
+        ("samplecnn", (128, 66_150), "choose --n-mels 1"),
+    ],
+)
+def test_a_size_that_is_not_taken_is_answered_with_one_that_is(name, size, sentence):
+    with pytest.raises(UserError, match=sentence + "$"):
+        check_input(models.build(name, 3), name, *size)
+
+
+def test_rows_that_no_option_sets_are_named_alone():
+    with pytest.raises(UserError, match=r"choose features of 64 rows or more and --frames 64 or more$"):
+        check_input(models.build("cnn2d", 3), "cnn2d", 20, 20, takes_n_mels=False)
+
+
+class Picky(nn.Module):
+    """Takes nothing."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("never\nmind")
+
+
+def test_a_network_that_takes_nothing_says_why():
+    sentence = r"cannot be fed features of 20 rows x 10 frames \(never\): choose another --model, --features or --fr"
+    with pytest.raises(UserError, match=sentence):
+        check_input(Picky(), "picky", 20, 10)
+    assert fewest_frames(Picky(), 20) is None
+
+
+def test_a_check_leaves_weights_and_mode_alone():
+    network = models.build("cnn2d", 3)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for training in (True, False):
+        network.train(training)
+        check_input(network, "cnn2d", 128, 128)
+        takes(network, "cnn2d", (128, 8))
+        assert network.training == training
+        assert not any(tensor.is_meta for tensor in network.state_dict().values())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["cnn1d", "cnn2d"])
+def test_a_network_of_another_size_is_exported(name, tmp_path):
+    features = LogMel(sample_rate=8000, hop_length=50, frames=131)
+    network = Classifier(models.build(name, 2), Normalization("clip")).eval()
+    export.write(tmp_path / "model.pt2", network, features, labels=["a", "b"], config={"model": name})
+    model = export.Model.load(tmp_path / "model.pt2")
+    assert model.facts.geometry == features.geometry
+    waveform = torch.from_numpy(np.random.default_rng(0).standard_normal((3, features.geometry.read_length))).float()
+    with torch.no_grad():
+        expected = network(features(waveform))
+    torch.testing.assert_close(model(waveform), expected, rtol=1e-4, atol=1e-4)

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from gtzan_stream.augment.draw import Draw, Examples
 from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.errors import BadSample
+from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import Rows
 from gtzan_stream.settings import as_arguments, as_options
 from gtzan_stream.store.manifest import Manifest
@@ -61,12 +62,19 @@ class BatchMaker:
         seed: int,
         on_error: str,
     ) -> None:
-        self.manifest, self.features, self.device = manifest, features, device
-        self.geometry: Any = features.geometry
+        self.features, self.device = features, device
+        self.geometry = cast(Geometry, features.geometry)
+        self.manifest = manifest.resampled(self.geometry.sample_rate)
+        if n_other := int((manifest.clip_rate != self.manifest.sample_rate).sum()):
+            _log.warning(
+                "%d of %d clips have another sample rate than the features' %d Hz: they are decoded whole and "
+                "resampled when they are read; shards packed at that rate are read faster",
+                *(n_other, len(manifest), self.manifest.sample_rate),
+            )
         self.seed, self.on_error = seed, on_error
         self.closed = False
         self._label_codes = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
-        self._reader = ClipReader(manifest)
+        self._reader = ClipReader(self.manifest)
         self._readers = threads(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
@@ -157,7 +165,6 @@ class BatchMaker:
 
         def read(row: int) -> None:
             try:
-                self.check_rate(clips[row : row + 1])
                 self._reader.read(int(clips[row]), int(segments.start[row]), array[row, : segments.length[row]])
             except BadSample as error:
                 if self.on_error == "fail":
@@ -203,18 +210,14 @@ class BatchMaker:
             _log.warning("skipped: %s", message)
 
     def check_clips(self, clips: np.ndarray, part: str | None) -> None:
-        """Check that these clips, of `part`, have the features' sample rate, and that one at least is long enough.
+        """Check that one at least of these clips, of `part`, is long enough to count.
 
         Raises
         ------
-        BadSample
-            If one has another rate, unless such clips are skipped.
         UserError
-            If every one is too short to count; the sentence proposes features that suit them.
+            If none is; the sentence proposes features that suit them.
         """
-        if self.on_error == "fail":
-            self.check_rate(clips)
-        lengths = self.manifest.frames[clips][self.manifest.clip_rate[clips] == self.geometry.sample_rate]
+        lengths = self.manifest.frames[clips]
 
         def remedy() -> str:
             settings = short_clips.proposal(lengths, self.geometry)
@@ -225,17 +228,6 @@ class BatchMaker:
             return f"choose shorter crops: {as_options(settings)}, or features={in_python}"
 
         short_clips.check(lengths, self.geometry, f"part {part}" if part else str(self.manifest.root), remedy)
-
-    def check_rate(self, clips: np.ndarray) -> None:
-        """Raise BadSample if one of these clips has another sample rate than the features."""
-        expected = self.geometry.sample_rate
-        if len(wrong := np.flatnonzero(self.manifest.clip_rate[clips] != expected)):
-            clip = int(clips[wrong[0]])
-            rate = self.manifest.clip_rate[clip]
-            raise BadSample(
-                f"{self.manifest.where(clip)}: expected {expected} Hz, got {rate}; pack again with --sample-rate "
-                f"{expected}, or compute features at {rate} Hz"
-            )
 
 
 def _init_thread(gpu: torch.device | None) -> None:

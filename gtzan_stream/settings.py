@@ -1,7 +1,7 @@
 """The features' settings that command lines take: their types and words, for train.py and `gtzan-stream preview`."""
 
 FEATURE_SETTINGS: dict[str, tuple[type, str]] = {
-    "sample_rate": (int, "Hz of the features; the shards' must be the same. (default: the shards')"),
+    "sample_rate": (int, "Hz of the features; clips of other rates are resampled. (default: the shards')"),
     "n_fft": (int, "Samples of a frame, even. (default: 46 ms, 1024 at 22,050 Hz)"),
     "hop_length": (int, "Samples from one frame to the next. (default: half a frame)"),
     "n_mels": (int, "Mel bands. (default: 128)"),

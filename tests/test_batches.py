@@ -8,11 +8,10 @@ import pytest
 import torch
 import webdataset
 
-from gtzan_stream import crops
+from gtzan_stream import audio, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.dsp import random
-from gtzan_stream.errors import BadSample
-from gtzan_stream.features import LogMel
+from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.index import index
 from gtzan_stream.store.pack import pack
@@ -66,32 +65,20 @@ def test_batches_need_no_gradients(shards: Path):
 
 
 @pytest.fixture
-def mixed_rates(tmp_path: Path) -> Path:
-    """Shards of somebody else: clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
+def one_unreadable(tmp_path: Path) -> Path:
+    """Shards of somebody else, of four clips: the last was damaged after it was indexed."""
     with webdataset.TarWriter(str(tmp_path / "x.tar"), encoder=False) as tar:
-        for i, rate in enumerate((22050, 22050, 22050, 8000)):
-            tar.write({"__key__": f"a_{i}", "wav": sound(i, rate=rate, frames=70_000)})
-    (tmp_path / "two.csv").write_text("key,part\na_1,train\na_3,train\n")
-    index(tmp_path, splits=tmp_path / "two.csv")
+        for i, suffix in enumerate(("wav", "wav", "wav", "flac")):
+            tar.write({"__key__": f"a_{i}", suffix: sound(i, suffix.upper(), frames=70_000)})
+    manifest = index(tmp_path)
+    with (tmp_path / "x.tar").open("r+b") as file:
+        file.seek(int(manifest.member_offset[3]))
+        file.write(bytes(5000))
     return tmp_path
 
 
-def test_the_clip_of_a_wrong_rate_is_named(mixed_rates: Path):
-    with pytest.raises(BadSample, match="key a_3: expected 22050 Hz, got 8000"):
-        Loader(mixed_rates, split="two", part="train")
-    with pytest.raises(BadSample, match="key a_3: expected 22050 Hz, got 8000"):
-        Loader(mixed_rates, on_error="skip", split="two", part="train")._maker.check_rate(np.array([1, 3]))
-
-
-def test_an_evaluation_names_it_too(mixed_rates: Path):
-    (mixed_rates / "two.csv").write_text("key,part\na_1,train\na_3,test\n")
-    index(mixed_rates, splits=mixed_rates / "two.csv")
-    with pytest.raises(BadSample, match="key a_3: expected 22050 Hz, got 8000"):
-        Loader(mixed_rates, split="two", part="train").evaluation("test")
-
-
-def test_skipped_rows_are_logged_in_their_order(mixed_rates: Path, caplog: pytest.LogCaptureFixture):
-    loader = Loader(mixed_rates, on_error="skip", batch_size=16, crops_per_clip=4, num_workers=3)
+def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
+    loader = Loader(one_unreadable, on_error="skip", batch_size=16, crops_per_clip=4, num_workers=3)
     with caplog.at_level(logging.WARNING):
         (batch,) = loader
     rows = [row for row, key in enumerate(batch.keys) if key == "a_3"]
@@ -100,3 +87,38 @@ def test_skipped_rows_are_logged_in_their_order(mixed_rates: Path, caplog: pytes
     assert [record.getMessage() for record in caplog.records] == [f"skipped: {text}" for text in batch.skipped]
     assert list(batch.skipped) == loader.skipped
     assert len(batch.skipped) == 4
+
+
+@pytest.fixture
+def mixed_rates(tmp_path: Path) -> Path:
+    """Shards of somebody else: clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
+    with webdataset.TarWriter(str(tmp_path / "x.tar"), encoder=False) as tar:
+        for i, rate in enumerate((22050, 22050, 22050, 8000)):
+            tar.write({"__key__": f"a_{i}", "wav": sound(i, rate=rate, frames=40_001 if rate == 8000 else 70_000)})
+    index(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("rate", [22050, 16_000, 44_100])
+def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog: pytest.LogCaptureFixture):
+    """Each row is what soxr makes of the whole clip, and says so once."""
+    with caplog.at_level(logging.WARNING):
+        loader = Loader(mixed_rates, augment="none", features=RawWaveform(sample_rate=rate, frames=8192), num_workers=2)
+    n_other = 1 if rate == 22050 else 4
+    assert caplog.messages[0].startswith(f"{n_other} of 4 clips have another sample rate than the features' {rate} Hz")
+    for batch in loader:
+        for row, key in enumerate(batch.keys):
+            i = int(key[-1])
+            data = sound(i, rate=8000 if i == 3 else 22050, frames=40_001 if i == 3 else 70_000)
+            whole, _ = audio.decode(data, rate)
+            clip = loader.manifest.keys.to_pylist().index(key)
+            assert loader.manifest.frames[clip] == len(whole)
+            start = int(batch.starts[row])
+            np.testing.assert_allclose(batch.features[row, 0], whole[start : start + 8192], atol=1e-6)
+        assert batch.weights.all()
+    assert len(caplog.messages) == 1
+
+
+def test_shards_at_the_features_rate_need_no_word(shards: Path, caplog: pytest.LogCaptureFixture):
+    Loader(shards).close()
+    assert caplog.messages == []

@@ -128,5 +128,4 @@ def test_the_features_are_those_that_training_is_fed_with_the_same_options(run, 
 def test_wrong_sizes_are_a_sentence(run, words):
     assert "choose shorter crops: --frames 16, or" in run(words, "--split", "words", code=2).err
     assert "features logmel: n_fft must be even and at least 2, got 301" in run(words, "--n-fft", "301", code=2).err
-    wrong_rate = run(words, "--split", "words", "--sample-rate", "16000", "--frames", "16", code=2).err
-    assert "expected 16000 Hz, got 8000; pack again with --sample-rate 16000, or compute features at 8000" in wrong_rate
+    run(words, "--split", "words", "--sample-rate", "16000", "--frames", "16")  # resampled

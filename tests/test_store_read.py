@@ -13,6 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gtzan_stream import audio
 from gtzan_stream.errors import BadSample
 from gtzan_stream.store import read
 from gtzan_stream.store.index import index
@@ -163,15 +164,21 @@ def test_every_codec_gives_full_scale_floats(tmp_path: Path):
         np.testing.assert_allclose(out, window(source, -1000, 3000), atol=tolerance.get(key, 4e-5), err_msg=key)
 
 
-def test_a_clip_of_another_rate_is_named(tmp_path: Path):
-    manifest = foreign(
-        tmp_path, {"a_1.wav": encoded(noise()), "a_2.wav": encoded(noise()), "a_3.wav": encoded(noise(), 8000)}
-    )
+@pytest.mark.parametrize("rate", [22050, 8000, 48000, 11025])
+def test_clips_of_another_rate_are_resampled(rate: int, tmp_path: Path):
+    data = {"a_1.wav": encoded(noise()), "a_2.wav": encoded(noise()), "a_3.flac": encoded(noise(9001), 8000, "FLAC")}
+    manifest = foreign(tmp_path, data).resampled(rate)
     reader = ClipReader(manifest)
-    reader.read(0, 0, np.empty(10, reader.dtype))
-    expected = r"theirs\.tar, key a_3: expected 22050 Hz, got 8000; pack again with --sample-rate 22050"
-    with pytest.raises(BadSample, match=expected):
-        reader.read(2, 0, np.empty(10, reader.dtype))
+    assert reader.dtype == np.float32
+    assert manifest.direct.tolist() == [rate == 22050, rate == 22050, False]
+    for clip, name in enumerate(data):
+        whole, _ = audio.decode(data[name], rate)
+        assert manifest.frames[clip] == len(whole)
+        out = np.empty(len(whole), np.float32)
+        reader.read(clip, 0, out)
+        np.testing.assert_array_equal(out, whole)
+        reader.read(clip, len(whole) - 10, out[:20])
+        np.testing.assert_array_equal(out[:20], window(whole, len(whole) - 10, 20))
 
 
 def test_what_is_not_a_number_is_named(tmp_path: Path):

@@ -142,10 +142,6 @@ def test_every_setting_is_an_option_of_both_programs():
             ["--frames", "64", "--hop-length", "45", "--spec-augment", "65"],
             "--spec-augment 65 may hide everything of features of 128 rows x 64 frames: choose 64 or less",
         ),
-        (
-            ["--sample-rate", "16000", "--frames", "64"],
-            "expected 16000 Hz, got 8000; pack again with --sample-rate 16000, or compute features at 8000 Hz",
-        ),
     ],
 )
 def test_a_wrong_size_is_answered_in_a_sentence(go, words, arguments, sentence):

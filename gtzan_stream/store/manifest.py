@@ -1,5 +1,6 @@
 """What a folder of shards holds, read by column so that a million clips open in about a second."""
 
+import copy
 import hashlib
 import json
 import re
@@ -42,7 +43,7 @@ class Manifest:
         The folder, or its address.
     dataset : str
     sample_rate : int
-        In Hz.
+        At which clips are read, in Hz.
     labels : list of str
     shards : list of Shard
     split_counts : dict
@@ -59,11 +60,11 @@ class Manifest:
         Numbers into `shards` and `labels`.
     data_offset, data_size : int64 [clip]
         Where the samples lie in the shard, in bytes.
-    frames : int64 [clip]
-        Samples in the clip.
+    frames, native_frames : int64 [clip]
+        Samples in the clip, at `sample_rate` and at its own.
     key_hash : uint64 [clip]
     clip_rate : int64 [clip]
-        In Hz; other than `sample_rate` only in shards that were not packed here.
+        The clip's own sample rate, in Hz.
     direct : bool [clip]
         Whether the samples are mono 16-bit PCM at `sample_rate`, to be read as they lie.
     seekable : bool [clip]
@@ -75,7 +76,6 @@ class Manifest:
         self.root = folder.root
         self.format_version: int = facts["format_version"]
         self.dataset: str = facts["dataset"]
-        self.sample_rate: int = facts["sample_rate"]
         self.labels: list[str] = facts["labels"]
         self.shards = [Shard(shard["name"], shard["size"], shard["sha256"]) for shard in facts["shards"]]
         self.split_counts: dict[str, dict[str, int]] = facts["splits"]
@@ -87,14 +87,14 @@ class Manifest:
         self.label = _codes(self.column("label"), self.labels)
         self.data_offset = self.column("data_offset").to_numpy()
         self.data_size = self.column("data_size").to_numpy()
-        self.frames = self.column("frames").to_numpy()
+        self.native_frames = self.column("frames").to_numpy()
         self.key_hash = self.column("key_hash").to_numpy()
         self.clip_rate = self.column("sample_rate").to_numpy()
         encoding = self.column("encoding")
-        mono_pcm16 = (_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
         seekable = [name for name in pc.unique(encoding).to_pylist() if re.fullmatch(_SEEKABLE, name)]
-        self.seekable = _codes(encoding, seekable) >= 0
-        self.direct = mono_pcm16 & (self.clip_rate == self.sample_rate)
+        self._seekable = _codes(encoding, seekable) >= 0
+        self._mono_pcm16 = (_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        self._read_at(facts["sample_rate"])
 
     @classmethod
     def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
@@ -121,6 +121,18 @@ class Manifest:
             raise UserError(
                 f"{folder.address(SAMPLES)} cannot be read ({error}): copy or pack the set again"
             ) from error
+
+    def _read_at(self, sample_rate: int) -> None:
+        same = self.clip_rate == sample_rate
+        self.sample_rate = sample_rate
+        self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)  # as soxr rounds
+        self.direct, self.seekable = self._mono_pcm16 & same, self._seekable & same
+
+    def resampled(self, sample_rate: int) -> "Manifest":
+        """The same clips, read at another sample rate, in Hz: those of other rates are decoded whole and resampled."""
+        manifest = copy.copy(self)
+        manifest._read_at(sample_rate)
+        return manifest
 
     def __len__(self) -> int:
         return len(self.frames)

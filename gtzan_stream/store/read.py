@@ -88,10 +88,7 @@ class ClipReader:
 
     def _decode(self, shard: "_OpenShard", clip: int, start: int, out: np.ndarray) -> None:
         manifest = self.manifest
-        rate, wanted = manifest.clip_rate[clip], manifest.sample_rate
-        if rate != wanted:
-            raise ValueError(f"expected {wanted} Hz, got {rate}; pack again with --sample-rate {wanted}")
-        if not self.manifest.seekable[clip]:
+        if not manifest.seekable[clip]:
             waveform = self._decoded.get(clip, lambda: self._decode_whole(shard, clip))
             out[:] = waveform[start : start + len(out)]
             return
@@ -104,8 +101,11 @@ class ClipReader:
             raise ValueError(f"sample {start + int(np.argmin(np.isfinite(out)))} is not a finite number")
 
     def _decode_whole(self, shard: "_OpenShard", clip: int) -> np.ndarray:
-        """Decode a clip from its beginning: lossy codecs give other samples after a seek, and some cannot seek."""
-        waveform, _ = audio.decode(shard.read(*self._member(clip)))
+        """Decode a clip from its beginning: lossy codecs give other samples after a seek, and some cannot seek.
+
+        Clips of another rate than the set's are resampled.
+        """
+        waveform, _ = audio.decode(shard.read(*self._member(clip)), self.manifest.sample_rate)
         expected = int(self.manifest.frames[clip])
         if len(waveform) != expected:
             raise ValueError(

@@ -26,7 +26,7 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
         Names, rates in Hz, durations in hours and seconds, sizes in bytes, clips by label, encoding and part, how many
         files were left out, and the report: its lines counted by kind, then the lines.
     """
-    seconds = manifest.frames / manifest.clip_rate
+    seconds = manifest.native_frames / manifest.clip_rate
     per_label = np.bincount(manifest.label, minlength=len(manifest.labels))
     return {
         "root": str(manifest.root),

@@ -92,10 +92,10 @@ def _bad_clip(manifest: Manifest, clip: int, row: Row | None, odd: list[str]) ->
         return odd[0] if odd else "it is not in the shard any more"
     if row.sha256 != manifest.sha256[clip].as_py():
         return "its sha256 is not the manifest's"
-    if (row.frames, row.sample_rate) != (manifest.frames[clip], manifest.clip_rate[clip]):
+    if (row.frames, row.sample_rate) != (manifest.native_frames[clip], manifest.clip_rate[clip]):
         return (
             f"{row.frames} samples at {row.sample_rate} Hz, "
-            f"the manifest says {manifest.frames[clip]} at {manifest.clip_rate[clip]}"
+            f"the manifest says {manifest.native_frames[clip]} at {manifest.clip_rate[clip]}"
         )
     if row.member_offset != manifest.member_offset[clip]:
         return f"it lies at byte {row.member_offset}, the manifest says {manifest.member_offset[clip]}"

@@ -70,10 +70,8 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             f"--spec-augment {config.spec_augment} may hide everything of features of {n_rows} rows x "
             f"{geometry.frames} frames: choose {most} or less"
         )
-    lengths = {}
-    for part in PARTS:
-        clips = manifest.part(str(config.split), part)
-        lengths[part] = manifest.frames[clips][manifest.clip_rate[clips] == geometry.sample_rate]
+    frames = manifest.resampled(geometry.sample_rate).frames
+    lengths = {part: frames[manifest.part(str(config.split), part)] for part in PARTS}
 
     def remedy() -> str:
         settings = short_clips.proposal(

@@ -67,8 +67,11 @@ LOSSLESS = {"alac", "mka"}
 
 @pytest.mark.parametrize("name", SOUNDS)
 def test_ffmpegs_formats_are_decoded(name: str):
-    waveform, rate = audio.decode(made(**SOUNDS[name]))
+    data = made(**SOUNDS[name])
+    waveform, rate = audio.decode(data)
     assert rate == RATE
+    pcm = audio.decode_pcm16(data)
+    assert (pcm.damage, pcm.overs, len(pcm.samples)) == ("", 0, len(waveform))
     assert N <= len(waveform) <= N + 4096 or name == "wma"  # whose encoder drops its first block
     if name in LOSSLESS:
         np.testing.assert_allclose(waveform, tone(N, rate=RATE), atol=1e-4)

@@ -9,14 +9,8 @@ import struct
 from dataclasses import dataclass, field
 from functools import cache
 
-_KBPS = {  # by (MPEG-1, layer)
-    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
+_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_KBPS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version: MPEG-1, 2, 2.5
 _TAG_KBPS_INDEX = 9  # a frame of 128 or 80 kbit/s: room for a tag at any rate
 _DECODER_DELAY = 529  # samples
@@ -28,7 +22,7 @@ class Frame:
 
     length: int
     samples: int
-    kind: tuple[int, int, int, bool]  # version, layer, Hz, mono
+    kind: tuple[int, int, bool]  # version, Hz, mono
 
 
 @dataclass
@@ -106,7 +100,7 @@ class Link:
 
 
 def links(data: bytes) -> list[Link]:
-    """Find the streams of layer III that are joined in a file; none if it is something else."""
+    """Find the streams of layer III that are joined in a file; an empty list if it is something else."""
     found: list[Link] = []
     position = _after_tags(data, 0)
     while position < len(data):
@@ -128,7 +122,7 @@ def links(data: bytes) -> list[Link]:
         else:
             found[-1].stray += following - position
             position = following
-    return [link for link in found if link.n_frames] if all(link.first.kind[1] == 3 for link in found) else []
+    return [link for link in found if link.n_frames]
 
 
 def _after_tags(data: bytes, position: int) -> int:
@@ -143,8 +137,6 @@ def _after_tags(data: bytes, position: int) -> int:
         elif tag[:8] == b"APETAGEX" and len(tag) == 32:
             size, is_header = struct.unpack("<I", tag[12:16])[0], tag[23] & 0x20
             position += 32 + (size if is_header else 0)
-        elif tag[:11] == b"LYRICSBEGIN" and (end := data.find(b"LYRICS200", position)) >= 0:
-            position = end + 9
         elif tag[:1] == b"\0":
             position = len(data) - len(data[position:].lstrip(b"\0"))
         else:
@@ -157,18 +149,16 @@ def _frame_at(data: bytes, position: int) -> Frame | None:
 
 @cache
 def _frame(header: bytes) -> Frame | None:
-    """Read a frame's header; None if it is none, or of a free bit rate."""
+    """Read a frame's header; None if it is none of layer III, or its bit rate is free."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
-    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
     kbps_index, hz_index, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
-    if version == 1 or layer == 4 or kbps_index in (0, 15) or hz_index == 3:
+    if version == 1 or layer != 1 or kbps_index in (0, 15) or hz_index == 3:  # 1 is layer III
         return None
-    hz = _HZ[version][hz_index]
-    bits = 1000 * _KBPS[version == 3, layer][kbps_index]
-    samples = 384 if layer == 1 else 576 if layer == 3 and version != 3 else 1152
-    length = (12 * bits // hz + padding) * 4 if layer == 1 else samples // 8 * bits // hz + padding
-    return Frame(length, samples, (version, layer, hz, header[3] >> 6 == 3))
+    hz, samples = _HZ[version][hz_index], 1152 if version == 3 else 576
+    kbps = (_KBPS_MPEG1 if version == 3 else _KBPS)[kbps_index]
+    return Frame(samples // 8 * 1000 * kbps // hz + padding, samples, (version, hz, header[3] >> 6 == 3))
 
 
 def _follows(data: bytes, position: int, first: Frame) -> bool:
@@ -189,7 +179,7 @@ def _next(data: bytes, position: int, first: Frame) -> int | None:
 
 def _side_information(frame: Frame) -> int:
     """Bytes between a frame's header and what it holds, where a tag stands."""
-    version, _, _, mono = frame.kind
+    version, _, mono = frame.kind
     return (17 if mono else 32) if version == 3 else (9 if mono else 17)
 
 

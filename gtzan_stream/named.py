@@ -62,13 +62,12 @@ def taken(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, sett
     """
     build = _find(name, registry, kind)
     try:
-        parameters = inspect.signature(build).parameters.values()
+        parameters = inspect.signature(build).parameters
     except (TypeError, ValueError):  # of some functions that are not written in Python
         return list(settings)
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
         return list(settings)
-    by_name = [parameter.name for parameter in parameters if parameter.kind != parameter.POSITIONAL_ONLY]
-    return [setting for setting in settings if setting in by_name]
+    return [setting for setting in settings if setting in parameters]
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:

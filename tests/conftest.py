@@ -140,7 +140,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards at 8,000 Hz of two words, a high and a low tone of 0.3 to 0.5 s, with a split `words`.
 
-    Another split, `brief`, has four clips of 0.07 s to validate with.
+    Another split, `brief`, has four clips of 0.07 s to test on.
     """
     from gtzan_stream.store.pack import pack
 
@@ -154,7 +154,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_wav(folder / "music" / label / f"{label}.{number:05d}.wav", tone, 8000)
         part = ("train", "train", "valid", "test")[number // 2 % 4]
         rows["words"] += [f"{label}_{number:05d},{part}"] if number < 20 else []
-        rows["brief"].append(f"{label}_{number:05d},{'valid' if number >= 20 else part.replace('valid', 'train')}")
+        rows["brief"].append(f"{label}_{number:05d},{'test' if number >= 20 else part.replace('test', 'train')}")
     for split, lines in rows.items():
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
     pack(

@@ -52,7 +52,7 @@ def test_what_is_proposed_for_short_clips_trains_and_its_model_classifies_a_file
 def test_every_part_is_checked_before_training(go, words):
     result = go("--shards", str(words), "--split", "brief", "--frames", "64", "--hop-length", "45", "--name", "brief")
     assert result.exit_code == 2, result.output
-    assert "every clip of part valid is too short to count: the longest lasts 0.07 s" in result.output
+    assert "every clip of part test is too short to count: the longest lasts 0.07 s" in result.output
     assert not (go.out / "brief").exists()
 
 
@@ -156,6 +156,7 @@ from gtzan_stream.features import LogMel
 
 def at_a_rate(sample_rate): return LogMel(sample_rate=sample_rate, hop_length=45, frames=64)
 def of_everything(**settings): return LogMel(**settings)
+def of_frames(frames): return LogMel(sample_rate=8000, frames=frames)
 def of_nothing(): return LogMel(sample_rate=8000, hop_length=45, frames=64)
 """
 
@@ -181,3 +182,9 @@ def test_functions_of_ones_own_get_the_settings_that_they_take(words, own):
         geometry("at_a_rate", frames=64)
     with pytest.raises(UserError, match="--n-mels does not apply to the features own_sizes:of_nothing, which take no"):
         geometry("of_nothing", n_mels=64)
+
+
+def test_a_hop_that_a_function_of_ones_own_does_not_take_is_not_proposed(go, words, own):
+    result = go("--shards", str(words), "--split", "words", "--features", "own_sizes:of_frames")
+    assert result.exit_code == 2, result.output
+    assert "; choose another --model than cnn2d" in result.output

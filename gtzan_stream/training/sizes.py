@@ -49,7 +49,7 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
         if n_frames < frames or (n_frames > frames and not more_frames):
             choices.append(f"--frames {frames}" + " or more" * more_frames)
         raise UserError(
-            f"the network {name} needs {_bound(rows, more_rows)} rows and {_bound(frames, more_frames)} frames, it "
+            f"the network {name} needs {_bound(rows, 'row', more_rows)} and {_bound(frames, 'frame', more_frames)}, it "
             f"would be fed {n_rows} rows x {n_frames} frames: choose {' and '.join(choices) or 'another --model'}"
         ) from error
     finally:
@@ -62,8 +62,8 @@ def fewest_frames(network: nn.Module, n_rows: int) -> int | None:
     return _smallest(lambda n: takes(n_rows, n))
 
 
-def _bound(n: int, more: bool) -> str:
-    return f"at least {n}" if more else f"exactly {n}"
+def _bound(n: int, what: str, more: bool) -> str:
+    return f"{'at least' if more else 'exactly'} {n} {what}{'s' * (n != 1)}"
 
 
 def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] | None:

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
+from tests.test_store_index import sound, write
 
 
 @pytest.fixture
@@ -71,3 +74,40 @@ def test_a_table_that_was_changed(copy: Path):
         file.write(b"\0")
     (problem,) = verify(manifest)
     assert problem.startswith(f"{copy / 'splits.parquet'}: ")
+
+
+def test_damage_that_was_reported_when_indexing_is_not_told_again(tmp_path: Path):
+    """The same damage in another shard is."""
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.tar", [{"__key__": f"{name}_{i}", "wav": sound(ord(name) + i)} for i in range(3)], 0)
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        offset = tar.getmembers()[1].offset
+    flip(tmp_path / "a.tar", offset)
+    manifest = index(tmp_path)
+    assert manifest.keys.to_pylist() == ["a_0", "a_2", "b_0", "b_1", "b_2"]
+    assert verify(manifest) == []
+    flip(tmp_path / "b.tar", offset)
+    problems = verify(manifest)
+    assert len(problems) == 3
+    assert problems[0].startswith(f"{tmp_path}/b.tar: sha256 ")
+    assert problems[1] == f"{tmp_path}/b.tar, key b_1: it is not in the shard any more"
+    assert problems[2].startswith(f"{tmp_path}/b.tar: no tar header at byte {offset}: ")
+
+
+def test_members_and_labels_that_changed_are_named(tmp_path: Path):
+    samples = [{"__key__": str(i), "wav": sound(i), "cls": b"rock"} for i in range(3)]
+    write(tmp_path / "x.tar", samples, 0)
+    manifest = index(tmp_path)
+    write(
+        tmp_path / "x.tar",
+        [samples[0] | {"cls": b"jazz"}, samples[2], {"__key__": "new", "wav": sound(9), "cls": b"a"}],
+        0,
+    )
+    problems = [problem.removeprefix(f"{tmp_path}/x.tar") for problem in verify(manifest)]
+    assert problems[1:3] == [
+        ", key 0: its label is jazz, the manifest says rock",
+        ", key 1: it is not in the shard any more",
+    ]
+    assert problems[3].startswith(", key 2: it lies at byte ")
+    assert problems[4] == ", key new: the manifest does not list this clip; index or pack the set again"
+    assert len(problems) == 5

@@ -54,8 +54,10 @@ def print_summary(manifest: Manifest) -> None:
 
 
 def _split_table(manifest: Manifest) -> Table:
+    from gtzan_stream.catalog.splits import PARTS
+
     table = Table("split", "labels", title="splits", title_justify="left")
-    parts = list(dict.fromkeys(part for counts in manifest.split_counts.values() for part in counts))
+    parts = [part for part in PARTS if any(part in counts for counts in manifest.split_counts.values())]
     for part in parts:
         table.add_column(part, justify="right")
     for name, counts in manifest.split_counts.items():

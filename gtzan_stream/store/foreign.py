@@ -30,7 +30,7 @@ class Scan:
         Checksum of each clip's decoded samples, by key: equal ones are equal recordings.
     report : list of Oddity
     left_out : int
-        Files with sound that are not among the rows.
+        Files with sound that are not among the rows; one for each stretch of a shard that cannot be read.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -107,6 +107,7 @@ def scan(
         found.report += [Oddity(kind, key, shard, detail) for kind, detail in odd]
         if progress:
             progress(before[sound.path] + sound.member.offset + sound.member.size, sum(sizes))
+    found.left_out += sum(line.kind == "damaged" for line in found.report)
     return found
 
 
@@ -208,8 +209,10 @@ def _label(sound: _Sound) -> str:
     says = {kind: _read(sound.path, member) for kind, member in sound.sample.says.items() if not member.reason}
     try:
         facts = json.loads(says.get("json", b"{}"))
-    except (ValueError, RecursionError) as error:
-        raise _NoLabel(f"its .json cannot be read: {type(error).__name__}, {error}") from None
+    except RecursionError:
+        raise _NoLabel("its .json cannot be read: it is nested too deeply") from None
+    except ValueError as error:
+        raise _NoLabel(f"its .json cannot be read: {error}") from None
     candidates = [(f"{name} in its .json", facts.get(name)) for name in ("label", "genre") if isinstance(facts, dict)]
     texts = [kind for kind in ("cls", "txt") if kind in says]
     candidates += [(f".{kind}", says[kind].decode("utf-8", errors="replace").strip()) for kind in texts]

@@ -52,7 +52,10 @@ def members(path: Path, report: Report) -> Iterator[TarMember]:
         if cut:
             report("truncated", f"the shard ends at byte {size}, inside its last member")
         elif not n_members:
-            report("damaged", "no tar header in it" if _not_zero(file, 0, size) else "the shard is empty")
+            kind, detail = (
+                ("damaged", "no tar header in it") if _not_zero(file, 0, size) else ("empty", "no files in it")
+            )
+            report(kind, detail)
         elif _not_zero(file, end, size):
             report("damaged", f"no tar header at byte {end}, nor after it: whatever clips were there are left out")
 

@@ -33,7 +33,7 @@ def members(path: Path, report: Report) -> Iterator[TarMember]:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         while (start := _next_header(file, end + skip)) is not None:
-            if _not_zero(file, end, start):
+            if not cut and _not_zero(file, end, start):  # cut: the bytes are those of the member with a wrong size
                 lost = f"{start - end} bytes up to the next header are left out, and whatever clip was in them"
                 report("damaged", f"no tar header at byte {end}: {lost}")
             file.seek(start)
@@ -52,10 +52,8 @@ def members(path: Path, report: Report) -> Iterator[TarMember]:
         if cut:
             report("truncated", f"the shard ends at byte {size}, inside its last member")
         elif not n_members:
-            kind, detail = (
-                ("damaged", "no tar header in it") if _not_zero(file, 0, size) else ("empty", "no files in it")
-            )
-            report(kind, detail)
+            is_empty = not _not_zero(file, 0, size)
+            report("empty" if is_empty else "damaged", "no files in it" if is_empty else "no tar header in it")
         elif _not_zero(file, end, size):
             report("damaged", f"no tar header at byte {end}, nor after it: whatever clips were there are left out")
 

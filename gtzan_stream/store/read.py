@@ -64,7 +64,7 @@ class ClipReader:
                 inside = np.empty(int(index.max()) + 1 - first, out.dtype)
                 self._read_inside(clip, first, inside)
                 np.take(inside, index - first, out=out)
-            if len(out) and not out[:: max(1, len(out) // 8)].any():
+            if len(out) and not (out[0] or out[-1] or out[len(out) // 2]):  # quick: nearly every read stops here
                 self._check_zeros(clip, out)
         except (OSError, ValueError) as error:
             raise BadSample(f"{self.manifest.where(clip)}: {error}") from error

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column, Table
 from rich.text import Text
 
+from gtzan_stream.words import count
+
 if TYPE_CHECKING:
     from gtzan_stream.inference.classify import Track
     from gtzan_stream.store.manifest import Manifest
@@ -38,19 +40,19 @@ def print_summary(manifest: Manifest) -> None:
     facts = summary(manifest)
     hours, megabytes, left_out = facts["hours"], facts["size"] / 1e6, facts["left_out"]
     print_line(
-        f"{manifest.root}: {manifest.dataset}, {len(manifest)} clips, {hours:.2f} h at {manifest.sample_rate} Hz "
-        f"({', '.join(facts['encodings'])}), {len(manifest.shards)} shards, {megabytes:.1f} MB"
-        + (f"; {left_out} {'files were' if left_out > 1 else 'file was'} left out, see the report" if left_out else "")
+        f"{manifest.root}: {manifest.dataset}, {count(len(manifest), 'clip')}, {hours:.2f} h at {manifest.sample_rate} Hz"
+        f" ({', '.join(facts['encodings'])}), {count(len(manifest.shards), 'shard')}, {megabytes:.1f} MB"
+        + (f"; {count(left_out, 'file')} left out, see the report" if left_out else "")
     )
     print_line("labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items()))
     out.print(_split_table(manifest))
     if not manifest.report:
-        print_line("nothing odd was found when packing")
+        print_line("nothing odd was found")
         return
     print_line("report: " + ", ".join(f"{count} {kind}" for kind, count in facts["issues"].items()))
     print_report(facts["report"])
     if more := len(manifest.report) - len(facts["report"]):
-        print_line(f"{more} more lines: gtzan-stream info {manifest.root} --issues")
+        print_line(f"{count(more, 'more line')}: gtzan-stream info {manifest.root} --issues")
 
 
 def _split_table(manifest: Manifest) -> Table:

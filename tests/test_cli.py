@@ -118,7 +118,7 @@ MISTAKES = {
         ["info", "nowhere"],
         "gtzan-stream: nowhere does not exist: fill it with `gtzan-stream demo nowhere`",
     ),
-    "no music": (["pack", "nowhere", "shards"], "gtzan-stream: nowhere is no folder"),
+    "no music": (["pack", "nowhere", "shards"], "gtzan-stream: nowhere is not a folder"),
     "shards in the music": (
         ["pack", ".", "shards"],
         "shards lies in ., the folder of the music: choose",

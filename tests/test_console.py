@@ -39,7 +39,7 @@ def printed(*words: object) -> str:
 
 def test_the_first_line_says_how_many_files_were_left_out(reported: Path):
     lines = printed("info", reported).splitlines()
-    assert lines[0].endswith("; 30 files were left out, see the report")
+    assert lines[0].endswith("; 30 files left out, see the report")
     assert "report: 30 unreadable, 2 silent" in "\n".join(lines)
 
 

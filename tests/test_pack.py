@@ -49,7 +49,7 @@ def test_nothing_to_pack(tmp_path: Path):
     (tmp_path / "src").mkdir()
     with pytest.raises(UserError, match="holds no audio file: expected <label>/<clip>"):
         pack(tmp_path / "src", tmp_path / "out")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         pack(tmp_path / "nowhere", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -38,7 +38,7 @@ def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_p
     assert manifest.split_counts["mine"] == {"train": 1, "test": 1}
     assert "filtered" not in manifest.split_names()
     line = next(line for line in manifest.report if line["kind"] == "incomplete split")
-    assert (line["key"], line["detail"]) == ("mine", "1 of 3 clips are not here: blues_00002")
+    assert (line["key"], line["detail"]) == ("mine", "1 of 3 clips are not in this set: blues_00002")
 
 
 def test_equal_clips_are_on_one_side(tmp_path: Path):

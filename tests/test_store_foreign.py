@@ -43,7 +43,7 @@ def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
         "a_list": {"genre": ["rock", "pop"]},
         "a_dict": {"label": {"name": "rock"}},
         "a_bool": {"label": True},
-        "a_text": {"label": "word " * 50},
+        "a_text": {"label": "word " * 500},
         "a_lines": {"label": "one\ntwo"},
     }
     members = [
@@ -195,4 +195,4 @@ def test_samples_without_sound_are_counted(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("a_1.wav", sound()), *pictures]).parent)
     (line,) = lines(manifest)
     assert (line["kind"], line["source"]) == ("no sound", "x.tar")
-    assert line["detail"] == "5 samples have no sound among them: picture_0, picture_1, picture_2, ..."
+    assert line["detail"] == "5 samples without sound: picture_0, picture_1, picture_2, ..."

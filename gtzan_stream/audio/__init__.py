@@ -1,4 +1,4 @@
-"""Audio files to mono waveforms and back: the only room that knows soundfile, soxr and PyAV."""
+"""Audio files to mono waveforms and back: the only package that imports soundfile, soxr and PyAV."""
 
 from gtzan_stream.audio.decode import AudioInfo, Pcm, decode, decode_pcm16, info, read_segment
 from gtzan_stream.audio.encode import CODECS, FULL_SCALE, encode, quantise

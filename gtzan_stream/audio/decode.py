@@ -10,13 +10,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
-from gtzan_stream.audio.encode import quantise
+from gtzan_stream.audio.encode import FULL_SCALE, quantise
 from gtzan_stream.audio.ffmpeg import FfmpegReading
 from gtzan_stream.audio.libsndfile import SoundfileReading, readings
 
@@ -61,8 +62,8 @@ class Pcm:
 
 
 @contextmanager
-def _open(source: Source) -> Iterator[list[Reading]]:
-    """Open a file as one reading, or as several of streams that are chained in it.
+def _open(source: Source, *, header_only: bool = False) -> Iterator[list[Reading]]:
+    """Open a file as one reading, or as several of streams that are chained in it; `header_only` as its header says.
 
     libsndfile gets a file object, never a path: beside `x.mp3` it would open macOS's `._x.mp3`.
     """
@@ -74,7 +75,7 @@ def _open(source: Source) -> Iterator[list[Reading]]:
         else:
             file = stack.enter_context(open(source, "rb"))
         try:
-            opened: list[Reading] = [*readings(file, stack)]
+            opened: list[Reading] = [*readings(file, stack, header_only=header_only)]
         except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
             opened = [FfmpegReading(file, stack, _reason(error))]
         for reading in opened:
@@ -102,25 +103,40 @@ def _describe(opened: Sequence[Reading]) -> AudioInfo:
 
 def info(source: Source) -> AudioInfo:
     """Read a header. Raises ValueError where there is no audio, or an impossible sample rate."""
-    with _open(source) as opened:
+    with _open(source, header_only=True) as opened:
         return _describe(opened)
 
 
-def _mono_blocks(reading: Reading, sample_rate: int) -> Iterator[np.ndarray]:
-    """Float32 blocks [time], channels averaged, at `sample_rate`."""
-    resampler = None
-    if reading.sample_rate != sample_rate:
-        resampler = soxr.ResampleStream(reading.sample_rate, sample_rate, 1, dtype="float32")
+def _blocks(opened: Sequence[Reading], sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks [time] at `sample_rate`: int16 of what is that already, mono and 16-bit; else float32, channels averaged.
+
+    Streams of one rate that follow each other are resampled as one, so that no rounding of lengths adds up.
+    """
+    for rate, group in groupby(opened, key=lambda reading: reading.sample_rate):
+        streams = list(group)
+        if rate == sample_rate and all(one.encoding == "PCM_16" and one.channels == 1 for one in streams):
+            yield from (block[:, 0] for one in streams for block in one.blocks("int16"))
+        elif rate == sample_rate:
+            yield from _mono(streams)
+        else:
+            resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+            yield from map(resampler.resample_chunk, _mono(streams))
+            yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _mono(streams: Sequence[Reading]) -> Iterator[np.ndarray]:
+    """Float32 blocks [time] of streams that follow each other, channels averaged."""
     position = 0
-    for block in reading.blocks("float32"):
+    for block in chain.from_iterable(stream.blocks("float32") for stream in streams):
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         if not np.isfinite(mono).all():
-            first = position + int(np.argmin(np.isfinite(mono)))
-            raise ValueError(f"sample {first} is not a finite number")
+            raise ValueError(f"sample {position + int(np.argmin(np.isfinite(mono)))} is not a finite number")
         position += len(mono)
-        yield mono if resampler is None else resampler.resample_chunk(mono)
-    if resampler is not None and position:
-        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+        yield mono
+
+
+def _widened(block: np.ndarray) -> np.ndarray:
+    return block / np.float32(FULL_SCALE) if block.dtype == np.int16 else block
 
 
 def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
@@ -155,7 +171,7 @@ def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, 
     """
     with _open(source) as opened:
         rate = sample_rate or opened[0].sample_rate
-        blocks = [block for reading in opened for block in _mono_blocks(reading, rate)]
+        blocks = [_widened(block) for block in _blocks(opened, rate)]
     return np.concatenate([*blocks, np.empty(0, np.float32)]), rate
 
 
@@ -176,13 +192,9 @@ def decode_pcm16(source: Source, sample_rate: int | None = None) -> Pcm:
         described = _describe(opened)
         rate = sample_rate or described.sample_rate
         overs, blocks = 0, [np.empty(0, np.int16)]
-        for reading in opened:
-            if reading.encoding == "PCM_16" and reading.channels == 1 and reading.sample_rate == rate:
-                blocks += [block[:, 0] for block in reading.blocks("int16")]
-            else:
-                for block in _mono_blocks(reading, rate):
-                    overs += int(np.count_nonzero(np.abs(block) > 1))
-                    blocks.append(quantise(block))
+        for block in _blocks(opened, rate):
+            overs += int(np.count_nonzero(np.abs(block) > 1)) if block.dtype == np.float32 else 0
+            blocks.append(quantise(block) if block.dtype == np.float32 else block)
         damage = "; ".join(reading.damage for reading in opened if reading.damage)
     return Pcm(np.concatenate(blocks), rate, overs, described, damage)
 
@@ -190,7 +202,7 @@ def decode_pcm16(source: Source, sample_rate: int | None = None) -> Pcm:
 def read_segment(file: io.IOBase, start: int, out: np.ndarray) -> None:
     """Fill `out` (float32 [time]) with the samples from `start` on of an open file of PCM or FLAC, channels averaged.
 
-    Other codecs cannot be sought, or decode differently after it: `decode` them whole.
+    Other codecs cannot seek, or decode differently after it, and a header may not say the length: `decode` those whole.
 
     Raises
     ------

@@ -11,6 +11,8 @@ from gtzan_stream.audio.formats import FFMPEG_FORMATS, known_to_ffmpeg
 from gtzan_stream.audio.headers import missing
 from gtzan_stream.audio.view import rewound
 
+_STATES_EACH_TRACK = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape"}
+_STATES_THE_WHOLE = {"matroska,webm", "asf"}  # of all tracks, the longest
 TOLERANCE_S = 0.1  # containers count the padding of lossy codecs in, or leave it out
 
 
@@ -42,7 +44,8 @@ class FfmpegReading:
         self.damage = missing(file)
         try:
             options = {"format_whitelist": ",".join(FFMPEG_FORMATS)}
-            self._container: Any = stack.enter_context(av.open(rewound(file), options=options))
+            opened = av.open(rewound(file), options=options, metadata_errors="replace")
+            self._container: Any = stack.enter_context(opened)
         except av.FFmpegError:
             raise ValueError(f"neither soundfile nor FFmpeg can decode it: {reason}") from None
         if not self._container.streams.audio:
@@ -68,12 +71,16 @@ class FfmpegReading:
             if not done:
                 raise ValueError(f"FFmpeg cannot decode it: {error.strerror}") from None
             self.damage = f"it breaks off after {done} samples: {error.strerror}"
-        missing_s = self._duration_s() - done / self.sample_rate
+        missing_s = self._stated_s() - done / self.sample_rate
         if missing_s > TOLERANCE_S and not self.damage:
-            self.damage = f"it ends {missing_s:.1f} s before the end that its header says"
+            self.damage = f"it ends {missing_s:.1f} s before the length that its header states"
 
-    def _duration_s(self) -> float:
-        """Seconds that the header promises; 0 if it does not say."""
-        if self._stream.duration is not None:
-            return float(self._stream.duration * self._stream.time_base)
-        return 0.0 if self._container.duration is None else self._container.duration / self._av.time_base
+    def _stated_s(self) -> float:
+        """Seconds of sound that the header states; 0 if it does not: FFmpeg then guesses by the bit rate."""
+        container, stream = self._container, self._stream
+        if container.format.name in _STATES_EACH_TRACK and stream.duration is not None:
+            return float(stream.duration * stream.time_base)
+        if container.format.name in _STATES_THE_WHOLE and container.duration and len(container.streams) == 1:
+            late = stream.start_time * stream.time_base if stream.start_time else 0
+            return container.duration / self._av.time_base - float(late)
+        return 0.0

@@ -5,6 +5,7 @@ import re
 import struct
 
 from gtzan_stream.audio.view import rewound
+from gtzan_stream.words import count
 
 _NIST_COUNTS = {
     name: re.compile(rb"%s -i (\d+)" % name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
@@ -18,7 +19,7 @@ def missing(file: io.IOBase) -> str:
     """
     promised = _promised(file)
     size = file.seek(0, io.SEEK_END)
-    return f"the header promises {promised - size} bytes more than there are" if promised > size else ""
+    return f"the header promises {count(promised - size, 'byte')} more than there are" if promised > size else ""
 
 
 def _promised(file: io.IOBase) -> int:

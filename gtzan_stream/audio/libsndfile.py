@@ -12,8 +12,10 @@ from gtzan_stream.audio import mp3, ogg
 from gtzan_stream.audio.headers import missing
 from gtzan_stream.audio.view import View, rewound
 from gtzan_stream.audio.wav import wav_data
+from gtzan_stream.words import count
 
 BLOCK = 1 << 14  # frames
+_MP3_IN_WAV = "tag85-"
 _UNKNOWN_FRAMES = 1 << 40
 
 
@@ -66,14 +68,16 @@ class SoundfileReading:
             self.damage = self.damage or f"{done} of {self.frames} samples can be decoded"
 
 
-def readings(file: io.IOBase, stack: ExitStack) -> list[SoundfileReading]:
-    """Open a file, or each of the streams that are joined in it.
+def readings(file: io.IOBase, stack: ExitStack, *, header_only: bool = False) -> list[SoundfileReading]:
+    """Open a file, or each of the streams that are joined in it; as its header describes it if that is all one needs.
 
     Raises
     ------
     soundfile.LibsndfileError
         If libsndfile cannot open it.
     """
+    if header_only:
+        return [SoundfileReading(rewound(file), stack, "", stated=True)]
     return [SoundfileReading(part, stack, damage, stated=stated) for part, damage, stated in _parts(file)]
 
 
@@ -86,24 +90,28 @@ def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
         for link in ogg.links(file):
             yield View(file, link.start, link.end), link.damage, True
     elif wav := wav_data(file):
-        damage = f"the header promises {wav.promised - wav.size} bytes more than there are" if wav.truncated else ""
-        yield View(file, wav.offset, size, wav.header()) if wav.unfinished else rewound(file), damage, True
+        damage = (
+            f"the header promises {count(wav.promised - wav.size, 'byte')} more than there are" if wav.truncated else ""
+        )
+        # libsndfile guesses the length of MP3 in WAV, as it does of a bare one
+        stated = not wav.encoding.startswith(_MP3_IN_WAV)
+        yield View(file, wav.offset, size, wav.header()) if wav.unfinished else rewound(file), damage, stated
     elif head[:4] == b".snd" and head[8:12] == bytes(4):  # size 0: left open, as 0xFFFFFFFF is
         yield View(file, 12, size, head[:8] + b"\xff\xff\xff\xff"), "", True
-    elif head[:3] == b"ID3" or head[:1] in (b"\xff", b"\0"):
-        yield from _mpeg_parts(file)
+    elif mp3.begins(rewound(file).read(mp3.LONGEST_LEAD)):
+        yield from _mpeg_parts(file, size)
     else:
         damage = missing(file)
         yield rewound(file), damage, True
 
 
-def _mpeg_parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
+def _mpeg_parts(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bool]]:
     data = rewound(file).read()
     links = mp3.links(data)
     if not links:
         yield rewound(file), "", False
-    elif len(links) == 1 and links[0].tag_is_right and not links[0].stray:
-        yield rewound(file), links[0].damage, True
+    elif len(links) == 1 and links[0].is_right:
+        yield View(file, links[0].start, size), links[0].damage, bool(links[0].tag)
     else:
         for link in links:
             yield io.BytesIO(link.file(data)), link.damage, link.tag_is_right

@@ -5,11 +5,18 @@ guess goes by the bit rate of the first frame, so that most of a file of variabl
 taken apart, and their frames put behind a tag that counts them.
 """
 
+import re
 import struct
 from dataclasses import dataclass, field
 from functools import cache
 
+from gtzan_stream.words import count
+
+LONGEST_LEAD = 1 << 16
+"""Bytes that may stand before the first frame, tags apart."""
+_ZEROS = re.compile(rb"\0*")
 _KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_KBPS_MPEG1_II = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _KBPS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version: MPEG-1, 2, 2.5
 _TAG_KBPS_INDEX = 9  # a frame of 128 or 80 kbit/s: room for a tag at any rate
@@ -22,7 +29,7 @@ class Frame:
 
     length: int
     samples: int
-    kind: tuple[int, int, bool]  # version, Hz, mono
+    kind: tuple[int, int, int, bool]  # version, layer, Hz, mono
 
 
 @dataclass
@@ -32,6 +39,8 @@ class Link:
     Attributes
     ----------
     first : Frame
+    start : int
+        Byte at which the first frame begins, the tag's if there is one.
     header : bytes
         The first four bytes of the first frame.
     tag : bytes
@@ -49,6 +58,7 @@ class Link:
     """
 
     first: Frame
+    start: int
     header: bytes
     tag: bytes
     stated: int
@@ -63,17 +73,23 @@ class Link:
         return self.stated >= max(self.n_frames - 1, 1)
 
     @property
+    def is_right(self) -> bool:
+        """Whether libsndfile reads the whole stream from `start` on, if nothing follows it: layer II has no tags."""
+        return not self.stray and (self.tag_is_right or self.first.kind[1] == 2)
+
+    @property
     def damage(self) -> str:
         """What is wrong, in words; empty if all is well."""
         if self.stated > self.n_frames + 1:
             return f"{self.n_frames} of {self.stated} MPEG frames are there"
         if self.missing:
-            return f"its last MPEG frame lacks {self.missing} bytes"
+            return f"its last MPEG frame lacks {count(self.missing, 'byte')}"
         return f"{self.stray} bytes between its frames are not MPEG audio" if self.stray else ""
 
     def file(self, data: bytes) -> bytes:
         """The stream as a file of its own, of whose length its tag tells the truth."""
-        return (self.tag if self.tag_is_right else self._new_tag()) + b"".join(data[a:b] for a, b in self.runs)
+        tag = self.tag if self.tag_is_right else b"" if self.first.kind[1] == 2 else self._new_tag()
+        return tag + b"".join(data[a:b] for a, b in self.runs)
 
     def add(self, start: int, end: int) -> None:
         """Count the frame with sound that lies at `start` to `end`."""
@@ -99,8 +115,13 @@ class Link:
         return content + silence[len(content) :] + silence
 
 
+def begins(head: bytes) -> bool:
+    """Whether a file that begins with these bytes may be MPEG audio: an ID3 tag, or a frame behind zeros at most."""
+    return head[:3] == b"ID3" or _frame_at(head, _ZEROS.match(head).end()) is not None  # type: ignore[union-attr]
+
+
 def links(data: bytes) -> list[Link]:
-    """Find the streams of layer III that are joined in a file; an empty list if it is something else."""
+    """Find the streams of layer II or III that are joined in a file; an empty list if it is something else."""
     found: list[Link] = []
     position = _after_tags(data, 0)
     while position < len(data):
@@ -108,9 +129,10 @@ def links(data: bytes) -> list[Link]:
         same = frame is not None and bool(found) and frame.kind == found[-1].first.kind
         if frame is not None and (same or _follows(data, position + frame.length, frame)):
             end = position + frame.length
-            tag = _tag(data[position:end])
+            tag = _tag(data[position:end]) if frame.kind[1] == 3 else None
             if tag is not None or not same:
-                found.append(Link(frame, data[position : position + 4], data[position:end] if tag else b"", tag or 0))
+                tag_frame = data[position:end] if tag else b""
+                found.append(Link(frame, position, data[position : position + 4], tag_frame, tag or 0))
             if tag is None:
                 found[-1].add(position, end)
             found[-1].missing = max(0, end - len(data))
@@ -126,7 +148,7 @@ def links(data: bytes) -> list[Link]:
 
 
 def _after_tags(data: bytes, position: int) -> int:
-    """The byte after the tags (ID3, APE, Lyrics3) and zeros at `position`."""
+    """The byte after the tags (ID3, APE) and zeros at `position`."""
     while True:
         tag = data[position : position + 32]
         if tag[:3] == b"ID3" and len(tag) >= 10:
@@ -138,7 +160,7 @@ def _after_tags(data: bytes, position: int) -> int:
             size, is_header = struct.unpack("<I", tag[12:16])[0], tag[23] & 0x20
             position += 32 + (size if is_header else 0)
         elif tag[:1] == b"\0":
-            position = len(data) - len(data[position:].lstrip(b"\0"))
+            position = _ZEROS.match(data, position).end()  # type: ignore[union-attr]
         else:
             return position
 
@@ -149,16 +171,17 @@ def _frame_at(data: bytes, position: int) -> Frame | None:
 
 @cache
 def _frame(header: bytes) -> Frame | None:
-    """Read a frame's header; None if it is none of layer III, or its bit rate is free."""
+    """Read a frame's header; None if it is none of layer II or III, or its bit rate is free."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
-    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
     kbps_index, hz_index, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
-    if version == 1 or layer != 1 or kbps_index in (0, 15) or hz_index == 3:  # 1 is layer III
+    if version == 1 or layer not in (2, 3) or kbps_index in (0, 15) or hz_index == 3:
         return None
-    hz, samples = _HZ[version][hz_index], 1152 if version == 3 else 576
-    kbps = (_KBPS_MPEG1 if version == 3 else _KBPS)[kbps_index]
-    return Frame(samples // 8 * 1000 * kbps // hz + padding, samples, (version, hz, header[3] >> 6 == 3))
+    hz, samples = _HZ[version][hz_index], 576 if layer == 3 and version != 3 else 1152
+    mpeg1 = _KBPS_MPEG1 if layer == 3 else _KBPS_MPEG1_II
+    kbps = (mpeg1 if version == 3 else _KBPS)[kbps_index]
+    return Frame(samples // 8 * 1000 * kbps // hz + padding, samples, (version, layer, hz, header[3] >> 6 == 3))
 
 
 def _follows(data: bytes, position: int, first: Frame) -> bool:
@@ -179,14 +202,14 @@ def _next(data: bytes, position: int, first: Frame) -> int | None:
 
 def _side_information(frame: Frame) -> int:
     """Bytes between a frame's header and what it holds, where a tag stands."""
-    version, _, mono = frame.kind
+    version, _, _, mono = frame.kind
     return (17 if mono else 32) if version == 3 else (9 if mono else 17)
 
 
 def _tag(frame: bytes) -> int | None:
     """How many frames the tag in a frame counts: 0 if it does not say; None without a tag."""
-    for name, count in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+    for name, offset in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
         if (index := frame.find(name, 4, 4 + 32 + 6)) >= 0:
             says = name == b"VBRI" or (frame[index + 7 : index + 8] > b"\0" and frame[index + 7] & 1)
-            return int.from_bytes(frame[index + count : index + count + 4]) if says else 0
+            return int.from_bytes(frame[index + offset : index + offset + 4]) if says else 0
     return None

@@ -11,6 +11,8 @@ References
 import io
 from dataclasses import dataclass
 
+from gtzan_stream.words import count
+
 _HEADER = 27
 _FIRST, _LAST = 0x02, 0x04  # flags of a logical stream's first and last page
 
@@ -39,8 +41,8 @@ def links(file: io.IOBase) -> list[Link]:
         position += length
         found[-1].end = min(position, size)
         if position > size:
-            found[-1].damage = f"the file ends {position - size} bytes before the end of an Ogg page"
-        elif (following := _next_page(file, position, size)) != position:
+            found[-1].damage = f"the file ends {count(position - size, 'byte')} before the end of an Ogg page"
+        elif (following := _next_page(file, position, size)) not in (position, size):  # notes at the end do no harm
             found[-1].damage = f"{following - position} bytes from byte {position} on are not Ogg pages"
             position = following
     _close(found, ended)

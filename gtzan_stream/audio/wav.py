@@ -5,7 +5,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-_UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe promise this much, or more
+_OPEN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFFF00, 0x100000000))
+"""What programs promise that write to a pipe: as much as fits into 31 or 32 bits, or a header less."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,23 @@ def wav_data(source: bytes | io.IOBase) -> WavData | None:
         if name == b"fmt " and len(body := file.read(min(size, 40))) >= 16:
             layout = _wav_format(body)
         elif name == b"ds64":
-            long_size = struct.unpack("<8xQ", file.read(16))[0]
+            long_size = int.from_bytes(file.read(16)[8:], "little")
         elif name == b"data" and layout:
             promised = long_size if long_size and size == 0xFFFFFFFF else size
             there = length - start
-            unfinished = (promised >= _UNKNOWN_SIZE and not long_size) or (
-                not promised and _is_sound(file, start, length)
-            )
-            if unfinished:
+            unfinished = promised > there and any(size in open_sizes for open_sizes in _OPEN_SIZES) and not long_size
+            if unfinished := unfinished or (not promised and _is_sound(file, start, length)):
                 promised = there
             return WavData(start, min(promised, there), promised, unfinished=unfinished, **layout)
+        elif not _is_name(name):
+            return None
         file.seek(start + size + size % 2)
     return None
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether four bytes may name a chunk: they are ASCII that can be printed."""
+    return name.isascii() and name.decode().isprintable()
 
 
 def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
@@ -83,7 +89,7 @@ def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
     while start < end:
         file.seek(start)
         head = file.read(8)
-        if len(head) < 8 or not head[:4].decode("latin-1").isprintable() or not head[:4].isascii():
+        if len(head) < 8 or not _is_name(head[:4]):
             return True
         size = int.from_bytes(head[4:], "little")
         start += 8 + size + size % 2

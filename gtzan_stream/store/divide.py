@@ -85,7 +85,7 @@ def with_validation(split: Split, labels: Mapping[str, str], together: Mapping[s
 
 
 def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddity]:
-    """Report the labels that cannot have a clip in each part of a random split, as too few of theirs can be parted."""
+    """Report the labels with too few clips, or groups of clips that stay together, for the parts of random splits."""
     units: dict[str, set[str]] = defaultdict(set)
     clips: dict[str, int] = defaultdict(int)
     for key, label in labels.items():
@@ -111,4 +111,6 @@ def _incomplete(name: str, split: Split, labels: Mapping[str, str]) -> Oddity | 
     absent = sorted(split.keys() - labels.keys())
     if not absent:
         return None
-    return Oddity("incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not here: {some(absent)}")
+    return Oddity(
+        "incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not in this set: {some(absent)}"
+    )

@@ -18,7 +18,7 @@ File = dict[str, Any]
 class Folder:
     """Where a manifest's files are: a folder of this machine's.
 
-    Files that an interrupted pack did not come to move are found where they are.
+    Files that an interrupted pack had not yet moved are found where they are.
     """
 
     def __init__(self, root: Path) -> None:

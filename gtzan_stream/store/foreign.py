@@ -10,12 +10,14 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.store.check import Oddity, examine
+from gtzan_stream.store.keys import printable
 from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.shards import Row, layout
 from gtzan_stream.store.tar import TarMember, members
+from gtzan_stream.words import count
 
 _SAYS_LABEL = ("json", "cls", "txt")
-_LONGEST_LABEL = 200
+_LONGEST_LABEL = 1000
 
 
 @dataclass
@@ -107,7 +109,7 @@ def scan(
         found.report += [Oddity(kind, key, shard, detail) for kind, detail in odd]
         if progress:
             progress(before[sound.path] + sound.member.offset + sound.member.size, sum(sizes))
-    found.left_out += sum(line.kind == "damaged" for line in found.report)
+    found.left_out += sum(line.kind in ("damaged", "hidden") for line in found.report)
     return found
 
 
@@ -117,7 +119,7 @@ def _sounds(path: Path, report: list[Oddity]) -> Iterator[_Sound]:
     without = [sample.key for sample in samples if not sample.sounds]
     if without:
         some = ", ".join(without[:3]) + (", ..." if len(without) > 3 else "")
-        report.append(Oddity("no sound", "", path.name, f"{len(without)} samples have no sound among them: {some}"))
+        report.append(Oddity("no sound", "", path.name, f"{count(len(without), 'sample')} without sound: {some}"))
     for sample in samples:
         names = Counter(middle for middle, _ in sample.sounds)
         if len(names) > 1:
@@ -136,12 +138,16 @@ def _samples(path: Path, report: list[Oddity]) -> list[_Sample]:
     samples: dict[str, _Sample] = {}
     last, scattered = None, set()
     for member in members(path, lambda kind, detail: report.append(Oddity(kind, "", path.name, detail))):
-        folder, _, name = member.name.rpartition("/")
+        folder, _, name = printable(member.name).rpartition("/")
         stem, _, suffix = name.partition(".")
         key = f"{folder}/{stem}" if folder else stem
+        middle, _, kind = suffix.rpartition(".")
+        kind = kind.lower()
         if not stem:
-            continue  # hidden, such as macOS's ._*
-        middle, _, kind = suffix.lower().rpartition(".")
+            if not name.startswith("._") and f".{kind}" in audio.SUFFIXES:
+                detail = "left out: its name begins with a dot, so WebDataset gives it no key; rename it"
+                report.append(Oddity("hidden", "", path.name, f"{printable(member.name)}: {detail}"))
+            continue
         if key != last and key in samples:
             scattered.add(key)
         sample, last = samples.setdefault(key, _Sample(key)), key
@@ -223,7 +229,7 @@ def _label(sound: _Sound) -> str:
             raise _NoLabel(f"the {where} is a {type(value).__name__}: expected a word or a number")
         if len(label := str(value)) > _LONGEST_LABEL or "\n" in label:
             raise _NoLabel(f"the {where} is a text of {len(label)} characters: expected a word or a number")
-        return label
+        return printable(label)
     head, underscore, _ = sound.key.rpartition("/")[2].partition("_")
     if not underscore or not head:
         raise _NoLabel("expected label or genre in its .json, a .cls or .txt, or <label>_<name> as key")

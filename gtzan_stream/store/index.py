@@ -15,6 +15,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.shards import Row
 from gtzan_stream.store.swap import replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
+from gtzan_stream.words import count
 
 
 def index(
@@ -44,21 +45,25 @@ def index(
         If `root` holds no shards, or no clip with a label in them.
     """
     root = Path(root)
-    paths = sorted(root.glob("*.tar"))
-    if not paths:
-        raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them first)")
-    extra = load_splits(splits)
-    found = scan(paths, num_workers=num_workers, progress=progress)
-    rows, report = found.rows, found.report
-    if not rows:
-        raise UserError(f"{root}: no sample with audio and a label in {len(paths)} shards; {_first(report)}")
-    label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
-    report += repeated(label_of, found.digests, sources) + too_few(label_of, found.digests)
-    is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
-    divided, split_report = applicable_splits(
-        rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
-    )
-    with replacing(root) as folder:
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder: give the folder of the *.tar shards")
+    with replacing(root) as folder:  # from the beginning, so that nobody packs into it meanwhile
+        paths = sorted(root.glob("*.tar"))
+        if not paths:
+            raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them)")
+        extra = load_splits(splits)
+        found = scan(paths, num_workers=num_workers, progress=progress)
+        rows, report = found.rows, found.report
+        if not rows:
+            raise UserError(
+                f"{root}: no sample with audio and a label in {count(len(paths), 'shard')}; {_first(report)}"
+            )
+        label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
+        report += repeated(label_of, found.digests, sources) + too_few(label_of, found.digests)
+        is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
+        divided, split_report = applicable_splits(
+            rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
+        )
         write_samples(folder / SAMPLES, rows)
         counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
         write_manifest(
@@ -77,7 +82,10 @@ def index(
 
 
 def _first(report: list[Oddity]) -> str:
-    return f"the first: {report[0].source}, key {report[0].key}: {report[0].detail}" if report else "they are empty"
+    if not report:
+        return "there is no audio"
+    key = f", key {report[0].key}" if report[0].key else ""
+    return f"the first: {report[0].source}{key}: {report[0].detail}"
 
 
 def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:

@@ -14,14 +14,18 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\
 def printable(name: str) -> str:
     """Make a file's name fit for JSON and terminals: NFC, with %XX for control characters and bytes that are not UTF-8.
 
-    >>> printable("caf\\udce9\\n.wav")
-    'caf%E9%0A.wav'
+    >>> printable("caf\\udce9\\n.wav"), printable("\\ud800")
+    ('caf%E9%0A.wav', '%ED%A0%80')
     """
     return _UNPRINTABLE.sub(_escape, unicodedata.normalize("NFC", name))
 
 
 def _escape(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
+    try:
+        data = match[0].encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+        data = match[0].encode("utf-8", "surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in data)
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ def unique_keys(clips: Sequence[Named]) -> list[str]:
 
     A key is ``<label>_<path below the label's folder>``, without extension, with ``_`` for ``/``, ``.`` and spaces; the
     label is left out where the path begins with it as a word. Where several clips would get one key, none of them gets
-    it: all get the folders above the label's behind it; where that is one key still, the extension, too; then a hash of
-    the path.
+    it. The names of the folders above the label's are appended to all of them; where keys are still equal, the
+    extension too; then a hash of the path.
 
     A key that was ever contested belongs to no clip, so adding a clip can change the keys of those it collides with but
     never gives the key of one clip to another.

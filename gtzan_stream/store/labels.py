@@ -89,7 +89,11 @@ def sorted_labels(labels: Iterable[str]) -> list[str]:
     ['9', '10']
     """
     unique = set(labels)
-    return sorted(unique, key=int) if all(label.isdecimal() for label in unique) else sorted(unique)
+    return (
+        sorted(unique, key=lambda label: (int(label), label))
+        if all(label.isdecimal() for label in unique)
+        else sorted(unique)
+    )
 
 
 def _folders(path: str) -> list[str]:

@@ -117,15 +117,15 @@ class Manifest:
         folder.register_files(facts["shards"] + facts["tables"], check_sizes=check_sizes)
         try:
             return cls(folder, facts)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(
-                f"{folder.address(SAMPLES)} cannot be read ({error}): copy or pack the set again"
+                f"{folder.address(MANIFEST)} or {SAMPLES} cannot be read ({error!r}): copy or pack the set again"
             ) from error
 
     def _read_at(self, sample_rate: int) -> None:
         same = self.clip_rate == sample_rate
         self.sample_rate = sample_rate
-        self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)  # as soxr rounds
+        self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)  # rounded
         self.direct, self.seekable = self._mono_pcm16 & same, self._seekable & same
 
     def resampled(self, sample_rate: int) -> "Manifest":
@@ -228,7 +228,7 @@ def _read_facts(folder: Folder) -> dict[str, Any]:
             )
         names = [file["name"] for file in facts["shards"] + facts["tables"]]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{address} is no manifest of gtzan-stream ({error!r}): pack the set again") from None
+        raise UserError(f"{address} is not a manifest of gtzan-stream ({error!r}): pack the set again") from None
     if strange := [name for name in names if Path(name).name != name]:
         raise UserError(f"{address} lists a file outside its folder, {strange[0]!r}: pack the set again")
     return facts

@@ -42,8 +42,8 @@ class PackOptions:
             raise UserError(f"on_error is skip or fail, got {self.on_error!r}")
         if not 1000 <= self.sample_rate <= 384_000:
             raise UserError(f"sample_rate is 1000 to 384000 Hz, got {self.sample_rate}")
-        if not self.shard_mb > 0:
-            raise UserError(f"shard_mb is a number of megabytes above 0, got {self.shard_mb}")
+        if not 0.001 <= self.shard_mb <= 1e6:
+            raise UserError(f"shard_mb is 0.001 to 1,000,000 megabytes, got {self.shard_mb}")
         if self.num_workers is not None and self.num_workers < 1:
             raise UserError(f"num_workers is 1 or more, got {self.num_workers}")
 
@@ -74,7 +74,7 @@ def pack(
     src : folder
         ``<label>/<clip>.<ext>`` at any depth, in any format soundfile reads.
     dst : folder
-        Made if need be; neither in `src` nor around it. Files in it that are no part of the old set stay.
+        Made if need be; must not lie inside `src`, nor contain it. Files in it that are no part of the old set stay.
     label_depth, labels, group_by : optional
         Which folders are labels, a CSV file of labels, and what joins clips that a random split must not part: see
         `gtzan_stream.store.survey.survey`.
@@ -229,7 +229,7 @@ class _Packer:
             if member is None and self.options.on_error == "fail":
                 where = printable(str(clip.path))
                 raise UserError(
-                    f"{where} cannot be packed: {odd[0][1]}; mend or remove it, or pack with --on-error skip"
+                    f"{where} cannot be packed: {odd[0][1]}; repair or remove it, or pack with --on-error skip"
                 )
             if self.dataset == "gtzan" and (fault := faults.known(clip.key)):
                 odd = [*odd, ("known fault", fault)]

@@ -16,6 +16,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import fork_safe_lock
 
 MAX_OPEN_SHARDS = 256
+_ROUNDING = 16  # samples by which a resampler's length may differ from the exact quotient
 DECODED_BYTES = 512 << 20  # an hour and a half of music at 22,050 Hz
 
 
@@ -105,8 +106,11 @@ class ClipReader:
 
         Clips of another rate than the set's are resampled.
         """
-        waveform, _ = audio.decode(shard.read(*self._member(clip)), self.manifest.sample_rate)
-        expected = int(self.manifest.frames[clip])
+        manifest = self.manifest
+        waveform, _ = audio.decode(shard.read(*self._member(clip)), manifest.sample_rate)
+        expected = int(manifest.frames[clip])
+        if manifest.clip_rate[clip] != manifest.sample_rate and abs(len(waveform) - expected) <= _ROUNDING:
+            waveform = np.pad(waveform[:expected], (0, max(0, expected - len(waveform))), mode="edge")
         if len(waveform) != expected:
             raise ValueError(
                 f"{len(waveform)} samples can be decoded, the manifest says {expected}: index the set again"

@@ -141,10 +141,11 @@ def layout(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
     """Offset and size, in bytes, of the samples in an audio file, and their encoding.
 
     The whole file counts as samples where they do not lie in it as numbers. If `pcm`, what was decoded of it, does not
-    agree with its header, the encoding says so: only decoding from the beginning gives those samples again.
+    agree with the header of a FLAC file, the encoding is "flac (whole)": only decoding all of it gives those samples.
     """
     wav = wav_data(io.BytesIO(data))
     if wav and (pcm is None or wav.frames == len(pcm.samples)):
         return wav.offset, wav.size, wav.encoding
-    encoding = (pcm.source if pcm else audio.info(data)).format.lower()
-    return 0, len(data), f"{encoding}, damaged" if pcm and pcm.damage else encoding
+    header = pcm.source if pcm else audio.info(data)
+    seekable = pcm is None or (header.frames == len(pcm.samples) and not pcm.damage)
+    return 0, len(data), header.format.lower() + (" (whole)" if header.format == "FLAC" and not seekable else "")

@@ -13,6 +13,7 @@ from gtzan_stream.store.label_file import read_labels
 from gtzan_stream.store.labels import PART_OF, Layout, layout, sorted_labels
 from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.scan import scan
+from gtzan_stream.words import count
 
 _MOST_LABELS, _MOST_WARNINGS = 40, 10
 
@@ -45,7 +46,7 @@ class Survey:
     choice : list of str
         How labels, split and groups were chosen, a line each.
     n_files : int
-        Audio files that were found, those without a label too.
+        Audio files that were found, hidden ones and those without a label too.
     report : list of Oddity
         Files that were left out, and links that were not followed.
     """
@@ -66,7 +67,7 @@ class Survey:
         more = [f"and {len(labels) - _MOST_LABELS} more"] if len(labels) > _MOST_LABELS else []
         few = self.clips[:: max(1, len(self.clips) // 3)][:3]
         return [
-            f"{printable(str(self.src))}: {_count(len(self.clips), 'clip')} of {_count(len(labels), 'label')}",
+            f"{printable(str(self.src))}: {count(len(self.clips), 'clip')} of {count(len(labels), 'label')}",
             *self.choice,
             "labels: " + ", ".join(labels[:_MOST_LABELS] + more),
             "keys: " + ", ".join(f"{clip.key} ({clip.name})" for clip in few),
@@ -126,7 +127,7 @@ def survey(
         If there is no audio, or an option does not fit what there is.
     """
     root = Path(src)
-    paths, report = scan(src)
+    paths, report, n_hidden = scan(src)
     levels = layout(paths, label_depth)
     placed = {path: levels.label(path, root.resolve().name or "music") for path in paths}
     if labels is None:
@@ -153,7 +154,7 @@ def survey(
         *_split_choice(levels, parts, len(kept)),
         *_group_choice(groups, group_by, labels, len(kept)),
     ]
-    return Survey(root, clips, lookup, parts, groups, choice, len(paths), report)
+    return Survey(root, clips, lookup, parts, groups, choice, len(paths) + n_hidden, report)
 
 
 def _above(path: str, levels: Layout) -> Oddity:
@@ -167,9 +168,9 @@ def _above(path: str, levels: Layout) -> Oddity:
 def _not_matched(file: str | Path, without: list[str], unknown: list[str]) -> list[Oddity]:
     found = []
     if without:
-        found.append(("no label", f"left out: {_count(len(without), 'clip')} that {file} does not name", without))
+        found.append(("no label", f"left out: {count(len(without), 'clip')} that {file} does not name", without))
     if unknown:
-        found.append(("no such clip", f"{_count(len(unknown), 'row')} of {file} that names no clip of SRC", unknown))
+        found.append(("no such clip", f"{count(len(unknown), 'row')} of {file} that names no clip of SRC", unknown))
     return [Oddity(kind, "", "", f"{what}: {some(map(printable, names))}") for kind, what, names in found]
 
 
@@ -189,16 +190,12 @@ def _split_choice(levels: Layout, parts: dict[str, str], clips: int) -> list[str
     line = f"split folders: {', '.join(f'{part} {counts[part]}' for part in PARTS if part in counts)} clips"
     line += f", by the folders of level {levels.split_levels[0]}"
     line += "" if "valid" in counts or "train" not in counts else "; 15 % of train will be valid"
-    return [line + (f"; {_count(clips - len(parts), 'clip')} in neither" if clips > len(parts) else "")]
+    return [line + (f"; {count(clips - len(parts), 'clip')} in none of them" if clips > len(parts) else "")]
 
 
 def _group_choice(groups: dict[str, str], group_by: int | str | None, file: str | Path | None, clips: int) -> list[str]:
     if not groups:
         return []
-    alone = f"; {_count(clips - len(groups), 'clip')} in none" if clips > len(groups) else ""
+    alone = f"; {count(clips - len(groups), 'clip')} in none" if clips > len(groups) else ""
     origin = f"the column group of {file}" if group_by is None else f"--group-by {group_by}"
     return [f"groups: {len(set(groups.values()))}, by {origin}, such as {some(dict.fromkeys(groups.values()))}{alone}"]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

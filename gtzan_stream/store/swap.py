@@ -30,8 +30,14 @@ def replacing(dst: Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If somebody else is packing into `dst`, or it holds a file that the new set would overwrite and no set owns.
+        If somebody else is packing into `dst`, its name is not UTF-8, or it holds a file that the new set would
+        overwrite and no set owns.
     """
+    try:
+        os.fspath(dst).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(dst).decode(errors="replace")
+        raise UserError(f"{name}: the folder's name is not UTF-8, which its tables need: choose another") from None
     dst.mkdir(parents=True, exist_ok=True)
     with _locked(dst):
         finish(dst)

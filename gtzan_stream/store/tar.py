@@ -37,8 +37,8 @@ def members(path: Path, report: Report) -> Iterator[TarMember]:
                 lost = f"{start - end} bytes up to the next header are left out, and whatever clip was in them"
                 report("damaged", f"no tar header at byte {end}: {lost}")
             file.seek(start)
-            end, skip = start, tarfile.BLOCKSIZE  # in case that even the first member cannot be read
-            with suppress(tarfile.TarError), tarfile.open(fileobj=file, mode="r:") as tar:
+            end, skip = start, tarfile.BLOCKSIZE  # in case even the first member cannot be read
+            with suppress(tarfile.TarError, ValueError), tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     n_members += 1
                     cut = member.offset_data + member.size > size
@@ -62,7 +62,7 @@ def _described(member: tarfile.TarInfo, shard_size: int) -> TarMember:
     if not member.isfile() or member.issparse():
         what = f"is a link to {member.linkname}" if member.islnk() or member.issym() else "is not an ordinary file"
         return TarMember(member.name, member.offset_data, 0, f"it {what} in the tar file: pack the file itself")
-    reason = ""
+    reason = "its tar header says a negative size" if member.size < 0 else ""
     if member.offset_data + member.size > shard_size:
         there = max(0, shard_size - member.offset_data)
         reason = f"the shard ends after {there} of the {member.size} bytes that its tar header says"

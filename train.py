@@ -32,7 +32,11 @@ def command(*, resume: Path | None, **given: Any) -> None:
         run = launch.resume(resume, settings, build=build, console=console) if resume else start(Config(**settings))
         report = train(run)
         run.close()
-    except (UserError, BadSample) as error:
+    except BadSample as error:
+        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad"
+        typer.echo(f"error: {error}; {remedy}", err=True)
+        raise typer.Exit(2) from None
+    except UserError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     print_line(f"Report: {report}")

@@ -92,11 +92,12 @@ def pack(
     """
     from gtzan_stream.store.pack import pack as pack_folder
     from gtzan_stream.store.pack import refuse_overlap
-    from gtzan_stream.store.survey import survey
+    from gtzan_stream.store.survey import split_lines, survey
 
     if dry_run:
         refuse_overlap(src, folder)
-        for line in survey(src, label_depth=label_depth, labels=labels, group_by=group_by).lines():
+        found = survey(src, label_depth=label_depth, labels=labels, group_by=group_by)
+        for line in [*found.lines(), *split_lines(found, splits)]:
             console.print_line(line)
         return
     with bar("packing") as progress:
@@ -144,7 +145,7 @@ def info(
         facts = summary(manifest, all_issues=issues)
         print(json.dumps(facts["report"] if issues else facts, indent=2, ensure_ascii=False))
     elif issues:
-        console.print_report(manifest.report)
+        console.print_issues(manifest.report)
     else:
         print_summary(manifest)
 

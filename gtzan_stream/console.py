@@ -39,9 +39,10 @@ def print_summary(manifest: Manifest) -> None:
 
     facts = summary(manifest)
     hours, megabytes, left_out = facts["hours"], facts["size"] / 1e6, facts["left_out"]
+    clips, shards = count(len(manifest), "clip"), count(len(manifest.shards), "shard")
     print_line(
-        f"{manifest.root}: {manifest.dataset}, {count(len(manifest), 'clip')}, {hours:.2f} h at {manifest.sample_rate} Hz"
-        f" ({', '.join(facts['encodings'])}), {count(len(manifest.shards), 'shard')}, {megabytes:.1f} MB"
+        f"{manifest.root}: {manifest.dataset}, {clips}, {hours:.2f} h at {manifest.sample_rate} Hz "
+        f"({', '.join(facts['encodings'])}), {shards}, {megabytes:.1f} MB"
         + (f"; {count(left_out, 'file')} left out, see the report" if left_out else "")
     )
     print_line("labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items()))
@@ -63,8 +64,18 @@ def _split_table(manifest: Manifest) -> Table:
     for part in parts:
         table.add_column(part, justify="right")
     for name, counts in manifest.split_counts.items():
-        table.add_row(name, str(len(manifest.labels_of(name))), *(str(counts.get(part, 0)) for part in parts))
+        labels = manifest.labels_of(name)
+        lacking = {part: len(labels) - len(manifest.labels_of(name, part)) for part in counts}
+        words = [f"{part} lacks {number}" for part, number in lacking.items() if number]
+        table.add_row(name, ", ".join([str(len(labels)), *words]), *(str(counts.get(part, 0)) for part in parts))
     return table
+
+
+def print_issues(lines: Sequence[dict[str, str]]) -> None:
+    """Print lines of a packing report one to a line: kind, file, clip or split, and what, for people and for grep."""
+    for line in lines:
+        words = (line[column] for column in ("kind", "source", "key", "detail"))
+        print_line(": ".join(_printable(word) for word in words if word))
 
 
 def print_report(lines: Sequence[dict[str, str]]) -> None:

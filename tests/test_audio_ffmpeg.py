@@ -16,13 +16,27 @@ RATE = 44100
 N = 88200
 
 
-def made(container: str, codec: str, kind: str = "fltp", *, video: bool = False, channels: int = 1) -> bytes:
-    """Two seconds of a tone, written by FFmpeg."""
+def made(
+    container: str,
+    codec: str,
+    kind: str = "fltp",
+    *,
+    channels: int = 1,
+    quiet: bool = False,
+    video: bool = False,
+    pictures: int = 50,
+    title: str = "",
+) -> bytes:
+    """Two seconds of a tone, written by FFmpeg; `quiet` until the last half second."""
     av = need("av")
     samples = np.stack([tone(N, rate=RATE) * (channel == 0) for channel in range(channels)]).astype(np.float32)
+    if quiet:
+        samples[:, : N * 3 // 4] = 0
     layout = "mono" if channels == 1 else "stereo"
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
+        if title:
+            out.metadata["title"] = title
         picture = _picture(out) if video else None
         stream = out.add_stream(codec, rate=RATE, layout=layout, bit_rate=128_000)
         kind = (
@@ -31,7 +45,7 @@ def made(container: str, codec: str, kind: str = "fltp", *, video: bool = False,
             else stream.codec_context.codec.audio_formats[0].name
         )
         stream.codec_context.format = kind
-        for _ in range(50 if picture else 0):
+        for _ in range(pictures if picture else 0):
             frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
             out.mux(picture.encode(frame))
         if picture:
@@ -127,3 +141,26 @@ def test_a_playlist_opens_no_other_file(tmp_path: Any):
     for text in (playlist, f"ffconcat version 1.0\nfile {tmp_path}/song.ts\n"):
         with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it"):
             audio.decode(text.encode())
+
+
+def test_lengths_that_ffmpeg_guesses_are_no_damage():
+    """ADTS has no length: FFmpeg guesses it from the bit rate of the quiet beginning. A video may outlast its sound."""
+    av = need("av")
+    quiet = made("adts", "aac", quiet=True)
+    with av.open(io.BytesIO(quiet)) as file:
+        assert file.duration / av.time_base > 2 * N / RATE
+    assert audio.decode_pcm16(quiet).damage == ""
+    for container in ("matroska", "avi"):
+        assert audio.decode_pcm16(made(container, "mp2", "s16", video=True, pictures=200)).damage == ""
+
+
+def test_mp3_in_wav_has_no_stated_length():
+    pcm = audio.decode_pcm16(made("wav", "libmp3lame"))
+    assert N <= len(pcm.samples) < N + 3000
+    assert pcm.damage == ""
+
+
+def test_tags_that_are_not_utf8_do_no_harm():
+    data = made("matroska", "flac", "s16", title="Cafe Muller").replace(b"Cafe Muller", b"Caf\xe9 M\xfcller")
+    assert b"Caf\xe9" in data
+    assert len(audio.decode(data)[0]) == N

@@ -138,10 +138,36 @@ def test_split_file_takes_clip_ids_headers_and_blank_lines(tmp_path: Path) -> No
     assert splits.from_file(file) == {"blues_00000": "train", "blues_00001": "test"}
 
 
+def test_parts_of_a_split_file_may_have_other_names(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    for header in ("key,part\n", "filename,set\n", "path,Split\n", ""):
+        file.write_text(header + "a,Train\nb,val\nc,dev\nd,validation\ne,TEST\n")
+        parts = {"a": "train", "b": "valid", "c": "valid", "d": "valid", "e": "test"}
+        assert splits.from_file(file) == parts
+
+
+@pytest.mark.parametrize("sizes", [(3, 3, 3, 3), (12, 6, 4, 2, 1, 1), (5, 5, 5, 5, 5)])
+def test_groups_are_dealt_evenly_over_the_folds(sizes: tuple[int, ...]) -> None:
+    """Where a label has fewer groups than there are folds, another fold lacks each label."""
+    groups = {
+        f"{label}{artist}_{i}": f"{label}{artist}"
+        for label in "abcd"
+        for artist, n in enumerate(sizes)
+        for i in range(n)
+    }
+    labels = {key: key[0] for key in groups}
+    tests = [[key for key, part in fold.items() if part == "test"] for fold in splits.folds(labels, groups=groups)]
+    assert sorted(key for keys in tests for key in keys) == sorted(labels)
+    assert max(map(len, tests)) <= 1.5 * min(map(len, tests))
+    assert min(len({key[0] for key in keys}) for keys in tests) >= (3 if len(sizes) == 4 else 4)
+    side = {groups[key]: number for number, keys in enumerate(tests) for key in keys}
+    assert all(side[groups[key]] == number for number, keys in enumerate(tests) for key in keys)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,train\nb,dev\n", r"mine\.csv, line 2: part is one of train, valid, test; got 'dev'"),
+        ("a,train\nb,extra\n", r"mine\.csv, line 2: part is one of train, valid, test; got 'extra'"),
         ("a,train\n\nb\n", r"mine\.csv, line 3: expected key,part .* got 'b'"),
         ("a,train,0\n", r"line 1: expected key,part"),
         (",train\n", r"line 1: expected key,part"),

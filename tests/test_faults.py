@@ -110,8 +110,16 @@ def test_the_same_samples_under_two_labels_are_a_conflict(tmp_path: Path):
     report = pack(tmp_path / "src", tmp_path / "out").report
     found = {line["key"]: (line["kind"], line["source"], line["detail"]) for line in report if "same" in line["detail"]}
     assert found == {
-        "rock_01": ("conflict", "rock/01.wav", "the same samples as jazz_01, but another label: rock here, jazz there"),
-        "rock_02": ("conflict", "rock/02.wav", "the same samples as jazz_01, but another label: rock here, jazz there"),
+        "rock_01": (
+            "conflict",
+            "rock/01.wav",
+            "the same samples as jazz_01 (jazz/01.wav), but another label: rock here, jazz there",
+        ),
+        "rock_02": (
+            "conflict",
+            "rock/02.wav",
+            "the same samples as jazz_01 (jazz/01.wav), but another label: rock here, jazz there",
+        ),
     }
 
 

@@ -79,9 +79,11 @@ def test_a_label_of_three_large_groups_has_one_in_each_part(seed: int) -> None:
 def test_labels_of_too_few_clips_or_groups_are_named() -> None:
     labels = {**{f"a{i}": "a" for i in range(3)}, "b1": "b", **{f"c{i}": "c" for i in range(4)}}
     lines = too_few(labels, {"c0": "Ann", "c1": "Ann", "c2": "Ann"})
-    assert [(line.kind, line.key) for line in lines] == [("few clips", "b"), ("few clips", "c")]
-    assert lines[0].detail.startswith("b has 1 clip: it takes 3")
-    assert lines[1].detail.startswith("c has 4 clips, 2 if those of one group or of equal samples count once")
+    kinds = [(line.kind, line.key) for line in lines]
+    assert kinds == [("few for folds", "a"), ("few clips", "b"), ("few clips", "c")]
+    assert lines[0].detail == "a has 3 clips: it takes 5 to have one in each of the folds"
+    assert lines[1].detail.startswith("b has 1 clip: it takes 3")
+    assert lines[2].detail.startswith("c has 4 clips, 2 if those of one group or of equal samples count once")
 
 
 def test_a_split_of_folders_gets_a_validation_part() -> None:

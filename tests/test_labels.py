@@ -145,7 +145,7 @@ def test_what_may_be_wrong_is_a_warning(warning: str, tmp_path: Path) -> None:
 
 
 def test_nothing_is_wrong_with_an_ordinary_set(tmp_path: Path) -> None:
-    root = touch(tmp_path, *(f"{label}/{i}.wav" for label in ("rock", "jazz") for i in range(3)))
+    root = touch(tmp_path, *(f"{label}/{i}.wav" for label in ("rock", "jazz") for i in range(5)))
     assert survey(root).warnings() == []
 
 

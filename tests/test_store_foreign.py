@@ -39,7 +39,7 @@ def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
     says: dict[str, object] = {
         "a_null": {"label": None, "genre": "rock"},
         "a_empty": {"label": "", "genre": "pop"},
-        "a_number": {"label": 7},
+        "a_number": {"label": 7.5},
         "a_list": {"genre": ["rock", "pop"]},
         "a_dict": {"label": {"name": "rock"}},
         "a_bool": {"label": True},
@@ -52,7 +52,7 @@ def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
         for suffix, data in (("wav", sound(i)), ("json", json.dumps(facts).encode()))
     ]
     manifest = index(tar(tmp_path / "x.tar", members).parent)
-    assert labels(manifest) == {"a_null": "rock", "a_empty": "pop", "a_number": "7"}
+    assert labels(manifest) == {"a_null": "rock", "a_empty": "pop", "a_number": "7.5"}
     assert report(manifest) == [("no label", key) for key in ("a_bool", "a_dict", "a_lines", "a_list", "a_text")]
     details = {line["key"]: line["detail"] for line in lines(manifest)}
     assert details["a_list"] == "the genre in its .json is a list: expected a word or a number"
@@ -123,7 +123,7 @@ def test_equal_samples_with_two_labels_are_a_conflict(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("jazz_1.wav", sound(1)), ("rock_1.wav", sound(1))]).parent)
     (line,) = lines(manifest)
     assert (line["kind"], line["key"], line["source"]) == ("conflict", "rock_1", "x.tar")
-    assert line["detail"] == "the same samples as jazz_1, but another label: rock here, jazz there"
+    assert line["detail"] == "the same samples as jazz_1 (x.tar), but another label: rock here, jazz there"
 
 
 def test_what_pack_reports_is_reported(tmp_path: Path):

@@ -2,7 +2,8 @@
 
 from gtzan_stream.audio.decode import AudioInfo, Pcm, decode, decode_pcm16, info, read_segment
 from gtzan_stream.audio.encode import CODECS, FULL_SCALE, encode, quantise
-from gtzan_stream.audio.formats import SUFFIXES
+from gtzan_stream.audio.ffmpeg import NeedsAv
+from gtzan_stream.audio.formats import SUFFIXES, need_av
 from gtzan_stream.audio.wav import wav_data
 
 __all__ = [
@@ -10,11 +11,13 @@ __all__ = [
     "FULL_SCALE",
     "SUFFIXES",
     "AudioInfo",
+    "NeedsAv",
     "Pcm",
     "decode",
     "decode_pcm16",
     "encode",
     "info",
+    "need_av",
     "quantise",
     "read_segment",
     "wav_data",

@@ -16,6 +16,10 @@ _STATES_THE_WHOLE = {"matroska,webm", "asf"}  # of all tracks, the longest
 TOLERANCE_S = 0.1  # containers count the padding of lossy codecs in, or leave it out
 
 
+class NeedsAv(ValueError):
+    """A file that only PyAV can decode, which is not installed."""
+
+
 class FfmpegReading:
     """The first sound track of a file, read from its beginning to its end.
 
@@ -38,8 +42,9 @@ class FfmpegReading:
             import av
         except ImportError:
             needed = known_to_ffmpeg(rewound(file).read(12))
-            remedy = f"; {needed} needs the extra av: pip install 'gtzan-stream[av]'" if needed else ""
-            raise ValueError(f"soundfile cannot decode it: {reason}{remedy}") from None
+            if needed:
+                raise NeedsAv(f"{needed} needs the extra av: pip install 'gtzan-stream[av]', or just av") from None
+            raise ValueError(f"soundfile cannot decode it: {reason}") from None
         self._av: Any = av
         self.damage = missing(file)
         try:

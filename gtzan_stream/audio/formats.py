@@ -1,5 +1,8 @@
 """Which files hold sound, by their suffixes and first bytes; and which of them need PyAV."""
 
+from collections.abc import Iterable
+from importlib.util import find_spec
+
 _SOUNDFILE = (
     "wav", "wave", "rf64", "w64", "au", "snd", "aif", "aiff", "aifc", "caf", "flac", "ogg", "oga", "opus", "mp2", "mp3"
 )  # fmt: skip
@@ -9,6 +12,14 @@ _PYAV = (
 )  # fmt: skip
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SOUNDFILE + _PYAV)
 """Suffixes of the files to look for, in lower case: sound, and videos, of which the sound is taken."""
+
+
+def need_av(names: Iterable[str]) -> int:
+    """Count the files that only PyAV can read, by their suffixes, if it is not installed."""
+    if find_spec("av") is not None:
+        return 0
+    return sum(name.rpartition(".")[2].lower() in _PYAV for name in names)
+
 
 FFMPEG_FORMATS = (
     "aac", "ac3", "aiff", "ape", "asf", "au", "avi", "caf", "eac3", "flac", "flv", "matroska,webm",

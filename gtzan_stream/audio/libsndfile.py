@@ -77,7 +77,7 @@ def readings(file: io.IOBase, stack: ExitStack, *, header_only: bool = False) ->
         If libsndfile cannot open it.
     """
     if header_only:
-        return [SoundfileReading(rewound(file), stack, "", stated=True)]
+        return [SoundfileReading(View(file, 0, file.seek(0, io.SEEK_END)), stack, "", stated=True)]
     return [SoundfileReading(part, stack, damage, stated=stated) for part, damage, stated in _parts(file)]
 
 
@@ -95,21 +95,21 @@ def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
         )
         # libsndfile guesses the length of MP3 in WAV, as it does of a bare one
         stated = not wav.encoding.startswith(_MP3_IN_WAV)
-        yield View(file, wav.offset, size, wav.header()) if wav.unfinished else rewound(file), damage, stated
+        whole = View(file, 0, size)
+        yield View(file, wav.offset, size, wav.header()) if wav.unfinished else whole, damage, stated
     elif head[:4] == b".snd" and head[8:12] == bytes(4):  # size 0: left open, as 0xFFFFFFFF is
         yield View(file, 12, size, head[:8] + b"\xff\xff\xff\xff"), "", True
     elif mp3.begins(rewound(file).read(mp3.LONGEST_LEAD)):
         yield from _mpeg_parts(file, size)
     else:
-        damage = missing(file)
-        yield rewound(file), damage, True
+        yield View(file, 0, size), missing(file), True
 
 
 def _mpeg_parts(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bool]]:
     data = rewound(file).read()
     links = mp3.links(data)
     if not links:
-        yield rewound(file), "", False
+        yield View(file, 0, size), "", False
     elif len(links) == 1 and links[0].is_right:
         yield View(file, links[0].start, size), links[0].damage, bool(links[0].tag)
     else:

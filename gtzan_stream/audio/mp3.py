@@ -129,7 +129,7 @@ def links(data: bytes) -> list[Link]:
         same = frame is not None and bool(found) and frame.kind == found[-1].first.kind
         if frame is not None and (same or _follows(data, position + frame.length, frame)):
             end = position + frame.length
-            tag = _tag(data[position:end]) if frame.kind[1] == 3 else None
+            tag = _tag(data[position : position + 64]) if frame.kind[1] == 3 else None
             if tag is not None or not same:
                 tag_frame = data[position:end] if tag else b""
                 found.append(Link(frame, position, data[position : position + 4], tag_frame, tag or 0))

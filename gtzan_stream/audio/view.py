@@ -14,6 +14,7 @@ class View(io.RawIOBase):
     """Read-only: `head`, then the bytes `start` to `end` of `file`.
 
     Has a position of its own, so several views of one file can be read in turn, though not from several threads.
+    Seeking before the beginning goes to the beginning.
 
     >>> View(io.BytesIO(b"0123456789"), 4, 8, head=b"ab").read()
     b'ab4567'
@@ -34,7 +35,7 @@ class View(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = base + offset
+        self._position = max(0, base + offset)  # libsndfile goes further back in short files, and cannot take an error
         return self._position
 
     def readinto(self, buffer: Any) -> int:

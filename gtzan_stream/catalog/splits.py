@@ -14,7 +14,9 @@ from gtzan_stream.catalog.genres import STUDY_GENRES, genre_of, key_of
 from gtzan_stream.errors import UserError
 
 PARTS = ("train", "valid", "test")
-HEADERS = (["key", "part"], ["path", "part"])
+PART_OF = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
+"""Parts by the names that people give them, in lower case."""
+_HEADER = ("part", "split", "set", "subset")
 
 
 def filtered() -> dict[str, str]:
@@ -114,7 +116,7 @@ def folds(
 
 
 def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[str, str]:
-    """Read a split from a CSV file of `key,part` rows; a first row that says just that is a header.
+    """Read a split from a CSV file of `key,part` rows; a first row whose second cell is "part" or "split" is a header.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[
     """
     split: dict[str, str] = {}
     for line, cells in _rows(path):
-        if line == 1 and cells in HEADERS:
+        if line == 1 and cells[-1].lower() in _HEADER:
             continue
         where = f"{path}, line {line}"
         name, part = _checked(cells, where)
@@ -158,9 +160,9 @@ def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
 def _checked(cells: list[str], where: str) -> tuple[str, str]:
     if len(cells) != 2 or not cells[0]:
         raise UserError(f"{where}: expected key,part such as blues_00000,train; got {','.join(cells)!r}")
-    if cells[1] not in PARTS:
+    if cells[1].lower() not in PART_OF:
         raise UserError(f"{where}: part is one of {', '.join(PARTS)}; got {cells[1]!r}")
-    return cells[0], cells[1]
+    return cells[0], PART_OF[cells[1].lower()]
 
 
 def _part(fold: int, test: int, k: int) -> str:
@@ -189,8 +191,10 @@ def _deal(
 ) -> dict[str, int]:
     """Give every key the number of a side: whole groups first, then single clips, in an order by seed.
 
-    A unit (a group, or a single clip) goes where its labels have most room. Once a label has no more units left than
-    sides that wait for their first, its units go there, so that a label of few large groups has one on every side.
+    A unit (a group, or a single clip) goes where its labels have most room; a group, of sides that are equal in that,
+    where most clips of all labels are missing, so that the largest groups of all labels do not meet on one side. Once a
+    label has no more units left than sides that wait for their first, its units go there, so that a label of few large
+    groups has one on every side.
     """
     units = defaultdict(list)
     for key in sorted(labels):
@@ -203,7 +207,8 @@ def _deal(
         room = [sum(free) for free in zip(*(left[labels[key]] for key in unit), strict=True)]
         own = sorted({labels[key] for key in unit})
         bare = set().union(*(waiting[label] for label in own if to_come[label] <= len(waiting[label])))
-        side = max(bare or range(len(room)), key=lambda side: (room[side], -side))
+        spare = [sum(quota[side] for quota in left.values()) if len(unit) > 1 else 0 for side in range(len(room))]
+        side = max(bare or range(len(room)), key=lambda side: (room[side], spare[side], -side))
         for label in own:
             waiting[label].discard(side)
             to_come[label] -= 1

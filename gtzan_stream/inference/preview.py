@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.inference.png import write_png
 from gtzan_stream.loader import Loader
 
 COLUMNS = 4
@@ -100,8 +100,7 @@ def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
         _show(panels[2 * row + 1, column], pair.augmented, f"{place}\n{pair.description}", duration_s, top)
     for panel in panels[:, 0]:
         panel.set_ylabel("mel band")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    write_png(path, figure)
 
 
 def _show(panel: Axes, image: np.ndarray, title: str, duration_s: float, top: float) -> None:

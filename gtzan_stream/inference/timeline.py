@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from gtzan_stream.inference.classify import Track
+from gtzan_stream.inference.png import write_png
 
 NAMED = 6  # genres with a colour and a name of their own; the others share grey
 
@@ -56,8 +56,7 @@ def timeline(path: Path, track: Track) -> None:
     panel.yaxis.set_major_formatter(PercentFormatter(1))
     handles, labels = panel.get_legend_handles_labels()  # in the order of the stack, from its top
     panel.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    write_png(path, figure)
 
 
 def _clock(seconds: float, _: object = None) -> str:

@@ -6,12 +6,19 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from gtzan_stream import audio
+from gtzan_stream.words import count
 
+KINDS = (
+    "damaged", "unreadable", "needs av", "truncated", "empty", "hidden", "no label", "no sound", "duplicate key",
+    "conflict", "mixed labels", "few clips", "few for folds", "incomplete split", "dots", "scattered", "duplicate",
+    "known fault", "no such clip", "link", "silent", "clipped",
+)  # fmt: skip
+"""What a report may hold, the most serious first."""
 SILENT_DB = -60.0
 CLIPPED_RUN = 4
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Oddity:
     """One line of the packing report: what `kind`, which clip (or split), its file, and the `detail`."""
 
@@ -22,6 +29,10 @@ class Oddity:
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
+
+    def rank(self) -> tuple[int, str, str, str]:
+        """Where the line comes in a report."""
+        return KINDS.index(self.kind) if self.kind in KINDS else -1, self.key, self.source, self.detail
 
 
 def examine(pcm: audio.Pcm) -> list[tuple[str, str]]:
@@ -37,10 +48,15 @@ def examine(pcm: audio.Pcm) -> list[tuple[str, str]]:
     if level < SILENT_DB:
         found.append(("silent", f"peak at {level:.1f} dB"))
     if pcm.overs:
-        found.append(("clipped", f"{pcm.overs} samples beyond full scale were clamped"))
+        found.append(("clipped", f"{count(pcm.overs, 'sample')} beyond full scale"))
     elif runs := _clipped_runs(pcm.samples):
-        found.append(("clipped", f"{runs} times {CLIPPED_RUN} or more samples in a row at full scale"))
+        found.append(("clipped", f"{count(runs, 'run')} of {CLIPPED_RUN} or more samples at full scale"))
     return found
+
+
+def kind_of(error: Exception) -> str:
+    """Kind of report for a file that could not be decoded."""
+    return "needs av" if isinstance(error, audio.NeedsAv) else "unreadable"
 
 
 def _clipped_runs(samples: np.ndarray) -> int:
@@ -66,7 +82,7 @@ def repeated(labels: Mapping[str, str], digests: Mapping[str, str], sources: Map
         same = first.setdefault(digests[key], key)
         if same == key:
             continue
-        kind, detail = "duplicate", f"the same samples as {same}"
+        kind, detail = "duplicate", f"the same samples as {same} ({sources[same]})"
         if labels[same] != labels[key]:
             kind, detail = "conflict", f"{detail}, but another label: {labels[key]} here, {labels[same]} there"
         found.append(Oddity(kind, key, sources[key], detail))

@@ -10,6 +10,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity
 from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.shards import Row
+from gtzan_stream.words import count
 
 N_FOLDS = 5
 Split = dict[str, str]
@@ -92,12 +93,15 @@ def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddi
         units[label].add(f"group {together[key]}" if key in together else f"alone {key}")
         clips[label] += 1
     found = []
-    for label in sorted(label for label in units if len(units[label]) < len(catalog.PARTS)):
+    for label in sorted(label for label in units if len(units[label]) < N_FOLDS):
         n, apart = clips[label], len(units[label])
-        has = f"{n} clip{'' if n == 1 else 's'}"
+        has = count(n, "clip")
         has += "" if n == apart else f", {apart} if those of one group or of equal samples count once"
-        detail = f"{label} has {has}: it takes 3 to have one in train, valid and test of the random splits"
-        found.append(Oddity("few clips", label, "", detail))
+        if apart < len(catalog.PARTS):
+            kind, need = "few clips", "3 to have one in train, valid and test of the random splits"
+        else:
+            kind, need = "few for folds", f"{N_FOLDS} to have one in each of the folds"
+        found.append(Oddity(kind, label, "", f"{label} has {has}: it takes {need}"))
     return found
 
 

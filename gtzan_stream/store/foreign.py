@@ -9,7 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from gtzan_stream import audio
-from gtzan_stream.store.check import Oddity, examine
+from gtzan_stream.store.check import Oddity, examine, kind_of
 from gtzan_stream.store.keys import printable
 from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.shards import Row, layout
@@ -175,7 +175,7 @@ def _decode(sound: _Sound) -> _Decoded:
     except _NoLabel as error:
         return _Decoded(sound.key, None, "", [("no label", str(error))])
     except (OSError, ValueError) as error:
-        kind = "truncated" if sound.member.reason else "unreadable"
+        kind = "truncated" if sound.member.reason else kind_of(error)
         return _Decoded(sound.key, None, "", [(kind, str(error))])
     digest = hashlib.sha256(pcm.samples.tobytes() + str(pcm.sample_rate).encode()).hexdigest()
     return _Decoded(sound.key, row, digest, examine(pcm))

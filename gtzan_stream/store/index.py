@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gtzan_stream.catalog import faults
+from gtzan_stream.catalog.splits import PART_OF
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, repeated
-from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits, too_few
+from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits, some, too_few
 from gtzan_stream.store.foreign import scan
-from gtzan_stream.store.labels import PART_OF, sorted_labels
+from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.shards import Row
 from gtzan_stream.store.swap import replacing
@@ -60,6 +61,7 @@ def index(
             )
         label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
         report += repeated(label_of, found.digests, sources) + too_few(label_of, found.digests)
+        report += _mixed_labels(label_of)
         is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
         divided, split_report = applicable_splits(
             rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
@@ -86,6 +88,17 @@ def _first(report: list[Oddity]) -> str:
         return "there is no audio"
     key = f", key {report[0].key}" if report[0].key else ""
     return f"the first: {report[0].source}{key}: {report[0].detail}"
+
+
+def _mixed_labels(label_of: dict[str, str]) -> list[Oddity]:
+    """Report labels of which some are numbers and others words: likely two names of the same classes."""
+    labels = set(label_of.values())
+    numbers = sorted_labels(label for label in labels if label.isdecimal())
+    words = sorted_labels(labels - set(numbers))
+    if not numbers or not words:
+        return []
+    detail = f"some labels are numbers ({some(numbers)}) and others words ({some(words)}): they may be the same classes"
+    return [Oddity("mixed labels", "", "", detail)]
 
 
 def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gtzan_stream.catalog.splits import PART_OF
 from gtzan_stream.errors import UserError
-
-PART_OF = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
-"""Parts of a split by the names of folders that stand for them, in lower case."""
 
 
 @dataclass(frozen=True)

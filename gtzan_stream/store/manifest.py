@@ -183,25 +183,25 @@ class Manifest:
         """
         rows = self._rows(split)
         if part not in self.split_names()[split]:
-            parts = ", ".join(self.split_names()[split])
-            raise UserError(
-                f"the split {split} of {self.root} has no part {part!r}: choose one of {parts}{self._few_clips(split)}"
-            )
+            parts, few = ", ".join(self.split_names()[split]), self._few_clips(split)
+            remedy = f"it has {parts} alone. Too few clips: {few}" if few else f"choose one of {parts}"
+            raise UserError(f"the split {split} of {self.root} has no part {part!r}: {remedy}")
         return np.sort(rows.filter(pc.equal(rows["part"], part))["clip"].to_numpy())
 
     def _few_clips(self, split: str) -> str:
-        """Why a random split lacks a part: the labels that have too few clips."""
+        """Why a random split lacks a part: the labels with too few clips, in words; empty if that is not why."""
         if split != "stratified" and not split.startswith("folds-"):
             return ""
         label_of = {key: self.labels[code] for key, code in zip(self.keys.to_pylist(), self.label, strict=True)}
-        few = [line["detail"] for line in self.report if line["kind"] == "few clips"]
-        few = few or [line.detail for line in too_few(label_of, {})]
-        more = f"; and {len(few) - 3} labels more" if len(few) > 3 else ""
-        return f". Too few clips: {'; '.join(few[:3])}{more}" if few else ""
+        kinds = ("few clips", "few for folds") if split.startswith("folds-") else ("few clips",)
+        few = [line["detail"] for line in self.report if line["kind"] in kinds]
+        few = few or [line.detail for line in too_few(label_of, {}) if line.kind in kinds]
+        return "; ".join(few[:3]) + (f"; and {len(few) - 3} labels more" if len(few) > 3 else "")
 
-    def labels_of(self, split: str) -> list[str]:
-        """Labels that occur in a split, in the order of `labels`."""
-        return [self.labels[code] for code in np.unique(self.label[self._rows(split)["clip"].to_numpy()])]
+    def labels_of(self, split: str, part: str | None = None) -> list[str]:
+        """Labels that occur in a split, or in a part of it, in the order of `labels`."""
+        clips = self._rows(split)["clip"].to_numpy() if part is None else self.part(split, part)
+        return [self.labels[code] for code in np.unique(self.label[clips])]
 
     def _rows(self, split: str) -> pa.Table:
         names = self.split_names()

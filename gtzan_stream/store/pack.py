@@ -10,7 +10,7 @@ from gtzan_stream import audio
 from gtzan_stream.catalog import faults
 from gtzan_stream.dsp.random import hash_key
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity, examine, repeated
+from gtzan_stream.store.check import Oddity, examine, kind_of, repeated
 from gtzan_stream.store.divide import applicable_splits, load_splits, too_few
 from gtzan_stream.store.groups import connected
 from gtzan_stream.store.keys import printable
@@ -119,7 +119,7 @@ def pack(
         rows = packer.write(folder)
         digests = {row.key: row.sha256 for row in rows}
         if not rows:
-            first = min(packer.report)
+            first = min(packer.report, key=Oddity.rank)
             raise UserError(
                 f"none of the {len(found.clips)} files in {src} could be packed: {first.source}, {first.detail}"
             )
@@ -208,7 +208,7 @@ class _Packer:
                 return clip, None, [("empty", "no samples")]
             odd = examine(pcm)
         except (OSError, ValueError) as error:
-            return clip, None, [("unreadable", printable(str(error)))]
+            return clip, None, [(kind_of(error), printable(str(error)))]
         data = audio.encode(pcm.samples, pcm.sample_rate, self.options.codec)
         return clip, self._member(clip, len(pcm.samples), data), odd
 

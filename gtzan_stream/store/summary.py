@@ -24,7 +24,7 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
     -------
     dict
         Names, rates in Hz, durations in hours and seconds, sizes in bytes, clips by label, encoding and part, how many
-        files were left out, and the report: its lines counted by kind, then the lines.
+        files were left out, and the report: its lines counted by kind, the most serious first, then the lines.
     """
     seconds = manifest.native_frames / manifest.clip_rate
     per_label = np.bincount(manifest.label, minlength=len(manifest.labels))
@@ -43,7 +43,7 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
         "shards": [{"name": shard.name, "size": shard.size} for shard in manifest.shards],
         "size": sum(shard.size for shard in manifest.shards),
         "splits": manifest.split_counts,
-        "issues": dict(Counter(line["kind"] for line in manifest.report).most_common()),
+        "issues": dict(Counter(line["kind"] for line in manifest.report)),
         "report": manifest.report if all_issues else first_of_each_kind(manifest.report),
     }
 

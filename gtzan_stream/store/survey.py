@@ -4,13 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gtzan_stream.catalog.splits import PARTS
+from gtzan_stream import audio
+from gtzan_stream.catalog.splits import PART_OF, PARTS
 from gtzan_stream.store.check import Oddity
-from gtzan_stream.store.divide import some, too_few
+from gtzan_stream.store.divide import SplitFiles, load_splits, some, too_few
 from gtzan_stream.store.groups import group_names
 from gtzan_stream.store.keys import Named, printable, unique_keys
 from gtzan_stream.store.label_file import read_labels
-from gtzan_stream.store.labels import PART_OF, Layout, layout, sorted_labels
+from gtzan_stream.store.labels import Layout, layout, sorted_labels
 from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.scan import scan
 from gtzan_stream.words import count
@@ -90,6 +91,8 @@ class Survey:
         by_case = Counter(label.casefold() for label in labels)
         if alike := [label for label in labels if by_case[label.casefold()] > 1]:
             found.append(f"the labels {' and '.join(alike[:2])} differ in upper and lower case only")
+        if needing := audio.need_av([clip.name for clip in self.clips]):
+            found.append(f"{count(needing, 'file')} need the extra av, which is not installed: pip install av")
         few = too_few({clip.key: clip.label for clip in self.clips}, self.groups)
         lines = [f"{line.source}: {line.detail}" if line.source else line.detail for line in self.report]
         for kind in (lines, [line.detail for line in few]):
@@ -157,10 +160,29 @@ def survey(
     return Survey(root, clips, lookup, parts, groups, choice, len(paths) + n_hidden, report)
 
 
+def split_lines(found: Survey, files: SplitFiles) -> list[str]:
+    """Describe the splits of files, with counts, for people to read before they pack.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read, or names none of the clips.
+    """
+    keys = {clip.key for clip in found.clips}
+    lines = []
+    for name, split in load_splits(files, found.lookup).items():
+        counts = Counter(part for key, part in split.items() if key in keys)
+        line = f"split {name}: " + ", ".join(f"{part} {counts[part]}" for part in PARTS)
+        unknown, without = len(split.keys() - keys), len(keys - split.keys())
+        line += f"; {count(unknown, 'row')} without a clip" if unknown else ""
+        lines.append(line + (f"; {count(without, 'clip')} without a row" if without else ""))
+    return lines
+
+
 def _above(path: str, levels: Layout) -> Oddity:
     detail = (
         f"left out: it lies above the folders of labels, which are at level {levels.label_level};"
-        " move it into one, or give its label with --labels"
+        " move it into one of them"
     )
     return Oddity("no label", "", printable(path), detail)
 

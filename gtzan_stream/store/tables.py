@@ -84,7 +84,7 @@ def write_manifest(
         "splits": splits,
         "shards": [describe_file(path) for path in shards],
         "tables": [describe_file(folder / name) for name in (SAMPLES, SPLITS)],
-        "report": [oddity.as_dict() for oddity in sorted(report)],
+        "report": [oddity.as_dict() for oddity in sorted(report, key=Oddity.rank)],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

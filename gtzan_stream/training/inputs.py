@@ -53,7 +53,7 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
     Returns
     -------
     list of str
-        For each part of the split of which more than a tenth of the clips is too short, a sentence that says so.
+        What to tell the user: parts of which more than a tenth of the clips is too short, or that lack a label.
 
     Raises
     ------
@@ -84,8 +84,20 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             return f"choose another --model than {config.model}, which takes no crops as short as these clips"
         return f"choose {as_options(settings)}"
 
-    notes = (short_clips.check(lengths[part], geometry, f"part {part}", remedy) for part in PARTS)
-    return [note for note in notes if note]
+    notes = [short_clips.check(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
+    return [note for note in [*notes, *_labels_lacking(manifest, str(config.split))] if note]
+
+
+def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
+    """A sentence for each part of a split that has no clip of some labels."""
+    labels = manifest.labels_of(split)
+    lacking = {part: sorted(set(labels) - set(manifest.labels_of(split, part))) for part in PARTS}
+    return [
+        f"part {part} of split {split} has no clip of {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: its "
+        f"results say nothing of {'it' if len(names) == 1 else 'them'}"
+        for part, names in lacking.items()
+        if names
+    ]
 
 
 def rows_of(inputs: nn.Module, frontend: LearntLogMel | None) -> int:

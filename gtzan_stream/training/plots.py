@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from gtzan_stream.inference.png import write_png
 
 
 def learning_curves(path: Path, history: Sequence[dict[str, Any]], *, best_epoch: int) -> None:
@@ -74,4 +75,4 @@ def confusion_matrix(path: Path, counts: Sequence[Sequence[int]], genres: Sequen
 
 
 def _write(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure).print_png(path)
+    write_png(path, figure)

@@ -1,0 +1,94 @@
+"""Files that are whole in an odd way are not said to be damaged, and files that are cut in an odd way are."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+
+from gtzan_stream import audio
+from gtzan_stream.audio import mp3 as mp3_module
+from tests.audio_files import RATE, N, encoded, mp3, tone, wav, without_tag
+from tests.test_audio_lengths import SAMPLES, decoded
+
+
+def samples_or_sentence(data: bytes) -> int | str:
+    """How many samples decode, or why none do."""
+    try:
+        return len(audio.decode(data)[0])
+    except ValueError as error:
+        return str(error)
+
+
+def test_streams_that_are_joined_are_resampled_as_one():
+    part = encoded(tone(10_001), "OGG", "VORBIS")
+    whole, _ = audio.decode(part * 3)
+    assert len(whole) == 30_003
+    for rate in (8000, 16_000, 44_100, 48_000):
+        resampled, _ = audio.decode(part * 3, rate)
+        assert abs(len(resampled) - 30_003 * rate / RATE) <= 1
+        np.testing.assert_allclose(resampled, soxr.resample(whole, RATE, rate)[: len(resampled)], atol=2e-3)
+
+
+def test_notes_at_the_end_of_an_ogg_file_are_no_damage():
+    data = encoded(tone(), "OGG", "VORBIS")
+    for notes in (b"TAG" + bytes(125), bytes(5000), b"made by somebody"):
+        assert decoded(data + notes) == (N, "")
+
+
+def layer_2(n_frames: int) -> bytes:
+    """Silent frames of MPEG-1 layer II, mono, 64 kbit/s at 44,100 Hz."""
+    header = bytes([0xFF, 0xFD, 0x40, 0xC0])
+    return n_frames * (header + bytes(208 - len(header)))
+
+
+def test_layer_2_is_counted_too():
+    length, damage = decoded(layer_2(40))
+    assert (damage, length % 1152) == ("", 0)
+    assert length >= 39 * 1152
+    assert decoded(layer_2(40)[:-100])[1] == "its last MPEG frame lacks 100 bytes"
+    assert decoded(layer_2(40)[:-1])[1] == "its last MPEG frame lacks 1 byte"
+
+
+def test_a_size_near_the_limit_is_open_only_if_the_file_is_shorter(tmp_path: Path):
+    """A recorder's sentinel; 3 GB that were cut; and 2 GB that are all there, with a chunk behind them."""
+    assert decoded(wav(SAMPLES, size=0x7FFFFFFF)) == (N, "")
+    assert decoded(wav(SAMPLES, size=3_000_000_000))[1].startswith("the header promises 2999867700 bytes more")
+    path = tmp_path / "long.wav"
+    path.write_bytes(wav(SAMPLES[:0], size=0x80000000))
+    with path.open("r+b") as file:
+        file.truncate(44 + 0x80000000)  # a hole, which takes no room on the disk
+        file.seek(0, io.SEEK_END)
+        file.write(b"LIST" + (4).to_bytes(4, "little") + b"INFO")
+        found = audio.wav_data(file)
+    assert (found.size, found.unfinished, found.truncated) == (0x80000000, False, False)
+
+
+@pytest.mark.parametrize("end", range(8, 44, 3))
+def test_headers_that_end_early_are_no_audio(end: int):
+    for data in (encoded(SAMPLES, "RF64", "PCM_16"), wav(SAMPLES), encoded(SAMPLES, "AIFF", "PCM_16")):
+        found = samples_or_sentence(data[:end])
+        assert found == 0 or "neither soundfile nor FFmpeg can decode it" in str(found)
+
+
+def test_a_large_file_is_not_read_to_learn_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A video begins with a zero byte, as MPEG audio may; only what may be that is read as a whole."""
+    assert not mp3_module.begins(b"\0\0\0\x1cftypM4A " + bytes(500))
+    assert mp3_module.begins(bytes(300) + without_tag(mp3())[:100])
+    assert mp3_module.begins(b"ID3\x04")
+    assert not mp3_module.begins(b"")
+    monkeypatch.setattr(mp3_module, "links", lambda data: pytest.fail("read as a whole"))
+    audio.decode(encoded(SAMPLES, "FLAC", "PCM_16"))
+    with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it"):
+        audio.decode(b"\0\0\0\x1cftypM4A " + bytes(5000))
+    assert audio.info(mp3()).format == "MP3"  # its header alone
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_tags_before_an_mp3_are_skipped(size: int):
+    """With a footer, two in a row, and one that says less than it holds."""
+    footer = b"ID3\x04\0\x10\0\0\0\x0a" + bytes(10) + b"3DI\x04\0\x10\0\0\0\x0a"
+    large = b"ID3\x03\0\0\0\0\x7f\x7f" + bytes(127 * 128 + 127)
+    for lead in (footer, size * large, bytes(1000)):
+        assert decoded(lead + mp3()) == (N, "")

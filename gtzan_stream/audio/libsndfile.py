@@ -10,7 +10,7 @@ import soundfile
 
 from gtzan_stream.audio import mp3, ogg
 from gtzan_stream.audio.headers import missing
-from gtzan_stream.audio.view import View, rewound
+from gtzan_stream.audio.view import Memory, View, rewound
 from gtzan_stream.audio.wav import wav_data
 from gtzan_stream.words import count
 
@@ -111,7 +111,7 @@ def _mpeg_parts(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bo
     if not links:
         yield View(file, 0, size), "", False
     elif len(links) == 1 and links[0].is_right:
-        yield View(file, links[0].start, size), links[0].damage, bool(links[0].tag)
+        yield Memory(data[links[0].start :]), links[0].damage, bool(links[0].tag)
     else:
         for link in links:
-            yield io.BytesIO(link.file(data)), link.damage, link.tag_is_right
+            yield Memory(link.file(data)), link.damage, link.tag_is_right

@@ -10,6 +10,14 @@ def rewound(file: io.IOBase) -> io.IOBase:
     return file
 
 
+class Memory(io.BytesIO):
+    """Bytes as a file, in which seeking before the beginning goes to the beginning, as in a `View`."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.getbuffer().nbytes}[whence]
+        return super().seek(max(0, base + offset))
+
+
 class View(io.RawIOBase):
     """Read-only: `head`, then the bytes `start` to `end` of `file`.
 

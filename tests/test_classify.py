@@ -172,7 +172,7 @@ def test_mistakes_are_one_sentence(run, music, tmp_path):
 
 
 def test_the_picture_shows_which_genre_is_when(tmp_path):
-    track = Track("a$b$.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
+    track = Track("a$b$\N{GUITAR}.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
     timeline(tmp_path / "new/a.png", track)
     image = imread(tmp_path / "new/a.png")[:, :, :3]  # [row, column, colour]
     columns = {}

@@ -107,6 +107,29 @@ def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_
     assert all(line in packed.stderr for line in done.stdout.splitlines())
 
 
+def test_a_dry_run_looks_at_the_splits(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+    (tmp_path / "mine.csv").write_text("file,set\nblues.00000.wav,train\njazz.00000.wav,val\nnope,test\n")
+    done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", "--splits", tmp_path / "mine.csv")
+    assert done.stdout.endswith("split mine: train 1, valid 1, test 0; 1 row without a clip; 9 clips without a row\n")
+    (tmp_path / "mine.csv").write_text("nope,test\n")
+    where = [tmp_path / "shards", "--dry-run", "--splits"]
+    done = gtzan_stream("pack", clips_folder, *where, tmp_path / "mine.csv", code=2)
+    assert "none of its 1 rows names a clip of SRC" in done.stderr
+    assert "none.csv" in gtzan_stream("pack", clips_folder, *where, tmp_path / "none.csv", code=2).stderr
+
+
+def test_a_dry_run_says_what_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from gtzan_stream.store.survey import survey
+
+    for name in ("a.m4a", "b.WMA", "c.wav"):
+        (tmp_path / "rock").mkdir(exist_ok=True)
+        (tmp_path / "rock" / name).write_bytes(b"sound")
+    need = "2 files need the extra av, which is not installed: pip install av"
+    assert need not in survey(tmp_path).warnings()
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert need in survey(tmp_path).warnings()
+
+
 def test_labels_of_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "labels.csv").write_text("blues.00000,one\njazz.00000,two\n")
     gtzan_stream("pack", clips_folder, tmp_path / "shards", "--labels", tmp_path / "labels.csv")

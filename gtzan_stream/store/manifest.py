@@ -125,7 +125,9 @@ class Manifest:
     def _read_at(self, sample_rate: int) -> None:
         same = self.clip_rate == sample_rate
         self.sample_rate = sample_rate
-        self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)  # rounded
+        self.frames = self.native_frames
+        if not same.all():
+            self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)  # rounded
         self.direct, self.seekable = self._mono_pcm16 & same, self._seekable & same
 
     def resampled(self, sample_rate: int) -> "Manifest":

@@ -8,7 +8,7 @@ taken apart, and their frames put behind a tag that counts them.
 import re
 import struct
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 
 from gtzan_stream.words import count
 
@@ -169,7 +169,7 @@ def _frame_at(data: bytes, position: int) -> Frame | None:
     return _frame(data[position : position + 4])
 
 
-@cache
+@lru_cache(4096)
 def _frame(header: bytes) -> Frame | None:
     """Read a frame's header; None if it is none of layer II or III, or its bit rate is free."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:

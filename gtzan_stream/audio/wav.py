@@ -69,9 +69,9 @@ def wav_data(source: bytes | io.IOBase) -> WavData | None:
         elif name == b"data" and layout:
             promised = long_size if long_size and size == 0xFFFFFFFF else size
             there = length - start
-            unfinished = promised > there and any(size in open_sizes for open_sizes in _OPEN_SIZES) and not long_size
-            if unfinished := unfinished or (not promised and _is_sound(file, start, length)):
-                promised = there
+            is_open = not long_size and any(size in sizes for sizes in _OPEN_SIZES)
+            unfinished = (is_open and promised > there) or (not promised and _is_sound(file, start, length))
+            promised = there if unfinished else promised
             return WavData(start, min(promised, there), promised, unfinished=unfinished, **layout)
         elif not _is_name(name):
             return None

@@ -96,11 +96,11 @@ def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddi
     for label in sorted(label for label in units if len(units[label]) < N_FOLDS):
         n, apart = clips[label], len(units[label])
         has = count(n, "clip")
-        has += "" if n == apart else f", {apart} if those of one group or of equal samples count once"
+        has += "" if n == apart else f" in {count(apart, 'group')} that stay together"
         if apart < len(catalog.PARTS):
-            kind, need = "few clips", "3 to have one in train, valid and test of the random splits"
+            kind, need = "few clips", "3 for one in train, valid and test of the random splits"
         else:
-            kind, need = "few for folds", f"{N_FOLDS} to have one in each of the folds"
+            kind, need = "few for folds", f"{N_FOLDS} for one in each of the folds"
         found.append(Oddity(kind, label, "", f"{label} has {has}: it takes {need}"))
     return found
 

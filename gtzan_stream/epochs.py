@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
+from torch.utils.data import IterableDataset, get_worker_info
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.batch import Batch
@@ -21,6 +22,8 @@ _PREFETCH = 3  # batches made ahead of the consumer
 
 class Epochs:
     """Iterates over the batches of one epoch after the other; `Loader` and `Evaluation` say which these are.
+
+    For programs that insist on a `torch.utils.data.DataLoader`, ``DataLoader(loader, batch_size=None)`` is the same.
 
     Parameters
     ----------
@@ -142,6 +145,11 @@ class Epochs:
         """Yield the batches of the epoch, from its start or from where `load_state_dict` put it."""
         self._check_open()
         self._check_world_size()
+        if get_worker_info() is not None:
+            raise UserError(
+                "each worker process of a DataLoader would yield every batch: write DataLoader(loader, "
+                "batch_size=None, num_workers=0), as the loader reads ahead in threads of its own"
+            )
         epoch, plan = self.epoch, self._plan(self.epoch)  # kept for this iteration, whatever is set while it runs
         first = self._start // self.batch_size
         self._consumed, self._start = self._start, 0
@@ -197,3 +205,6 @@ class Epochs:
     def _check_world_size(self) -> None:
         if self.batch_size % self.world_size:
             raise UserError(f"batch_size must be divisible by the {self.world_size} ranks, got {self.batch_size}")
+
+
+IterableDataset.register(Epochs)  # so that torch's DataLoader iterates over a loader and does not index it

@@ -10,7 +10,9 @@ from itertools import islice
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from gtzan_stream.batch import Batch
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from tests.augment_cases import untyped
@@ -244,3 +246,24 @@ def test_every_rank_has_the_state_of_the_whole(shards):
     for _, _ in zip(islice(alone, 3), islice(second, 3), strict=True):
         assert alone.state_dict() == second.state_dict()
     assert alone.state_dict()["examples_consumed"] == 24
+
+
+def test_a_dataloader_around_a_loader_is_the_loader(shards):
+    loader = Loader(shards, batch_size=8, num_workers=1)
+    around = DataLoader(loader, batch_size=None, num_workers=0)
+    assert len(around) == len(loader)
+    expected = [batch.keys for batch in Loader(shards, batch_size=8, num_workers=0)]
+    found = list(around)
+    assert [batch.keys for batch in found] == expected
+    assert all(isinstance(batch, Batch) for batch in found)
+    assert loader.epoch == 1
+    evaluation = loader.evaluation()
+    assert [batch.keys for batch in DataLoader(evaluation, batch_size=None)] == [batch.keys for batch in evaluation]
+
+
+def test_worker_processes_of_a_dataloader_are_refused(shards):
+    loader = Loader(shards, batch_size=8, num_workers=0)
+    with pytest.raises(UserError, match=r"DataLoader\(loader, batch_size=None, num_workers=0\)"):
+        list(DataLoader(loader, batch_size=None, num_workers=2, multiprocessing_context="fork"))
+    with pytest.raises(UserError, match="cannot be copied or pickled"):
+        list(DataLoader(loader, batch_size=None, num_workers=2, multiprocessing_context="spawn"))

@@ -19,7 +19,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.divide import too_few
 from gtzan_stream.store.folder import Folder
 from gtzan_stream.store.remote import RemoteFolder, is_remote
-from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
+from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS, check_facts
 
 _SEEKABLE = r"flac|pcm\d+|float\d+"
 _REPEATED = ["shard", "label", "encoding", "split", "part"]  # read as codes and a short list of words
@@ -95,6 +95,8 @@ class Manifest:
         self._seekable = _codes(encoding, seekable) >= 0
         self._mono_pcm16 = (_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
         self._read_at(facts["sample_rate"])
+        if not len(self) or min(map(np.min, (self.shard, self.label, self.frames - 1, self.clip_rate - 1))) < 0:
+            raise ValueError("a clip has no shard, label, length or sample rate")
 
     @classmethod
     def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
@@ -214,9 +216,18 @@ class Manifest:
 
 def _read(path: Path, columns: list[str], **choice: Any) -> pa.Table:
     """Read columns of a table, and give back at once the memory that reading took."""
-    table = pq.read_table(path, columns=columns, read_dictionary=_REPEATED, pre_buffer=False, **choice)
+    try:
+        table = pq.read_table(path, columns=columns, read_dictionary=_REPEATED, pre_buffer=False, **choice)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({_first_line(error)}): copy or pack the set again") from error
     pa.default_memory_pool().release_unused()
     return table
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _read_facts(folder: Folder) -> dict[str, Any]:
@@ -228,9 +239,10 @@ def _read_facts(folder: Folder) -> dict[str, Any]:
                 f"{address} has format {facts['format']} version {facts['format_version']},"
                 f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
             )
-        names = [file["name"] for file in facts["shards"] + facts["tables"]]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        check_facts(facts)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{address} is not a manifest of gtzan-stream ({error!r}): pack the set again") from None
+    names = [file["name"] for file in facts["shards"] + facts["tables"]]
     if strange := [name for name in names if Path(name).name != name]:
         raise UserError(f"{address} lists a file outside its folder, {strange[0]!r}: pack the set again")
     return facts

@@ -1,0 +1,85 @@
+"""Wrong bytes in manifest.json and the tables end in one of the project's errors, whatever they hit."""
+
+import json
+import random
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.read import ClipReader
+from gtzan_stream.store.summary import summary
+from gtzan_stream.store.verify import verify
+
+
+@pytest.fixture(scope="module")
+def copy(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flips") / "copy"
+    shutil.copytree(shards, folder)
+    return folder
+
+
+def use(root: Path) -> None:
+    """Open a set, look at it and read from it; only a sentence may come of it."""
+    with suppress(UserError, BadSample):
+        manifest = Manifest.open(root)
+        summary(manifest)
+        for split, parts in manifest.split_names().items():
+            for part in parts:
+                manifest.part(split, part)
+        reader = ClipReader(manifest)
+        for clip in range(min(3, len(manifest))):
+            reader.read(clip, -5, np.empty(100, reader.dtype))
+        reader.close()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "samples.parquet", "splits.parquet"])
+def test_flipped_bytes_are_a_sentence(name: str, copy: Path):
+    whole = (copy / name).read_bytes()
+    rng = random.Random(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 8))):
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        (copy / name).write_bytes(damaged)
+        use(copy)
+    (copy / name).write_bytes(whole)
+    assert verify(Manifest.open(copy)) == []
+
+
+FACTS = ("format", "format_version", "dataset", "sample_rate", "labels", "shards", "splits", "tables", "report")
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("value", ["lacking", None, 7, -1, "x", [], ["x"], {}, [{}], {"a": None}, [None], 2**70])
+def test_facts_of_another_form_are_a_sentence(name: str, value: Any, copy: Path):
+    whole = (copy / "manifest.json").read_bytes()
+    facts = json.loads(whole)
+    if value == "lacking":
+        del facts[name]
+    else:
+        facts[name] = value
+    (copy / "manifest.json").write_text(json.dumps(facts))
+    try:
+        use(copy)
+    finally:
+        (copy / "manifest.json").write_bytes(whole)
+
+
+def test_a_manifest_says_what_it_lacks(copy: Path):
+    whole = (copy / "manifest.json").read_bytes()
+    facts = json.loads(whole)
+    for change, words in (({"report": None}, "its report have another form"), ({"splits": [1]}, "its splits have")):
+        (copy / "manifest.json").write_text(json.dumps(facts | change))
+        with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{words}"):
+            Manifest.open(copy)
+    del facts["labels"]
+    (copy / "manifest.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"it lacks labels"):
+        Manifest.open(copy)
+    (copy / "manifest.json").write_bytes(whole)

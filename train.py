@@ -36,7 +36,7 @@ def command(*, resume: Path | None, **given: Any) -> None:
         remedy = "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad"
         typer.echo(f"error: {error}; {remedy}", err=True)
         raise typer.Exit(2) from None
-    except UserError as error:
+    except (UserError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     print_line(f"Report: {report}")

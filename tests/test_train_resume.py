@@ -128,7 +128,7 @@ def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
 def test_there_is_nothing_to_resume(go, tmp_path):
     result = go("--resume", str(tmp_path), defaults=False)
     assert result.exit_code == 2
-    assert "is no checkpoint: give the folder of a run" in result.output
+    assert "is not a checkpoint: give the folder of a run" in result.output
 
 
 def test_the_best_checkpoint_cannot_be_resumed(go, unbroken):

@@ -119,7 +119,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path):
 
 
 def test_there_is_no_checkpoint(tmp_path):
-    with pytest.raises(UserError, match=r"last\.pt is no checkpoint: give the folder of a run"):
+    with pytest.raises(UserError, match=r"last\.pt is not a checkpoint: give the folder of a run"):
         checkpoints.find(tmp_path)
 
 
@@ -140,7 +140,7 @@ def test_a_checkpoint_only_holds_data(tmp_path):
 
 def test_another_files_content_is_no_checkpoint(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"no checkpoint of train\.py"):
+    with pytest.raises(UserError, match=r"not a checkpoint of train\.py"):
         checkpoints.load(tmp_path / "other.pt")
 
 

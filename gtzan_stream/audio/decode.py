@@ -128,7 +128,8 @@ def _mono(streams: Sequence[Reading]) -> Iterator[np.ndarray]:
     """Float32 blocks [time] of streams that follow each other, channels averaged."""
     position = 0
     for block in chain.from_iterable(stream.blocks("float32") for stream in streams):
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is named below
+            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         if not np.isfinite(mono).all():
             raise ValueError(f"sample {position + int(np.argmin(np.isfinite(mono)))} is not a finite number")
         position += len(mono)

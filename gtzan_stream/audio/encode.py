@@ -17,7 +17,8 @@ def quantise(waveform: np.ndarray) -> np.ndarray:
     >>> quantise(np.array([0.5, 1.0, -1.5])).tolist()
     [16384, 32767, -32768]
     """
-    return np.clip(np.rint(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    samples = np.rint(np.clip(waveform, -1, 1) * FULL_SCALE)
+    return np.minimum(samples, FULL_SCALE - 1).astype(np.int16)
 
 
 def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:

@@ -57,6 +57,8 @@ class FfmpegReading:
             raise ValueError(f"it holds no sound: FFmpeg takes it for {self._container.format.long_name}")
         self._stream: Any = self._container.streams.audio[0]
         context = self._stream.codec_context
+        if context is None:
+            raise ValueError(f"neither soundfile nor FFmpeg knows its codec: {reason}")
         self.sample_rate, self.channels = context.sample_rate or 0, context.channels
         self.format, self.encoding = self._container.format.name, context.name
 

@@ -86,9 +86,8 @@ def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    if head[:4] == b"OggS":
-        for link in ogg.links(file):
-            yield View(file, link.start, link.end), link.damage, True
+    if links := ogg.links(file) if head[:4] == b"OggS" else []:
+        yield from ((View(file, link.start, link.end), link.damage, True) for link in links)
     elif wav := wav_data(file):
         damage = (
             f"the header promises {count(wav.promised - wav.size, 'byte')} more than there are" if wav.truncated else ""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream import __version__
+from gtzan_stream.atomic import atomic_write
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.errors import UserError
 from gtzan_stream.geometry import Geometry
@@ -122,10 +123,8 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
         _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, _first_line(error))
         return
     facts = Facts(model=config["model"], labels=list(labels), config=config, geometry=features.geometry)
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file, _quiet():
+    with atomic_write(path) as file, _quiet():
         torch.export.save(traced, file, extra_files={FACTS: json.dumps(dataclasses.asdict(facts), indent=2)})
-    unfinished.replace(path)
 
 
 class Model:
@@ -180,6 +179,8 @@ def read_facts(path: Path) -> Facts:
         raise UserError(f"{path} is a folder: {expected}" + f", {path / MODEL}" * (path / MODEL).is_file())
     try:
         with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch does not compare the checksums of what it reads
+                raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; copy or train it again")
             name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
             content = {} if name is None else json.loads(archive.read(name))
     except (zipfile.BadZipFile, ValueError, RecursionError):

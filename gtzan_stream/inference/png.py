@@ -6,10 +6,11 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gtzan_stream.atomic import atomic_write
+
 
 def write_png(path: Path, figure: Figure) -> None:
     """Write a figure; the folder of `path` is made. Letters that the font lacks, as in names with emoji, are boxes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), atomic_write(path) as file:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasAgg(figure).print_png(path)
+        FigureCanvasAgg(figure).print_png(file)

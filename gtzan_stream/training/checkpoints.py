@@ -1,13 +1,13 @@
 """Checkpoints that hold everything a run needs to continue as if it had never stopped."""
 
-import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
+from gtzan_stream.atomic import atomic_write
 from gtzan_stream.errors import UserError
 
 BEST, LAST = "best.pt", "last.pt"
@@ -39,15 +39,24 @@ class RandomNumbers:
 
 
 def save(path: Path, parts: dict[str, Stateful], **facts: Any) -> None:
-    """Write the state of `parts`, and `facts` of plain data. An interruption leaves the old file as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
+    """Write the state of `parts`, and `facts` of plain data. An interruption leaves the old file as it was.
+
+    Raises
+    ------
+    UserError
+        If there is no room for it; the old file is still whole.
+    """
     state = {name: part.state_dict() for name, part in parts.items()}
-    with unfinished.open("wb") as file:
+    with atomic_write(path, _n_bytes(state)) as file:
         torch.save({**facts, "parts": state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+
+
+def _n_bytes(state: Any) -> int:
+    """Bytes of all tensors in nested dicts and lists."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    values = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(map(_n_bytes, values))
 
 
 def find(place: str | Path) -> Path:
@@ -61,7 +70,7 @@ def find(place: str | Path) -> Path:
     path = Path(place)
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"{path} is no checkpoint: give the folder of a run, or a .pt file in it")
+        raise UserError(f"{path} is not a checkpoint: give the folder of a run, or a .pt file in it")
     return path
 
 
@@ -74,11 +83,16 @@ def load(path: Path) -> dict[str, Any]:
         If the file is not a whole checkpoint of a run.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of what it reads
+            if damaged := archive.testzip():
+                raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; choose another")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zipfile, pickle and torch raise all kinds on wrong bytes
         raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): choose another") from None
     if not isinstance(state, dict) or "parts" not in state:
-        raise UserError(f"{path} is no checkpoint of train.py: choose another")
+        raise UserError(f"{path} is not a checkpoint of train.py: choose another")
     return state
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gtzan_stream import crops
+from gtzan_stream.atomic import write_text
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import plots
 
@@ -34,7 +35,7 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
     plots.learning_curves(folder / CURVES, history, best_epoch=report["training"]["best_epoch"])
     plots.confusion_matrix(folder / CONFUSION, report["test"]["confusion"], list(report["test"]["genres"]))
     path = folder / "report.md"
-    path.write_text(render(report), encoding="utf-8")
+    write_text(path, render(report))
     return path
 
 
@@ -55,12 +56,12 @@ def data_facts(loader: Loader, split: str) -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain data as JSON that people can read."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
     """Write metrics.jsonl: a line an epoch."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in history))
 
 
 def render(report: dict[str, Any]) -> str:

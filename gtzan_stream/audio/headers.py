@@ -49,8 +49,8 @@ def _promised(file: io.IOBase) -> int:
 
 def _end_of_chunk(file: io.IOBase, position: int, header: str, wanted: bytes, *, counts_header: bool = False) -> int:
     """Byte at which a chunk ends that is called `wanted`; 0 if there is none, or its size is 0 or negative."""
-    length = struct.calcsize(header)
-    while len(head := _read_at(file, position, length)) == length:
+    length, file_size = struct.calcsize(header), file.seek(0, io.SEEK_END)
+    while position < file_size and len(head := _read_at(file, position, length)) == length:
         name, size = struct.unpack(header, head)
         end = position + size + (0 if counts_header else length)
         if name == wanted or size <= 0:

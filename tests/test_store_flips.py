@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.summary import summary
 from gtzan_stream.store.verify import verify
+from tests.test_store_index import sound, write
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +85,23 @@ def test_a_manifest_says_what_it_lacks(copy: Path):
     with pytest.raises(UserError, match=r"it lacks labels"):
         Manifest.open(copy)
     (copy / "manifest.json").write_bytes(whole)
+
+
+def test_flipped_bytes_of_a_shard_are_reported_or_change_a_clip(tmp_path: Path):
+    """Whatever is hit, the other clips are indexed, and what was indexed verifies."""
+    samples = [{"__key__": f"rock_{i}", "wav": sound(i, frames=800), "json": b'{"label": "rock"}'} for i in range(6)]
+    write(tmp_path / "x.tar", samples, 0)
+    whole = (tmp_path / "x.tar").read_bytes()
+    rng = random.Random(0)
+    for case in range(80):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 20))):
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        if case % 8 == 0:
+            del damaged[rng.randrange(2000, len(damaged)) :]
+        (tmp_path / "x.tar").write_bytes(damaged)
+        try:
+            manifest = index(tmp_path)
+        except UserError:
+            continue
+        assert verify(manifest) == []

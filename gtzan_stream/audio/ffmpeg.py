@@ -13,6 +13,7 @@ from gtzan_stream.audio.view import rewound
 
 _STATES_EACH_TRACK = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape"}
 _STATES_THE_WHOLE = {"matroska,webm", "asf"}  # of all tracks, the longest
+_MOST_CHANNELS = 8  # PyAV reads beyond its memory where a frame has more
 TOLERANCE_S = 0.1  # containers count the padding of lossy codecs in, or leave it out
 
 
@@ -71,6 +72,8 @@ class FfmpegReading:
         done = 0
         try:
             for frame in self._container.decode(self._stream):
+                if frame.layout.nb_channels > _MOST_CHANNELS:
+                    raise ValueError(f"FFmpeg finds {frame.layout.nb_channels} channels after {done} samples")
                 for part in resampler.resample(frame):
                     done += part.samples
                     yield part.to_ndarray().T

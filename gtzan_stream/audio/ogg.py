@@ -33,7 +33,9 @@ def links(file: io.IOBase) -> list[Link]:
     position = first_before = ended = 0
     while (page := _page(file, position)) is not None:
         flags, length = page
-        if flags & _FIRST and not first_before:  # the first pages of multiplexed streams stand side by side
+        if not found or (
+            flags & _FIRST and not first_before
+        ):  # the first pages of multiplexed streams stand side by side
             _close(found, ended)
             found.append(Link(position, position))
             ended = 0

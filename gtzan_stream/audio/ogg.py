@@ -33,9 +33,8 @@ def links(file: io.IOBase) -> list[Link]:
     position = first_before = ended = 0
     while (page := _page(file, position)) is not None:
         flags, length = page
-        if not found or (
-            flags & _FIRST and not first_before
-        ):  # the first pages of multiplexed streams stand side by side
+        is_first = flags & _FIRST and not first_before  # those of multiplexed streams stand side by side
+        if is_first or not found:
             _close(found, ended)
             found.append(Link(position, position))
             ended = 0

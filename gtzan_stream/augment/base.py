@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, compiler, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
 from gtzan_stream.augment.waveforms import blank_after, check_computed, check_examples, check_shape, fit
@@ -200,7 +200,7 @@ class Transform(nn.Module):
     def forward(
         self, waveform: Waveforms, keys: Keys | None = None, *, seed: int = 0, epoch: int | None = None
     ) -> Waveforms:
-        """Draw parameters and apply them to a plain batch, which keeps its length.
+        """Draw parameters and apply them to a plain batch, which keeps its shape, dtype and device.
 
         Parameters
         ----------
@@ -213,11 +213,12 @@ class Transform(nn.Module):
         epoch : int, optional
             Another epoch is another draw. By default 0; without keys, it counts the calls (`calls`), so that each batch
             gets new parameters.
-
-        Returns
-        -------
-        Tensor, of the same shape, dtype and device
         """
+        # Keys are hashed and parameters drawn by numpy, which torch.compile cannot trace: run as it is.
+        forward = compiler.disable(self._forward) if compiler.is_compiling() else self._forward
+        return forward(waveform, keys, seed, epoch)
+
+    def _forward(self, waveform: Tensor, keys: Keys | None, seed: int, epoch: int | None) -> Tensor:
         if keys is None:
             check_shape(type(self).__name__, waveform)
             rank, _ = rank_and_world_size()

@@ -26,8 +26,8 @@ _inside = threading.local()
 def backend(tensor: torch.Tensor) -> Backend:
     """Name the implementation that works on `tensor`: numba for float32 on the CPU, Triton for float32 on CUDA.
 
-    Everything else, what gradients shall flow through, and everything where the compiler is not installed, is for the
-    plain torch version.
+    Everything else is for the plain torch version: what gradients flow through, what torch.compile or torch.export
+    traces, and everything where numba or Triton is not installed.
 
     Raises
     ------
@@ -42,6 +42,8 @@ def backend(tensor: torch.Tensor) -> Backend:
     >>> backend(torch.zeros(2, 8, dtype=torch.float64))
     'torch'
     """
+    if torch.compiler.is_compiling():
+        return "torch"
     usable = _usable(tensor)
     if not _forced:
         return usable[0]
@@ -54,7 +56,8 @@ def backend(tensor: torch.Tensor) -> Backend:
 def _usable(tensor: torch.Tensor) -> list[Backend]:
     """Backends that can work on `tensor`, the preferred one first."""
     names: list[Backend] = ["torch"]
-    if tensor.dtype != torch.float32 or tensor.requires_grad:
+    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)  # and not a stand-in for tracing, without numbers
+    if tensor.dtype != torch.float32 or tensor.requires_grad or not is_plain:
         return names
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if tensor.device.type == "cuda" and importable("triton"):

@@ -1,0 +1,78 @@
+"""torch.compile and torch.export of networks that hold features and transforms give the numbers of plain calls.
+
+In a process of their own: torch cannot trace through the type checks that the other tests run with.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.augment_cases import REGISTRY
+
+ROOT = Path(__file__).parent.parent
+FEATURES = ["{}", "{'power': 2.0, 'compression': 'db'}", "{'sample_rate': 8000}"]
+COMPILE = """
+import json, sys, torch
+from torch import nn
+from gtzan_stream.features import LogMel
+from tests.augment_cases import REGISTRY
+
+class Network(nn.Module):
+    def __init__(self, transform):
+        super().__init__()
+        self.transform, self.features, self.head = transform, LogMel(), nn.Linear(128, 3)
+
+    def forward(self, waveform):
+        return self.head(self.features(self.transform(waveform, ["a", "b"], seed=0, epoch=1)).mean(dim=2))
+
+def waveform(features):
+    return 0.1 * torch.randn(2, features.geometry.read_length, generator=torch.Generator().manual_seed(1))
+
+def apart(one, other):
+    return float((one - other).abs().max() / other.abs().max())
+
+found = {}
+for settings in json.loads(sys.argv[1]):
+    features = LogMel(**eval(settings))
+    samples = waveform(features)
+    compiled = torch.compile(features, backend="aot_eager", fullgraph=True)
+    found["compiled " + settings] = apart(compiled(samples), features(samples))
+    for strict in (False, True):
+        program = torch.export.export(features, (samples,), strict=strict).module()
+        found[f"exported {settings} {strict}"] = apart(program(samples), features(samples))
+for name, make in REGISTRY.items():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    network = Network(make(1.0))
+    samples = waveform(network.features)
+    output = torch.compile(network, backend="aot_eager")(samples)
+    found[name] = apart(output, network(samples))
+    output.sum().backward()
+    assert network.head.weight.grad.isfinite().all()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, float]:
+    run = [sys.executable, "-W", "ignore", "-c", COMPILE, json.dumps(FEATURES)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("settings", FEATURES)
+def test_features_are_compiled_as_one_graph_and_exported(settings: str, found: dict[str, float]):
+    assert found[f"compiled {settings}"] < 1e-5
+    assert found[f"exported {settings} False"] < 1e-5
+    assert found[f"exported {settings} True"] < 1e-5
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_networks_with_transforms_are_compiled(name: str, found: dict[str, float]):
+    assert found[name] < 1e-5

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 import models
-from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.errors import BadSample, UserError, in_words
 from gtzan_stream.training import device, launch
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
@@ -37,7 +37,7 @@ def command(*, resume: Path | None, **given: Any) -> None:
         typer.echo(f"error: {error}; {remedy}", err=True)
         raise typer.Exit(2) from None
     except (UserError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {in_words(error)}", err=True)
         raise typer.Exit(2) from None
     print_line(f"Report: {report}")
 

@@ -1,5 +1,6 @@
 """Write a file in one step: either the old one stays as it is or the new one is whole, and nothing else is left."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gtzan_stream.errors import UserError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -41,7 +44,8 @@ def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
         reason = error if isinstance(error, OSError) else error.__context__  # torch hides what a file has raised
         if not isinstance(reason, OSError):
             raise
-        raise UserError(f"{path} cannot be written: {reason.strerror or reason}{_room(path, n_bytes)}") from error
+        remedy = _room(path, n_bytes) if reason.errno in _NO_ROOM else "choose another folder"
+        raise UserError(f"{path} cannot be written: {reason.strerror or reason}; {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,4 +60,4 @@ def _room(path: Path, n_bytes: int | None) -> str:
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
     needed = "" if n_bytes is None else f"it needs about {n_bytes / 1e6:,.1f} MB, "
-    return f"; {needed}{free}: make room, or choose another folder"
+    return f"{needed}{free}: make room, or choose another folder"

@@ -10,7 +10,7 @@ import typer
 
 from gtzan_stream import console
 from gtzan_stream.console import bar, print_summary, print_tracks, stages
-from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.errors import BadSample, UserError, in_words
 from gtzan_stream.options import Address, Codec, GroupBy, LabelDepth, LabelFile, NumWorkers, OnError, Shards, SplitFile
 from gtzan_stream.settings import help_of
 
@@ -261,5 +261,5 @@ def main() -> None:
     try:
         app()
     except (UserError, BadSample, OSError) as error:
-        console.print_error(f"gtzan-stream: {error}")
+        console.print_error(f"gtzan-stream: {in_words(error)}")
         sys.exit(2)

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from gtzan_stream.atomic import atomic_write, write_text
-from gtzan_stream.errors import UserError
+from gtzan_stream.cli import main
+from gtzan_stream.errors import UserError, in_words
 from gtzan_stream.training import checkpoints
 
 
@@ -60,13 +61,14 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"file/a\.txt cannot be written: .*MB are free there"):
+    with pytest.raises(UserError, match=r"file/a\.txt cannot be written: .*; choose another folder"):
         write_text(tmp_path / "file/a.txt", "x")
 
 
 FULL = """
 import resource, signal, sys, torch
-from gtzan_stream.errors import UserError
+from gtzan_stream.cli import main
+from gtzan_stream.errors import UserError, in_words
 from gtzan_stream.training import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a disk with so much room
@@ -124,3 +126,25 @@ def test_a_checkpoint_that_is_cut_or_something_else_is_refused(tmp_path: Path):
         path.write_bytes(data)
         with pytest.raises(UserError, match=r"last\.pt cannot be read as a checkpoint"):
             checkpoints.load(path)
+
+
+def test_errors_of_files_are_a_line_with_path_and_remedy(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "none").open()
+    words = f"{tmp_path}/none: No such file or directory; check the path, its permissions and the room on its disk"
+    assert in_words(caught.value) == words
+    assert in_words(OSError("remote")) == "remote"
+    assert in_words(UserError("a sentence")) == "a sentence"
+
+
+def test_train_py_and_commands_say_where_they_cannot_write(go, shards: Path, tmp_path: Path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    result = go("--out", str(tmp_path / "file"))
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: {tmp_path}/file/")
+    assert result.output.count("\n") == 1
+    monkeypatch.setattr("sys.argv", ["gtzan-stream", "preview", str(shards), "--out", str(tmp_path / "file/a.png")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"gtzan-stream: {tmp_path}/file/a.png cannot be written: ")

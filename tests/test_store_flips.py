@@ -105,3 +105,13 @@ def test_flipped_bytes_of_a_shard_are_reported_or_change_a_clip(tmp_path: Path):
         except UserError:
             continue
         assert verify(manifest) == []
+
+
+def test_another_version_is_said_as_it_is(copy: Path):
+    whole = (copy / "manifest.json").read_bytes()
+    facts = json.loads(whole) | {"format_version": 99}
+    (copy / "manifest.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError) as caught:
+        Manifest.open(copy)
+    assert str(caught.value).startswith(f"{copy}/manifest.json has format gtzan-stream version 99, this is")
+    (copy / "manifest.json").write_bytes(whole)

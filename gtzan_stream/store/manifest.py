@@ -119,6 +119,8 @@ class Manifest:
         folder.register_files(facts["shards"] + facts["tables"], check_sizes=check_sizes)
         try:
             return cls(folder, facts)
+        except UserError:
+            raise
         except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder.address(MANIFEST)} or {SAMPLES} cannot be read ({error!r}): copy or pack the set again"
@@ -240,6 +242,8 @@ def _read_facts(folder: Folder) -> dict[str, Any]:
                 f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
             )
         check_facts(facts)
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{address} is not a manifest of gtzan-stream ({error!r}): pack the set again") from None
     names = [file["name"] for file in facts["shards"] + facts["tables"]]

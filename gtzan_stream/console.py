@@ -64,10 +64,10 @@ def _split_table(manifest: Manifest) -> Table:
     for part in parts:
         table.add_column(part, justify="right")
     for name, counts in manifest.split_counts.items():
-        labels = manifest.labels_of(name)
-        lacking = {part: len(labels) - len(manifest.labels_of(name, part)) for part in counts}
-        words = [f"{part} lacks {number}" for part, number in lacking.items() if number]
-        table.add_row(name, ", ".join([str(len(labels)), *words]), *(str(counts.get(part, 0)) for part in parts))
+        by_part = manifest.labels_by_part(name)
+        n_labels = len(set().union(*by_part.values()))
+        words = [f"{part} lacks {n_labels - len(own)}" for part, own in by_part.items() if len(own) < n_labels]
+        table.add_row(name, ", ".join([str(n_labels), *words]), *(str(counts.get(part, 0)) for part in parts))
     return table
 
 

@@ -1,5 +1,7 @@
 """Words that messages share."""
 
+from collections.abc import Iterable
+
 
 def count(number: int, what: str) -> str:
     """A number of things, in words.
@@ -8,3 +10,13 @@ def count(number: int, what: str) -> str:
     ('1 clip', '2 clips')
     """
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first few names.
+
+    >>> some("abcd", 3), some("abc", 3)
+    ('a, b, c, ...', 'a, b, c')
+    """
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

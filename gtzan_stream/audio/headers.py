@@ -19,7 +19,12 @@ def missing(file: io.IOBase) -> str:
     """
     promised = _promised(file)
     size = file.seek(0, io.SEEK_END)
-    return f"the header promises {count(promised - size, 'byte')} more than there are" if promised > size else ""
+    return promised_in_vain(promised - size)
+
+
+def promised_in_vain(n_bytes: int) -> str:
+    """Say that a header promises so many bytes more than there are; empty if it does not promise more."""
+    return f"the header promises {count(n_bytes, 'byte')} more than there are" if n_bytes > 0 else ""
 
 
 def _promised(file: io.IOBase) -> int:

@@ -9,10 +9,9 @@ import numpy as np
 import soundfile
 
 from gtzan_stream.audio import mp3, ogg
-from gtzan_stream.audio.headers import missing
+from gtzan_stream.audio.headers import missing, promised_in_vain
 from gtzan_stream.audio.view import Memory, View, rewound
 from gtzan_stream.audio.wav import wav_data
-from gtzan_stream.words import count
 
 BLOCK = 1 << 14  # frames
 _MP3_IN_WAV = "tag85-"
@@ -89,9 +88,7 @@ def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
     if links := ogg.links(file) if head[:4] == b"OggS" else []:
         yield from ((View(file, link.start, link.end), link.damage, True) for link in links)
     elif wav := wav_data(file):
-        damage = (
-            f"the header promises {count(wav.promised - wav.size, 'byte')} more than there are" if wav.truncated else ""
-        )
+        damage = promised_in_vain(wav.promised - wav.size)
         # libsndfile guesses the length of MP3 in WAV, as it does of a bare one
         stated = not wav.encoding.startswith(_MP3_IN_WAV)
         whole = View(file, 0, size)

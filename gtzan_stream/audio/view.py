@@ -11,26 +11,21 @@ def rewound(file: io.IOBase) -> io.IOBase:
 
 
 class Memory(io.BytesIO):
-    """Bytes as a file, in which seeking before the beginning goes to the beginning, as in a `View`."""
+    """Bytes as a file, in which seeking before the beginning goes to the beginning, as in a `Section`."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.getbuffer().nbytes}[whence]
         return super().seek(max(0, base + offset))
 
 
-class View(io.RawIOBase):
-    """Read-only: `head`, then the bytes `start` to `end` of `file`.
+class Section(io.RawIOBase):
+    """A read-only file of a known size that keeps its own position; a subclass says in `readinto` where its bytes are.
 
-    Has a position of its own, so several views of one file can be read in turn, though not from several threads.
-    Seeking before the beginning goes to the beginning.
-
-    >>> View(io.BytesIO(b"0123456789"), 4, 8, head=b"ab").read()
-    b'ab4567'
+    Seeking before the beginning goes to the beginning: libsndfile does so in short files, and cannot take an error.
     """
 
-    def __init__(self, file: io.IOBase, start: int, end: int, head: bytes = b"") -> None:
-        self._file, self._start, self._head = file, start, head
-        self._size, self._position = len(head) + end - start, 0
+    def __init__(self, size: int) -> None:
+        self._size, self._position = size, 0
 
     def readable(self) -> bool:
         return True
@@ -43,12 +38,30 @@ class View(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)  # libsndfile goes further back in short files, and cannot take an error
+        self._position = max(0, base + offset)
         return self._position
 
-    def readinto(self, buffer: Any) -> int:
+    def _within(self, buffer: Any) -> memoryview:
+        """The part of `buffer` that there are bytes for, from the position on."""
         view = memoryview(buffer).cast("B")
-        view = view[: max(0, min(len(view), self._size - self._position))]
+        return view[: max(0, min(len(view), self._size - self._position))]
+
+
+class View(Section):
+    """`head`, then the bytes `start` to `end` of `file`.
+
+    Several views of one file can be read in turn, though not from several threads.
+
+    >>> View(io.BytesIO(b"0123456789"), 4, 8, head=b"ab").read()
+    b'ab4567'
+    """
+
+    def __init__(self, file: io.IOBase, start: int, end: int, head: bytes = b"") -> None:
+        super().__init__(len(head) + end - start)
+        self._file, self._start, self._head = file, start, head
+
+    def readinto(self, buffer: Any) -> int:
+        view = self._within(buffer)
         if self._position < len(self._head):
             part = self._head[self._position : self._position + len(view)]
         else:

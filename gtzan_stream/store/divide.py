@@ -1,7 +1,7 @@
 """Every split that applies to a set of clips, for the table that stands beside the shards."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gtzan_stream.catalog import splits as catalog
@@ -10,7 +10,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity
 from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.shards import Row
-from gtzan_stream.words import count
+from gtzan_stream.words import count, some
 
 N_FOLDS = 5
 Split = dict[str, str]
@@ -103,12 +103,6 @@ def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddi
             kind, need = "few for folds", f"{N_FOLDS} for one in each of the folds"
         found.append(Oddity(kind, label, "", f"{label} has {has}: it takes {need}"))
     return found
-
-
-def some(names: Iterable[str], most: int = 5) -> str:
-    """The first few names, for a message."""
-    names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _incomplete(name: str, split: Split, labels: Mapping[str, str]) -> Oddity | None:

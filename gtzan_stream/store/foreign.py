@@ -14,7 +14,7 @@ from gtzan_stream.store.keys import printable
 from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.shards import Row, layout
 from gtzan_stream.store.tar import TarMember, members
-from gtzan_stream.words import count
+from gtzan_stream.words import count, some
 
 _SAYS_LABEL = ("json", "cls", "txt")
 _LONGEST_LABEL = 1000
@@ -84,8 +84,8 @@ def scan(
         Called with bytes of the shards.
     """
     found = Scan()
-    sizes = [path.stat().st_size for path in paths]
-    before = dict(zip(paths, accumulate(sizes, initial=0), strict=False))
+    *starts, total = accumulate((path.stat().st_size for path in paths), initial=0)
+    before = dict(zip(paths, starts, strict=True))
     waiting: deque[_Sound] = deque()
 
     def jobs() -> Iterator[_Sound]:
@@ -108,7 +108,7 @@ def scan(
             found.left_out += 1
         found.report += [Oddity(kind, key, shard, detail) for kind, detail in odd]
         if progress:
-            progress(before[sound.path] + sound.member.offset + sound.member.size, sum(sizes))
+            progress(before[sound.path] + sound.member.offset + sound.member.size, total)
     found.left_out += sum(line.kind in ("damaged", "hidden") for line in found.report)
     return found
 
@@ -118,8 +118,8 @@ def _sounds(path: Path, report: list[Oddity]) -> Iterator[_Sound]:
     samples = _samples(path, report)
     without = [sample.key for sample in samples if not sample.sounds]
     if without:
-        some = ", ".join(without[:3]) + (", ..." if len(without) > 3 else "")
-        report.append(Oddity("no sound", "", path.name, f"{count(len(without), 'sample')} without sound: {some}"))
+        detail = f"{count(len(without), 'sample')} without sound: {some(without, 3)}"
+        report.append(Oddity("no sound", "", path.name, detail))
     for sample in samples:
         names = Counter(middle for middle, _ in sample.sounds)
         if len(names) > 1:

@@ -9,14 +9,14 @@ from gtzan_stream.catalog import faults
 from gtzan_stream.catalog.splits import PART_OF
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, repeated
-from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits, some, too_few
+from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits, too_few
 from gtzan_stream.store.foreign import scan
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.shards import Row
 from gtzan_stream.store.swap import replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
-from gtzan_stream.words import count
+from gtzan_stream.words import count, some
 
 
 def index(

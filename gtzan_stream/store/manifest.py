@@ -204,10 +204,17 @@ class Manifest:
         few = few or [line.detail for line in too_few(label_of, {}) if line.kind in kinds]
         return "; ".join(few[:3]) + (f"; and {len(few) - 3} labels more" if len(few) > 3 else "")
 
-    def labels_of(self, split: str, part: str | None = None) -> list[str]:
-        """Labels that occur in a split, or in a part of it, in the order of `labels`."""
-        clips = self._rows(split)["clip"].to_numpy() if part is None else self.part(split, part)
-        return [self.labels[code] for code in np.unique(self.label[clips])]
+    def labels_of(self, split: str) -> list[str]:
+        """Labels that occur in a split, in the order of `labels`."""
+        return self._labels(self._rows(split))
+
+    def labels_by_part(self, split: str) -> dict[str, list[str]]:
+        """Labels that occur in each part of a split, in the order of `labels`."""
+        rows = self._rows(split)
+        return {part: self._labels(rows.filter(pc.equal(rows["part"], part))) for part in self.split_names()[split]}
+
+    def _labels(self, rows: pa.Table) -> list[str]:
+        return [self.labels[code] for code in np.unique(self.label[rows["clip"].to_numpy()])]
 
     def _rows(self, split: str) -> pa.Table:
         names = self.split_names()

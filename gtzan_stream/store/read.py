@@ -1,7 +1,6 @@
 """Read segments of clips from shards: just the bytes that are asked for, straight into the caller's buffer."""
 
 import hashlib
-import io
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gtzan_stream import audio
+from gtzan_stream.audio.view import Section
 from gtzan_stream.errors import BadSample
 from gtzan_stream.store.decoded import Decoded
 from gtzan_stream.store.manifest import Manifest
@@ -93,7 +93,7 @@ class ClipReader:
             waveform = self._decoded.get(clip, lambda: self._decode_whole(shard, clip))
             out[:] = waveform[start : start + len(out)]
             return
-        with _Section(shard, int(manifest.member_offset[clip]), int(manifest.member_size[clip])) as member:
+        with _Member(shard, int(manifest.member_offset[clip]), int(manifest.member_size[clip])) as member:
             try:
                 audio.read_segment(member, start, out)
             except ValueError as error:
@@ -210,7 +210,7 @@ class _OpenShards:
             self._open.clear()
 
 
-class _Section(io.RawIOBase):
+class _Member(Section):
     """A member of a shard as a file of its own.
 
     libsndfile calls it and cannot pass on an exception: where a read fails, the file ends, and `error` says why.
@@ -219,25 +219,11 @@ class _Section(io.RawIOBase):
     error: Exception | None = None
 
     def __init__(self, shard: _OpenShard, offset: int, size: int) -> None:
-        self._shard, self._offset, self._size, self._position = shard, offset, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = base + offset
-        return self._position
+        super().__init__(size)
+        self._shard, self._offset = shard, offset
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        view = view[: max(0, min(len(view), self._size - self._position))]
+        view = self._within(buffer)
         try:
             self._shard.read_into(view, self._offset + self._position)
         except (OSError, ValueError) as error:

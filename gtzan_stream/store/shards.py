@@ -1,7 +1,6 @@
 """Deal clips into shards, write the shards, and find every member's place in one."""
 
 import hashlib
-import io
 import json
 import tarfile
 from collections import defaultdict
@@ -143,7 +142,7 @@ def layout(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
     The whole file counts as samples where they do not lie in it as numbers. If `pcm`, what was decoded of it, does not
     agree with the header of a FLAC file, the encoding is "flac (whole)": only decoding all of it gives those samples.
     """
-    wav = wav_data(io.BytesIO(data))
+    wav = wav_data(data)
     if wav and (pcm is None or wav.frames == len(pcm.samples)):
         return wav.offset, wav.size, wav.encoding
     header = pcm.source if pcm else audio.info(data)

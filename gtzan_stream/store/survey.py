@@ -7,14 +7,14 @@ from pathlib import Path
 from gtzan_stream import audio
 from gtzan_stream.catalog.splits import PART_OF, PARTS
 from gtzan_stream.store.check import Oddity
-from gtzan_stream.store.divide import SplitFiles, load_splits, some, too_few
+from gtzan_stream.store.divide import SplitFiles, load_splits, too_few
 from gtzan_stream.store.groups import group_names
 from gtzan_stream.store.keys import Named, printable, unique_keys
 from gtzan_stream.store.label_file import read_labels
 from gtzan_stream.store.labels import Layout, layout, sorted_labels
 from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.scan import scan
-from gtzan_stream.words import count
+from gtzan_stream.words import count, some
 
 _MOST_LABELS, _MOST_WARNINGS = 40, 10
 

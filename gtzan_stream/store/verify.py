@@ -1,5 +1,6 @@
 """Re-read everything in a folder of shards and name what is not as the manifest says."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -32,6 +33,7 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Prog
         One sentence for every bad table, shard and member, naming shard and key; empty if all is well.
     """
     problems = [problem for table in manifest.tables if (problem := _differs(manifest, table))]
+    reported = {_name(line["kind"], line["key"], line["source"]) for line in manifest.report}
     total = sum(shard.size for shard in manifest.shards)
     done = 0
     for number, shard in enumerate(manifest.shards):
@@ -44,7 +46,7 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Prog
                 problems.append(problem)
             before = done
             found = scan([path], num_workers=num_workers, progress=_moved(progress, before, total))
-            problems += _verify_shard(manifest, number, found)
+            problems += _verify_shard(manifest, number, found, reported)
         done += shard.size
     if progress:
         progress(total, total)
@@ -65,25 +67,32 @@ def _differs(manifest: Manifest, expected: dict) -> str | None:
     return None
 
 
-def _verify_shard(manifest: Manifest, shard: int, found: Scan) -> Iterator[str]:
+def _name(kind: str, key: str, source: str) -> tuple[str, str, str]:
+    """What makes two lines of reports the same: the file counts only where no clip is named."""
+    return kind, key, "" if key else source
+
+
+def _verify_shard(manifest: Manifest, shard: int, found: Scan, reported: set[tuple[str, str, str]]) -> Iterator[str]:
     """What differs between a shard as it was read and its clips in the manifest, or was not reported before."""
     rows = {row.key: row for row in found.rows}
-    odd = {(line.kind, line.key): line.detail for line in found.report}
+    odd: dict[str, dict[str, str]] = defaultdict(dict)  # details by key and kind
+    for line in found.report:
+        odd[line.key][line.kind] = line.detail
     listed = set()
     for clip in np.flatnonzero(manifest.shard == shard).tolist():
         key = manifest.keys[clip].as_py()
         listed.add(key)
-        if problem := _bad_clip(manifest, clip, rows.get(key), [odd[line] for line in odd if line[1] == key]):
+        if problem := _bad_clip(manifest, clip, rows.get(key), list(odd.get(key, {}).values())):
             yield f"{manifest.where(clip)}: {problem}"
-            odd = {line: detail for line, detail in odd.items() if line[1] != key}
+            odd.pop(key, None)
     name = manifest.shards[shard].name
-    reported = {(line["kind"], line["key"]) for line in manifest.report if line["key"] or line["source"] == name}
     address = manifest.folder.address(name)
-    for (kind, key), detail in odd.items():
-        if (kind, key) not in reported:
-            yield f"{address}, key {key}: {detail}" if key else f"{address}: {detail}"
+    for key, details in odd.items():
+        for kind, detail in details.items():
+            if _name(kind, key, name) not in reported:
+                yield f"{address}, key {key}: {detail}" if key else f"{address}: {detail}"
     for key in rows.keys() - listed:
-        if ("duplicate key", key) not in reported:
+        if _name("duplicate key", key, name) not in reported:
             yield f"{address}, key {key}: the manifest does not list this clip; index or pack the set again"
 
 

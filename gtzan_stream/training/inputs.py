@@ -13,6 +13,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import LearntLogMel
 from gtzan_stream.training.sizes import check_input, fewest_frames
+from gtzan_stream.words import some
 
 PARTS = ("train", "valid", "test")
 
@@ -90,10 +91,11 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
 
 def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
     """A sentence for each part of a split that has no clip of some labels."""
-    labels = manifest.labels_of(split)
-    lacking = {part: sorted(set(labels) - set(manifest.labels_of(split, part))) for part in PARTS}
+    by_part = manifest.labels_by_part(split)
+    labels = set().union(*by_part.values())
+    lacking = {part: sorted(labels - set(by_part[part])) for part in PARTS}
     return [
-        f"part {part} of split {split} has no clip of {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: its "
+        f"part {part} of split {split} has no clip of {some(names)}: its "
         f"results say nothing of {'it' if len(names) == 1 else 'them'}"
         for part, names in lacking.items()
         if names

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gtzan_stream.catalog.genres import STUDY_GENRES, genre_of, key_of
+from gtzan_stream.catalog.rows import read_rows
 from gtzan_stream.errors import UserError
 
 PARTS = ("train", "valid", "test")
@@ -130,7 +131,7 @@ def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[
         If the file cannot be read, has no rows, or a row is not a new key and one of `PARTS`: names file and line.
     """
     split: dict[str, str] = {}
-    for line, cells in _rows(path):
+    for line, cells in read_rows(path, "a split file of key,part rows"):
         if line == 1 and cells[-1].lower() in _HEADER:
             continue
         where = f"{path}, line {line}"
@@ -145,16 +146,6 @@ def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[
     if not split:
         raise UserError(f"{path}: no rows; a split file has a row key,part for every clip")
     return split
-
-
-def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
-    """Line number and stripped cells of every row that is not blank."""
-    try:
-        reader = csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines())
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a split file of key,part rows: {error}") from error
-    return [(line, cells) for line, cells in rows if any(cells)]
 
 
 def _checked(cells: list[str], where: str) -> tuple[str, str]:

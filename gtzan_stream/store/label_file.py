@@ -1,11 +1,10 @@
 """Read labels, and groups, from a CSV file."""
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gtzan_stream.catalog.rows import read_rows
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.keys import printable
 
@@ -38,7 +37,7 @@ def read_labels(path: str | Path, find: Callable[[str], str | None]) -> LabelFil
     UserError
         If the file cannot be read, a row is malformed or names a clip for the second time, or no row names a clip.
     """
-    rows = _read_rows(path)
+    rows = read_rows(path, "a file of path,label rows in UTF-8")
     columns = _columns(rows[0][1]) if rows else None
     found = LabelFile()
     for line, cells in rows[1:] if columns else rows:
@@ -63,16 +62,6 @@ def read_labels(path: str | Path, find: Callable[[str], str | None]) -> LabelFil
             " path,label,group, the path relative to SRC, such as rock/1.wav,rock"
         )
     return found
-
-
-def _read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
-    """Line number and stripped cells of every row that is not blank."""
-    try:
-        reader = csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"), newline=""))
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a file of path,label rows in UTF-8: {error}") from error
-    return [(line, cells) for line, cells in rows if any(cells)]
 
 
 def _columns(first: list[str]) -> tuple[int, int, int | None] | None:

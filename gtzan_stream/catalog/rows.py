@@ -1,0 +1,23 @@
+"""Read the rows of a CSV file that people write: of splits, or of labels."""
+
+import csv
+import io
+from pathlib import Path
+
+from gtzan_stream.errors import UserError
+
+
+def read_rows(path: str | Path, what: str) -> list[tuple[int, list[str]]]:
+    """Line number and stripped cells of every row that is not blank.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read as `what`, such as "a split file of key,part rows".
+    """
+    try:
+        reader = csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"), newline=""))
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as {what}: {error}") from error
+    return [(line, cells) for line, cells in rows if any(cells)]

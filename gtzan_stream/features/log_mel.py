@@ -1,10 +1,13 @@
 """LogMel: log-mel spectrograms."""
 
 import math
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -174,9 +177,7 @@ def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_m
 
 def _narrowest(n_mels: int, f_min: float, f_max: float) -> float:
     """Width of the first mel band in Hz."""
-    from nnAudio.librosa_functions import mel_frequencies
-
-    first, _, last = mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
+    first, _, last = _nnaudio("librosa_functions").mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
     return float(last - first)
 
 
@@ -190,11 +191,9 @@ def _nnaudio_mel(
     power: float,
     trainable: bool,
 ) -> nn.Module:
-    from nnAudio.features.mel import MelSpectrogram
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty bands, which are an error here
-        return MelSpectrogram(
+        return _nnaudio("features.mel").MelSpectrogram(
             sr=sample_rate,
             n_fft=n_fft,
             hop_length=hop_length,
@@ -207,6 +206,13 @@ def _nnaudio_mel(
             trainable_STFT=trainable,
             verbose=False,
         )
+
+
+def _nnaudio(module: str) -> Any:
+    """A module of nnAudio, or of its successor nnAudio2, whichever is installed."""
+    package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
+    with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, and stdout may be read by a program
+        return import_module(f"{package}.{module}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import operator
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.words import brief
 
 
 def whole(name: str, value: object, least: int = 0) -> int:
@@ -21,7 +22,7 @@ def whole(name: str, value: object, least: int = 0) -> int:
     except (TypeError, ValueError):
         number = None
     if number is None or isinstance(value, bool):
-        raise UserError(f"{name} must be a whole number, got {value!r}") from None
+        raise UserError(f"{name} must be a whole number, got {brief(value)}") from None
     if number < least:
         raise UserError(f"{name} must be at least {least}, got {number}")
     return number

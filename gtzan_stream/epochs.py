@@ -16,7 +16,7 @@ from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
-from gtzan_stream.words import some
+from gtzan_stream.words import brief, some
 
 _Self = TypeVar("_Self", bound="Epochs")
 _PREFETCH = 3  # batches made ahead of the consumer
@@ -120,7 +120,7 @@ class Epochs:
         """
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
-            found = some(map(str, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
+            found = some(map(brief, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
             raise UserError(f"a loader's state is a dict with the keys {', '.join(now)}; got {found}")
         same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
         if not same["manifest_digest"]:
@@ -131,8 +131,8 @@ class Epochs:
         for name, expected in self._settings.items():
             if not same[name]:
                 raise UserError(
-                    f"the state was taken with {name}={state[name]!r}, this loader has {expected!r}: make the loader "
-                    f"with the old value, or start again without the state"
+                    f"the state was taken with {name}={brief(state[name])}, this loader has {expected!r}: make the "
+                    f"loader with the old value, or start again without the state"
                 )
         epoch, consumed = (whole(f"{name} of a state", state[name]) for name in ("epoch", "examples_consumed"))
         if consumed % self.batch_size or consumed >= self._length * self.batch_size:

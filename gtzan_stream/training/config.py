@@ -13,6 +13,7 @@ from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.settings import flag, help_of
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
+from gtzan_stream.words import brief
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -97,7 +98,7 @@ class Config:
             kinds, value = get_args(entry.type) or (entry.type,), getattr(self, entry.name)
             if type(value) not in kinds and not (float in kinds and type(value) is int):
                 expected = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-                raise UserError(f"{flag(entry.name)} must be {expected}, got {value!r}")
+                raise UserError(f"{flag(entry.name)} must be {expected}, got {brief(value)}")
         at_least = {
             "fold": 0,
             "epochs": 1,

@@ -20,7 +20,8 @@ def run_on(system: str, program: str, *arguments: object, **environment: str) ->
     start = f"import sys; from tests import other_systems; other_systems.{system}()\n"
     done = subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-c", start + program, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "USERNAME": "somebody"} | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=240,
@@ -33,7 +34,16 @@ def run_on(system: str, program: str, *arguments: object, **environment: str) ->
 def macos() -> None:
     """Take away what macOS lacks."""
     _hide_modules("triton")
-    _hide(os, "sched_getaffinity", "sched_setaffinity", "preadv", "pwritev", "posix_fadvise", "posix_fallocate", "memfd_create")
+    _hide(
+        os,
+        "sched_getaffinity",
+        "sched_setaffinity",
+        "preadv",
+        "pwritev",
+        "posix_fadvise",
+        "posix_fallocate",
+        "memfd_create",
+    )
     _hide_proc()
     _refuse_default_encodings()
 
@@ -43,6 +53,7 @@ def windows() -> None:
     _hide_modules("triton", "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty")
     import numpy  # noqa: F401 - these ask sys.platform, which cannot be hidden, and then for os.uname and the like
     import torch  # noqa: F401
+
     _hide(os, "sched_getaffinity", "sched_setaffinity", "preadv", "pwritev", "pread", "pwrite", "posix_fadvise")
     _hide(os, "fork", "forkpty", "register_at_fork", "sysconf", "getloadavg", "getuid", "geteuid", "uname", "mkfifo")
     _hide(os, "killpg", "getpgid", "setsid", "posix_fallocate", "memfd_create", "chown", "fchmod", "O_NONBLOCK")

@@ -22,6 +22,7 @@ RETRIES = 4
 FIRST_WAIT_S = 0.5
 DEFAULT_CACHE_GB = 20.0
 _PART = ".part-"
+_EXTRA = ("s3://", "gs://", "hf://")  # that the extra `remote` brings; fsspec knows others
 
 
 def is_remote(root: str | Path) -> bool:
@@ -173,7 +174,9 @@ def _file_system(address: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{address} cannot be read: {error}") from error
+        in_extra = isinstance(error, ImportError) and address.startswith(_EXTRA)
+        remedy = "; it needs the extra remote: pip install 'gtzan-stream[remote]'" if in_extra else ""
+        raise UserError(f"{address} cannot be read: {error}{remedy}") from error
 
 
 def _sha256(path: str) -> str:

@@ -1,5 +1,6 @@
 """The source distribution holds the repository and nothing else; the wheel holds the package and works by itself."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import gtzan_stream
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.manifest import Manifest
 from tests.conftest import need
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +29,8 @@ PRIVATE += [
     f"{folder}/{name}" for folder in FOLDERS for name in ("clip.wav", "__pycache__/x.pyc", ".DS_Store", "a.tar")
 ]
 """What may lie in a checkout, and is no part of it."""
+OPTIONAL = ["av", "audiomentations", "librosa", "lightning", "beartype", "hypothesis", "threadpoolctl", "s3fs"]
+"""Libraries of extras, which the tests' own environment may have."""
 
 
 def sources() -> set[str]:
@@ -147,26 +152,42 @@ def test_a_newer_torch_is_within_the_bounds(metadata: Message):
         assert all(bounds[name].contains(version) for version in versions)
 
 
+def test_an_address_that_needs_the_extra_names_it(monkeypatch: pytest.MonkeyPatch):
+    for address, library in {
+        "s3://bucket/s": "s3fs",
+        "gs://bucket/s": "gcsfs",
+        "hf://datasets/s": "huggingface_hub",
+    }.items():
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(UserError, match=r"pip install 'gtzan-stream\[remote\]'"):
+            Manifest.open(address)
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command of a fresh environment that has the wheel and what it requires, in an empty folder."""
     folder = wheel.parent.parent
-    venv.create(folder / "venv", with_pip=True)
-    binaries = folder / "venv" / "bin"
-    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run([binaries / "python", *install], check=True, timeout=120)
-    (site,) = (folder / "venv").glob("lib/python*/site-packages")
-    optional = ["av", "audiomentations", "librosa", "lightning", "beartype", "hypothesis", "threadpoolctl", "s3fs"]
-    required = [path for path in sys.path if path.endswith("site-packages")]
-    lines = [*required, f"import sys; sys.modules.update(dict.fromkeys({optional}))"]
-    (site / "required.pth").write_text("\n".join(lines) + "\n")
     (folder / "empty").mkdir()
+    venv.create(folder / "venv", with_pip=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
     def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [binaries / program, *words], cwd=folder / "empty", capture_output=True, text=True, timeout=280, check=False
+            [folder / "venv" / "bin" / program, *words],
+            cwd=folder / "empty",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
         )
 
+    done = run("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel))
+    assert done.returncode == 0, done.stderr
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    required = [path for path in sys.path if path.endswith("site-packages")]
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL}))"
+    (site / "required.pth").write_text("\n".join([*required, hidden]) + "\n")
     return run
 
 

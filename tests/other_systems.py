@@ -50,6 +50,7 @@ def macos() -> None:
 
 def windows() -> None:
     """Take away what Windows lacks; there, files that are open cannot be replaced, and texts are cp1252."""
+    _refuse_to_sync_what_is_read()
     _hide_modules("triton", "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty")
     import numpy  # noqa: F401 - these ask sys.platform, which cannot be hidden, and then for os.uname and the like
     import torch  # noqa: F401
@@ -59,7 +60,7 @@ def windows() -> None:
     _hide(os, "killpg", "getpgid", "setsid", "posix_fallocate", "memfd_create", "chown", "fchmod", "O_NONBLOCK")
     _hide(signal, "SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "setitimer", "alarm")
     _open_as_windows_does()
-    for name in ("replace", "rename", "unlink", "remove"):
+    for name in ("replace", "rename", "unlink", "remove", "rmdir"):
         _refuse_open_files(name)
     _hide_proc()
     _refuse_default_encodings()
@@ -115,16 +116,30 @@ def _open_as_windows_does() -> None:
 
 
 def _refuse_open_files(name: str) -> None:
-    """Make ``os.<name>`` refuse to replace, move or remove a file that this process has open."""
+    """Make ``os.<name>`` refuse to replace, move or remove a file that this process has open, or a folder of such."""
     real = getattr(os, name)
 
     def function(*paths: Any, **kwargs: Any) -> Any:
         for path in paths:
-            if os.path.realpath(path) in _open_files():
+            place = os.path.realpath(path)
+            if any(file == place or file.startswith(place + os.sep) for file in _open_files()):
                 raise PermissionError(errno.EACCES, "the file is open", path)
         return real(*paths, **kwargs)
 
     setattr(os, name, function)
+
+
+def _refuse_to_sync_what_is_read() -> None:
+    import fcntl
+
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(descriptor)
+
+    os.fsync = fsync
 
 
 def _open_files() -> set[str]:

@@ -54,26 +54,33 @@ def test_a_loader_reads_the_same_on(system: str, shards: Path, tmp_path: Path):
         assert_same(collect(loader), torch.load(tmp_path / "there.pt"))
 
 
-def test_macos_packs_indexes_verifies_and_trains(clips_folder: Path, tiny: Path, tmp_path: Path):
+@pytest.mark.parametrize("system", ["macos", "windows"])
+def test_the_commands_make_the_same_on(system: str, clips_folder: Path, tmp_path: Path):
     program = """
+import os, shutil
 import gtzan_stream.cli
-music, foreign, tiny, out = others
-assert run("gtzan_stream", "pack", music, shards) == 0
+music, foreign = others
+for _ in ("new", "in place of the old"):
+    assert run("gtzan_stream", "pack", music, shards) == 0
 assert run("gtzan_stream", "info", shards) == 0
 assert run("gtzan_stream", "verify", shards) == 0
-import os, shutil
 os.makedirs(foreign)
 for name in os.listdir(shards):
     if name.endswith(".tar"):
         shutil.copy(os.path.join(shards, name), foreign)
 assert run("gtzan_stream", "index", foreign) == 0
-few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
-assert run("train.py", "--shards", tiny, "--out", out, "--name", "run", *few) == 0
 """
-    printed = run_on("macos", RUN + program, tmp_path / "s", clips_folder, tmp_path / "f", tiny, tmp_path / "runs")
-    assert printed.count("11 clips") == 4
-    assert "Report:" in printed
-    assert (tmp_path / "runs/run/model.pt2").is_file()
+    printed = run_on(system, RUN + program, tmp_path / "there", clips_folder, tmp_path / "foreign")
+    assert printed.count("11 clips") == 5
+    pack(clips_folder, tmp_path / "here")
+    assert (tmp_path / "there/manifest.json").read_text() == (tmp_path / "here/manifest.json").read_text()
+
+
+def test_macos_trains(tiny: Path, tmp_path: Path):
+    few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
+    program = f'assert run("train.py", "--shards", shards, "--out", others[0], "--name", "日本", *{few}) == 0'
+    assert "Report: " in run_on("macos", RUN + program, tiny, tmp_path / "runs", PYTHONIOENCODING="cp1252")
+    assert (tmp_path / "runs/日本/model.pt2").is_file()
 
 
 def test_windows_imports_everything_and_explains_itself(shards: Path):

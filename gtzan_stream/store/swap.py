@@ -97,13 +97,13 @@ def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
 
 def _to_disk(folder: Path) -> None:
     for path in folder.iterdir():
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows does not write out what is open for reading
             os.fsync(file.fileno())
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    if fcntl is None:  # reading needs no lock; of packing on Windows nothing is promised
+    if fcntl is None:  # without a lock, packing works as long as one program at a time packs into a folder
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)

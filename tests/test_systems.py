@@ -76,10 +76,11 @@ assert run("gtzan_stream", "index", foreign) == 0
     assert (tmp_path / "there/manifest.json").read_text() == (tmp_path / "here/manifest.json").read_text()
 
 
-def test_macos_trains(tiny: Path, tmp_path: Path):
+@pytest.mark.parametrize("system", ["macos", "windows"])
+def test_a_network_is_trained_on(system: str, tiny: Path, tmp_path: Path):
     few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
     program = f'assert run("train.py", "--shards", shards, "--out", others[0], "--name", "日本", *{few}) == 0'
-    assert "Report: " in run_on("macos", RUN + program, tiny, tmp_path / "runs", PYTHONIOENCODING="cp1252")
+    assert "Report: " in run_on(system, RUN + program, tiny, tmp_path / "runs", PYTHONIOENCODING="cp1252")
     assert (tmp_path / "runs/日本/model.pt2").is_file()
 
 

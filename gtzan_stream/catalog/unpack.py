@@ -2,15 +2,16 @@
 
 import lzma
 import os
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from hashlib import md5
 from pathlib import Path, PurePosixPath
 
+from gtzan_stream.atomic import writing
 from gtzan_stream.errors import UserError
+from gtzan_stream.folders import scratch
 
 BLOCK = 1 << 20
 
@@ -20,14 +21,16 @@ def unpack(
 ) -> dict[PurePosixPath, str]:
     """Unpack the regular files of an archive into `folder`: all of them, or none.
 
-    Names of macOS and mtree (`._*`, `.DS_Store`, `*.mf`) are left out. Files of the same name are replaced.
+    Names of macOS and mtree (`._*`, `.DS_Store`, `*.mf`) are left out. A folder that is not there yet appears whole, in
+    one step; in one that is there, files of the same name are replaced, one by one.
 
     Parameters
     ----------
     archive : Path
         A tar file, plain or compressed by gzip, bzip2 or xz.
     folder : Path
-        Exists. Files go through a hidden folder in it, which is gone when the call ends.
+        Exists. Files go through a hidden folder in it, which is gone when the call ends; what a call that was killed has
+        left is removed by the next.
     progress : callable, optional
         Called with the bytes of the archive read and its size.
 
@@ -39,19 +42,30 @@ def unpack(
     ------
     UserError
         If the archive is no tar file or ends early, or if a member is not a file or folder below `folder`: a name
-        that is absolute or holds `..`, a link, a device.
+        that is absolute or holds `..`, a link, a device. Unwritable, if the folder cannot be written.
     """
-    staging = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder))
+    n_bytes = archive.stat().st_size  # sound does not get much smaller
     try:
-        digests = _unpack_into(staging, archive, progress or (lambda done, total: None))
-        for name in digests:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / name, folder / name)
+        with ExitStack() as stack:
+            stack.enter_context(writing(folder, n_bytes, reads_too=True))
+            with writing(folder, n_bytes):
+                staging = stack.enter_context(scratch(folder, ".unpacking-"))
+            digests = _unpack_into(staging, archive, progress or (lambda done, total: None))
+            with writing(folder, n_bytes):
+                for path in sorted(staging.iterdir()):
+                    _move(path, folder / path.name)
         return digests
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise UserError(f"{archive}: cannot be unpacked into {folder}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move a file or a folder; files of a folder that is there already are moved into it."""
+    if path.is_dir() and target.is_dir():
+        for child in sorted(path.iterdir()):
+            _move(child, target / child.name)
+    else:
+        os.replace(path, target)
 
 
 def _unpack_into(staging: Path, archive: Path, progress: Callable[[int, int | None], None]) -> dict[PurePosixPath, str]:

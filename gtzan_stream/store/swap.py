@@ -6,17 +6,17 @@ look there first, its files are moved out one by one, and manifest.json last. Wh
 was interrupted and removes what an interrupted pack left.
 """
 
-import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from gtzan_stream.atomic import writing
 from gtzan_stream.errors import UserError
+from gtzan_stream.folders import locked, made, scratch, sync
 from gtzan_stream.store.tables import MANIFEST
 
 INCOMING = ".incoming"
@@ -24,34 +24,55 @@ _STAGING = ".packing-"
 
 
 @contextmanager
-def replacing(dst: Path) -> Iterator[Path]:
-    """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
+def reserved(dst: Path) -> Iterator[None]:
+    """Keep other processes from packing into `dst`, which is made, and finish what an interrupted one has begun.
 
     Raises
     ------
     UserError
-        If somebody else is packing into `dst`, its name is not UTF-8, or it holds a file that the new set would
-        overwrite and no set owns.
+        If somebody else is packing into it, its name is not UTF-8, or it cannot be written.
     """
     try:
         os.fspath(dst).encode()
     except UnicodeEncodeError:
         name = os.fsencode(dst).decode(errors="replace")
         raise UserError(f"{name}: the folder's name is not UTF-8, which its tables need: choose another") from None
-    dst.mkdir(parents=True, exist_ok=True)
-    with _locked(dst):
-        finish(dst)
-        for leftover in dst.glob(f"{_STAGING}*"):
-            shutil.rmtree(leftover)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=dst))
-        try:
+    with ExitStack() as stack:
+        with writing(dst):
+            stack.enter_context(made(dst))
+            try:
+                stack.enter_context(locked(dst))
+            except BlockingIOError:
+                raise UserError(
+                    f"another gtzan-stream is packing into {dst}: wait for it to end, then pack again"
+                ) from None
+            finish(dst)
+        yield
+
+
+@contextmanager
+def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
+    """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
+
+    Parameters
+    ----------
+    dst : Path
+        `reserved`.
+    n_bytes : int, optional
+        About how much will be written, for the message if there is no room for it.
+
+    Raises
+    ------
+    UserError
+        If something cannot be written, or `dst` holds a file that the new set would overwrite and no set owns.
+    """
+    with writing(dst, n_bytes):
+        with scratch(dst, _STAGING) as staging:
             yield staging
             _refuse_to_overwrite(dst, staging)
             _to_disk(staging)
             staging.chmod(0o755)
             staging.rename(dst / INCOMING)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         finish(dst)
 
 
@@ -61,10 +82,14 @@ def finish(dst: Path) -> None:
     if not (incoming / MANIFEST).exists():
         shutil.rmtree(incoming, ignore_errors=True)
         return
+    sync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
     for name in _packed(dst) - _listed(incoming):
         (dst / name).unlink(missing_ok=True)
-    for path in sorted(incoming.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
-        os.replace(path, dst / path.name)
+    for path in sorted(incoming.iterdir()):
+        if path.name != MANIFEST:
+            os.replace(path, dst / path.name)
+    sync(dst)  # likewise before the manifest, without which what is left in `incoming` is removed
+    os.replace(incoming / MANIFEST, dst / MANIFEST)
     incoming.rmdir()
 
 
@@ -95,16 +120,4 @@ def _to_disk(folder: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another gtzan-stream is packing into {folder}: wait for it to end, then pack again") from None
-    else:
-        yield
-    finally:
-        os.close(descriptor)
+    sync(folder)

@@ -54,9 +54,9 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
         _unlock(lock)
 
 
-def sync(folder: Path) -> None:
-    """Bring to the disk what was made, renamed and removed in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file to the disk; or of a folder, what was made, renamed and removed in it."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

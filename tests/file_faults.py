@@ -23,14 +23,14 @@ FAULTS = ("full", "read-only", "broken", "killed", "power cut")
 fsync has brought to the disk is lost."""
 
 REMOVALS = {"remove", "rmdir"}
-_TAKES_ROOM = {"open", "write", "fsync", "mkdir"}
+TAKES_ROOM = {"open", "write", "fsync", "mkdir"}
 _EVENTS = {
     "os.rename": (1, 3), "os.link": (1, 3), "os.symlink": (1, 2), "os.remove": (0, 1), "os.rmdir": (0, 1),
     "os.mkdir": (0, 2), "os.chmod": (0, 2), "os.utime": (0, 3), "os.truncate": (0, None),
 }  # fmt: skip
 """Which arguments are the path and, where there is one, the descriptor of its folder."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_open, _fsync = io.open, os.fsync
+_open = io.open
 
 
 class Injector:
@@ -79,7 +79,7 @@ class Injector:
         half = None if data is None else bytes(data)[: len(data) // 2]
         if self.fault in ("killed", "power cut"):
             self._die(file, half)
-        if self.fault == "full" and kind in _TAKES_ROOM:
+        if self.fault == "full" and kind in TAKES_ROOM:
             if now and half:
                 return io.FileIO.write(file, half)  # as a kernel does: the next write fails
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -102,7 +102,6 @@ class Injector:
 
     def _synced(self, descriptor: int) -> None:
         self.operation("fsync", descriptor)
-        _fsync(descriptor)
         self.unsynced.discard(os.fstat(descriptor).st_ino)
 
     def _opened(

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gtzan_stream.atomic import writing
 from gtzan_stream.errors import UserError
+from gtzan_stream.folders import sync
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
             log.warning("%s: %s; trying again", url, error)
             time.sleep(PAUSE_S * 2 ** (failures - 1))
     with writing(target):
+        sync(part)
         os.replace(part, target)
 
 
@@ -86,19 +88,16 @@ def _continue(url: str, part: Path, progress: Callable[[int, int | None], None])
             part.unlink()
             raise ConnectionError(f"asked for bytes from {done}, got {response.headers.get('Content-Range')}")
         length = response.headers.get("Content-Length")
-        left = None if length is None else int(length)
-        total = None if left is None else done + left
-        with writing(part, left):
+        total = None if length is None else done + int(length)
+        with writing(part, total and total - done):
             file = part.open("ab" if done else "wb", buffering=0)  # so that closing it writes nothing more
         with file:
             progress(done, total)
             while block := response.read(BLOCK):
-                with writing(part, left):
+                with writing(part, total and total - done):
                     _write_all(file, block)
                 done += len(block)
                 progress(done, total)
-            with writing(part, left):
-                os.fsync(file.fileno())
     if total is not None and done < total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from gtzan_stream.atomic import writing
 from gtzan_stream.errors import UserError
-from gtzan_stream.folders import made, scratch
+from gtzan_stream.folders import made, scratch, sync
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
 from gtzan_stream.threads import fork_safe_lock, threads
@@ -149,7 +149,7 @@ class RemoteFolder(Folder):
             if sha256 is not None and (found := _sha256(part)) != sha256:
                 raise OSError(f"its sha256 is {found[:12]}..., the manifest says {sha256[:12]}...")
             with writing(target, size):
-                _to_disk(part)
+                sync(part)
                 os.replace(part, target)
 
     def _make_room(self, size: int) -> None:
@@ -175,11 +175,6 @@ def _file_system(address: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise UserError(f"{address} cannot be read: {error}") from error
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:

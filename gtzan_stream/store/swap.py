@@ -70,7 +70,8 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
         with scratch(dst, _STAGING) as staging:
             yield staging
             _refuse_to_overwrite(dst, staging)
-            _to_disk(staging)
+            for path in (*sorted(staging.iterdir()), staging):
+                sync(path)
             staging.chmod(0o755)
             staging.rename(dst / INCOMING)
         finish(dst)
@@ -114,10 +115,3 @@ def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
     for name in sorted({path.name for path in staging.glob("*.tar")} - _packed(dst)):
         if (dst / name).exists():
             raise UserError(f"{dst / name} exists and was not packed here: move it away, then pack again")
-
-
-def _to_disk(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    sync(folder)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gtzan_stream.errors import writing
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -14,16 +16,24 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def made(folder: Path) -> Iterator[None]:
-    """Make a folder, with its parents; if the block fails, those that were made here are removed, if they are empty."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+def made(folder: Path, path: Path | None = None, n_bytes: int | None = None) -> Iterator[None]:
+    """Make a folder, with its parents; if the block fails, those that were made here are removed, if they are empty.
+
+    Raises
+    ------
+    Unwritable
+        If it cannot be made; names `path`, or else the folder.
+    """
+    missing: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(path or folder, n_bytes):
+            missing += [parent for parent in (folder, *folder.parents) if not parent.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for path in missing:
+        for parent in missing:
             with suppress(OSError):
-                path.rmdir()
+                parent.rmdir()
         raise
 
 
@@ -38,15 +48,21 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def scratch(parent: Path, prefix: str) -> Iterator[Path]:
+def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[Path]:
     """Give a new hidden folder in `parent`, which is removed when the block ends, unless it was moved.
 
     Its process holds a lock on it until then. Folders of that prefix that nobody has locked were left by processes that
     were killed; they are removed first.
+
+    Raises
+    ------
+    Unwritable
+        If it cannot be made.
     """
     for leftover in parent.glob(f"{prefix}*"):
         _remove_if_unlocked(leftover)
-    folder, lock = _make_locked(parent, prefix)
+    with writing(parent, n_bytes):
+        folder, lock = _make_locked(parent, prefix)
     try:
         yield folder
     finally:

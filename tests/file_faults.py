@@ -1,8 +1,8 @@
 """Faults of disks and machines, at a chosen file operation of some work that runs in a forked process.
 
-An audit hook sees what Python asks of the operating system (open, rename, remove, mkdir...) and may raise or kill. Writes
-and fsync have no audit events, so files that are opened for writing, and `os.fsync`, are wrapped. What libraries write
-by themselves is not seen: the package gives them files that Python has opened.
+An audit hook sees what Python asks of the operating system (open, rename, remove, mkdir...) and may raise or kill.
+Writes and fsync have no audit events, so files that are opened for writing, and `os.fsync`, are wrapped. What libraries
+write by themselves is not seen: the package gives them files that Python has opened.
 """
 
 import builtins
@@ -82,11 +82,11 @@ class Injector:
         if self.fault == "full" and kind in TAKES_ROOM:
             if now and half:
                 return io.FileIO.write(file, half)  # as a kernel does: the next write fails
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise _error(errno.ENOSPC, kind, path)
         if self.fault == "read-only":
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+            raise _error(errno.EROFS, kind, path)
         if self.fault == "broken" and now:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise _error(errno.EIO, kind, path)
         return None
 
     def _die(self, file: Any, half: bytes | None) -> None:
@@ -123,6 +123,12 @@ class Injector:
             return raw
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
         return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+
+
+def _error(number: int, kind: str, path: str) -> OSError:
+    """As Python raises it: the path is known where a path was given."""
+    words = os.strerror(number)
+    return OSError(number, words) if kind in ("write", "fsync") else OSError(number, words, path)
 
 
 class _File(io.FileIO):

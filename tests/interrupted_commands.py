@@ -1,7 +1,6 @@
 """Small pieces of every kind of work that writes files, for `interrupted.py`: a state before, and the work."""
 
 import functools
-import io
 import os
 import sys
 import tarfile
@@ -15,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from gtzan_stream import cli, demo
+from gtzan_stream.catalog.fetch import fetch
 from gtzan_stream.demo import dataset
 from gtzan_stream.errors import BadSample, UserError, in_words
 from gtzan_stream.inference import export
@@ -25,6 +25,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, report
+from tests.file_faults import FAULTS
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,13 @@ class Work:
     each_file : bool
         Whether each file for itself is the one before or the one after, instead of all of them.
     kept : tuple of str
-        Ends of the names of what may be left after an error, too: the next call goes on from there.
+        Files that may be left after an error, too: the next call goes on from there.
+    first : str
+        A file that may be new while the others are not, if the process was killed.
+    of_unknown_size : str
+        End of the names of files of which nobody knows how much room they need.
+    faults : tuple of str
+        Those that tests try; the slow ones try all but power cuts of work that is not `durable`.
     durable : bool
         Whether a power cut, too, leaves a whole state.
     """
@@ -51,17 +58,10 @@ class Work:
     state_of: Callable[[Path], object] | None = None
     each_file: bool = False
     kept: tuple[str, ...] = ()
+    first: str = ""
+    of_unknown_size: str = "\0"
+    faults: tuple[str, ...] = FAULTS
     durable: bool = True
-
-
-def command(*arguments: str) -> Callable[[Path], None]:
-    """A command of gtzan-stream; `{root}` in its arguments is the folder."""
-
-    def work(root: Path) -> None:
-        sys.argv = ["gtzan-stream", *(argument.format(root=root) for argument in arguments)]
-        cli.main()
-
-    return work
 
 
 def program(function: Callable[[Path], object]) -> Callable[[Path], None]:
@@ -121,12 +121,15 @@ def foreign(root: Path) -> None:
 
 
 def demo_set(root: Path) -> None:
-    """The command, with ten clips of a tenth of a second."""
+    """The command, with two clips of a tenth of a second."""
+    dataset.GENRES = ("blues", "rock")
     demo.write = functools.partial(dataset.write, train=1, valid=0, test=0, clip_s=0.1)
-    command("demo", "{root}/shards", "--num-workers", "1")(root)
+    sys.argv = ["gtzan-stream", "demo", str(root / "shards"), "--num-workers", "1"]
+    cli.main()
 
 
 def demo_music(root: Path) -> None:
+    dataset.GENRES = ("blues", "rock")
     dataset.write(root / "music", train=1, valid=0, test=0, clip_s=0.1)
 
 
@@ -189,7 +192,7 @@ def write_picture(root: Path, seed: int = 1) -> None:
 
 
 def fetched(root: Path) -> None:
-    command("fetch", "{root}/gtzan", "--url", (root / "genres.tar.gz").as_uri())(root)
+    fetch(root / "gtzan", (root / "genres.tar.gz").as_uri())
 
 
 def remote_set(root: Path) -> None:
@@ -201,7 +204,7 @@ def remote_set(root: Path) -> None:
 def bring(root: Path, number: int = 1) -> None:
     """Bring a shard here from an address."""
     os.environ["GTZAN_STREAM_CACHE"] = str(root / "cache")
-    remote.FIRST_WAIT_S = 0.001
+    remote.FIRST_WAIT_S, remote.log.disabled = 0.001, True
     import fsspec
 
     memory = fsspec.filesystem("memory")
@@ -212,23 +215,32 @@ def bring(root: Path, number: int = 1) -> None:
     manifest = Manifest.open("memory://shards")
     folder.register_files([vars(shard) for shard in manifest.shards])
     data = folder.path(manifest.shards[number].name).read_bytes()
-    tarfile.open(fileobj=io.BytesIO(data)).getmembers()
+    assert len(data) == manifest.shards[number].size
 
 
 def packing(name: str, **options: object) -> Callable[[Path], None]:
     return program(lambda root: pack(root / "music", root / name, num_workers=1, **options))  # type: ignore[arg-type]
 
 
+KEPT = ("gtzan/genres.tar.gz.part", "gtzan/genres.tar.gz")
 WORK = {
-    "pack": Work(music, packing("new/shards"), digest_of_new),
+    "pack": Work(music, packing("new/shards"), digest_of_new, faults=("full", "killed")),
     "pack again": Work(set_of_before, packing("shards", codec="flac"), digest_of_set),
     "index": Work(foreign, program(lambda root: index(root / "shards", num_workers=1)), digest_of_set),
-    "demo": Work(lambda root: None, demo_set, digest_of_set),
-    "demo music": Work(lambda root: None, program(demo_music), durable=False),
-    "fetch": Work(archive, fetched, kept=(".part",), durable=False),
-    "fetch again": Work(archive_and_clips, fetched, each_file=True, kept=(".part",), durable=False),
-    "run": Work(lambda root: None, program(save_run), each_file=True),
+    "demo": Work(lambda root: None, demo_set, digest_of_set, faults=("full", "killed")),
+    "demo music": Work(
+        lambda root: None,
+        program(demo_music),
+        first="music/demo.csv",
+        faults=("full", "broken", "killed"),
+        durable=False,
+    ),
+    "fetch": Work(archive, program(fetched), kept=KEPT, faults=FAULTS[:-1], durable=False),
+    "fetch again": Work(
+        archive_and_clips, program(fetched), kept=KEPT, each_file=True, faults=("broken", "killed"), durable=False
+    ),
+    "run": Work(lambda root: None, program(save_run), each_file=True, faults=("full", "killed")),
     "run again": Work(lambda root: save_run(root, 2), program(save_run), each_file=True),
-    "model": Work(lambda root: None, program(lambda root: write_model(root / "model.pt2"))),
-    "cache": Work(remote_set, program(bring), each_file=True),
+    "model": Work(lambda root: None, program(lambda root: write_model(root / "model.pt2")), faults=("full", "killed")),
+    "cache": Work(remote_set, program(bring), each_file=True, of_unknown_size="manifest.json"),
 }

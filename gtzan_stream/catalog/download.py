@@ -11,8 +11,7 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gtzan_stream.atomic import writing
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import sync
 
 log = logging.getLogger(__name__)

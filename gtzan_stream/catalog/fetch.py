@@ -1,19 +1,17 @@
 """Fetch GTZAN: download the archive, unpack it, and compare every clip with the md5 of the original."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest, md5
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from gtzan_stream.atomic import Unwritable, writing
 from gtzan_stream.catalog.download import download
 from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.catalog.unpack import unpack
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import Unwritable, UserError
 from gtzan_stream.folders import made
 
 URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
@@ -72,9 +70,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     archive = folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "genres.tar.gz")
     tell = progress or (lambda stage, done, total: None)
     try:
-        with ExitStack() as stack:
-            with writing(folder):
-                stack.enter_context(made(folder))
+        with made(folder):
             if not archive.exists():
                 download(url, archive, progress=partial(tell, "download"))
             digests = unpack(archive, folder, progress=partial(tell, "unpack"))

@@ -5,12 +5,10 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
 from hashlib import md5
 from pathlib import Path, PurePosixPath
 
-from gtzan_stream.atomic import writing
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import scratch
 
 BLOCK = 1 << 20
@@ -29,8 +27,8 @@ def unpack(
     archive : Path
         A tar file, plain or compressed by gzip, bzip2 or xz.
     folder : Path
-        Exists. Files go through a hidden folder in it, which is gone when the call ends; what a call that was killed has
-        left is removed by the next.
+        Exists. Files go through a hidden folder in it, which is gone when the call ends, or removed by the next call if
+        this one is killed.
     progress : callable, optional
         Called with the bytes of the archive read and its size.
 
@@ -46,10 +44,7 @@ def unpack(
     """
     n_bytes = archive.stat().st_size  # sound does not get much smaller
     try:
-        with ExitStack() as stack:
-            stack.enter_context(writing(folder, n_bytes, reads_too=True))
-            with writing(folder, n_bytes):
-                staging = stack.enter_context(scratch(folder, ".unpacking-"))
+        with writing(folder, n_bytes, reads_too=True), scratch(folder, ".unpacking-", n_bytes) as staging:
             digests = _unpack_into(staging, archive, progress or (lambda done, total: None))
             with writing(folder, n_bytes):
                 for path in sorted(staging.iterdir()):

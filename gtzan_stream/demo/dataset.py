@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gtzan_stream.atomic import write_text, writing
+from gtzan_stream.atomic import write_text
 from gtzan_stream.catalog.genres import GENRES, key_of
 from gtzan_stream.demo.band import play
 from gtzan_stream.demo.styles import STYLES
 from gtzan_stream.demo.synth import RATE, Audio
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import made, scratch
 
 
@@ -134,10 +134,11 @@ def write(
     clips = [(genre, number, part) for genre in GENRES for number, part in enumerate(parts, FIRST_NUMBER)]
     rows = [("key", "part"), *((key_of(f"{genre}.{number:05d}"), part) for genre, number, part in clips)]
     interrupted = any(folder.glob(f"{_UNFINISHED}*"))  # then the split may be there already, without clips
+    n_bytes = round(2 * RATE * clip_s * len(clips))
     with (
-        writing(folder, round(2 * RATE * clip_s * len(clips))),
-        made(folder),
-        scratch(folder, _UNFINISHED) as unfinished,
+        writing(folder, n_bytes),
+        made(folder, n_bytes=n_bytes),
+        scratch(folder, _UNFINISHED, n_bytes) as unfinished,
     ):
         if genres.exists() or (split.exists() and not interrupted):
             raise UserError(

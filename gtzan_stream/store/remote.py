@@ -7,12 +7,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gtzan_stream.atomic import writing
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import made, scratch, sync
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
@@ -140,10 +138,8 @@ class RemoteFolder(Folder):
 
     def _download_once(self, name: str, target: Path, sha256: str | None, size: int | None) -> None:
         file_system, remote = _file_system(self.address(name))
-        with ExitStack() as stack:
-            with writing(target, size):
-                stack.enter_context(made(self.cache))
-                part = stack.enter_context(scratch(self.cache, _PART)) / target.name
+        with made(self.cache, target, size), scratch(self.cache, _PART, size) as folder:
+            part = folder / target.name
             with writing(target, size, reads_too=True):
                 file_system.get_file(remote, str(part))
             if sha256 is not None and (found := _sha256(part)) != sha256:

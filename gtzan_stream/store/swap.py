@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gtzan_stream.atomic import writing
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import locked, made, scratch, sync
 from gtzan_stream.store.tables import MANIFEST
 
@@ -37,15 +36,14 @@ def reserved(dst: Path) -> Iterator[None]:
     except UnicodeEncodeError:
         name = os.fsencode(dst).decode(errors="replace")
         raise UserError(f"{name}: the folder's name is not UTF-8, which its tables need: choose another") from None
-    with ExitStack() as stack:
+    with made(dst), ExitStack() as stack:
+        try:
+            stack.enter_context(locked(dst))
+        except BlockingIOError:
+            raise UserError(
+                f"another gtzan-stream is packing into {dst}: wait for it to end, then pack again"
+            ) from None
         with writing(dst):
-            stack.enter_context(made(dst))
-            try:
-                stack.enter_context(locked(dst))
-            except BlockingIOError:
-                raise UserError(
-                    f"another gtzan-stream is packing into {dst}: wait for it to end, then pack again"
-                ) from None
             finish(dst)
         yield
 
@@ -67,7 +65,7 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
         If something cannot be written, or `dst` holds a file that the new set would overwrite and no set owns.
     """
     with writing(dst, n_bytes):
-        with scratch(dst, _STAGING) as staging:
+        with scratch(dst, _STAGING, n_bytes) as staging:
             yield staging
             _refuse_to_overwrite(dst, staging)
             for path in (*sorted(staging.iterdir()), staging):

@@ -51,7 +51,8 @@ def unpack(
                     _move(path, folder / path.name)
         return digests
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise UserError(f"{archive}: cannot be unpacked into {folder}: {error}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")  # tarfile lists what it has tried
+        raise UserError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
 
 
 def _move(path: Path, target: Path) -> None:

@@ -23,6 +23,7 @@ from tests.file_faults import FAULTS, REMOVALS, TAKES_ROOM, Ended, Injector, in_
 from tests.interrupted_commands import WORK, Work, trace
 
 ROOT = Path(__file__).parent.parent
+ENDS = ("", ".unfinished", ".part")
 Tree = dict[str, bytes | None]
 """The files below a folder, by path; None for a folder."""
 
@@ -52,7 +53,10 @@ class Trial:
         self.operations: list[tuple[str, str]] = json.loads((folder / "operations.json").read_text())
         warm_up(json.loads((folder / "modules.json").read_text()))
         assert self.before != self.after
-        assert self.operations
+        opened = {os.path.basename(path) for kind, path in self.operations if kind == "open"}
+        new = [path for path, data in files(self.after).items() if self.before.get(path) != data]
+        unseen = [path for path in new if not opened & {os.path.basename(path) + end for end in ENDS}]
+        assert not unseen, f"written by a library that opens files itself: {unseen}"
 
     def _do(self, work) -> Ended:  # type: ignore[no-untyped-def]
         ended = in_child(work, self.folder / "log")

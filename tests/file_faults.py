@@ -152,7 +152,7 @@ class Ended:
     err: str
 
 
-def in_child(work: Callable[[], object], log: Path, timeout_s: int = 30) -> Ended:
+def in_child(work: Callable[[], object], log: Path, timeout_s: int = 200) -> Ended:
     """Run `work` in a forked process. What it raises is its traceback on stderr, and status 70."""
     log.mkdir(parents=True, exist_ok=True)
     process = os.fork()

@@ -157,8 +157,10 @@ class Trial:
             return []
         is_new = self.digests[1] and self.digest() == self.digests[1]
         known = self.before.keys() | set(self.work.kept)
-        if self.work.each_file or is_new or found == self.after:
+        if is_new or found == self.after:
             known |= self.after.keys()
+        if self.work.each_file:
+            known |= files(self.after).keys()  # without folders: one without a file is left over
         new = [path for path in found if path not in known and not (is_new and "/.incoming" in path)]
         return [path for path in new if not any(other.startswith(path + "/") for other in found.keys() & known)]
 

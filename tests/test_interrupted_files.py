@@ -8,7 +8,10 @@ from tests.interrupted import interrupt
 from tests.interrupted_commands import WORK
 from tests.test_interrupted_store import NAMES as TESTED_THERE
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc"),
+    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
+]
 NAMES = [name for name in WORK if name not in TESTED_THERE]
 
 

@@ -14,7 +14,10 @@ from tests.file_faults import FAULTS
 from tests.interrupted import interrupt
 from tests.interrupted_commands import WORK
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc"),
+    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
+]
 NAMES = ["pack", "pack again", "index", "cache"]
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FAULTS = ("full", "read-only", "broken", "killed", "power cut")
-"""A disk without room, or read-only, from that operation on; one operation that fails; SIGKILL; the same, and what no
-fsync has brought to the disk is lost."""
+FAULTS = ("full", "read-only", "forbidden", "broken", "killed", "power cut")
+"""A disk without room, or read-only, or folders without permission, from that operation on; one operation that fails;
+SIGKILL; the same, and what no fsync has brought to the disk is lost."""
 
 REMOVALS = {"remove", "rmdir"}
 TAKES_ROOM = {"open", "write", "fsync", "mkdir"}
@@ -85,6 +85,8 @@ class Injector:
             raise _error(errno.ENOSPC, kind, path)
         if self.fault == "read-only":
             raise _error(errno.EROFS, kind, path)
+        if self.fault == "forbidden" and kind not in ("write", "fsync"):
+            raise _error(errno.EACCES, kind, path)
         if self.fault == "broken" and now:
             raise _error(errno.EIO, kind, path)
         return None

@@ -118,7 +118,7 @@ class Trial:
                 yield f"not as it should be when repeated: {differences(tree(self.root), self.after, self.after)}"
 
     def cannot_remove(self, fault: str, moment: int) -> bool:
-        return fault == "read-only" or (fault == "broken" and self.operations[moment - 1][0] in REMOVALS)
+        return fault in ("read-only", "forbidden") or (fault == "broken" and self.operations[moment - 1][0] in REMOVALS)
 
     def wrong_words(self, ended: Ended, found: Tree, fault: str, moment: int) -> Iterator[str]:
         """What is wrong with how the work ended that could not write: one sentence is right."""
@@ -191,7 +191,7 @@ def moments(operations: list[tuple[str, str]], fault: str, *, every: bool) -> li
     """Numbers of the operations at which `fault` makes a difference.
 
     Unless `every`: of operations of one kind in one place, such as the writes of a file and the files of a folder, only
-    the first and the last; and of a read-only disk, which is tidied up like a killed process, each third.
+    the first and the last; and where nothing can be removed, which ends as if killed, each third.
     """
     alike: dict[tuple[str, str], list[int]] = {}
     renamed = False
@@ -203,7 +203,7 @@ def moments(operations: list[tuple[str, str]], fault: str, *, every: bool) -> li
     if every:
         return sorted(number for numbers in alike.values() for number in numbers)
     return sorted({number for numbers in alike.values() for number in (numbers[0], numbers[-1])})[
-        :: 3 if fault == "read-only" else 1
+        :: 3 if fault in ("read-only", "forbidden") else 1
     ]
 
 

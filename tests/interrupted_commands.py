@@ -25,7 +25,6 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, report
-from tests.file_faults import FAULTS
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Work:
     kept: tuple[str, ...] = ()
     first: str = ""
     of_unknown_size: str = "\0"
-    faults: tuple[str, ...] = FAULTS
+    faults: tuple[str, ...] = ("full", "read-only", "broken", "killed", "power cut")
     durable: bool = True
 
 
@@ -235,11 +234,13 @@ WORK = {
         faults=("full", "broken", "killed"),
         durable=False,
     ),
-    "fetch": Work(archive, program(fetched), kept=KEPT, faults=FAULTS[:-1], durable=False),
-    "fetch again": Work(
-        archive_and_clips, program(fetched), kept=KEPT, each_file=True, faults=("broken", "killed"), durable=False
+    "fetch": Work(
+        archive, program(fetched), kept=KEPT, faults=("full", "read-only", "broken", "killed"), durable=False
     ),
-    "run": Work(lambda root: None, program(save_run), each_file=True, faults=("full", "killed")),
+    "fetch again": Work(
+        archive_and_clips, program(fetched), kept=KEPT, each_file=True, faults=("killed",), durable=False
+    ),
+    "run": Work(lambda root: None, program(save_run), each_file=True, faults=("full",)),
     "run again": Work(lambda root: save_run(root, 2), program(save_run), each_file=True),
     "model": Work(lambda root: None, program(lambda root: write_model(root / "model.pt2")), faults=("full", "killed")),
     "cache": Work(remote_set, program(bring), each_file=True, of_unknown_size="manifest.json"),

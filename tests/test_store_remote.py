@@ -1,5 +1,6 @@
 """Shards on another machine, by a server of HTTP that can be told to fail."""
 
+import errno
 import os
 import threading
 from collections import Counter
@@ -144,6 +145,23 @@ def test_what_arrives_wrong_is_not_used(server: Server, tmp_path: Path):
         manifest.path(name)
     assert any(name in problem for problem in verify(manifest))
     assert not list((tmp_path / "cache").rglob(f"*{name}"))
+    assert not list((tmp_path / "cache").rglob(".part-*"))
+
+
+def test_a_full_disk_is_a_sentence_at_once(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest, asked = Manifest.open(server.address), []
+
+    class Full:
+        def get_file(self, *paths: str) -> None:
+            asked.append(paths)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(remote, "_file_system", lambda address: (Full(), address))
+    with pytest.raises(
+        UserError, match=r"\.tar cannot be written: No space left on device; it needs about .* are free"
+    ):
+        manifest.path(manifest.shards[0].name)
+    assert len(asked) == 1
     assert not list((tmp_path / "cache").rglob(".part-*"))
 
 

@@ -84,8 +84,7 @@ class RemoteFolder(Folder):
             if target.is_file():
                 os.utime(target)
             else:
-                with writing(target, file["size"]):
-                    self._make_room(file["size"])
+                self._make_room(file["size"])
                 self._download(name, target, file["sha256"], file["size"])
         return target
 

@@ -148,18 +148,25 @@ def test_what_arrives_wrong_is_not_used(server: Server, tmp_path: Path):
     assert not list((tmp_path / "cache").rglob(".part-*"))
 
 
-def test_a_full_disk_is_a_sentence_at_once(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device; it needs about .* MB are free"),
+        (errno.EROFS, "Read-only file system; ch"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_a_sentence_at_once(
+    number: int, words: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     manifest, asked = Manifest.open(server.address), []
 
     class Full:
         def get_file(self, *paths: str) -> None:
             asked.append(paths)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(remote, "_file_system", lambda address: (Full(), address))
-    with pytest.raises(
-        UserError, match=r"\.tar cannot be written: No space left on device; it needs about .* are free"
-    ):
+    with pytest.raises(UserError, match=rf"\.tar cannot be written: {words}"):
         manifest.path(manifest.shards[0].name)
     assert len(asked) == 1
     assert not list((tmp_path / "cache").rglob(".part-*"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gtzan_stream import console
+from gtzan_stream import console, folders
 from gtzan_stream.console import bar, print_summary, print_tracks, stages
 from gtzan_stream.errors import BadSample, UserError, in_words
 from gtzan_stream.options import Address, Codec, GroupBy, LabelDepth, LabelFile, NumWorkers, OnError, Shards, SplitFile
@@ -43,8 +43,7 @@ def demo(
 
     if (folder / MANIFEST).exists() and Manifest.open(folder).dataset != "demo":
         raise UserError(f"{folder} holds another data set: choose another folder for the demo set, or remove that one")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gtzan-stream-demo-") as temporary:
+    with folders.made(folder), folders.scratch(Path(tempfile.gettempdir()), "gtzan-stream-demo-") as temporary:
         with bar("synthesising") as progress:
             music, split = demo_set.write(temporary, seed=seed, progress=progress)
         with bar("packing") as progress:

@@ -57,7 +57,18 @@ def windows() -> None:
 
     _hide(os, "sched_getaffinity", "sched_setaffinity", "preadv", "pwritev", "pread", "pwrite", "posix_fadvise")
     _hide(os, "fork", "forkpty", "register_at_fork", "sysconf", "getloadavg", "getuid", "geteuid", "uname", "mkfifo")
-    _hide(os, "killpg", "getpgid", "setsid", "posix_fallocate", "memfd_create", "chown", "fchmod", "O_NONBLOCK")
+    _hide(
+        os,
+        "killpg",
+        "getpgid",
+        "setsid",
+        "posix_fallocate",
+        "memfd_create",
+        "chown",
+        "fchmod",
+        "O_NONBLOCK",
+        "O_DIRECTORY",
+    )
     _hide(signal, "SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "setitimer", "alarm")
     _open_as_windows_does()
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):

@@ -191,7 +191,7 @@ def test_a_set_is_not_written_over_another(written: tuple[Path, Path]) -> None:
 
 def test_a_file_in_the_folders_place_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="no demo set can be written there"):
+    with pytest.raises(UserError, match="file cannot be written: File exists; choose another folder"):
         demo.write(tmp_path / "file")
 
 

@@ -1,5 +1,6 @@
 """Wherever a pack is interrupted, the folder holds a whole set: the old one or the new one."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -82,6 +83,19 @@ def test_an_interrupted_swap_leaves_a_whole_set(
 def test_every_step_of_the_swap_was_interrupted(old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch):
     with interrupted_after(8, monkeypatch):
         pack(clips_folder, old, codec="flac", shard_mb=1000)
+
+
+def test_a_move_that_cannot_be_finished_is_a_sentence(old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with interrupted_after(1, monkeypatch), pytest.raises(Interrupted):
+        pack(clips_folder, old, codec="flac", shard_mb=1000)
+
+    def refuse(*paths: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(UserError, match=f"^{old} cannot be written: Read-only file system; choose another folder$"):
+        pack(clips_folder, old)
+    is_whole(old)
 
 
 def test_a_pack_that_fails_changes_nothing(old: Path, tmp_path: Path):

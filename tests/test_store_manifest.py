@@ -168,7 +168,7 @@ def write_large(root: Path, n: int) -> None:
         dataset="large",
         sample_rate=22050,
         labels=["rock"],
-        shards=[root / name for name in shards],
+        shards=[tables.describe_file(root / name) for name in shards],
         clips=n,
         splits=counts,
         left_out=0,

@@ -1,5 +1,6 @@
 """Shards on another machine, by a server of HTTP that can be told to fail."""
 
+import errno
 import os
 import threading
 from collections import Counter
@@ -144,6 +145,30 @@ def test_what_arrives_wrong_is_not_used(server: Server, tmp_path: Path):
         manifest.path(name)
     assert any(name in problem for problem in verify(manifest))
     assert not list((tmp_path / "cache").rglob(f"*{name}"))
+    assert not list((tmp_path / "cache").rglob(".part-*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device; it needs about .* MB are free"),
+        (errno.EROFS, "Read-only file system; ch"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_a_sentence_at_once(
+    number: int, words: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    manifest, asked = Manifest.open(server.address), []
+
+    class Full:
+        def get_file(self, *paths: str) -> None:
+            asked.append(paths)
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(remote, "_file_system", lambda address: (Full(), address))
+    with pytest.raises(UserError, match=rf"\.tar cannot be written: {words}"):
+        manifest.path(manifest.shards[0].name)
+    assert len(asked) == 1
     assert not list((tmp_path / "cache").rglob(".part-*"))
 
 

@@ -55,7 +55,7 @@ def write(folder: Path, n_clips: int) -> Path:
         dataset="synthetic",
         sample_rate=22050,
         labels=GENRES,
-        shards=[folder / name for name in names],
+        shards=[tables.describe_file(folder / name) for name in names],
         clips=n_clips,
         splits=counts,
         left_out=0,

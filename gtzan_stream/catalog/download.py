@@ -7,10 +7,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
+from gtzan_stream.folders import sync
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
     Raises
     ------
     UserError
-        If the address is of another kind, refused, or brings nothing new `ATTEMPTS` times in a row.
+        If the address is of another kind, refused, or brings nothing new `ATTEMPTS` times in a row. Unwritable, if the
+        file cannot be written; `<target>.part` is kept.
     """
     if urlsplit(url).scheme not in ("http", "https", "file"):
         raise UserError(f"expected an address that starts with http://, https:// or file://; got {url!r}")
@@ -59,7 +62,9 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
                 raise UserError(f"{url}: {error}") from error
             log.warning("%s: %s; trying again", url, error)
             time.sleep(PAUSE_S * 2 ** (failures - 1))
-    os.replace(part, target)
+    with writing(target):
+        sync(part)
+        os.replace(part, target)
 
 
 def _continue(url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
@@ -83,13 +88,23 @@ def _continue(url: str, part: Path, progress: Callable[[int, int | None], None])
             raise ConnectionError(f"asked for bytes from {done}, got {response.headers.get('Content-Range')}")
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
-        with part.open("ab" if done else "wb") as file:
+        with writing(part, total and total - done):
+            file = part.open("ab" if done else "wb", buffering=0)  # so that closing it writes nothing more
+        with file:
             progress(done, total)
             while block := response.read(BLOCK):
-                done += file.write(block)
+                with writing(part, total and total - done):
+                    _write_all(file, block)
+                done += len(block)
                 progress(done, total)
     if total is not None and done < total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _write_all(file: FileIO, block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _size(path: Path) -> int:

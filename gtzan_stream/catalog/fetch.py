@@ -11,7 +11,8 @@ from gtzan_stream.catalog.download import download
 from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.catalog.unpack import unpack
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import Unwritable, UserError
+from gtzan_stream.folders import made
 
 URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
 ARCHIVE_MD5 = "5b3d6dddb579ab49814ab86dba69e7c7"
@@ -63,19 +64,21 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     ------
     UserError
         If the archive cannot be downloaded, read, or is unsafe to unpack: the sentence says what to download by hand
-        and where to put it.
+        and where to put it. Unwritable, if the folder cannot be written.
     """
     folder = Path(folder)
     archive = folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "genres.tar.gz")
     tell = progress or (lambda stage, done, total: None)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not archive.exists():
-            download(url, archive, progress=partial(tell, "download"))
-        digests = unpack(archive, folder, progress=partial(tell, "unpack"))
-        warning = _warning(archive)
+        with made(folder):
+            if not archive.exists():
+                download(url, archive, progress=partial(tell, "download"))
+            digests = unpack(archive, folder, progress=partial(tell, "unpack"))
+            warning = _warning(archive)
+    except Unwritable:
+        raise
     except (UserError, OSError) as error:
-        raise UserError(f"{error}. {_remedy(url, archive)}") from error
+        raise UserError(f"{error}: {_remedy(url, archive)}") from error
     return FetchReport(archive=archive, folder=folder, warning=warning, **compare(digests))
 
 
@@ -107,5 +110,5 @@ def _warning(archive: Path) -> str | None:
 
 def _remedy(url: str, archive: Path) -> str:
     if archive.exists():
-        return f"Delete {archive} and fetch again, or download {url} by hand and put it there"
-    return f"Fetch again to go on from where it broke, or download {url} by hand and put it at {archive}"
+        return f"delete {archive} and fetch again, or download {url} by hand and put it there"
+    return f"fetch again to go on from where it broke, or download {url} by hand and put it at {archive}"

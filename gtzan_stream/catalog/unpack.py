@@ -2,15 +2,14 @@
 
 import lzma
 import os
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path, PurePosixPath
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
+from gtzan_stream.folders import scratch
 
 BLOCK = 1 << 20
 
@@ -20,14 +19,16 @@ def unpack(
 ) -> dict[PurePosixPath, str]:
     """Unpack the regular files of an archive into `folder`: all of them, or none.
 
-    Names of macOS and mtree (`._*`, `.DS_Store`, `*.mf`) are left out. Files of the same name are replaced.
+    Names of macOS and mtree (`._*`, `.DS_Store`, `*.mf`) are left out. A folder that is not there yet appears whole, in
+    one step; in one that is there, files of the same name are replaced, one by one.
 
     Parameters
     ----------
     archive : Path
         A tar file, plain or compressed by gzip, bzip2 or xz.
     folder : Path
-        Exists. Files go through a hidden folder in it, which is gone when the call ends.
+        Exists. Files go through a hidden folder in it, which is gone when the call ends, or removed by the next call if
+        this one is killed.
     progress : callable, optional
         Called with the bytes of the archive read and its size.
 
@@ -39,19 +40,28 @@ def unpack(
     ------
     UserError
         If the archive is no tar file or ends early, or if a member is not a file or folder below `folder`: a name
-        that is absolute or holds `..`, a link, a device.
+        that is absolute or holds `..`, a link, a device. Unwritable, if the folder cannot be written.
     """
-    staging = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder))
+    n_bytes = archive.stat().st_size  # sound does not get much smaller
     try:
-        digests = _unpack_into(staging, archive, progress or (lambda done, total: None))
-        for name in digests:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / name, folder / name)
+        with writing(folder, n_bytes, reads_too=True), scratch(folder, ".unpacking-", n_bytes) as staging:
+            digests = _unpack_into(staging, archive, progress or (lambda done, total: None))
+            with writing(folder, n_bytes):
+                for path in sorted(staging.iterdir()):
+                    _move(path, folder / path.name)
         return digests
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise UserError(f"{archive}: cannot be unpacked into {folder}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")  # tarfile lists what it has tried
+        raise UserError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move a file or a folder; files of a folder that is there already are moved into it."""
+    if path.is_dir() and target.is_dir():
+        for child in sorted(path.iterdir()):
+            _move(child, target / child.name)
+    else:
+        os.replace(path, target)
 
 
 def _unpack_into(staging: Path, archive: Path, progress: Callable[[int, int | None], None]) -> dict[PurePosixPath, str]:

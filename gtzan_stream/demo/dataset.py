@@ -5,7 +5,7 @@ clips differ in instruments, patterns, chords and mix. What `CONDITIONS` holds i
 validation and test: a network that learnt a genre's key, tempo or loudness fails there, and augmentation helps.
 """
 
-import csv
+import io
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gtzan_stream.atomic import write_text
 from gtzan_stream.catalog.genres import GENRES, key_of
 from gtzan_stream.demo.band import play
 from gtzan_stream.demo.styles import STYLES
 from gtzan_stream.demo.synth import RATE, Audio
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
+from gtzan_stream.folders import made, scratch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ FIRST_NUMBER = 10_000
 """Number of each genre's first clip: above GTZAN's, whose splits and known faults are no business of the demo's."""
 
 SPLIT_FILE = "demo.csv"
+_UNFINISHED = ".demo-"
 
 
 def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0, seed: int = 0) -> Audio:
@@ -95,7 +98,10 @@ def write(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, Path]:
-    """Write the demo set: `genres/<genre>/<genre>.NNNNN.wav`, 22,050 Hz mono 16 bit, and its split.
+    """Write the demo set: `genres/<genre>/<genre>.NNNNN.wav`, 22,050 Hz mono 16 bit, and its split: all or nothing.
+
+    The clips are written into a hidden folder, and moved to `genres` when all are there. What an interrupted call has
+    left is removed.
 
     Parameters
     ----------
@@ -120,35 +126,44 @@ def write(
     Raises
     ------
     UserError
-        If the folder has a demo set already, or cannot be made.
+        If the folder has a demo set already, or it cannot be written there.
     """
     folder = Path(folder)
     genres, split = folder / "genres", folder / SPLIT_FILE
-    if genres.exists() or split.exists():
-        raise UserError(f"{folder} holds {genres.name} or {split.name} already; remove them or choose another folder")
-    try:
-        genres.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{folder}: no demo set can be written there: {error}") from error
     parts = ["train"] * train + ["valid"] * valid + ["test"] * test
     clips = [(genre, number, part) for genre in GENRES for number, part in enumerate(parts, FIRST_NUMBER)]
-    rows = []
-    for done, (genre, number, part) in enumerate(clips, 1):
-        clip_id = f"{genre}.{number:05d}"
-        path = genres / genre / f"{clip_id}.wav"
-        path.parent.mkdir(exist_ok=True)
-        _write_wav(path, record(genre, number, part=part, clip_s=clip_s, seed=seed))
-        rows.append((key_of(clip_id), part))
-        if progress:
-            progress(done, len(clips))
-    with split.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("key", "part"), *rows])
+    rows = [("key", "part"), *((key_of(f"{genre}.{number:05d}"), part) for genre, number, part in clips)]
+    interrupted = any(folder.glob(f"{_UNFINISHED}*"))  # then the split may be there already, without clips
+    n_bytes = round(2 * RATE * clip_s * len(clips))
+    with (
+        writing(folder, n_bytes),
+        made(folder, n_bytes=n_bytes),
+        scratch(folder, _UNFINISHED, n_bytes) as unfinished,
+    ):
+        if genres.exists() or (split.exists() and not interrupted):
+            raise UserError(
+                f"{folder} holds {genres.name} or {split.name} already; remove them or choose another folder"
+            )
+        for done, (genre, number, part) in enumerate(clips, 1):
+            path = unfinished / genres.name / genre / f"{genre}.{number:05d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_wav(record(genre, number, part=part, clip_s=clip_s, seed=seed)))
+            if progress:
+                progress(done, len(clips))
+        try:
+            write_text(split, "".join(",".join(row) + "\n" for row in rows))
+            (unfinished / genres.name).rename(genres)
+        except BaseException:
+            split.unlink(missing_ok=True)
+            raise
     return genres, split
 
 
-def _write_wav(path: Path, audio: Audio) -> None:
-    with wave.open(str(path), "wb") as file:
+def _wav(audio: Audio) -> bytes:
+    data = io.BytesIO()
+    with wave.open(data, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(np.round(audio * 32_767).astype("<i2").tobytes())
+    return data.getvalue()

@@ -124,7 +124,8 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
         _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, _first_line(error))
         return
     facts = Facts(model=config["model"], labels=list(labels), config=config, geometry=features.geometry)
-    with atomic_write(path) as file, _quiet():
+    n_bytes = sum(tensor.nbytes for tensor in traced.state_dict.values())
+    with atomic_write(path, n_bytes) as file, _quiet():
         torch.export.save(traced, file, extra_files={FACTS: json.dumps(dataclasses.asdict(facts), indent=2)})
 
 

@@ -14,9 +14,12 @@ from gtzan_stream.store.foreign import scan
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.shards import Row
-from gtzan_stream.store.swap import replacing
-from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
+from gtzan_stream.store.swap import replacing, reserved
+from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import count, some
+
+_TABLE_BYTES = 300
+"""Of the tables, for a clip, about."""
 
 
 def index(
@@ -48,7 +51,7 @@ def index(
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give the folder of the *.tar shards")
-    with replacing(root) as folder:  # from the beginning, so that nobody packs into it meanwhile
+    with reserved(root):  # from the beginning, so that nobody packs into it meanwhile
         paths = sorted(root.glob("*.tar"))
         if not paths:
             raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them)")
@@ -66,20 +69,22 @@ def index(
         divided, split_report = applicable_splits(
             rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
         )
-        write_samples(folder / SAMPLES, rows)
-        counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
-        write_manifest(
-            folder,
-            origin="index",
-            dataset=name or ("gtzan" if is_gtzan else root.resolve().name),
-            sample_rate=Counter(row.sample_rate for row in rows).most_common(1)[0][0],
-            labels=sorted_labels(row.label for row in rows),
-            shards=paths,
-            clips=len(rows),
-            splits=counts,
-            left_out=found.left_out,
-            report=report + split_report,
-        )
+        shards = [describe_file(path) for path in paths]
+        with replacing(root, _TABLE_BYTES * len(rows)) as folder:
+            write_samples(folder / SAMPLES, rows)
+            counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
+            write_manifest(
+                folder,
+                origin="index",
+                dataset=name or ("gtzan" if is_gtzan else root.resolve().name),
+                sample_rate=Counter(row.sample_rate for row in rows).most_common(1)[0][0],
+                labels=sorted_labels(row.label for row in rows),
+                shards=shards,
+                clips=len(rows),
+                splits=counts,
+                left_out=found.left_out,
+                report=report + split_report,
+            )
     return Manifest.open(root)
 
 

@@ -19,8 +19,8 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.parallel import in_order
 from gtzan_stream.store.shards import Member, Row, deal, write_shard
 from gtzan_stream.store.survey import Clip, Survey, survey
-from gtzan_stream.store.swap import replacing
-from gtzan_stream.store.tables import SAMPLES, SPLITS, write_manifest, write_samples, write_splits
+from gtzan_stream.store.swap import replacing, reserved
+from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 
 Progress = Callable[[int, int], None]
 
@@ -114,35 +114,36 @@ def pack(
     dataset = _dataset_name(name, Path(src), found.clips)
     if announce:
         announce(found)
-    with replacing(Path(dst)) as folder:
+    with reserved(Path(dst)):
         packer = _Packer(options, dataset, found.clips, progress or (lambda done, total: None))
-        rows = packer.write(folder)
-        digests = {row.key: row.sha256 for row in rows}
-        if not rows:
-            first = min(packer.report, key=Oddity.rank)
-            raise UserError(
-                f"none of the {len(found.clips)} files in {src} could be packed: {first.source}, {first.detail}"
+        with replacing(Path(dst), packer.n_bytes) as folder:
+            rows = packer.write(folder)
+            digests = {row.key: row.sha256 for row in rows}
+            if not rows:
+                first = min(packer.report, key=Oddity.rank)
+                raise UserError(
+                    f"none of the {len(found.clips)} files in {src} could be packed: {first.source}, {first.detail}"
+                )
+            label_of, sources = {row.key: row.label for row in rows}, {clip.key: clip.name for clip in found.clips}
+            together = connected(digests, found.groups)
+            divided, split_report = applicable_splits(
+                rows, extra, digests=together, is_gtzan=dataset == "gtzan", folders=found.folders
             )
-        label_of, sources = {row.key: row.label for row in rows}, {clip.key: clip.name for clip in found.clips}
-        together = connected(digests, found.groups)
-        divided, split_report = applicable_splits(
-            rows, extra, digests=together, is_gtzan=dataset == "gtzan", folders=found.folders
-        )
-        report = packer.report + repeated(label_of, digests, sources) + split_report + too_few(label_of, together)
-        write_samples(folder / SAMPLES, rows)
-        counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
-        write_manifest(
-            folder,
-            origin="pack",
-            dataset=dataset,
-            sample_rate=sample_rate,
-            labels=sorted_labels(row.label for row in rows),
-            shards=[folder / name for name in dict.fromkeys(row.shard for row in rows)],
-            clips=len(rows),
-            splits=counts,
-            left_out=found.n_files - len(rows),
-            report=found.report + report,
-        )
+            report = packer.report + repeated(label_of, digests, sources) + split_report + too_few(label_of, together)
+            write_samples(folder / SAMPLES, rows)
+            counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
+            write_manifest(
+                folder,
+                origin="pack",
+                dataset=dataset,
+                sample_rate=sample_rate,
+                labels=sorted_labels(row.label for row in rows),
+                shards=[describe_file(folder / name) for name in dict.fromkeys(row.shard for row in rows)],
+                clips=len(rows),
+                splits=counts,
+                left_out=found.n_files - len(rows),
+                report=found.report + report,
+            )
     return Manifest.open(dst)
 
 
@@ -172,12 +173,17 @@ class _Packer:
 
     def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: Progress) -> None:
         self.options, self.dataset, self.clips, self.progress = options, dataset, clips, progress
+        self.sizes = list(in_order(self._expected_bytes, clips, options.num_workers))
         self.report: list[Oddity] = []
+
+    @property
+    def n_bytes(self) -> int:
+        """About how much will be written, if it is not compressed."""
+        return sum(self.sizes) + 2500 * len(self.clips)  # headers and padding of tar, WAV and JSON, and table rows
 
     def write(self, folder: Path) -> list[Row]:
         """Write the shards into `folder`; `report` then holds what was odd."""
-        sizes = list(in_order(self._expected_bytes, self.clips, self.options.num_workers))
-        dealt = deal([clip.label for clip in self.clips], sizes, int(self.options.shard_mb * 1e6))
+        dealt = deal([clip.label for clip in self.clips], self.sizes, int(self.options.shard_mb * 1e6))
         shards = [sorted((self.clips[i] for i in shard), key=lambda clip: hash_key(clip.key)) for shard in dealt]
         encoded = self._collect(in_order(self._encode, chain.from_iterable(shards), self.options.num_workers))
         rows: list[Row] = []

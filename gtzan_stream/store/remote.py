@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
+from gtzan_stream.folders import made, scratch, sync
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
 from gtzan_stream.threads import fork_safe_lock, threads
@@ -86,7 +86,7 @@ class RemoteFolder(Folder):
                 os.utime(target)
             else:
                 self._make_room(file["size"])
-                self._download(name, target, file["sha256"])
+                self._download(name, target, file["sha256"], file["size"])
         return target
 
     def prefetch(self, names: Iterable[str]) -> list[Future[Any]]:
@@ -114,11 +114,11 @@ class RemoteFolder(Folder):
         """Address of the folder or of a file in it."""
         return f"{self.root}/{name}" if name else str(self.root)
 
-    def _download(self, name: str, target: Path, sha256: str | None) -> None:
+    def _download(self, name: str, target: Path, sha256: str | None, size: int | None = None) -> None:
         wait_s = FIRST_WAIT_S
         for attempt in range(1, RETRIES + 1):
             try:
-                self._download_once(name, target, sha256)
+                self._download_once(name, target, sha256, size)
             except FileNotFoundError as error:
                 raise FileNotFoundError(f"{self.address(name)} does not exist") from error
             except UserError:
@@ -136,18 +136,17 @@ class RemoteFolder(Folder):
             else:
                 return
 
-    def _download_once(self, name: str, target: Path, sha256: str | None) -> None:
+    def _download_once(self, name: str, target: Path, sha256: str | None, size: int | None) -> None:
         file_system, remote = _file_system(self.address(name))
-        self.cache.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(prefix=_PART, dir=self.cache)
-        os.close(descriptor)
-        try:
-            file_system.get_file(remote, part)
+        with made(self.cache, target, size), scratch(self.cache, _PART, size) as folder:
+            part = folder / target.name
+            with writing(target, size, reads_too=True):
+                file_system.get_file(remote, str(part))
             if sha256 is not None and (found := _sha256(part)) != sha256:
                 raise OSError(f"its sha256 is {found[:12]}..., the manifest says {sha256[:12]}...")
-            os.replace(part, target)
-        finally:
-            Path(part).unlink(missing_ok=True)
+            with writing(target, size):
+                sync(part)
+                os.replace(part, target)
 
     def _make_room(self, size: int) -> None:
         """Evict least recently used shards until `size` more bytes fit. Open file handles stay valid."""
@@ -179,6 +178,6 @@ def _file_system(address: str) -> tuple[Any, str]:
         raise UserError(f"{address} cannot be read: {error}{remedy}") from error
 
 
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,53 +9,69 @@ was interrupted and removes what an interrupted pack left.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, writing
+from gtzan_stream.folders import locked, made, scratch, sync
 from gtzan_stream.store.tables import MANIFEST
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 INCOMING = ".incoming"
 _STAGING = ".packing-"
 
 
 @contextmanager
-def replacing(dst: Path) -> Iterator[Path]:
-    """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
+def reserved(dst: Path) -> Iterator[None]:
+    """Keep other processes from packing into `dst`, which is made, and finish what an interrupted one has begun.
 
     Raises
     ------
     UserError
-        If somebody else is packing into `dst`, its name is not UTF-8, or it holds a file that the new set would
-        overwrite and no set owns.
+        If somebody else is packing into it, its name is not UTF-8, or it cannot be written.
     """
     try:
         os.fspath(dst).encode()
     except UnicodeEncodeError:
         name = os.fsencode(dst).decode(errors="replace")
         raise UserError(f"{name}: the folder's name is not UTF-8, which its tables need: choose another") from None
-    dst.mkdir(parents=True, exist_ok=True)
-    with _locked(dst):
-        finish(dst)
-        for leftover in dst.glob(f"{_STAGING}*"):
-            shutil.rmtree(leftover)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=dst))
+    with made(dst), ExitStack() as stack:
         try:
+            stack.enter_context(locked(dst))
+        except BlockingIOError:
+            raise UserError(
+                f"another gtzan-stream is packing into {dst}: wait for it to end, then pack again"
+            ) from None
+        with writing(dst):
+            finish(dst)
+        yield
+
+
+@contextmanager
+def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
+    """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
+
+    Parameters
+    ----------
+    dst : Path
+        `reserved`.
+    n_bytes : int, optional
+        About how much will be written, for the message if there is no room for it.
+
+    Raises
+    ------
+    UserError
+        If something cannot be written, or `dst` holds a file that the new set would overwrite and no set owns.
+    """
+    with writing(dst, n_bytes):
+        with scratch(dst, _STAGING, n_bytes) as staging:
             yield staging
             _refuse_to_overwrite(dst, staging)
-            _to_disk(staging)
+            for path in (*sorted(staging.iterdir()), staging):
+                sync(path)
             staging.chmod(0o755)
             staging.rename(dst / INCOMING)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         finish(dst)
 
 
@@ -65,10 +81,14 @@ def finish(dst: Path) -> None:
     if not (incoming / MANIFEST).exists():
         shutil.rmtree(incoming, ignore_errors=True)
         return
+    sync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
     for name in _packed(dst) - _listed(incoming):
         (dst / name).unlink(missing_ok=True)
-    for path in sorted(incoming.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
-        os.replace(path, dst / path.name)
+    for path in sorted(incoming.iterdir()):
+        if path.name != MANIFEST:
+            os.replace(path, dst / path.name)
+    sync(dst)  # likewise before the manifest, without which what is left in `incoming` is removed
+    os.replace(incoming / MANIFEST, dst / MANIFEST)
     incoming.rmdir()
 
 
@@ -93,25 +113,3 @@ def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
     for name in sorted({path.name for path in staging.glob("*.tar")} - _packed(dst)):
         if (dst / name).exists():
             raise UserError(f"{dst / name} exists and was not packed here: move it away, then pack again")
-
-
-def _to_disk(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("r+b") as file:  # Windows does not write out what is open for reading
-            os.fsync(file.fileno())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    if fcntl is None:  # without a lock, packing works as long as one program at a time packs into a folder
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another gtzan-stream is packing into {folder}: wait for it to end, then pack again") from None
-    else:
-        yield
-    finally:
-        os.close(descriptor)

@@ -33,7 +33,8 @@ def write_samples(path: Path, rows: Sequence[Row]) -> None:
 def write_sample_columns(path: Path, columns: Mapping[str, pa.Array]) -> None:
     """Write samples.parquet from whole columns."""
     table = pa.table(dict(columns))
-    pq.write_table(table, path, use_dictionary=["shard", "label", "encoding", "sample_rate", "channels"])
+    with path.open("wb") as file:  # Arrow's own files have errors without a number
+        pq.write_table(table, file, use_dictionary=["shard", "label", "encoding", "sample_rate", "channels"])
 
 
 def write_splits(path: Path, keys: Sequence[str], splits: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int]]:
@@ -43,7 +44,7 @@ def write_splits(path: Path, keys: Sequence[str], splits: Mapping[str, Mapping[s
     """
     schema = pa.schema([("key", pa.string()), ("split", pa.string()), ("part", pa.string()), ("clip", pa.int32())])
     counts = {}
-    with pq.ParquetWriter(path, schema, use_dictionary=["split", "part"]) as writer:
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, use_dictionary=["split", "part"]) as writer:
         for name, part_of in splits.items():
             clips = np.array([i for i, key in enumerate(keys) if key in part_of], np.int32)
             chosen = [keys[i] for i in clips]
@@ -61,13 +62,13 @@ def write_manifest(
     dataset: str,
     sample_rate: int,
     labels: Sequence[str],
-    shards: Sequence[Path],
+    shards: Sequence[dict[str, Any]],
     clips: int,
     splits: Mapping[str, Mapping[str, int]],
     left_out: int,
     report: Sequence[Oddity],
 ) -> None:
-    """Write manifest.json into `folder`, for the tables that already lie there and for `shards`.
+    """Write manifest.json into `folder`, for the tables that already lie there and for `shards`, described.
 
     `origin` is ``"pack"`` or, for shards of somebody else's, ``"index"``; `left_out` counts the files with sound that
     are not in the set, for which the report has the reasons.
@@ -82,7 +83,7 @@ def write_manifest(
         "clips": clips,
         "left_out": left_out,
         "splits": splits,
-        "shards": [describe_file(path) for path in shards],
+        "shards": list(shards),
         "tables": [describe_file(folder / name) for name in (SAMPLES, SPLITS)],
         "report": [oddity.as_dict() for oddity in sorted(report, key=Oddity.rank)],
     }

@@ -45,8 +45,8 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     frontend = run.network.frontend
     run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
     run.train_loader.load_state_dict(begin)
+    run.save()  # first: without it there is no run, and its folder is removed
     run.write_config()
-    run.save()
     return run
 
 

@@ -131,7 +131,6 @@ class Run:
 
     def write_config(self) -> None:
         """Write config.json into the run's folder, which is made."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         report.write_json(self.folder / "config.json", self.config.to_dict())
 
     def save(self, name: str = checkpoints.LAST) -> None:

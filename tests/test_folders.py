@@ -1,0 +1,99 @@
+"""Folders for unfinished work: gone after it, after an error, and after the next call where a process was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gtzan_stream import folders
+from gtzan_stream.errors import Unwritable
+from gtzan_stream.folders import made, scratch
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from gtzan_stream.folders import scratch
+with scratch(Path(sys.argv[1]), ".work-") as folder:
+    (folder / "half").write_text("half")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path):
+    """Another process with a scratch folder in `tmp_path`, and the folder."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    program = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        yield process, Path(process.stdout.readline().strip())  # type: ignore[union-attr]
+        process.kill()
+
+
+def test_folders_of_living_processes_stay_and_those_of_killed_ones_go(other, tmp_path: Path):
+    process, theirs = other
+    with scratch(tmp_path, ".work-") as ours:
+        assert (theirs / "half").exists()
+        assert ours != theirs
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert theirs.exists()
+    (tmp_path / ".work-file").write_text("half")
+    (tmp_path / ".other").write_text("somebody's")
+    with scratch(tmp_path, ".work-") as ours:
+        assert {path.name for path in tmp_path.iterdir()} == {ours.name, ".other"}
+    assert {path.name for path in tmp_path.iterdir()} == {".other"}
+
+
+def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Between the making of a folder and its lock, another process may remove it."""
+    lock, removed = folders._lock, []
+
+    def remove_first(folder: Path, **options: bool) -> int | None:
+        if not removed:
+            removed.append(folder)
+            folder.rmdir()
+            folder.mkdir()  # as another process's, of the same name, would be
+            descriptor = lock(folder, **options)
+            folder.rmdir()
+            return descriptor
+        return lock(folder, **options)
+
+    monkeypatch.setattr(folders, "_lock", remove_first)
+    with scratch(tmp_path, ".work-") as folder:
+        assert folder.exists()
+        assert folder != removed[0]
+
+
+def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
+    def fail(folder: Path, leave: str) -> None:
+        with made(folder):
+            (folder / leave).mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), made(tmp_path / "a/b"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyboardInterrupt), made(tmp_path / "there"):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "new", "of somebody else")
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "new"}
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(Unwritable, match=r"file/a cannot be written: Not a directory; choose another folder"),
+        made(tmp_path / "file/a"),
+    ):
+        pass
+    with (
+        pytest.raises(Unwritable, match=r"none cannot be written: No such file or directory"),
+        scratch(tmp_path / "none", ".work-"),
+    ):
+        pass

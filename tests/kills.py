@@ -2,8 +2,11 @@
 
 python tests/kills.py FOLDER --kills 100
 
-Trains on the demo set. A training that ends in spite of the kills is compared with the unbroken one, to the bit, and the
-next one begins, until the kills are used up. Prints what was done as JSON; the exit status is 1 if a run differs.
+Trains on the demo set. A training that ends in spite of the kills is compared with the unbroken one, to the bit, and
+the next one begins, until the kills are used up. Prints what was done as JSON; the exit status is 1 if a run differs.
+
+Every training is a process that is forked from this one, which has imported everything and computed nothing: torch's
+threads do not survive a fork.
 """
 
 import argparse
@@ -13,6 +16,9 @@ import random
 import signal
 import sys
 import time
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -24,8 +30,8 @@ from tests.train_cases import assert_equal_runs
 SETTINGS = ["--epochs", "3", "--crops-per-clip", "1", "--num-workers", "1"]
 
 
-def forked(program, arguments: list[str], log: Path) -> int:
-    """Run a command line in a process of its own, with everything imported already. Returns the process's number."""
+def forked(program: Callable[[], object], log: Path) -> int:
+    """Run a program in a process of its own, with everything imported already. Returns the process's number."""
     child = os.fork()
     if child:
         return child
@@ -35,9 +41,12 @@ def forked(program, arguments: list[str], log: Path) -> int:
     os.dup2(descriptor, 2)
     status = 1
     try:
-        program(arguments, standalone_mode=True)
+        program()
+        status = 0
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 0
+        status = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(status)
@@ -56,26 +65,37 @@ def ended(child: int, within_s: float) -> int | None:
     return None
 
 
-def checked(child: int, log: Path) -> None:
-    """Wait for a process that must end well."""
-    if (status := ended(child, 3600)) != 0:
+def checked(program: Callable[[], object], log: Path) -> None:
+    """Run a program that must end well."""
+    if (status := ended(forked(program, log), 3600)) != 0:
         sys.exit(f"exit status {status}:\n{log.read_text()}")
 
 
-def lives(run: Path, shards: Path, longest_s: float, rng: random.Random, most: int) -> tuple[int, bool]:
-    """Train into a folder, killed after random times. Returns the number of kills, and whether the run ended."""
+def training(run: Path) -> Callable[[], object]:
+    """The command that begins a run, or resumes it where there is something to resume."""
+    shards = str(run.parent / "shards")
+    new = ["--shards", shards, "--out", str(run.parent), "--name", run.name, *SETTINGS]
+    return partial(train.app, ["--resume", str(run)] if (run / "last.pt").exists() else new)
+
+
+def lives(run: Path, longest_s: float, rng: random.Random, most: int) -> int:
+    """Train to the end of a run, killed after random times, `most` times at most. Returns the number of kills."""
     log = run.parent / f"{run.name}.log"
     for kills in range(most):
-        if (run / "last.pt").exists():
-            arguments = ["--resume", str(run)]
-        else:
-            arguments = ["--shards", str(shards), "--out", str(run.parent), "--name", run.name, *SETTINGS]
-        status = ended(forked(train.app, arguments, log), rng.uniform(0, longest_s))
+        status = ended(forked(training(run), log), rng.uniform(0, longest_s))
+        if status == 0:
+            return kills
         if status is not None:
-            if status != 0:
-                sys.exit(f"{run}: exit status {status} after {kills} kills:\n{log.read_text()}")
-            return kills, True
-    return most, False
+            sys.exit(f"{run}: exit status {status} after {kills} kills:\n{log.read_text()}")
+    checked(training(run), log)
+    return most
+
+
+def compare(one: Path, other: Path) -> None:
+    """Raise AssertionError unless two runs have the same weights, history and results, and no unfinished files."""
+    assert_equal_runs(one, other)
+    left = {path.name for path in other.iterdir()} - {path.name for path in one.iterdir()}
+    assert not left, left
 
 
 def main() -> None:
@@ -86,30 +106,17 @@ def main() -> None:
     options = parser.parse_args()
     folder, rng = options.folder, random.Random(options.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    shards, log = folder / "shards", folder / "log.txt"
-    checked(forked(commands, ["demo", str(shards)], log), log)
+    log = folder / "log.txt"
+    checked(partial(commands, ["demo", str(folder / "shards")]), log)
     begun = time.monotonic()
-    start = ["--shards", str(shards), "--out", str(folder), "--name", "unbroken", *SETTINGS]
-    checked(forked(train.app, start, log), log)
+    checked(training(folder / "unbroken"), log)
     longest_s = time.monotonic() - begun
-    done, runs, resumed = 0, 0, 0
-    while done < options.kills:
-        run = folder / f"run-{runs}"
-        kills, finished = lives(run, shards, longest_s, rng, options.kills - done)
-        done += kills
-        if not finished:  # the kills are used up: let this run end
-            arguments = (
-                ["--resume", str(run)]
-                if (run / "last.pt").exists()
-                else [*start[: -len(SETTINGS) - 1], run.name, *SETTINGS]
-            )
-            checked(forked(train.app, arguments, folder / "last.log"), folder / "last.log")
-        runs += 1
-        resumed += kills > 0
-        assert_equal_runs(folder / "unbroken", run)
-        left = sorted(str(path) for path in run.iterdir() if "unfinished" in path.name)
-        assert not left, left
-    print(json.dumps({"kills": done, "runs": runs, "killed_runs": resumed, "longest_s": round(longest_s, 1)}))
+    kills: list[int] = []
+    while sum(kills) < options.kills:
+        run = folder / f"run-{len(kills)}"
+        kills.append(lives(run, longest_s, rng, options.kills - sum(kills)))
+        checked(partial(compare, folder / "unbroken", run), log)
+    print(json.dumps({"kills": sum(kills), "kills_of_each_run": kills, "unbroken_s": round(longest_s, 1)}))
 
 
 if __name__ == "__main__":

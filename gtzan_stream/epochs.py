@@ -104,6 +104,17 @@ class Epochs:
         if epoch != self.epoch:
             self.epoch, self._start, self._consumed = epoch, 0, 0
 
+    @property
+    def sampler(self: _Self) -> _Self:
+        """The loader itself, as its `batch_sampler`: trainers call ``set_epoch`` of a DataLoader's sampler.
+
+        Lightning needs it where `limit_train_batches` ends its epochs early, which would all be the same, and after a
+        checkpoint of an epoch's end, as it gives a loader its state back in the middle of an epoch only.
+        """
+        return self
+
+    batch_sampler = sampler
+
     def state_dict(self) -> dict[str, Any]:
         """Where the loader is, counting what it yielded and not what it prepared: a small dict of plain JSON."""
         return {"epoch": self.epoch, "examples_consumed": self._consumed, **self._settings}

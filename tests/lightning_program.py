@@ -98,6 +98,8 @@ def do(job: dict[str, Any]) -> None:
     )
     trainer.fit(module, loader, loader.evaluation("valid"), ckpt_path=job.get("checkpoint"))
     assert trainer.train_dataloader is loader
+    if job.get("save"):
+        trainer.save_checkpoint(f"{job['out']}/{job['name']}-fitted.ckpt")
     found = {
         "seen": module.seen,
         "state": loader.state_dict(),

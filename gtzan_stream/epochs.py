@@ -15,6 +15,7 @@ from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
+from gtzan_stream.threads import limit_torch_after_fork
 
 _Self = TypeVar("_Self", bound="Epochs")
 _PREFETCH = 3  # batches made ahead of the consumer
@@ -153,6 +154,7 @@ class Epochs:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the epoch, from its start or from where `load_state_dict` put it."""
+        limit_torch_after_fork()
         self._check_open()
         self._check_world_size()
         if get_worker_info() is not None:

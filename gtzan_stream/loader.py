@@ -22,6 +22,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.threads import limit_torch_after_fork
 
 
 class Loader(Epochs):
@@ -104,6 +105,7 @@ class Loader(Epochs):
         on_error: str = "fail",
         shuffle_shards: int | None = None,
     ) -> None:
+        limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
         _at_least(1, batch_size=batch_size, crops_per_clip=crops_per_clip, shuffle_shards=shuffle_shards)
         _at_least(0, num_workers=num_workers)

@@ -38,7 +38,9 @@ def do(job: dict[str, Any]) -> None:
         for batch in loader:
             assert batch.features.device.type == accelerator.device.type
             rows = zip(batch.keys, batch.crops, batch.starts, batch.weights, strict=True)
-            seen.append([batch.epoch, [[key, int(crop), int(start), float(weight)] for key, crop, start, weight in rows]])
+            seen.append(
+                [batch.epoch, [[key, int(crop), int(start), float(weight)] for key, crop, start, weight in rows]]
+            )
             losses = cross_entropy(network(batch.features.mean(2)), batch.labels, reduction="none")
             optimizer.zero_grad()
             accelerator.backward((losses * batch.weights).sum() / batch.weights.sum().clamp(min=1))

@@ -45,7 +45,9 @@ class Module(lightning.LightningModule):
                 "epoch": batch.epoch,
                 "current_epoch": self.current_epoch,
                 "index": index,
-                "rows": [[key, int(crop), int(start), float(weight), digest(f)] for key, crop, start, weight, f in rows],
+                "rows": [
+                    [key, int(crop), int(start), float(weight), digest(f)] for key, crop, start, weight, f in rows
+                ],
             }
         )
 

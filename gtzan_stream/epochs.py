@@ -222,10 +222,9 @@ class Epochs:
 class TrainersEpoch:
     """Follows the epochs of a trainer that sets those of its sampler.
 
-    Lightning is such a trainer. It ends an epoch early where it has `limit_train_batches`, and the loader would begin the
-    same epoch again. It also gives a loader its state back only if the checkpoint was made within an epoch, or `max_steps`
-    is set; then it may count an epoch that was not finished, so the state goes first and the trainer's next epochs are
-    counted from there.
+    Lightning is one. With `limit_train_batches` it ends its epochs early, and the loader would begin the same epoch
+    again. After a checkpoint of an epoch's end it does not give a loader its state back. Where it does, it may count an
+    epoch that `max_steps` had cut short, so the state goes first, and the trainer's next epochs are counted from there.
     """
 
     def __init__(self, loader: Epochs) -> None:

@@ -1,8 +1,8 @@
 """A program that trains with Accelerate, in one or several processes of its own, and writes down what each rank saw.
 
-Called with a JSON list of jobs, done one after the other: `name`, `shards`, `out`, and optionally `state` (a folder to
-resume from), `save` (steps after which a state is saved in `out`/NAME-STEP) and `prepare` (whether the loader is given to
-`prepare`, too). Each rank writes `out`/NAME.RANK.json.
+Called with a JSON list of jobs, done one after the other. A job has `name`, `shards` and `out`; and optionally `state`
+(a folder to resume from), `save` (steps after which a state is saved in `out`/NAME-STEP) and `prepare` (whether the
+loader is given to `prepare`, too). Each rank writes `out`/NAME.RANK.json.
 """
 
 import json
@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
 from gtzan_stream import Loader
+from tests.trainer_runs import SETTINGS, described
 
 EPOCHS = 2
 
@@ -24,8 +25,7 @@ def do(job: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(128, 16), torch.nn.Tanh(), torch.nn.Linear(16, 10))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    settings = {"split": "demo", "part": "train", "batch_size": 8, "seed": 3, "crops_per_clip": 2}
-    loader = Loader(job["shards"], device=accelerator.device, **settings)
+    loader = Loader(job["shards"], device=accelerator.device, **SETTINGS)
     network, optimizer = accelerator.prepare(network, optimizer)
     if job.get("prepare"):
         assert accelerator.prepare(loader) is loader
@@ -37,10 +37,8 @@ def do(job: dict[str, Any]) -> None:
     while loader.epoch < EPOCHS:
         for batch in loader:
             assert batch.features.device.type == accelerator.device.type
-            rows = zip(batch.keys, batch.crops, batch.starts, batch.weights, strict=True)
-            seen.append(
-                [batch.epoch, [[key, int(crop), int(start), float(weight)] for key, crop, start, weight in rows]]
-            )
+            index = step % len(loader)
+            seen.append({"kind": "train", "epoch": batch.epoch, "index": index, "rows": described(batch)})
             losses = cross_entropy(network(batch.features.mean(2)), batch.labels, reduction="none")
             optimizer.zero_grad()
             accelerator.backward((losses * batch.weights).sum() / batch.weights.sum().clamp(min=1))

@@ -1,35 +1,39 @@
-"""A program that trains with Lightning, in a process of its own, and writes down what each rank saw.
+"""A program that trains with Lightning, in processes of its own, and writes down what each rank saw.
 
-Called with a JSON list of jobs, done one after the other: `name`, `shards`, `out`, and optionally `devices`, `checkpoint`
-(to resume from), `save` (a checkpoint after each step, `out`/NAME-STEP.ckpt), `stop` (after that step), `trainer` (options
-of Trainer) and `loader` (options of Loader). Each rank writes `out`/NAME.RANK.json.
+Called with a JSON list of jobs, done one after the other. A job has `name`, `shards` and `out`; and optionally
+`devices`, `checkpoint` (to resume from), `save` (checkpoints `out`/NAME-STEP.ckpt after each step, and where people save
+them), `raise` (an error in that step), `again` (the same epoch again and again), `around` (a DataLoader around the
+loader) and `trainer` (options of Trainer). Each rank writes `out`/NAME.RANK.json.
 """
 
-import hashlib
 import json
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 
 from gtzan_stream import Batch, Loader
-
-
-def digest(tensor: torch.Tensor) -> str:
-    return hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()[:16]
+from tests.trainer_runs import SETTINGS, described
 
 
 class Module(lightning.LightningModule):
     """A network without batch norm, which writes down its batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: dict[str, Any]) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.network = torch.nn.Sequential(torch.nn.Linear(128, 16), torch.nn.Tanh(), torch.nn.Linear(16, 10))
         self.seen: list[dict[str, Any]] = []
+        self.job = job
+
+    def on_train_epoch_start(self) -> None:
+        if self.job.get("again"):
+            self.trainer.train_dataloader.set_epoch(0)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         losses = cross_entropy(self.network(batch.features.mean(2)), batch.labels, reduction="none")
@@ -38,20 +42,11 @@ class Module(lightning.LightningModule):
     def note(self, kind: str, batch: Batch, index: int) -> None:
         assert type(batch) is Batch
         assert batch.features.dtype == torch.float32
-        rows = zip(batch.keys, batch.crops, batch.starts, batch.weights, batch.features, strict=True)
-        self.seen.append(
-            {
-                "kind": kind,
-                "epoch": batch.epoch,
-                "current_epoch": self.current_epoch,
-                "index": index,
-                "rows": [
-                    [key, int(crop), int(start), float(weight), digest(f)] for key, crop, start, weight, f in rows
-                ],
-            }
-        )
+        self.seen.append({"kind": kind, "epoch": batch.epoch, "index": index, "rows": described(batch)})
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
+        if self.job.get("raise") == self.global_step + 1:
+            raise RuntimeError("something in the step")
         self.note("train", batch, index)
         return self.loss(batch)
 
@@ -64,52 +59,51 @@ class Module(lightning.LightningModule):
 
 
 class Save(lightning.Callback):
-    """Save a checkpoint after steps and at the ends of epochs, and stop where the job says so."""
+    """Save checkpoints after each step, after validation, at the end of an epoch, and where an error was raised."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+    def save(self, trainer: lightning.Trainer, when: str) -> None:
         if self.job.get("save"):
-            trainer.save_checkpoint(f"{self.job['out']}/{self.job['name']}-{trainer.global_step}.ckpt")
-        if trainer.global_step == self.job.get("stop"):
-            trainer.should_stop = True
+            trainer.save_checkpoint(f"{self.job['out']}/{self.job['name']}-{trainer.global_step}{when}.ckpt")
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.save(trainer, "")
 
     def on_validation_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if self.job.get("save"):
-            trainer.save_checkpoint(f"{self.job['out']}/{self.job['name']}-{trainer.global_step}-validated.ckpt")
+        self.save(trainer, "-validated")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if self.job.get("save"):
-            trainer.save_checkpoint(f"{self.job['out']}/{self.job['name']}-{trainer.global_step}-ended.ckpt")
+        self.save(trainer, "-ended")
+
+    def on_exception(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.save(trainer, "-raised")
 
 
 def do(job: dict[str, Any]) -> None:
     devices = job.get("devices", 1)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    settings = {"split": "demo", "part": "train", "batch_size": 8, "seed": 3, "crops_per_clip": 2}
-    loader = Loader(job["shards"], **(settings | job.get("loader", {})))
-    module = Module()
-    options = {"max_epochs": 2, "num_sanity_val_steps": 0, "enable_checkpointing": False, "limit_val_batches": 1}
+    loader = Loader(job["shards"], **SETTINGS)
+    module, save = Module(job), Save(job)
     trainer = lightning.Trainer(
         accelerator="cpu",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
-        callbacks=[Save(job)],
-        **(options | quiet | job.get("trainer", {})),
+        callbacks=[save],
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **({"max_epochs": 2} | job.get("trainer", {})),
     )
-    trainer.fit(module, loader, loader.evaluation("valid"), ckpt_path=job.get("checkpoint"))
-    assert trainer.train_dataloader is loader
-    if job.get("save"):
-        trainer.save_checkpoint(f"{job['out']}/{job['name']}-fitted.ckpt")
-    found = {
-        "seen": module.seen,
-        "state": loader.state_dict(),
-        "n_batches": len(loader),
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "weights": {name: value.tolist() for name, value in module.state_dict().items()},
-    }
+    around = DataLoader(loader, batch_size=None) if job.get("around") else loader
+    with suppress(RuntimeError) if "raise" in job else nullcontext():
+        trainer.fit(module, around, loader.evaluation("valid"), ckpt_path=job.get("checkpoint"))
+        assert trainer.train_dataloader is around, "no sampler was put in"
+        save.save(trainer, "-fitted")
+    weights = {name: value.tolist() for name, value in module.state_dict().items()}
+    found = {"seen": module.seen, "state": loader.state_dict(), "steps": trainer.global_step, "weights": weights}
     Path(job["out"], f"{job['name']}.{trainer.global_rank}.json").write_text(json.dumps(found))
 
 

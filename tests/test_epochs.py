@@ -240,7 +240,7 @@ def test_worker_processes_of_a_dataloader_are_refused(shards):
 
 
 def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
-    """As Lightning does: epochs that end early, states in the middle of an epoch, epochs that it counts though it left them."""
+    """As Lightning does: it ends epochs early, and may count epochs in which nothing was read."""
     loader = Loader(shards, batch_size=8, num_workers=0)
     for epoch in range(3):
         loader.batch_sampler.sampler.set_epoch(epoch)

@@ -1,8 +1,8 @@
 """A program that trains with Lightning, in processes of its own, and writes down what each rank saw.
 
 Called with a JSON list of jobs, done one after the other. A job has `name`, `shards` and `out`; and optionally
-`devices`, `checkpoint` (to resume from), `save` (checkpoints `out`/NAME-STEP.ckpt after each step, and where people save
-them), `raise` (an error in that step), `again` (the same epoch again and again), `around` (a DataLoader around the
+`devices`, `checkpoint` (to resume from), `save` (checkpoints `out`/NAME-STEP.ckpt after each step, and wherever people
+save them), `raise` (an error in that step), `again` (the same epoch again and again), `around` (a DataLoader around the
 loader) and `trainer` (options of Trainer). Each rank writes `out`/NAME.RANK.json.
 """
 

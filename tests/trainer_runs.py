@@ -25,7 +25,7 @@ def described(batch: Batch) -> list[list[Any]]:
 
 
 def run(program: str, jobs: list[dict[str, Any]], *, launcher: tuple[str, ...] = ()) -> None:
-    """Run `program` of this folder with its jobs, in a process of its own; `launcher` are Python's arguments before it."""
+    """Run `program` of this folder with its jobs, in a process of its own; `launcher` are arguments before it."""
     command = [sys.executable, *launcher, str(ROOT / "tests" / program), json.dumps(jobs)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)

@@ -164,7 +164,7 @@ class Transform(nn.Module):
         Returns
         -------
         Tensor [batch, time] or [batch, channel, time]
-            Same dtype and device. With `length`, as wide as the longest, row i valid in ``:length[i]``. NaN stays in its row.
+            Same dtype and device. With `length`, as wide as the longest, valid in ``:length[i]``. NaN stays in its row.
 
         Raises
         ------

@@ -246,6 +246,9 @@ def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
         loader.batch_sampler.sampler.set_epoch(epoch)
         assert [batch.epoch for batch in islice(loader, 2)] == [epoch] * 2
     state = loader.state_dict()
+    for epoch in (5, 6):
+        loader.sampler.set_epoch(epoch)
+    assert loader.epoch == 6
     other = Loader(shards, batch_size=8, num_workers=0)
     other.load_state_dict(state)
     for epoch in (3, 4):  # none of which began

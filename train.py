@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 import models
+from gtzan_stream.console import escape_unprintable
 from gtzan_stream.errors import BadSample, UserError, in_words
 from gtzan_stream.training import device, launch
 from gtzan_stream.training.config import Config
@@ -85,4 +86,5 @@ def print_line(text: str) -> None:
 
 
 if __name__ == "__main__":
+    escape_unprintable()
     app()

@@ -67,14 +67,16 @@ def run(config: Config) -> dict[str, Any]:
         with training.train_loader:
             training.train()
             training.finish()
-        (folder / MACHINE).write_text(json.dumps(common.machine(training.device)))
+        (folder / MACHINE).write_text(json.dumps(common.machine(training.device)), encoding="utf-8")
     for name in (checkpoints.LAST, checkpoints.BEST, export.MODEL):
         (folder / name).unlink(missing_ok=True)
-    return json.loads((folder / "report.json").read_text()) | {"machine": json.loads((folder / MACHINE).read_text())}
+    return json.loads((folder / "report.json").read_text(encoding="utf-8")) | {
+        "machine": json.loads((folder / MACHINE).read_text(encoding="utf-8"))
+    }
 
 
 def _refuse_other(folder: Path, config: Config) -> None:
-    stored, wanted = json.loads((folder / "config.json").read_text()), config.to_dict()
+    stored, wanted = json.loads((folder / "config.json").read_text(encoding="utf-8")), config.to_dict()
     remedy = f"remove {folder}, or choose another --out"
     for name in sorted((stored.keys() | wanted.keys()) - MAY_DIFFER):
         if stored.get(name) != wanted.get(name):
@@ -83,7 +85,7 @@ def _refuse_other(folder: Path, config: Config) -> None:
             )
     report = folder / "report.json"
     digest = Manifest.open(config.shards).digest
-    if report.exists() and json.loads(report.read_text())["data"]["digest"] != digest:
+    if report.exists() and json.loads(report.read_text(encoding="utf-8"))["data"]["digest"] != digest:
         raise UserError(f"{folder} was trained on other clips than those of {config.shards}: {remedy}")
 
 
@@ -160,7 +162,7 @@ def main(
     settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": usual.precision}
     settings |= all_reports[0]["data"]
     path = common.save(f"accuracy-{compare}", device.find(device_name), settings, rows, whole_machine(all_reports))
-    result = json.loads(path.read_text())
+    result = json.loads(path.read_text(encoding="utf-8"))
     accuracy_table.plot(path.with_suffix(".png"), result)
     print(f"{accuracy_table.text(result)}\n\nwritten to {path}")
     if diverged:

@@ -25,7 +25,7 @@ def train(shards: Path, device_name: str, options: list[str]) -> dict[str, Any]:
         ended = subprocess.run([sys.executable, str(ROOT / "train.py"), *settings, *options], check=False)
         if ended.returncode:
             raise UserError(f"train.py ended with exit status {ended.returncode}; its output is above")
-        report = json.loads(Path(folder, "run", "report.json").read_text())
+        report = json.loads(Path(folder, "run", "report.json").read_text(encoding="utf-8"))
     return report | {"seconds": time.perf_counter() - began}
 
 

@@ -28,7 +28,7 @@ FIGURES = (
 
 def load(folder: Path) -> dict[str, Result]:
     """Every result in `folder`, by name, such as ``"throughput-cpu"``."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def report(results: dict[str, Result]) -> str:
@@ -81,7 +81,7 @@ def insert(document: str, name: str, text: str) -> str:
 def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
     """The text that each document should have."""
     found = load(results)
-    readme = (root / "README.md").read_text()
+    readme = (root / "README.md").read_text(encoding="utf-8")
     for name, text in figures(found).items():
         readme = insert(readme, name, text)
     return {root / "README.md": readme, root / "benchmarks" / "report.md": report(found)}
@@ -90,11 +90,11 @@ def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
 def main(check: Annotated[bool, typer.Option(help="Only compare; exit 1 if a document differs.")] = False) -> None:
     """Render the benchmarks' results into report.md and README.md."""
     for path, text in render().items():
-        if check and (not path.exists() or path.read_text() != text):
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             print(f"{path.name} differs from benchmarks/results: run python benchmarks/render.py", file=sys.stderr)
             raise typer.Exit(1)
         if not check:
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def probe(root: Path, warm: Path) -> dict[str, Any]:
 def probe_apart(root: Path, warm: Path) -> dict[str, Any]:
     """Run `probe` in a fresh process."""
     command = [sys.executable, __file__, "--probe", str(root), "--warm", str(warm)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def measure(sizes: Sequence[int], runs: int) -> list[dict[str, Any]]:

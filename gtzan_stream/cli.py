@@ -1,6 +1,5 @@
 """The command line: `gtzan-stream demo | fetch | pack | index | info | verify | preview | classify`."""
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -143,7 +142,7 @@ def info(
     manifest = Manifest.open(folder)
     if as_json:
         facts = summary(manifest, all_issues=issues)
-        print(json.dumps(facts["report"] if issues else facts, indent=2, ensure_ascii=False))
+        console.print_json(facts["report"] if issues else facts)
     elif issues:
         console.print_issues(manifest.report)
     else:
@@ -245,7 +244,7 @@ def classify(
                 failed = True
                 console.print_error(f"gtzan-stream: {error}")
     if as_json:
-        typer.echo(json.dumps([track.to_dict() for track in tracks], indent=2, ensure_ascii=False))
+        console.print_json([track.to_dict() for track in tracks])
     elif tracks:
         print_tracks(tracks)
     if plot is not None:
@@ -258,6 +257,7 @@ def classify(
 
 def main() -> None:
     """Run the command line: a mistake of the user's is one sentence on stderr and exit code 2, never a stack trace."""
+    console.escape_unprintable()
     try:
         app()
     except (UserError, BadSample, OSError) as error:

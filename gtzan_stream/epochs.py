@@ -11,11 +11,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
+from gtzan_stream.checks import whole
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.threads import limit_torch_after_fork
+from gtzan_stream.words import brief, some
 
 _Self = TypeVar("_Self", bound="Epochs")
 _PREFETCH = 3  # batches made ahead of the consumer
@@ -105,7 +107,7 @@ class Epochs:
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` at the next iteration, or where `load_state_dict` put the loader in it."""
         self._placed = True
-        if epoch != self.epoch:
+        if whole("epoch", epoch) != self.epoch:
             self.epoch, self._start, self._consumed = epoch, 0, 0
 
     @property
@@ -129,22 +131,21 @@ class Epochs:
         """
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
-            found = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
+            found = some(map(brief, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
             raise UserError(f"a loader's state is a dict with the keys {', '.join(now)}; got {found}")
-        if state["manifest_digest"] != self.manifest.digest:
+        same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
+        if not same["manifest_digest"]:
             raise UserError(
                 f"the state was taken on other clips than those of {self.manifest.folder.address()}: give the shards "
                 "that it was taken on, or start again without it"
             )
         for name, expected in self._settings.items():
-            if state[name] != expected:
+            if not same[name]:
                 raise UserError(
-                    f"the state was taken with {name}={state[name]!r}, this loader has {expected!r}: make the loader "
-                    f"with the old value, or start again without the state"
+                    f"the state was taken with {name}={brief(state[name])}, this loader has {expected!r}: make the "
+                    f"loader with the old value, or start again without the state"
                 )
-        epoch, consumed = state["epoch"], state["examples_consumed"]
-        if not all(type(number) is int for number in (epoch, consumed)) or epoch < 0 or consumed < 0:
-            raise UserError(f"a loader's state counts from 0, got epoch={epoch!r}, examples_consumed={consumed!r}")
+        epoch, consumed = (whole(f"{name} of a state", state[name]) for name in ("epoch", "examples_consumed"))
         if consumed % self.batch_size or consumed >= self._length * self.batch_size:
             raise UserError(
                 f"the state was taken after {consumed} examples, which is not at a batch of this loader: it has "

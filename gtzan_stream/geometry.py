@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from gtzan_stream.checks import whole
+
 Count = TypeVar("Count", int, np.ndarray)
 
 
@@ -54,9 +56,9 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "frame_length", "step", "frames", "grid"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.context <= self.frame_length:
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        object.__setattr__(self, "context", whole("context", self.context))
+        if self.context > self.frame_length:
             raise ValueError(f"context must be in 0..{self.frame_length}, the frame length, got {self.context}")
         if not math.isfinite(self.silence):
             raise ValueError(f"silence must be finite, got {self.silence}")
@@ -64,9 +66,7 @@ class Geometry:
     @classmethod
     def of_stft(cls, *, sample_rate: int, n_fft: int, hop_length: int, frames: int, silence: float = 0.0) -> "Geometry":
         """Geometry of centred STFT frames, on whose hops crops start."""
-        for name, value in (("sample_rate", sample_rate), ("hop_length", hop_length)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        n_fft, hop_length = whole("n_fft", n_fft), whole("hop_length", hop_length, 1)
         if n_fft < 2 or n_fft % 2:
             raise ValueError(f"n_fft must be even and at least 2, got {n_fft}")
         return cls(

@@ -16,6 +16,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
+from gtzan_stream.checks import whole
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
@@ -107,8 +108,10 @@ class Loader(Epochs):
     ) -> None:
         limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
-        _at_least(1, batch_size=batch_size, crops_per_clip=crops_per_clip, shuffle_shards=shuffle_shards)
-        _at_least(0, num_workers=num_workers)
+        batch_size, crops_per_clip = whole("batch_size", batch_size, 1), whole("crops_per_clip", crops_per_clip, 1)
+        num_workers, seed = whole("num_workers", num_workers), whole("seed", seed)
+        if shuffle_shards is not None:
+            shuffle_shards = whole("shuffle_shards", shuffle_shards, 1)
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)
@@ -135,7 +138,7 @@ class Loader(Epochs):
             return EpochPlan(
                 clips=clips,
                 shards=manifest.shard[clips],
-                crops=int(crops_per_clip),
+                crops=crops_per_clip,
                 batch_size=batch_size,
                 seed=seed,
                 epoch=epoch,
@@ -260,9 +263,3 @@ def _clips(manifest: Manifest, split: str | None, part: str | None) -> np.ndarra
         manifest.labels_of(split)  # raises if there is no such split
         raise UserError(f"split {split!r} needs a part: one of {splits[split]}")
     return np.arange(len(manifest))
-
-
-def _at_least(least: int, **values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < least:
-            raise UserError(f"{name} must be at least {least}, got {value}")

@@ -20,3 +20,13 @@ def some(names: Iterable[str], most: int = 5) -> str:
     """
     names = list(names)
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def brief(value: object, most: int = 60) -> str:
+    """A value as Python writes it, in one line.
+
+    >>> brief([1, "a"]), brief("x" * 100, 8)
+    ("[1, 'a']", "'xxxx...")
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else text[: most - 3] + "..."

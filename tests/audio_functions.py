@@ -2,12 +2,9 @@
 
 import random
 import warnings
+from typing import Any
 
 import numpy as np
-
-with warnings.catch_warnings():  # of its docstrings, when Python compiles them for the first time
-    warnings.simplefilter("ignore")
-    import audiomentations as am
 
 
 def jitter(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -23,7 +20,11 @@ def unless_silent(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return library()(samples, sample_rate)
 
 
-def library() -> am.Compose:
+def library() -> Any:
+    """A composition of audiomentations, which is optional."""
+    with warnings.catch_warnings():  # of its docstrings, when Python compiles them for the first time
+        warnings.simplefilter("ignore")
+        import audiomentations as am
     return am.Compose(
         [
             am.AddGaussianNoise(0.001, 0.1, p=0.7),

@@ -18,6 +18,7 @@ from gtzan_stream.augment.seeded import call_seeded
 from gtzan_stream.errors import BadSample
 from tests.audio_functions import jitter, library, unless_silent
 from tests.augment_cases import keys, music, untyped
+from tests.conftest import need
 
 
 def processes(transform: Audiomentations) -> list[subprocess.Popen[bytes]]:
@@ -27,6 +28,7 @@ def processes(transform: Audiomentations) -> list[subprocess.Popen[bytes]]:
 
 @pytest.fixture(scope="module")
 def pooled() -> Iterator[Audiomentations]:
+    need("audiomentations")
     transform = Audiomentations(unless_silent, num_workers=2)
     yield transform
     transform.close()
@@ -92,6 +94,7 @@ def test_output_is_cut_or_padded_to_the_length_of_the_input() -> None:
 
 
 def test_dtype_is_kept() -> None:
+    need("audiomentations")
     out = Audiomentations(library(), num_workers=0)(music(1, 2000).double(), keys(1))
     assert out.dtype == torch.float64
 

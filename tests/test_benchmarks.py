@@ -191,7 +191,7 @@ def test_soak_of_a_loader(shards: Path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("augment", [False, True])
 def test_baseline_makes_the_same_batches(augment: bool, shards: Path):
-    need("webdataset")
+    need("audiomentations")
     batches = baseline.theirs(shards, augment=augment, batch_size=4, device=CPU, num_workers=0)
     features, keys = next(batches)
     batches.close()

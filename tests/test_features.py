@@ -223,6 +223,20 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
 """
 
 
+def test_nnaudio2_gives_the_same_features_where_nnaudio_is_not_installed(waveform, monkeypatch, capsys):
+    need("nnAudio2")
+    capsys.readouterr()
+    settings = [{}, {"compression": "db", "n_mels": 40}, {"trainable": True}]
+    expected = [whole_clips(LogMel(**options), waveform) for options in settings]
+    for name in [name for name in sys.modules if name.split(".")[0] in ("nnAudio", "nnAudio2")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "nnAudio", None)
+    for options, features in zip(settings, expected, strict=True):
+        assert torch.equal(whole_clips(LogMel(**options), waveform), features)
+    assert "nnAudio2" in sys.modules
+    assert capsys.readouterr().out == ""
+
+
 def test_triton_in_its_interpreter():
     need("triton")
     subprocess.run(

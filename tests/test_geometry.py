@@ -61,7 +61,7 @@ def test_a_spectrograms_geometry() -> None:
     ("change", "message"),
     [
         *(({name: 0}, f"{name} must be at least 1, got 0") for name in VALID if name != "context"),
-        ({"context": -1}, r"context must be in 0\.\.1024, the frame length, got -1"),
+        ({"context": -1}, r"context must be at least 0, got -1"),
         ({"context": 1025}, "got 1025"),
         ({"silence": float("-inf")}, "silence must be finite, got -inf"),
     ],

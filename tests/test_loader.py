@@ -10,7 +10,7 @@ from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.features import LogMel, RawWaveform, whole_clips
 from gtzan_stream.loader import Loader
 from tests.augment_cases import untyped
-from tests.conftest import no_synchronisation
+from tests.conftest import need, no_synchronisation
 from tests.loader_cases import assert_same, collect
 
 
@@ -141,10 +141,12 @@ def test_a_missing_folder_names_the_commands(tmp_path):
         Loader(tmp_path / "nowhere")
 
 
-def test_every_recipe_streams_finite_features(shards):
-    for name in ("none", "study", "strong", "audiomentations"):
-        batch: Batch = next(iter(Loader(shards, augment=name, batch_size=8)))
-        assert torch.isfinite(batch.features).all(), name
+@pytest.mark.parametrize("name", ["none", "study", "strong", "audiomentations"])
+def test_every_recipe_streams_finite_features(shards, name):
+    if name == "audiomentations":
+        need(name)
+    batch: Batch = next(iter(Loader(shards, augment=name, batch_size=8)))
+    assert torch.isfinite(batch.features).all()
 
 
 def test_percussive_crops_equal_the_clips_percussive_part(shards, clips_folder):

@@ -54,6 +54,9 @@ def test_a_loader_closed_at_its_last_batch_ends_and_elsewhere_says_so(shards, nu
 def test_closing_ends_what_was_made_by_name_and_leaves_what_was_passed_in(shards):
     from gtzan_stream.augment import Audiomentations
     from tests.audio_functions import louder
+    from tests.conftest import need
+
+    need("audiomentations")
 
     mine = Audiomentations(louder, num_workers=1)
     with Loader(shards, augment=mine, batch_size=4) as loader:

@@ -9,8 +9,8 @@ import torch
 from gtzan_stream.augment import Audiomentations, OneOf, names, recipe
 from gtzan_stream.augment.recipes import study_names
 from gtzan_stream.errors import UserError
-from tests.audio_functions import am
 from tests.augment_cases import keys, music
+from tests.conftest import need
 
 
 def test_names() -> None:
@@ -85,6 +85,7 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_audiomentations_is_the_library_itself() -> None:
+    am = need("audiomentations")
     transform = recipe("audiomentations")
     assert isinstance(transform, Audiomentations)
     assert not isinstance(transform, OneOf)

@@ -18,6 +18,8 @@ from tests.conftest import need, no_synchronisation
 SAMPLE_RATE = 22050
 BACKENDS = ["torch", "numba"]
 RATES = [0.5, 0.8, 1.0, 1.1, 1.37, 2.0]
+# librosa 1.0 repeats a clip's last frame, where 0.11 and this package fade it out; half a frame of samples is changed.
+FADED = 0 if librosa.__version__.startswith("0.") else 1024
 
 
 @functools.cache
@@ -51,11 +53,12 @@ def test_it_is_librosas(rate):
     x = music()
     reference = librosa.effects.time_stretch(x, rate=rate)
     batch = torch.from_numpy(np.stack([x, x]))
-    assert relative(time_stretch(batch, rate, len(reference))[1], reference) < 1e-8
+    end = len(reference) - FADED
+    assert relative(time_stretch(batch, rate, len(reference))[1, :end], reference[:end]) < 1e-8
     for how in BACKENDS:
         with force(how):
             result = time_stretch(batch.float(), np.array([rate, 1.3]), len(reference) + 100)
-        assert relative(result[0, : len(reference)], reference) < 2e-4, how
+        assert relative(result[0, :end], reference[:end]) < 2e-4, how
         assert (result[0, len(reference) :] == 0).all()
 
 
@@ -67,7 +70,8 @@ def test_it_is_librosas_on_real_clips(gtzan_root, rate):
         x, _ = soundfile.read(clip)
         reference = librosa.effects.time_stretch(x, rate=rate)
         result = time_stretch(torch.from_numpy(x).float()[None], rate, len(reference))[0]
-        assert relative(result, reference) < 1e-3, clip
+        end = len(reference) - FADED
+        assert relative(result[:end], reference[:end]) < 1e-3, clip
 
 
 def test_float32_does_not_drift_over_a_long_clip():

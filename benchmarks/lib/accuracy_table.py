@@ -28,7 +28,7 @@ _OURS = ["steps", "train", "valid", "test, per chunk", "test, per track", "minut
 
 def published() -> dict[tuple[str, str], dict[str, str]]:
     """The study's table by network and augmentation: accuracy per chunk in training, validation and test."""
-    with PUBLISHED.open(newline="") as file:
+    with PUBLISHED.open(newline="", encoding="utf-8") as file:
         return {(row["model"], row["augment"]): row for row in csv.DictReader(file)}
 
 

@@ -112,8 +112,8 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": cores(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "load": round(os.getloadavg()[0], 1),
+        "memory_gb": _memory_gb(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "python": platform.python_version(),
@@ -123,10 +123,16 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def _memory_gb() -> float | None:
+    if not hasattr(os, "sysconf"):  # Windows
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -136,7 +142,7 @@ def _commit() -> str | None:
     """The checkout's commit, with "-dirty" if any file differs from it but those that benchmarks write."""
 
     def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
 
     head = git("rev-parse", "--short", "HEAD").stdout.strip()
     written = (f":!{path}" for path in ("README.md", "benchmarks/report.md", "benchmarks/results"))
@@ -160,7 +166,7 @@ def save(
         "settings": settings,
         "rows": [row if isinstance(row, dict) else asdict(row) for row in rows],
     }
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
 

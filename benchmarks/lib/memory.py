@@ -1,7 +1,9 @@
-"""Resident memory of this process, now and at its peak."""
+"""Resident memory of this process, now and at its peak, as Linux counts it."""
 
 from contextlib import suppress
 from pathlib import Path
+
+from gtzan_stream.errors import UserError
 
 _STATUS = Path("/proc/self/status")
 
@@ -19,9 +21,13 @@ def peak_mb() -> float:
 def forget_peak() -> None:
     """Reset what `peak_mb` returns, where the kernel allows it."""
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _field(name: str) -> float:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    try:
+        text = _STATUS.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"memory is read from {_STATUS}, which this system does not have: measure on Linux") from None
+    line = next(line for line in text.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024 / 1e6

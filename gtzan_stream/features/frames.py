@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gtzan_stream.checks import whole
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Waveform
 
@@ -25,14 +26,19 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     (int, int)
         `n_fft` and `hop_length`.
 
+    Raises
+    ------
+    UserError
+        If a number is not whole, or out of its range.
+
     Examples
     --------
     >>> stft_size(22050), stft_size(16000), stft_size(16000, n_fft=400)
     ((1024, 512), (750, 375), (400, 200))
     """
-    if n_fft is None:
-        n_fft = _nearest_fast(sample_rate * 1024, 22_050)
-    return n_fft, max(n_fft // 2, 1) if hop_length is None else hop_length
+    sample_rate = whole("sample_rate", sample_rate, 1)
+    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else whole("n_fft", n_fft)
+    return n_fft, max(n_fft // 2, 1) if hop_length is None else whole("hop_length", hop_length, 1)
 
 
 def _nearest_fast(numerator: int, denominator: int) -> int:

@@ -1,14 +1,18 @@
 """LogMel: log-mel spectrograms."""
 
 import math
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from gtzan_stream.checks import whole
 from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
 from gtzan_stream.features.frames import stft_size
 from gtzan_stream.geometry import Geometry
@@ -90,7 +94,7 @@ class LogMel(nn.Module):
             silence=0.0 if compression == "log10" else DB_FLOOR,
         )
         f_max = min(sample_rate / 2, HIGHEST_F_MAX) if f_max is None else f_max
-        _require(n_mels >= 1, f"n_mels must be at least 1, got {n_mels}")
+        n_mels = whole("n_mels", n_mels, 1)
         _require(
             0 <= f_min < f_max <= sample_rate / 2,
             f"expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got {f_min:g} and {f_max:g}",
@@ -174,9 +178,7 @@ def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_m
 
 def _narrowest(n_mels: int, f_min: float, f_max: float) -> float:
     """Width of the first mel band in Hz."""
-    from nnAudio.librosa_functions import mel_frequencies
-
-    first, _, last = mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
+    first, _, last = _nnaudio("librosa_functions").mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
     return float(last - first)
 
 
@@ -190,11 +192,9 @@ def _nnaudio_mel(
     power: float,
     trainable: bool,
 ) -> nn.Module:
-    from nnAudio.features.mel import MelSpectrogram
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty bands, which are an error here
-        return MelSpectrogram(
+        return _nnaudio("features.mel").MelSpectrogram(
             sr=sample_rate,
             n_fft=n_fft,
             hop_length=hop_length,
@@ -207,6 +207,13 @@ def _nnaudio_mel(
             trainable_STFT=trainable,
             verbose=False,
         )
+
+
+def _nnaudio(module: str) -> Any:
+    """A module of nnAudio, or of its successor nnAudio2, whichever is installed."""
+    package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
+    with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, and stdout may be read by a program
+        return import_module(f"{package}.{module}")
 
 
 @contextmanager

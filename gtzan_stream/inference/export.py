@@ -7,7 +7,8 @@ import json
 import logging
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,14 +178,16 @@ def read_facts(path: Path) -> Facts:
         raise UserError(f"{path} does not exist: {expected}")
     if path.is_dir():
         raise UserError(f"{path} is a folder: {expected}" + f", {path / MODEL}" * (path / MODEL).is_file())
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():  # torch does not compare the checksums of what it reads
-                raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; copy or train it again")
-            name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
-            content = {} if name is None else json.loads(archive.read(name))
-    except (zipfile.BadZipFile, ValueError, RecursionError):
-        content = {}
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()  # torch does not compare the checksums of what it reads
+                name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
+                content = {} if name is None else json.loads(archive.read(name))
+        except Exception:  # zipfile raises all kinds on wrong bytes
+            damaged, content = None, {}
+    if damaged:
+        raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; copy or train it again")
     try:
         return Facts(**content | {"geometry": Geometry(**content["geometry"])})
     except (TypeError, KeyError, ValueError):
@@ -200,9 +203,16 @@ def _portable(program: Program) -> Program:
     return program
 
 
-def _quiet() -> Any:
-    """Hide warnings that torch gives about its own internals."""
-    return warnings.catch_warnings(action="ignore")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what torch says about its own internals: warnings, and tracebacks that it logs besides raising them."""
+    log = logging.getLogger("torch.export")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        log.disabled = before
 
 
 def _first_line(error: Exception) -> str:

@@ -147,25 +147,38 @@ def _bytes(samples: np.ndarray) -> memoryview:
 
 
 class _OpenShard:
-    """A shard's file descriptor; closed when nobody holds it any more."""
+    """An open shard; closed when nobody holds it any more."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._file = path.open("rb", buffering=0)
+        self._lock = fork_safe_lock()
 
     @property
     def removed(self) -> bool:
         """Whether the file has no name any more."""
-        return os.fstat(self._descriptor).st_nlink == 0
+        return os.fstat(self._file.fileno()).st_nlink == 0
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from byte `offset` on. Raises ValueError if the file ends before."""
         done = 0
         while done < len(buffer):
-            count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+            count = self._read_some(buffer[done:], offset + done)
             if not count:
-                size = os.fstat(self._descriptor).st_size
+                size = os.fstat(self._file.fileno()).st_size
                 raise ValueError(f"the shard is truncated: it ends at byte {size}, not after {offset + len(buffer)}")
             done += count
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        """Read at a position, whatever other threads and forked processes read meanwhile; returns how much was read."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [buffer], offset)
+        if hasattr(os, "pread"):  # macOS before 11
+            data = os.pread(self._file.fileno(), len(buffer), offset)
+            buffer[: len(data)] = data
+            return len(data)
+        with self._lock:  # on Windows, which has no fork either: the file has one position, which all threads move
+            self._file.seek(offset)
+            return self._file.readinto(buffer) or 0
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on. Raises ValueError if the file ends before."""
@@ -174,8 +187,8 @@ class _OpenShard:
         return bytes(data)
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+        if hasattr(self, "_file"):
+            self._file.close()
 
 
 class _OpenShards:

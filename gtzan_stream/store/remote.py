@@ -22,6 +22,7 @@ RETRIES = 4
 FIRST_WAIT_S = 0.5
 DEFAULT_CACHE_GB = 20.0
 _PART = ".part-"
+_EXTRA = ("s3://", "gs://", "hf://")  # that the extra `remote` brings; fsspec knows others
 
 
 def is_remote(root: str | Path) -> bool:
@@ -155,7 +156,10 @@ class RemoteFolder(Folder):
         for _, there, path in sorted(files):
             if total + size <= self.limit_bytes:
                 return
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except PermissionError:  # on Windows, a shard that is open stays
+                continue
             total -= there
 
 
@@ -170,7 +174,9 @@ def _file_system(address: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{address} cannot be read: {error}") from error
+        in_extra = isinstance(error, ImportError) and address.startswith(_EXTRA)
+        remedy = "; it needs the extra remote: pip install 'gtzan-stream[remote]'" if in_extra else ""
+        raise UserError(f"{address} cannot be read: {error}{remedy}") from error
 
 
 def _sha256(path: str) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 
 from gtzan_stream.atomic import atomic_write
 from gtzan_stream.errors import UserError
+from gtzan_stream.words import some
 
 BEST, LAST = "best.pt", "last.pt"
 
@@ -91,7 +92,7 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # zipfile, pickle and torch raise all kinds on wrong bytes
         raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): choose another") from None
-    if not isinstance(state, dict) or "parts" not in state:
+    if not isinstance(state, dict) or not isinstance(state.get("parts"), dict):
         raise UserError(f"{path} is not a checkpoint of train.py: choose another")
     return state
 
@@ -106,23 +107,72 @@ def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> Non
     """
     for name, part in parts.items():
         if name not in state["parts"]:
-            raise UserError(f"{what} has no {name}; it has {', '.join(state['parts'])}: start a new run")
+            raise UserError(f"{what} has no {name}; it has {some(map(str, state['parts']), 12)}: start a new run")
+        stored = state["parts"][name]
         try:
-            part.load_state_dict(state["parts"][name])
+            if not isinstance(part, nn.Module | RandomNumbers) and (difference := _difference(part, stored)):
+                raise ValueError(difference)
+            part.load_state_dict(stored)
         except UserError:  # a sentence already
             raise
-        except (RuntimeError, KeyError, ValueError) as error:
-            difference = _mismatch(part, state["parts"][name], error)
+        except Exception as error:  # states of other programs, and of other versions of torch, may hold anything
+            difference = _mismatch(part, stored, error)
             raise UserError(f"{what} does not fit this {name}: {difference}; start a new run") from None
 
 
-def _mismatch(part: Stateful, stored: dict[str, Any], error: Exception) -> str:
+def _difference(part: Stateful, stored: Any) -> str | None:
+    """Where the form of a stored state first differs from that of a part's own; None if it fits.
+
+    torch's optimizers and schedules take whatever they are given. A fused optimizer even writes past the end of a state
+    that is smaller than its parameter.
+    """
+    if difference := _other_form(part.state_dict(), stored, ""):
+        return difference
+    if isinstance(part, torch.optim.Optimizer):
+        parameters = [parameter for group in part.param_groups for parameter in group["params"]]
+        kinds = {frozenset((name, type(value)) for name, value in entry.items()) for entry in stored["state"].values()}
+        if len(kinds) > 1:
+            return "the states of its parameters differ in their names or types"
+        for index, entry in stored["state"].items():
+            for name, value in entry.items():
+                if name != "step" and not (torch.is_tensor(value) and value.shape in ((), parameters[index].shape)):
+                    return f"{name} of parameter {index} has another shape"
+    return None
+
+
+def _other_form(own: Any, stored: Any, path: str) -> str | None:
+    """Where nested plain data first differs in names, types or shapes. What is empty fits everything of its type."""
+    if own is None and isinstance(stored, bool):  # a switch that torch leaves open
+        return None
+    if type(own) is not type(stored) and not {type(own), type(stored)} <= {int, float}:
+        return f"{path or 'it'} is a {type(stored).__name__} there and a {type(own).__name__} here"
+    if isinstance(own, torch.Tensor):
+        same = (own.shape, own.dtype) == (stored.shape, stored.dtype)
+        return None if same else f"{path} is {stored.dtype} {list(stored.shape)} there"
+    if not isinstance(own, dict | list | tuple) or not own:
+        return None
+    entries = [dict(value) if isinstance(value, dict) else dict(enumerate(value)) for value in (own, stored)]
+    if entries[0].keys() != entries[1].keys():
+        there, here = (some(map(str, names)) or "none" for names in reversed(entries))
+        return f"{path or 'it'} has the entries {there} there and {here} here"
+    found = (_other_form(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items())
+    return next(filter(None, found), None)
+
+
+def _mismatch(part: Stateful, stored: Any, error: Exception) -> str:
     """In one line, the first difference between a module and what was stored of it."""
-    if not isinstance(part, nn.Module):
-        return str(error).splitlines()[0]
-    own = part.state_dict()
-    for name in sorted(own.keys() | stored.keys()):
-        here, there = (f"has the shape {tuple(s[name].shape)}" if name in s else "is missing" for s in (own, stored))
-        if here != there:
-            return f"{name} {here} here and {there} there"
-    return str(error).splitlines()[0]
+    if isinstance(part, nn.Module) and isinstance(stored, dict):
+        own = part.state_dict()
+        for name in sorted(own.keys() | set(map(str, stored))):
+            here, there = (_shape(state, name) for state in (own, stored))
+            if here != there:
+                return f"{name} {here} here and {there} there"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _shape(state: dict[str, Any], name: str) -> str:
+    """The shape of a tensor in a module's state, in words."""
+    if name not in state:
+        return "is missing"
+    value = state[name]
+    return f"has the shape {tuple(value.shape)}" if torch.is_tensor(value) else f"is a {type(value).__name__}"

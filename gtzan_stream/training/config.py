@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from gtzan_stream.augment import recipes
 from gtzan_stream.errors import UserError
@@ -13,6 +13,7 @@ from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.settings import flag, help_of
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
+from gtzan_stream.words import brief
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -93,6 +94,11 @@ class Config:
     name: str | None = _option(None, "Name of the run. (default: model, augmentation, seed and time)")
 
     def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            kinds, value = get_args(entry.type) or (entry.type,), getattr(self, entry.name)
+            if type(value) not in kinds and not (float in kinds and type(value) is int):
+                expected = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+                raise UserError(f"{flag(entry.name)} must be {expected}, got {brief(value)}")
         at_least = {
             "fold": 0,
             "epochs": 1,
@@ -131,10 +137,18 @@ class Config:
             raise UserError(f"--fold goes with --split folds, got --split {self.split}")
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "Config":
-        """Read stored settings; a key that is no setting is an error."""
+    def from_dict(cls, settings: Any) -> "Config":
+        """Read stored settings.
+
+        Raises
+        ------
+        UserError
+            If they are not a dict, or one of them is unknown or out of its range.
+        """
+        if not isinstance(settings, dict):
+            raise UserError(f"settings are a dict, got a {type(settings).__name__}")
         known = [entry.name for entry in dataclasses.fields(cls)]
-        if unknown := sorted(settings.keys() - set(known)):
+        if unknown := sorted(map(str, settings.keys() - set(known))):
             raise UserError(f"there is no setting {', '.join(unknown)}; there are {', '.join(known)}")
         return cls(**settings)
 

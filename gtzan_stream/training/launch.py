@@ -60,7 +60,10 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
     """
     path = checkpoints.find(path)
     state = checkpoints.load(path)
-    config = Config.from_dict(state["config"])
+    try:
+        config = Config.from_dict(state.get("config"))
+    except UserError as error:
+        raise UserError(f"{path} holds other settings than those of this train.py: {error}; start a new run") from None
     changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
     wrong = [flag(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gtzan_stream.checks import whole
+
 
 class Progress:
     """Count what a run has done, so that it can be put down at any step and taken up again.
@@ -94,4 +96,5 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
-        self.__dict__.update({**state, "_sums": sums})
+        counts = {name: whole(f"{name} of a run", state[name]) for name in ("epoch", "batch", "steps")}
+        self.__dict__.update({**state, **counts, "_sums": sums})

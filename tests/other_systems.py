@@ -1,0 +1,152 @@
+"""Stand-ins for macOS and Windows: a process of its own, in which what those systems lack is taken away."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+_OWN = r"(gtzan_stream|models|benchmarks|train)(\.|$)"
+_BINARY = 1 << 30
+
+
+def run_on(system: str, program: str, *arguments: object, **environment: str) -> str:
+    """Run Python on a stand-in for `system`, "macos" or "windows"; returns what it prints."""
+    start = f"import sys; from tests import other_systems; other_systems.{system}()\n"
+    done = subprocess.run(
+        [sys.executable, "-X", "warn_default_encoding", "-c", start + program, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "USERNAME": "somebody"} | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=240,
+    )
+    output = done.stdout.decode(environment.get("PYTHONIOENCODING", "utf-8"))
+    assert done.returncode == 0, output + done.stderr.decode(errors="replace")
+    return output
+
+
+def macos() -> None:
+    """Take away what macOS lacks."""
+    _hide_modules("triton")
+    _hide(
+        os,
+        "sched_getaffinity",
+        "sched_setaffinity",
+        "preadv",
+        "pwritev",
+        "posix_fadvise",
+        "posix_fallocate",
+        "memfd_create",
+    )
+    _hide_proc()
+    _refuse_default_encodings()
+
+
+def windows() -> None:
+    """Take away what Windows lacks; there, files that are open cannot be replaced, and texts are cp1252."""
+    _refuse_to_sync_what_is_read()
+    _hide_modules("triton", "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty")
+    import numpy  # noqa: F401 - these ask sys.platform, which cannot be hidden, and then for os.uname and the like
+    import torch  # noqa: F401
+
+    _hide(os, "sched_getaffinity", "sched_setaffinity", "preadv", "pwritev", "pread", "pwrite", "posix_fadvise")
+    _hide(os, "fork", "forkpty", "register_at_fork", "sysconf", "getloadavg", "getuid", "geteuid", "uname", "mkfifo")
+    _hide(os, "killpg", "getpgid", "setsid", "posix_fallocate", "memfd_create", "chown", "fchmod", "O_NONBLOCK")
+    _hide(signal, "SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "setitimer", "alarm")
+    _open_as_windows_does()
+    for name in ("replace", "rename", "unlink", "remove", "rmdir"):
+        _refuse_open_files(name)
+    _hide_proc()
+    _refuse_default_encodings()
+
+
+def _hide_modules(*names: str) -> None:
+    for name in names:
+        sys.modules[name] = None  # type: ignore[assignment] - importing it is an ImportError
+
+
+def _hide(place: Any, *names: str) -> None:
+    for name in names:
+        delattr(place, name)
+
+
+def _hide_proc() -> None:
+    real = os.stat
+
+    def stat(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if _in_proc(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return real(path, *args, **kwargs)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and _in_proc(arguments[0]):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), arguments[0])
+
+    os.stat = stat
+    sys.addaudithook(hook)
+
+
+def _in_proc(path: Any) -> bool:
+    return isinstance(path, str | os.PathLike) and os.fspath(path).startswith("/proc/")
+
+
+def _refuse_default_encodings() -> None:
+    """Make a text file without an encoding an error in this project's files: it would be cp1252 on Windows."""
+    warnings.filterwarnings("error", category=EncodingWarning, module=_OWN)
+
+
+def _open_as_windows_does() -> None:
+    """Refuse this project's files folders, and descriptors in text mode, which translate line ends."""
+    real, os.O_BINARY = os.open, _BINARY  # type: ignore[attr-defined]
+
+    def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if re.match(_OWN, sys._getframe(1).f_globals["__name__"]):
+            if os.path.isdir(path):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            assert flags & _BINARY, f"{path} is opened in text mode"
+        return real(path, flags & ~_BINARY, *args, **kwargs)
+
+    os.open = open_
+
+
+def _refuse_open_files(name: str) -> None:
+    """Make ``os.<name>`` refuse to replace, move or remove a file that this process has open, or a folder of such."""
+    real = getattr(os, name)
+
+    def function(*paths: Any, **kwargs: Any) -> Any:
+        for path in paths:
+            place = os.path.realpath(path)
+            if any(file == place or file.startswith(place + os.sep) for file in _open_files()):
+                raise PermissionError(errno.EACCES, "the file is open", path)
+        return real(*paths, **kwargs)
+
+    setattr(os, name, function)
+
+
+def _refuse_to_sync_what_is_read() -> None:
+    import fcntl
+
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(descriptor)
+
+    os.fsync = fsync
+
+
+def _open_files() -> set[str]:
+    found = set()
+    for descriptor in range(256):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,130 @@
+"""Checkpoints that hold something else than this program writes: a sentence, or a run that works."""
+
+import copy
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import models
+from gtzan_stream.errors import UserError
+from gtzan_stream.training import checkpoints, launch, optimizers
+from gtzan_stream.training.config import Config
+from gtzan_stream.training.run import Run
+from tests.augment_cases import untyped
+
+ODD: list[Any] = [None, "8", -1, 0, 1.5, [], {}, True, 2**70, float("nan"), [1, 2], {"a": 1}, torch.zeros(3), b"x"]
+REMOVED = object()
+
+
+@pytest.fixture(scope="module", params=["plateau", "cosine"])
+def run(go, request) -> Run:
+    """A run that was cut short after five of its steps, with all that there is to put down."""
+    name = f"odd-{request.param}"
+    arguments = ["--schedule", request.param, "--warmup-steps", "2", "--steps", "5", "--optimizer", "adamw"]
+    result = go("--name", name, *arguments)
+    assert result.exit_code == 0, result.output
+    return launch.resume(go.out / name, {}, build=models.build)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where there is something in nested dicts and lists, of long lists the beginning."""
+    yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from paths(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index in range(min(len(value), 2)):
+            yield from paths(value[index], (*path, index))
+
+
+def changed(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    """A copy with something odd at a path, or with nothing there."""
+    if not path:
+        return odd
+    value = copy.copy(value)
+    if odd is REMOVED and len(path) == 1:
+        del value[path[0]]
+        return value
+    value[path[0]] = changed(value[path[0]], path[1:], odd)
+    return value
+
+
+def use(run: Run) -> None:
+    """Do what training does with the parts of a run."""
+    run.progress.measures(), run.progress.best, run.progress.summary(), run.finished
+    for parameter in run.network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    run.schedule.step()
+    run.schedule.epoch(1.0)
+    next(iter(run.train_loader))
+
+
+@pytest.mark.parametrize("name", ["optimizer", "schedule", "loader", "progress", "random numbers", "network"])
+def test_a_state_that_was_changed_anywhere_is_refused_or_works(run: Run, name: str):
+    part = run.parts[name]
+    whole = copy.deepcopy(part.state_dict())
+    rng = random.Random(0)
+    inside = list(paths(whole))[1:]
+    found = [(), *rng.sample(inside, min(len(inside), 60))]
+    assert found
+    sentences = []
+    for path in found:
+        for odd in [*rng.sample(ODD, 6), REMOVED]:
+            if odd is REMOVED and not path:
+                continue
+            state = {"parts": {name: changed(whole, path, odd)}}
+            try:
+                with untyped():
+                    checkpoints.restore(state, {name: part}, "last.pt")
+            except UserError as error:
+                sentences.append(str(error))
+                continue
+            with untyped():
+                use(run)
+            part.load_state_dict(copy.deepcopy(whole))
+    assert len(sentences) > len(found), "most of these are refused"
+    assert not any("\n" in sentence for sentence in sentences)
+    checkpoints.restore({"parts": {name: whole}}, {name: part}, "last.pt")
+
+
+def test_a_state_smaller_than_its_parameter_is_refused():
+    """A fused optimizer would write past its end."""
+    layer = nn.Linear(20, 30)
+    optimizer = optimizers.build("adamw", layer.parameters())
+    layer(torch.ones(1, 20)).sum().backward()
+    optimizer.step()
+    state = copy.deepcopy(optimizer.state_dict())
+    new = optimizers.build("adamw", layer.parameters())
+    checkpoints.restore({"parts": {"optimizer": state}}, {"optimizer": new}, "last.pt")
+    state["state"][0]["exp_avg"] = torch.zeros(3)
+    for which in (optimizer, optimizers.build("adamw", layer.parameters())):
+        with pytest.raises(UserError, match=r"does not fit this optimizer: .*exp_avg"):
+            checkpoints.restore({"parts": {"optimizer": state}}, {"optimizer": which}, "last.pt")
+
+
+@pytest.mark.parametrize("config", [None, 3, [], {"other": 1}, {"seed": "1"}, {"lr": [1]}, {1: 2}, {"check": 1}])
+def test_a_checkpoint_of_other_settings_is_refused(config: Any, tmp_path: Path):
+    torch.save({"parts": {}, "config": config}, tmp_path / "last.pt")
+    with untyped(), pytest.raises(UserError, match=r"last\.pt holds other settings than those of this train\.py: "):
+        launch.resume(tmp_path, {}, build=models.build)
+
+
+@pytest.mark.parametrize("content", [None, [], {}, {"parts": None}, {"parts": [1]}, torch.zeros(2)])
+def test_what_is_no_checkpoint_is_refused(content: Any, tmp_path: Path):
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(UserError, match=r"is not a checkpoint of train\.py"):
+        checkpoints.load(tmp_path / "last.pt")
+
+
+def test_settings_of_another_type_are_named():
+    with untyped(), pytest.raises(UserError, match="--batch-size must be int, got '8'"):
+        Config(batch_size="8")
+    with untyped(), pytest.raises(UserError, match="--check must be bool, got 1"):
+        Config(check=1)
+    assert Config(lr=1).lr == 1

@@ -1,0 +1,79 @@
+"""Numbers that people pass in: whole ones, of any library, within their range."""
+
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.checks import whole
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import Frames, LogMel, RawWaveform
+from gtzan_stream.geometry import Geometry
+from gtzan_stream.loader import Loader
+from tests.augment_cases import untyped
+
+GEOMETRY = {"sample_rate": 8000, "frame_length": 400, "step": 200, "context": 200, "frames": 10, "grid": 200}
+
+
+@pytest.mark.parametrize("number", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_a_whole_number_of_any_library_becomes_an_int(number):
+    assert whole("n", number) == 3
+    assert type(whole("n", number)) is int
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5, "1", None, True, [1], np.array([1, 2]), torch.tensor([1, 2]), 1j])
+def test_other_values_are_a_sentence(value):
+    with pytest.raises(UserError, match="n must be a whole number, got "):
+        whole("n", value)
+
+
+def test_the_least_number_is_allowed_and_none_below_it():
+    assert whole("n", 0) == 0
+    assert whole("n", 2, least=2) == 2
+    with pytest.raises(UserError, match="n must be at least 2, got 1"):
+        whole("n", 1, least=2)
+    with pytest.raises(UserError, match="n must be at least 0, got -1"):
+        whole("n", -1)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "crops_per_clip", "shuffle_shards", "num_workers", "seed", "rank"])
+@pytest.mark.parametrize("value", [1.5, "2", -1, True])
+def test_a_loader_says_which_number_is_wrong(shards, name, value):
+    others = {"world_size": 4} if name == "rank" else {}
+    with untyped(), pytest.raises(UserError, match=f"^{name} must be "):
+        Loader(shards, **{name: value}, **others)
+
+
+def test_numbers_of_numpy_are_those_of_python_in_a_loader(shards):
+    with untyped():
+        loader = Loader(shards, batch_size=np.int64(8), seed=np.int32(3), crops_per_clip=np.int64(2))
+    other = Loader(shards, batch_size=8, seed=3, crops_per_clip=2)
+    assert loader.state_dict() == other.state_dict()
+    assert {type(value) for value in loader.state_dict().values()} <= {int, str, type(None)}
+    loader.load_state_dict(other.state_dict())
+    assert next(iter(loader)).keys == next(iter(other)).keys
+
+
+@pytest.mark.parametrize("epoch", [1.5, "1", -1, None])
+def test_an_epoch_is_a_whole_number(shards, epoch):
+    with untyped(), pytest.raises(UserError, match=r"^epoch must be "):
+        Loader(shards).set_epoch(epoch)
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+@pytest.mark.parametrize("value", [256.0, -1, "256", None])
+def test_a_geometry_says_which_number_is_wrong(name, value):
+    with untyped(), pytest.raises(UserError, match=f"^{name} must be "):
+        Geometry(**GEOMETRY | {name: value})
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "n_fft", "hop_length", "n_mels", "frames"])
+@pytest.mark.parametrize("value", [1024.0, 0, "1024"])
+def test_features_say_which_number_is_wrong(name, value):
+    with untyped(), pytest.raises(ValueError, match=f"^{name} must be "):
+        LogMel(**{name: value})
+    if name != "n_mels":
+        with untyped(), pytest.raises(ValueError, match=f"^{name} must be "):
+            Frames(**{name: value})
+    if name in ("sample_rate", "frames"):
+        with untyped(), pytest.raises(ValueError, match=f"^{name} must be "):
+            RawWaveform(**{name: value})

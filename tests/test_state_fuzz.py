@@ -1,0 +1,69 @@
+"""Whatever a loader is given as its state: a sentence, or the batches that the state says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.loader import Loader
+from tests.augment_cases import untyped
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(0, 100),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.sampled_from([torch.zeros(2), torch.tensor(8), np.zeros(2), np.int64(8), object(), "three", "train"]),
+)
+ANYTHING = st.recursive(ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
+
+
+@pytest.fixture(scope="module")
+def loader(shards) -> Loader:
+    return Loader(shards, split="three", part="train", batch_size=8, num_workers=0, shuffle_shards=2)
+
+
+def load(loader: Loader, state: Any) -> None:
+    """Load a state as a program without type checks does; a refusal is one line and leaves the loader as it was."""
+    before = loader.state_dict()
+    try:
+        with untyped():
+            loader.load_state_dict(state)
+    except UserError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000  # noqa: PT017, PT018
+        assert loader.state_dict() == before
+        return
+    assert loader.state_dict() == state
+    batch = next(iter(loader))
+    assert batch.epoch == state["epoch"]
+    assert loader.state_dict()["examples_consumed"] in (state["examples_consumed"] + 8, 0)
+
+
+@settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(changes=st.dictionaries(st.integers(0, 8), ANYTHING, min_size=1, max_size=3))
+@example(changes={0: 2**70})
+@example(changes={0: 3, 1: 8})
+def test_a_state_with_other_values_is_refused_or_loaded(loader, changes):
+    state = dict(loader.state_dict())
+    names = list(state)
+    load(loader, state | {names[place]: value for place, value in changes.items()})
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(state=ANYTHING, removed=st.sets(st.integers(0, 8)))
+def test_anything_but_a_state_is_refused(loader, state, removed):
+    own = loader.state_dict()
+    kept = {name: value for place, (name, value) in enumerate(own.items()) if place not in removed}
+    for other in (state, kept, kept | (state if isinstance(state, dict) else {})):
+        load(loader, other)

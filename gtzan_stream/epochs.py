@@ -16,6 +16,7 @@ from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
+from gtzan_stream.threads import limit_torch_after_fork
 from gtzan_stream.words import brief, some
 
 _Self = TypeVar("_Self", bound="Epochs")
@@ -60,6 +61,8 @@ class Epochs:
         self.epoch = 0
         self._maker, self._plan, self._training, self._settings, self._ranks = maker, plan, training, settings, ranks
         self._consumed = self._start = 0  # examples yielded in this epoch; examples that a resume starts after
+        self._placed = False  # whether a caller chose where to start, and nothing was yielded since
+        self._ahead = 0  # of a trainer's epochs
         self._closed = False
         first = plan(0)
         self.batch_size, self._length, self._n_examples = first.batch_size, len(first), first.n_examples
@@ -103,8 +106,16 @@ class Epochs:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` at the next iteration, or where `load_state_dict` put the loader in it."""
+        self._placed = True
         if whole("epoch", epoch) != self.epoch:
             self.epoch, self._start, self._consumed = epoch, 0, 0
+
+    @property
+    def sampler(self) -> "TrainersEpoch":
+        """What trainers take for the sampler of a DataLoader, as `batch_sampler`, to tell it their epoch."""
+        return TrainersEpoch(self)
+
+    batch_sampler = sampler
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader is, counting what it yielded and not what it prepared: a small dict of plain JSON."""
@@ -140,10 +151,11 @@ class Epochs:
                 f"the state was taken after {consumed} examples, which is not at a batch of this loader: it has "
                 f"{self._length} batches of {self.batch_size}"
             )
-        self.epoch, self._consumed, self._start = epoch, consumed, consumed
+        self.epoch, self._consumed, self._start, self._placed = epoch, consumed, consumed, True
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the epoch, from its start or from where `load_state_dict` put it."""
+        limit_torch_after_fork()
         self._check_open()
         self._check_world_size()
         if get_worker_info() is not None:
@@ -153,7 +165,7 @@ class Epochs:
             )
         epoch, plan = self.epoch, self._plan(self.epoch)  # kept for this iteration, whatever is set while it runs
         first = self._start // self.batch_size
-        self._consumed, self._start = self._start, 0
+        self._consumed, self._start, self._placed = self._start, 0, False
         batches = self._made(plan, epoch, first, self.rank, self.world_size)
         if self.num_workers:
             batches = prefetch(batches, _PREFETCH, self._maker.ahead)
@@ -206,6 +218,28 @@ class Epochs:
     def _check_world_size(self) -> None:
         if self.batch_size % self.world_size:
             raise UserError(f"batch_size must be divisible by the {self.world_size} ranks, got {self.batch_size}")
+
+
+class TrainersEpoch:
+    """Follows the epochs of a trainer that sets those of its sampler.
+
+    Lightning is one. With `limit_train_batches` it ends its epochs early, and the loader would begin the same epoch
+    again. After a checkpoint of an epoch's end it does not give a loader its state back. Where it does, it may count an
+    epoch that `max_steps` had cut short, so the state goes first, and the trainer's next epochs are counted from there.
+    """
+
+    def __init__(self, loader: Epochs) -> None:
+        self.batch_size, self.sampler = loader.batch_size, self
+        self._loader = loader
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move the loader on to the trainer's epoch, unless a caller chose where it starts."""
+        loader = self._loader
+        if loader._placed:
+            loader._ahead = loader.epoch - epoch
+        else:
+            loader.set_epoch(epoch + loader._ahead)
+            loader._placed = False
 
 
 IterableDataset.register(Epochs)  # so that torch's DataLoader iterates over a loader and does not index it

@@ -23,6 +23,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.threads import limit_torch_after_fork
 
 
 class Loader(Epochs):
@@ -105,6 +106,7 @@ class Loader(Epochs):
         on_error: str = "fail",
         shuffle_shards: int | None = None,
     ) -> None:
+        limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
         batch_size, crops_per_clip = whole("batch_size", batch_size, 1), whole("crops_per_clip", crops_per_clip, 1)
         num_workers, seed = whole("num_workers", num_workers), whole("seed", seed)

@@ -1,6 +1,8 @@
 """CPU cores, and pools of threads that survive the fork of a process."""
 
+import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_log = logging.getLogger(__name__)
 _locks: WeakSet[Any] = WeakSet()
 _pools: WeakKeyDictionary[ThreadPoolExecutor, tuple[int, str, Callable[[], object] | None]] = WeakKeyDictionary()
 
@@ -35,7 +38,45 @@ def fork_safe_lock() -> AbstractContextManager[bool]:
     return lock
 
 
+def limit_torch_after_fork() -> None:
+    """In a forked process, make torch compute on one thread, once.
+
+    Its threads are OpenMP's: a forked child has none of them, and torch would wait for them forever.
+    """
+    global _forked
+    if not _forked:
+        return
+    import torch
+
+    _forked = False
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        _log.warning(
+            "this process was forked, and torch's threads do not survive that: torch computes on one thread here; "
+            "start processes with 'spawn' to use more"
+        )
+
+
+_forked = False
+_held: list[Any] = []
+
+
+def _acquire_compiler() -> None:
+    """Fork when no thread compiles: numba's lock would stay locked in the child."""
+    if (numba := sys.modules.get("numba.core.compiler_lock")) is not None:
+        numba.global_compiler_lock.acquire()
+        _held.append(numba.global_compiler_lock)
+
+
+def _release_compiler() -> None:
+    if _held:
+        _held.pop().release()
+
+
 def _reset() -> None:
+    global _forked
+    _forked = True
+    _release_compiler()
     for lock in _locks:
         lock._at_fork_reinit()
     for pool, settings in list(_pools.items()):
@@ -43,4 +84,4 @@ def _reset() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset)
+    os.register_at_fork(before=_acquire_compiler, after_in_parent=_release_compiler, after_in_child=_reset)

@@ -137,6 +137,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny demo set in `shards/`, as the reader of the documents has it."""
+    from gtzan_stream import demo
+    from gtzan_stream.store.pack import pack
+
+    folder = tmp_path_factory.mktemp("checkout")
+    genres, split = demo.write(folder / "demo", train=1, valid=1, test=1, clip_s=4.0)
+    pack(genres, folder / "shards", splits={"demo": split}, name="demo")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards at 8,000 Hz of two words, a high and a low tone of 0.3 to 0.5 s, with a split `words`.
 

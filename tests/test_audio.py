@@ -81,11 +81,18 @@ def test_no_audio_is_a_value_error(data: bytes):
         audio.decode(data)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_is_named(bad: float):
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        (np.nan, "is not a finite number"),
+        (np.inf, "is not a finite number"),
+        (-1e30, r"is -1e\+30, where full scale is 1"),
+    ],
+)
+def test_what_is_no_sample_is_named(bad: float, what: str):
     samples = noise(100_000)
     samples[70_001] = bad
-    with pytest.raises(ValueError, match="sample 70001 is not a finite number"):
+    with pytest.raises(ValueError, match=f"sample 70001 {what}"):
         audio.decode(file_of(samples, subtype="FLOAT"))
 
 

@@ -2,9 +2,6 @@
 
 import gc
 import json
-import multiprocessing
-import subprocess
-import sys
 import threading
 from itertools import islice
 
@@ -92,33 +89,6 @@ def test_break_starts_the_epoch_again_in_the_same_thread(shards, reference):
     gc.collect()
     thread.join(5)
     assert not thread.is_alive()
-
-
-FORKED = """
-import multiprocessing, sys, torch
-from gtzan_stream.loader import Loader
-torch.set_num_threads(1)  # torch's own threads do not survive a fork
-loader = Loader(sys.argv[1], batch_size=8, num_workers=2)
-list(loader)  # compiles everything: numba's own lock does not survive a fork
-loader.set_epoch(0)
-begun = iter(loader)
-keys = next(begun).keys  # every thread of the parent exists before the fork
-def child(queue):
-    begun.close()
-    queue.put(next(iter(loader)).keys)
-context = multiprocessing.get_context("fork")
-queue = context.Queue()
-process = context.Process(target=child, args=(queue,))
-with loader._maker._reader._shards._lock:  # as while another thread of the parent opens a shard
-    process.start()
-assert queue.get(timeout=60) == keys
-process.join(30)
-"""
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-def test_a_forked_child_makes_batches_of_its_own(shards):
-    subprocess.run([sys.executable, "-c", FORKED, str(shards)], check=True, timeout=100)
 
 
 @pytest.mark.parametrize(
@@ -267,3 +237,32 @@ def test_worker_processes_of_a_dataloader_are_refused(shards):
         list(DataLoader(loader, batch_size=None, num_workers=2, multiprocessing_context="fork"))
     with pytest.raises(UserError, match="cannot be copied or pickled"):
         list(DataLoader(loader, batch_size=None, num_workers=2, multiprocessing_context="spawn"))
+
+
+def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
+    """As Lightning does: it ends epochs early, and may count epochs in which nothing was read."""
+    loader = Loader(shards, batch_size=8, num_workers=0)
+    for epoch in range(3):
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        assert [batch.epoch for batch in islice(loader, 2)] == [epoch] * 2
+    state = loader.state_dict()
+    for epoch in (5, 6):
+        loader.sampler.set_epoch(epoch)
+    assert loader.epoch == 6
+    other = Loader(shards, batch_size=8, num_workers=0)
+    other.load_state_dict(state)
+    for epoch in (3, 4):  # none of which began
+        other.sampler.set_epoch(epoch)
+    assert other.state_dict() == state
+    assert [batch.epoch for batch in other] == [2] * (len(other) - 2)
+    other.sampler.set_epoch(5)
+    assert [batch.epoch for batch in other] == [3] * len(other)
+
+
+def test_the_epoch_that_a_user_sets_goes_before_a_trainers(shards):
+    loader = Loader(shards, batch_size=8, num_workers=0)
+    loader.set_epoch(7)
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        assert next(iter(loader)).epoch == 7 + epoch
+    assert loader.batch_sampler.batch_size == 8

@@ -7,23 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gtzan_stream import demo
-from gtzan_stream.store.pack import pack
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 TARGETS = re.findall(r"^(?:\$ )?make (\w+)", README, re.MULTILINE)
 COMMANDS = sorted(set(re.findall(r"gtzan-stream (\w+) ", README)))
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny demo set in `shards/`, as the README's reader has it."""
-    folder = tmp_path_factory.mktemp("readme")
-    genres, split = demo.write(folder / "demo", train=1, valid=1, test=1, clip_s=4.0)
-    pack(genres, folder / "shards", splits={"demo": split}, name="demo")
-    return folder
 
 
 def test_there_is_something_to_run() -> None:

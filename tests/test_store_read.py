@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample
+from gtzan_stream.loader import Loader
 from gtzan_stream.store import read
 from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
@@ -190,6 +191,29 @@ def test_what_is_not_a_number_is_named(tmp_path: Path):
     reader.read(0, 0, np.empty(4321, np.float32))
     with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: sample 4321 is not a finite number"):
         reader.read(0, 4000, np.empty(1000, np.float32))
+
+
+@pytest.mark.parametrize(("bad", "what"), [(np.inf, "is not a finite number"), (1e30, r"is 1e\+30, where full")])
+def test_a_loader_names_the_clip_that_holds_no_sound(tmp_path: Path, bad: float, what: str):
+    """A sample that every crop reads."""
+    waveforms = {"a_1.wav": noise(100_000), "a_2.wav": noise(100_000)}
+    foreign(tmp_path, {name: encoded(samples, subtype="FLOAT") for name, samples in waveforms.items()})
+    manifest = index(tmp_path)
+    offset = int(manifest.data_offset[0]) + 4 * 50_000
+    with (tmp_path / "theirs.tar").open("r+b") as file:
+        file.seek(offset)
+        file.write(np.float32(bad).tobytes())
+    for num_workers in (0, 1):
+        with pytest.raises(BadSample, match=rf"theirs\.tar, key a_1: sample 50000 {what}"):
+            list(Loader(tmp_path, augment="none", num_workers=num_workers))
+    skipping = Loader(tmp_path, augment="none", on_error="skip", seed=1)
+    batches = list(skipping)
+    assert skipping.skipped
+    assert all("key a_1: sample 50000" in words for words in skipping.skipped)
+    assert all(batch.features.isfinite().all() for batch in batches)
+    again = index(tmp_path)
+    assert again.keys.to_pylist() == ["a_2"]
+    assert any("a_1" in str(line) and "sample 50000" in line["detail"] for line in again.report)
 
 
 def test_a_corrupt_member_is_named(tmp_path: Path):

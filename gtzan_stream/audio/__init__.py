@@ -1,6 +1,6 @@
 """Audio files to mono waveforms and back: the only package that imports soundfile, soxr and PyAV."""
 
-from gtzan_stream.audio.decode import AudioInfo, Pcm, decode, decode_pcm16, info, read_segment
+from gtzan_stream.audio.decode import AudioInfo, Pcm, check_samples, decode, decode_pcm16, info, read_segment
 from gtzan_stream.audio.encode import CODECS, FULL_SCALE, encode, quantise
 from gtzan_stream.audio.ffmpeg import NeedsAv
 from gtzan_stream.audio.formats import SUFFIXES, need_av
@@ -13,6 +13,7 @@ __all__ = [
     "AudioInfo",
     "NeedsAv",
     "Pcm",
+    "check_samples",
     "decode",
     "decode_pcm16",
     "encode",

@@ -25,6 +25,7 @@ Source = str | os.PathLike | bytes | io.IOBase
 Reading = SoundfileReading | FfmpegReading
 
 RATES = range(1000, 768_001)  # Hz; a header that says another rate is wrong
+LARGEST = 1e12  # where full scale is 1: squares of a spectrum of such samples are finite, those of 1e16 are not
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,22 @@ def _mono(streams: Sequence[Reading]) -> Iterator[np.ndarray]:
     for block in chain.from_iterable(stream.blocks("float32") for stream in streams):
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is named below
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise ValueError(f"sample {position + int(np.argmin(np.isfinite(mono)))} is not a finite number")
+        check_samples(mono, position)
         position += len(mono)
         yield mono
+
+
+def check_samples(samples: np.ndarray, first: int) -> None:
+    """Raise ValueError if float samples [time] are no sound: not finite, or so large that a spectrogram would overflow.
+
+    `first` is the number of their first sample.
+    """
+    fine = np.abs(samples) <= LARGEST  # not NaN either
+    if not fine.all():
+        position = int(np.argmin(fine))
+        value = samples[position]
+        what = f"is {value:g}, where full scale is 1" if np.isfinite(value) else "is not a finite number"
+        raise ValueError(f"sample {first + position} {what}")
 
 
 def _widened(block: np.ndarray) -> np.ndarray:
@@ -160,7 +173,7 @@ def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, 
     Raises
     ------
     ValueError
-        If the file cannot be decoded or holds a sample that is not finite.
+        If the file cannot be decoded, or holds a sample that is not finite or beyond `LARGEST`.
 
     Examples
     --------

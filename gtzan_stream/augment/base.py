@@ -164,7 +164,7 @@ class Transform(nn.Module):
         Returns
         -------
         Tensor [batch, time] or [batch, channel, time]
-            Same dtype and device. With `length`, as wide as the longest, and row i is valid in ``:length[i]``.
+            Same dtype and device. With `length`, as wide as the longest, valid in ``:length[i]``. NaN stays in its row.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class Transform(nn.Module):
         Parameters
         ----------
         waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
-            Samples, full scale at +/-1. Not modified.
+            Samples, full scale at +/-1. Not modified. One that is not finite spoils its row, and no other.
         keys : sequence of str, or uint64 array of their hashes, optional
             Names of the examples; what one gets depends on its name only, not on its batch. By default, row i of rank r
             is called "r/i".

@@ -166,7 +166,8 @@ def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.nda
     start = int(min(max(position[0], 0), n_frames - 1))
     phase = spectrum(start, start + 1)[0]
     heard = np.abs(phase) > SILENCE
-    phase = np.where(heard, phase, 1) / np.where(heard, np.abs(phase), 1)
+    with np.errstate(invalid="ignore"):  # of infinite samples
+        phase = np.where(heard, phase, 1) / np.where(heard, np.abs(phase), 1)
     phase = np.stack([phase.real, phase.imag]).astype(np.float32)
     vocoded = np.empty((BLOCK, n_freq), np.complex64)
     for begin in range(0, len(alive), BLOCK):

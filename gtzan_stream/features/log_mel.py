@@ -123,7 +123,7 @@ class LogMel(nn.Module):
         ----------
         waveform : Tensor [batch, time]
             ``geometry.read_length`` samples for a crop of `frames` frames; at least `n_fft`. Half precision is computed
-            in float32.
+            in float32. A sample that is not finite spoils the frames that hold it.
 
         Returns
         -------

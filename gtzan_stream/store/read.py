@@ -98,8 +98,7 @@ class ClipReader:
                 audio.read_segment(member, start, out)
             except ValueError as error:
                 raise member.error or error from None
-        if not np.isfinite(out).all():
-            raise ValueError(f"sample {start + int(np.argmin(np.isfinite(out)))} is not a finite number")
+        audio.check_samples(out, start)
 
     def _decode_whole(self, shard: "_OpenShard", clip: int) -> np.ndarray:
         """Decode a clip from its beginning: lossy codecs give other samples after a seek, and some cannot seek.

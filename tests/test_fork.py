@@ -1,0 +1,145 @@
+"""Loaders in processes that multiprocessing starts, by fork and by spawn: right batches, never a hang."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.data import DataLoader, IterableDataset
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.loader import Loader
+
+ROOT = Path(__file__).parent.parent
+needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+
+PROGRAM = """
+import json, multiprocessing, sys, threading, time, torch
+from gtzan_stream.loader import Loader
+
+def seen(batches):
+    return [[batch.keys, float(batch.features.double().sum())] for batch in batches]
+
+def make(n):
+    return Loader(sys.argv[1], batch_size=8, num_workers=n, seed=3)
+
+def child(queue, loader, n):
+    queue.put([seen(make(n) if loader is None else loader), torch.get_num_threads()])
+
+def answer(method, loader=None, n=0):
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue, loader, n), daemon=True)
+    process.start()
+    result = queue.get(timeout=100)
+    process.join(30)
+    return result
+"""
+
+FORKED = (
+    PROGRAM
+    + """
+torch.set_num_threads(2)
+(torch.ones(800, 800) @ torch.ones(800, 800)).exp().sum()  # starts torch's own threads, which no child inherits
+loader = make(2)
+expected = seen(loader)
+loader.set_epoch(0)
+found = {"new": answer("fork"), "new, with threads": answer("fork", n=2), "the parent's": answer("fork", loader)}
+begun = iter(loader)
+next(begun)
+with loader._maker._reader._shards._lock:  # as while another thread of the parent opens a shard
+    found["the parent's, while it reads"] = answer("fork", loader)
+rest = seen(begun)
+print(json.dumps({"expected": expected, "rest": rest, "threads": torch.get_num_threads(), "found": found}))
+"""
+)
+
+COMPILING = (
+    PROGRAM
+    + """
+from gtzan_stream import kernels
+from numba.core.compiler_lock import global_compiler_lock
+held = threading.Event()
+
+def compile_for_a_while():
+    with global_compiler_lock:
+        held.set()
+        time.sleep(0.5)
+
+threading.Thread(target=compile_for_a_while).start()
+held.wait()
+forked, _ = answer("fork")
+print(json.dumps([forked, seen(make(0))]))
+"""
+)
+
+SPAWNED = (
+    PROGRAM
+    + """
+if __name__ == "__main__":
+    loader = make(2)
+    expected = seen(loader)
+    print(json.dumps([answer("spawn", n=2)[0], expected]))
+"""
+)
+
+
+def run(program: Path, text: str, shards: Path) -> Any:
+    program.write_text(text)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(program), str(shards)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout), done.stderr
+
+
+@needs_fork
+def test_a_forked_child_makes_batches_of_its_own(shards: Path, tmp_path: Path):
+    result, notes = run(tmp_path / "program.py", FORKED, shards)
+    assert len(result["found"]) == 4
+    for who, (batches, threads) in result["found"].items():
+        assert batches == result["expected"], who
+        assert threads == 1
+    assert notes.count("torch computes on one thread here") == 4
+    assert result["rest"] == result["expected"][1:]
+    assert result["threads"] == 2, "the parent keeps its threads"
+
+
+@needs_fork
+def test_a_fork_waits_for_threads_that_compile(shards: Path, tmp_path: Path):
+    (forked, expected), _ = run(tmp_path / "program.py", COMPILING, shards)
+    assert forked == expected
+
+
+@pytest.mark.slow
+def test_a_spawned_child_makes_batches_of_its_own(shards: Path, tmp_path: Path):
+    (spawned, expected), _ = run(tmp_path / "program.py", SPAWNED, shards)
+    assert spawned == expected
+
+
+def test_a_loader_is_not_sent_to_a_spawned_child(shards: Path):
+    with Loader(shards, batch_size=8, num_workers=0) as loader:
+        process = multiprocessing.get_context("spawn").Process(target=print, args=(loader,))
+        with pytest.raises(UserError, match="make one where it is needed, and pass its state_dict"):
+            process.start()
+
+
+class Inner(IterableDataset):
+    """A dataset that makes a loader in the worker process of a DataLoader."""
+
+    def __init__(self, shards: Path) -> None:
+        self.shards = shards
+
+    def __iter__(self) -> Any:
+        with Loader(self.shards, batch_size=8, num_workers=0, seed=3) as loader:
+            yield from loader
+
+
+@pytest.mark.slow
+def test_a_loader_made_in_a_worker_process_of_a_dataloader_is_refused(shards: Path):
+    with pytest.raises(UserError, match="each worker process of a DataLoader would yield every batch"):
+        list(DataLoader(Inner(shards), batch_size=None, num_workers=1, multiprocessing_context="spawn"))

@@ -106,8 +106,8 @@ class Epochs:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` at the next iteration, or where `load_state_dict` put the loader in it."""
-        self._placed = True
-        if whole("epoch", epoch) != self.epoch:
+        epoch, self._placed = whole("epoch", epoch), True
+        if epoch != self.epoch:
             self.epoch, self._start, self._consumed = epoch, 0, 0
 
     @property

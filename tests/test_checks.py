@@ -49,6 +49,9 @@ def test_numbers_of_numpy_are_those_of_python_in_a_loader(shards):
     other = Loader(shards, batch_size=8, seed=3, crops_per_clip=2)
     assert loader.state_dict() == other.state_dict()
     assert {type(value) for value in loader.state_dict().values()} <= {int, str, type(None)}
+    with untyped():
+        loader.set_epoch(np.int64(1))
+    assert type(loader.state_dict()["epoch"]) is int
     loader.load_state_dict(other.state_dict())
     assert next(iter(loader)).keys == next(iter(other)).keys
 

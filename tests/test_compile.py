@@ -39,7 +39,7 @@ found = {}
 for settings in json.loads(sys.argv[1]):
     features = LogMel(**eval(settings))
     samples = waveform(features)
-    compiled = torch.compile(features, backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(features, backend=sys.argv[2], fullgraph=True)
     found["compiled " + settings] = apart(compiled(samples), features(samples))
     for strict in (False, True):
         program = torch.export.export(features, (samples,), strict=strict).module()
@@ -49,7 +49,7 @@ for name, make in REGISTRY.items():
     torch.manual_seed(0)
     network = Network(make(1.0))
     samples = waveform(network.features)
-    output = torch.compile(network, backend="aot_eager")(samples)
+    output = torch.compile(network, backend=sys.argv[2])(samples)
     found[name] = apart(output, network(samples))
     output.sum().backward()
     assert network.head.weight.grad.isfinite().all()
@@ -57,9 +57,10 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[str, float]:
-    run = [sys.executable, "-W", "ignore", "-c", COMPILE, json.dumps(FEATURES)]
+@pytest.fixture(scope="module", params=["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def found(request: pytest.FixtureRequest) -> dict[str, float]:
+    """How far compiled and plain results are apart. Inductor needs a C++ compiler."""
+    run = [sys.executable, "-W", "ignore", "-c", COMPILE, json.dumps(FEATURES), request.param]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(run, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -78,3 +78,13 @@ def test_a_run_that_is_killed_while_it_writes_continues_to_the_same_end(tiny: Pa
         assert run(out, 0, *again) == 0
         assert_equal_runs(unbroken, out / "run")
         assert {path.name for path in (out / "run").iterdir()} == names
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_hundred_kills_at_random_moments_change_nothing(tmp_path: Path):
+    program = [sys.executable, str(Path(__file__).parent / "kills.py"), str(tmp_path), "--kills", "100"]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["kills"] == 100

@@ -136,7 +136,7 @@ def test_every_setting_is_an_option_of_both_programs():
         (["--n-fft", "301"], "features logmel: n_fft must be even and at least 2, got 301"),
         (["--f-max", "9000"], "features logmel: expected 0 <= f_min < f_max <= 4000 Hz, got 0 and 9000"),
         (["--n-fft", "64"], "mel bands would hold no frequency bin: at n_fft = 64"),
-        (["--trainable-frontend", "--n-mels", "0"], "features logmel: n_mels must be at least 1, got 0"),
+        (["--trainable-frontend", "--n-mels", "0"], "error: n_mels must be at least 1, got 0"),
         (["--trainable-frontend", "--n-mels", "40", "--frames", "64"], "choose --n-mels 64 or more"),
         (
             ["--frames", "64", "--hop-length", "45", "--spec-augment", "65"],

@@ -76,7 +76,7 @@ assert run("gtzan_stream", "index", foreign) == 0
     assert (tmp_path / "there/manifest.json").read_text() == (tmp_path / "here/manifest.json").read_text()
 
 
-@pytest.mark.parametrize("system", ["macos", "windows"])
+@pytest.mark.parametrize("system", [pytest.param("macos", marks=pytest.mark.slow), "windows"])
 def test_a_network_is_trained_on(system: str, tiny: Path, tmp_path: Path):
     few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
     program = f'assert run("train.py", "--shards", shards, "--out", others[0], "--name", "日本", *{few}) == 0'

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+collect_ignore_glob = ["*_program.py"]  # programs of their own, of libraries that may not be here
+
 TEST_ALL = os.environ.get("GTZAN_STREAM_TEST_ALL") == "1"
 """Whether this is `make test-all`: slow tests run, and a library that is missing fails its tests."""
 

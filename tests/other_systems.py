@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def windows() -> None:
         "O_DIRECTORY",
     )
     _hide(signal, "SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "setitimer", "alarm")
+    shutil._use_fd_functions = False  # type: ignore[attr-defined] - it was decided when shutil was imported
     _open_as_windows_does()
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):
         _refuse_open_files(name)

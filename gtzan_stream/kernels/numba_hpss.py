@@ -3,13 +3,14 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from gtzan_stream.kernels.compiled import compiled
 
 _TINY = np.finfo(np.float32).tiny
 _ONE, _TWO = np.float32(1), np.float32(2)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 @no_type_check
 def magnitude(spectrogram, out):
     """Absolute values of complex64 [frame, freq] into float32 `out`."""
@@ -19,7 +20,7 @@ def magnitude(spectrogram, out):
             out[t, k] = np.sqrt(z.real * z.real + z.imag * z.imag)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 @no_type_check
 def mask(spectrogram, percussive, harmonic, power, margin, empty):
     """Multiply complex64 [frame, freq] by the soft mask of its percussive part; `empty` where both are 0."""

@@ -3,13 +3,14 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from gtzan_stream.kernels.compiled import compiled
 
 LANES = 64  # columns that walk together: a window of 31 is then 8 kB, and the inner loops fill whole vector registers
 _INF = np.float32(np.inf)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def median_columns(x, size, out):
     """Running median of `size`, odd, along axis 0 of float32 [n, m], reflected at the ends, into `out`."""
@@ -37,7 +38,7 @@ def median_columns(x, size, out):
             old = padded[i]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def _replace(window, below, old, new, size):
     """Delete `old` from the sorted window, put in `new`: each place looks only at its neighbours."""

@@ -3,15 +3,15 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
+from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.numba_log import exponent_of, log_of, without_exponent
 
 _F = np.float32  # so that nothing widens to double
 _ZERO, _HALF, _ONE, _TWO = _F(0), _F(0.5), _F(1), _F(2)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def cut(waveform, window, hop, first, frames):
     """Fill `frames`, float32 [frame, n_fft], with windowed frames `first`, `first` + 1, ... of float32 [time]."""
@@ -21,7 +21,7 @@ def cut(waveform, window, hop, first, frames):
             frames[t, i] = source[i] * window[i]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 @no_type_check
 def mel(spectrum, starts, widths, weights, power, gain, floor, scale, out):
     """Fill `out`, float32 [mel, frame], from complex64 `spectrum` [frame, freq].
@@ -52,7 +52,7 @@ def mel(spectrum, starts, widths, weights, power, gain, floor, scale, out):
             out[m, t] = scale * (logarithm[m] + lost[m])
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 @no_type_check
 def _compress(value, gain, floor, logarithm, lost):
     """Logarithms, and what rounding took from log(1 + x); apart from the sums, whose reassociation would undo that."""
@@ -66,7 +66,7 @@ def _compress(value, gain, floor, logarithm, lost):
     _log(value, logarithm)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 @no_type_check
 def _log(value, out):
     """Natural logarithms of normal float32 numbers; overwrites `value`."""

@@ -3,16 +3,16 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
 from gtzan_stream.kernels import constants
+from gtzan_stream.kernels.compiled import compiled
 
 _MIX0, _MIX1 = np.uint64(constants.MURMUR_0), np.uint64(constants.MURMUR_1)
 _LOW = np.uint64(0xFFFFFFFF)
 _1, _13, _16 = (np.uint64(n) for n in (1, 13, 16))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def permute(place, n, bits, keys):
     """Replace each of `place`, uint64 [m], by its image: a Feistel network, walked until the value falls below `n`."""

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from gtzan_stream.kernels import constants
+from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.numba_log import exponent_of, log_of, without_exponent
 
 _M0, _M1 = np.uint64(constants.PHILOX_M0), np.uint64(constants.PHILOX_M1)
@@ -32,7 +33,7 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def uniform(key0, key1, key_hash, crop, out):
     """Fill `out`, float64 [batch, n], with numbers in [0, 1): two from each Philox block."""
@@ -45,7 +46,7 @@ def uniform(key0, key1, key_hash, crop, out):
                 out[i, j + 1] = ((w2 << _32 | w3) >> _11) * 2.0**-53
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz", "nnan", "ninf"})
+@compiled(fastmath={"contract", "nsz", "nnan", "ninf"})
 @no_type_check
 def normal(key0, key1, key_hash, crop, std, out):
     """Fill `out`, float32 [time], with the Gaussian noise of one example, of standard deviation `std`, float32."""
@@ -68,7 +69,7 @@ def normal(key0, key1, key_hash, crop, std, out):
             out[start + i] = std * noise[i]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz", "nnan", "ninf"})
+@compiled(fastmath={"contract", "nsz", "nnan", "ninf"})
 @no_type_check
 def _box_muller(first, second, uniforms, cosines, sines):
     """Two Gaussians from each pair of words: radius from the first, angle from the second."""

@@ -2,8 +2,9 @@
 
 from typing import no_type_check
 
-import numba
 import numpy as np
+
+from gtzan_stream.kernels.compiled import compiled
 
 DELAYS = 256
 """Fractions of a sample with a filter of their own; between two of them outputs are interpolated, 1e-5 off at most."""
@@ -11,7 +12,7 @@ LANES = 16
 """Filters are padded with zeros to a multiple of this, so that no sum has a remainder to add one by one."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def filters(prototype: np.ndarray, per_crossing: int, cutoff: float, reach: int) -> np.ndarray:
     """Tabulate the low-pass filter for delays of 0, 1 / DELAYS, ... 1 samples as float32 [DELAYS + 1, tap].
@@ -31,7 +32,7 @@ def filters(prototype: np.ndarray, per_crossing: int, cutoff: float, reach: int)
     return table
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 @no_type_check
 def convolve(
     waveform: np.ndarray, table: np.ndarray, reach: int, rate: float, offset: float, output: np.ndarray

@@ -2,16 +2,16 @@
 
 from typing import no_type_check
 
-import numba
 import numpy as np
 
 from gtzan_stream.kernels import constants
+from gtzan_stream.kernels.compiled import compiled
 
 NO_WINDOW = constants.NO_WINDOW
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 @no_type_check
 def cut(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, frames: np.ndarray) -> None:
     """Fill `frames` [frame, n_fft] with windowed frames number `first`, `first` + 1, ... of a `waveform` [time].
@@ -30,7 +30,7 @@ def cut(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, frames: 
         frames[row, tail:] = 0
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 @no_type_check
 def add(frames: np.ndarray, window: np.ndarray, hop: int, first: int, waveform: np.ndarray) -> None:
     """Add windowed `frames` [frame, n_fft], the first of which is number `first`, to `waveform` [time]."""
@@ -44,7 +44,7 @@ def add(frames: np.ndarray, window: np.ndarray, hop: int, first: int, waveform: 
             target[i] += source[i] * weight[i]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 @no_type_check
 def normalise(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, last: int) -> None:
     """Divide `waveform` [time] by the sum of the squared windows of frames `first` to `last` - 1, where it is not 0."""

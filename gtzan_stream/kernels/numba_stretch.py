@@ -2,15 +2,15 @@
 
 from typing import no_type_check
 
-import numba
 import numpy as np
 
 from gtzan_stream.kernels import constants
+from gtzan_stream.kernels.compiled import compiled
 
 _SILENT = np.float32(constants.SILENT_POWER)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@compiled(fastmath={"contract", "reassoc", "nsz", "arcp"})
 @no_type_check
 def vocode(spectrogram: np.ndarray, position: np.ndarray, phase: np.ndarray, output: np.ndarray) -> None:
     """Read a spectrogram at fractional frames, turning each bin by a running product of unit phasors.

@@ -35,7 +35,7 @@ def command(*, resume: Path | None, **given: Any) -> None:
         run.close()
     except BadSample as error:
         remedy = "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad"
-        typer.echo(f"error: {error}; {remedy}", err=True)
+        typer.echo(f"error: {in_words(error)}; {remedy}", err=True)
         raise typer.Exit(2) from None
     except (UserError, OSError) as error:
         typer.echo(f"error: {in_words(error)}", err=True)

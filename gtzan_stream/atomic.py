@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gtzan_stream.errors import writing
+from gtzan_stream.errors import Unwritable, writing
 from gtzan_stream.folders import made
 
 
@@ -28,6 +28,8 @@ def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
     Unwritable
         If the file cannot be written; says why and how much room there is.
     """
+    if not path.name or path.is_dir():
+        raise Unwritable(f"{path} is a folder: name a file in it")
     unfinished = path.with_name(path.name + ".unfinished")
     with writing(path, n_bytes), made(path.parent, path, n_bytes):
         try:

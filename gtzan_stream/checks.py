@@ -5,14 +5,17 @@ import operator
 from gtzan_stream.errors import UserError
 from gtzan_stream.words import brief
 
+MOST = 2**31 - 1
+SEEDS = 2**63 - 1
 
-def whole(name: str, value: object, least: int = 0) -> int:
+
+def whole(name: str, value: object, least: int = 0, most: int = MOST) -> int:
     """An argument as an int, whatever library made the number.
 
     Raises
     ------
     UserError
-        If it is not a whole number, or less than `least`.
+        If it is not a whole number, or not within `least` and `most`.
 
     >>> whole("batch_size", 16, least=1)
     16
@@ -25,4 +28,6 @@ def whole(name: str, value: object, least: int = 0) -> int:
         raise UserError(f"{name} must be a whole number, got {brief(value)}") from None
     if number < least:
         raise UserError(f"{name} must be at least {least}, got {number}")
+    if number > most:
+        raise UserError(f"{name} must be at most {most}, got {brief(number)}")
     return number

@@ -32,7 +32,7 @@ def setting(name: str) -> Any:
 @app.command()
 def demo(
     folder: Shards,
-    seed: Annotated[int, typer.Option(help="Another seed, another set.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another set.")] = 0,
     num_workers: NumWorkers = None,
 ) -> None:
     """Synthesise a ten-genre set and pack it into DIR, with its split `demo`: everything runs without a download."""
@@ -194,7 +194,7 @@ def preview(
     features = build(
         "logmel",
         frames=frames,
-        sample_rate=sample_rate or Manifest.open(folder).sample_rate,
+        sample_rate=Manifest.open(folder).sample_rate if sample_rate is None else sample_rate,
         n_fft=n_fft,
         hop_length=hop_length,
         n_mels=n_mels,

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column, Table
 from rich.text import Text
 
-from gtzan_stream.words import count
+from gtzan_stream.words import count, one_line
 
 if TYPE_CHECKING:
     from gtzan_stream.inference.classify import Track
@@ -89,20 +89,15 @@ def print_issues(lines: Sequence[dict[str, str]]) -> None:
     """Print lines of a packing report one to a line: kind, file, clip or split, and what, for people and for grep."""
     for line in lines:
         words = (line[column] for column in ("kind", "source", "key", "detail"))
-        print_line(": ".join(_printable(word) for word in words if word))
+        print_line(": ".join(one_line(word) for word in words if word))
 
 
 def print_report(lines: Sequence[dict[str, str]]) -> None:
     """Print lines of a packing report as a table."""
     table = Table("kind", Column("clip or split", overflow="fold"), Column("file", overflow="fold"), "what")
     for line in lines:
-        table.add_row(*(Text(_printable(line[column])) for column in ("kind", "key", "source", "detail")))
+        table.add_row(*(Text(one_line(line[column])) for column in ("kind", "key", "source", "detail")))
     out.print(table)
-
-
-def _printable(text: str) -> str:
-    """The text with control characters, and what no terminal can show, as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_tracks(tracks: list[Track]) -> None:

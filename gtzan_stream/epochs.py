@@ -145,7 +145,9 @@ class Epochs:
                     f"the state was taken with {name}={brief(state[name])}, this loader has {expected!r}: make the "
                     f"loader with the old value, or start again without the state"
                 )
-        epoch, consumed = (whole(f"{name} of a state", state[name]) for name in ("epoch", "examples_consumed"))
+        epoch, consumed = (
+            whole(f"{name} of a state", state[name], most=2**62) for name in ("epoch", "examples_consumed")
+        )
         if consumed % self.batch_size or consumed >= self._length * self.batch_size:
             raise UserError(
                 f"the state was taken after {consumed} examples, which is not at a batch of this loader: it has "

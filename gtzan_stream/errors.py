@@ -1,10 +1,12 @@
-"""The two errors that users see: each is one sentence."""
+"""The errors that users see, in one sentence: `UserError` and `BadSample`."""
 
 import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gtzan_stream.words import one_line
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -18,14 +20,14 @@ class BadSample(ValueError):
 
 
 class Unwritable(UserError):
-    """A file or folder that cannot be written; the sentence says why, and how much room there is if it lacks."""
+    """A file or folder that cannot be written; the sentence says why, and on a full disk how much room is needed."""
 
 
 def in_words(error: Exception) -> str:
     """An error as one line for people: of an OSError, the path, what is wrong with it, and what to check."""
     if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    path = "" if error.filename is None else f"{error.filename}: "
+        return one_line(str(error))
+    path = "" if error.filename is None else f"{one_line(str(error.filename))}: "
     return f"{path}{error.strerror}; check the path, its permissions and the room on its disk"
 
 
@@ -60,5 +62,5 @@ def _room(path: Path, n_bytes: int | None) -> str:
     """How much room is needed and there, in words."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
-    needed = "" if n_bytes is None else f"it needs about {max(n_bytes, 1e5) / 1e6:,.1f} MB, "
+    needed = "" if n_bytes is None else f"it needs about {max(n_bytes, 1e5) / 1e6:,.1f} MB, "  # never 0.0
     return f"{needed}{free}: make room, or choose another folder"

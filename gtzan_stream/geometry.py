@@ -7,7 +7,10 @@ from typing import TypeVar
 import numpy as np
 
 from gtzan_stream.checks import whole
+from gtzan_stream.errors import UserError
 
+MOST_SAMPLES = 2**28
+"""Of a crop: three hours at 22,050 Hz, a gigabyte."""
 Count = TypeVar("Count", int, np.ndarray)
 
 
@@ -60,6 +63,11 @@ class Geometry:
         object.__setattr__(self, "context", whole("context", self.context))
         if self.context > self.frame_length:
             raise ValueError(f"context must be in 0..{self.frame_length}, the frame length, got {self.context}")
+        if self.read_length > MOST_SAMPLES:
+            raise UserError(
+                f"a crop of {self.frames} frames would read {self.read_length:,} samples: choose fewer or shorter "
+                f"frames, of {MOST_SAMPLES:,} samples at most"
+            )
         if not math.isfinite(self.silence):
             raise ValueError(f"silence must be finite, got {self.silence}")
 

@@ -16,7 +16,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import SEEDS, whole
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
@@ -108,8 +108,11 @@ class Loader(Epochs):
     ) -> None:
         limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
-        batch_size, crops_per_clip = whole("batch_size", batch_size, 1), whole("crops_per_clip", crops_per_clip, 1)
-        num_workers, seed = whole("num_workers", num_workers), whole("seed", seed)
+        batch_size, crops_per_clip = (
+            whole("batch_size", batch_size, 1, 2**20),
+            whole("crops_per_clip", crops_per_clip, 1),
+        )
+        num_workers, seed = whole("num_workers", num_workers), whole("seed", seed, most=SEEDS)
         if shuffle_shards is not None:
             shuffle_shards = whole("shuffle_shards", shuffle_shards, 1)
         if on_error not in ("fail", "skip"):

@@ -22,6 +22,15 @@ def some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def one_line(text: str) -> str:
+    """The text in one line: control characters, and what no terminal can show, as escapes.
+
+    >>> one_line("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def brief(value: object, most: int = 60) -> str:
     """A value as Python writes it, in one line.
 

@@ -59,6 +59,15 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert names(tmp_path) == {"a.txt"}
 
 
+@pytest.mark.parametrize("path", [".", "/", "folder"])
+def test_a_folder_in_the_place_of_a_file_is_a_sentence(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is a folder: name a file in it"):
+        write_text(Path(path), "x")
+    assert names(tmp_path) == {"folder"}
+
+
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file/a\.txt cannot be written: .*; choose another folder"):
@@ -134,6 +143,8 @@ def test_errors_of_files_are_a_line_with_path_and_remedy(tmp_path: Path):
     words = f"{tmp_path}/none: No such file or directory; check the path, its permissions and the room on its disk"
     assert in_words(caught.value) == words
     assert in_words(OSError("remote")) == "remote"
+    assert in_words(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"
+    assert in_words(FileNotFoundError(2, "gone", "a\nb")).startswith(r"a\nb: gone; ")
     assert in_words(UserError("a sentence")) == "a sentence"
 
 

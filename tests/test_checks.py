@@ -9,7 +9,9 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.loader import Loader
+from gtzan_stream.store.pack import pack
 from tests.augment_cases import untyped
+from tests.conftest import write_wav
 
 GEOMETRY = {"sample_rate": 8000, "frame_length": 400, "step": 200, "context": 200, "frames": 10, "grid": 200}
 
@@ -54,6 +56,37 @@ def test_numbers_of_numpy_are_those_of_python_in_a_loader(shards):
     assert type(loader.state_dict()["epoch"]) is int
     loader.load_state_dict(other.state_dict())
     assert next(iter(loader)).keys == next(iter(other)).keys
+
+
+@pytest.mark.parametrize("name", ["batch_size", "crops_per_clip", "seed"])
+def test_numbers_that_no_memory_holds_are_refused(shards, name):
+    with pytest.raises(UserError, match=rf"^{name} must be at most \d+, got 1180591620717411303424$"):
+        Loader(shards, **{name: 2**70})
+
+
+def test_a_crop_that_no_memory_holds_is_refused():
+    for settings in ({"frames": 2**21}, {"hop_length": 2**31 - 1}):
+        with pytest.raises(UserError, match=r"a crop of \d+ frames would read [\d,]+ samples: choose fewer"):
+            LogMel(**settings)
+    for settings in ({"n_mels": 10**9}, {"n_fft": 10**12}, {"sample_rate": 10**12}):
+        with pytest.raises(UserError, match=rf"^{next(iter(settings))} must be at most "):
+            LogMel(**settings)
+
+
+@pytest.mark.parametrize("options", [{"sample_rate": "8"}, {"sample_rate": 8000.5}, {"num_workers": float("nan")}])
+@pytest.mark.parametrize("more", [{}, {"label_depth": "1"}, {"label_depth": 1.0}, {"shard_mb": "1"}])
+def test_pack_says_which_number_is_wrong(clips_folder, tmp_path, options, more):
+    name = next(iter(more or options))
+    with untyped(), pytest.raises(UserError, match=rf"^{name} (must be|is) "):
+        pack(clips_folder, tmp_path / "out", **(more or options))
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_are_those_of_python_in_a_pack(tmp_path):
+    write_wav(tmp_path / "music/a/1.wav", np.zeros(4000) + 0.1, 8000)
+    with untyped():
+        manifest = pack(tmp_path / "music", tmp_path / "out", sample_rate=np.int64(8000), num_workers=np.int32(1))
+    assert manifest.sample_rate == 8000
 
 
 @pytest.mark.parametrize("epoch", [1.5, "1", -1, None])

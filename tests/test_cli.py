@@ -149,7 +149,7 @@ MISTAKES = {
     "music in the shards": (["pack", "music", ".", "--dry-run"], ". holds music, the folder of the music"),
     "no split file": (["pack", "music", "shards", "--splits", "nowhere.csv"], "nowhere.csv"),
     "codec": (["pack", "music", "shards", "--codec", "mp3"], "'wav', 'flac'"),
-    "rate": (["pack", "music", "shards", "--sample-rate", "10"], "sample_rate is 1000 to 384000 Hz, got 10"),
+    "rate": (["pack", "music", "shards", "--sample-rate", "10"], "sample_rate must be at least 1000, got 10"),
     "num_workers": (["pack", "music", "shards", "--num-workers", "0"], "--num-workers"),
     "nothing to index": (["index", "."], "holds no *.tar shards"),
     "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),

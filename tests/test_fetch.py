@@ -233,6 +233,11 @@ def test_unpacking_again_replaces_the_files(tmp_path: Path) -> None:
     assert {str(name): digest for name, digest in digests.items()} == {n: md5(d).hexdigest() for n, d in CLIPS.items()}
 
 
+def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"http://\[bad is not an address"):
+        fetch.fetch(tmp_path, "http://[bad")
+
+
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder"):

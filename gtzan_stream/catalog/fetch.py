@@ -67,7 +67,11 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
         and where to put it. Unwritable, if the folder cannot be written.
     """
     folder = Path(folder)
-    archive = folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "genres.tar.gz")
+    try:
+        path = urlsplit(url).path
+    except ValueError as error:
+        raise UserError(f"{url} is not an address: {error}") from None
+    archive = folder / (PurePosixPath(unquote(path)).name or "genres.tar.gz")
     tell = progress or (lambda stage, done, total: None)
     try:
         with made(folder):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gtzan_stream.catalog.splits import PART_OF
+from gtzan_stream.checks import whole
 from gtzan_stream.errors import UserError
 
 
@@ -62,7 +63,7 @@ def layout(paths: Sequence[str], label_depth: int | None = None) -> Layout:
     """
     all_folders = [_folders(path) for path in paths]
     depth = max(map(len, all_folders), default=0)
-    if label_depth is not None and not 1 <= label_depth <= depth:
+    if label_depth is not None and not 1 <= whole("label_depth", label_depth) <= depth:
         raise UserError(
             f"--label-depth is 1 for the first level of folders below SRC, and at most {depth} here; got {label_depth}"
             if depth

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.catalog import faults
+from gtzan_stream.checks import whole
 from gtzan_stream.dsp.random import hash_key
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.check import Oddity, examine, kind_of, repeated
@@ -21,6 +22,7 @@ from gtzan_stream.store.shards import Member, Row, deal, write_shard
 from gtzan_stream.store.survey import Clip, Survey, survey
 from gtzan_stream.store.swap import replacing, reserved
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
+from gtzan_stream.words import brief
 
 Progress = Callable[[int, int], None]
 
@@ -40,12 +42,11 @@ class PackOptions:
             raise UserError(f"unknown codec {self.codec!r}: choose one of {', '.join(audio.CODECS)}")
         if self.on_error not in ("skip", "fail"):
             raise UserError(f"on_error is skip or fail, got {self.on_error!r}")
-        if not 1000 <= self.sample_rate <= 384_000:
-            raise UserError(f"sample_rate is 1000 to 384000 Hz, got {self.sample_rate}")
-        if not 0.001 <= self.shard_mb <= 1e6:
-            raise UserError(f"shard_mb is 0.001 to 1,000,000 megabytes, got {self.shard_mb}")
-        if self.num_workers is not None and self.num_workers < 1:
-            raise UserError(f"num_workers is 1 or more, got {self.num_workers}")
+        object.__setattr__(self, "sample_rate", whole("sample_rate", self.sample_rate, 1000, 384_000))
+        if not isinstance(self.shard_mb, int | float) or not 0.001 <= self.shard_mb <= 1e6:
+            raise UserError(f"shard_mb is 0.001 to 1,000,000 megabytes, got {brief(self.shard_mb)}")
+        if self.num_workers is not None:
+            object.__setattr__(self, "num_workers", whole("num_workers", self.num_workers, 1))
 
 
 def pack(
@@ -136,7 +137,7 @@ def pack(
                 folder,
                 origin="pack",
                 dataset=dataset,
-                sample_rate=sample_rate,
+                sample_rate=options.sample_rate,
                 labels=sorted_labels(row.label for row in rows),
                 shards=[describe_file(folder / name) for name in dict.fromkeys(row.shard for row in rows)],
                 clips=len(rows),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from gtzan_stream.augment import recipes
+from gtzan_stream.checks import MOST, SEEDS
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import REGISTRY as FEATURES
 from gtzan_stream.named import check_name
@@ -116,6 +117,8 @@ class Config:
             value = getattr(self, option)
             if value is not None and value < least:
                 raise UserError(f"{flag(option)} must be {least} or more, got {value}")
+            if value is not None and value > (most := SEEDS if option == "seed" else MOST):
+                raise UserError(f"{flag(option)} must be {most} or less, got {brief(value)}")
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"--lr must be a positive number, got {self.lr}")
         for option in ("weight_decay", "mixup"):

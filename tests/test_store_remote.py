@@ -208,3 +208,12 @@ def test_a_manifest_cannot_reach_outside(shards: Path, tmp_path: Path):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=r"lists a file outside its folder, '\.\./samples\.parquet'"):
         Manifest.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "inf", "-1", "0", ""])
+def test_a_cache_of_no_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", text)
+    with pytest.raises(UserError, match="GTZAN_STREAM_CACHE_GB is the size of the cache in gigabytes"):
+        RemoteFolder("memory://shards")
+    monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.5")
+    assert RemoteFolder("memory://shards").limit_bytes == 500_000_000

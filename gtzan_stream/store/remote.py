@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,7 @@ class RemoteFolder(Folder):
     def __init__(self, address: str, cache: Path | None = None, limit_bytes: int | None = None) -> None:
         self.root: Path | str = address.rstrip("/")
         self.cache = cache or _default_cache(address.rstrip("/"))
-        gigabytes = float(os.environ.get("GTZAN_STREAM_CACHE_GB", DEFAULT_CACHE_GB))
-        self.limit_bytes = int(gigabytes * 1e9) if limit_bytes is None else limit_bytes
+        self.limit_bytes = _default_limit() if limit_bytes is None else limit_bytes
         self._files: dict[str, File] = {}
         self._locks: defaultdict[str, Any] = defaultdict(fork_safe_lock)
         self._ahead = threads(2, "gtzan-stream-shards")
@@ -165,6 +165,14 @@ class RemoteFolder(Folder):
 def _default_cache(address: str) -> Path:
     caches = os.environ.get("GTZAN_STREAM_CACHE") or Path.home() / ".cache" / "gtzan-stream"
     return Path(caches) / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def _default_limit() -> int:
+    text = os.environ.get("GTZAN_STREAM_CACHE_GB", str(DEFAULT_CACHE_GB))
+    with suppress(ValueError):
+        if 0 < (gigabytes := float(text)) < 1e9:
+            return int(gigabytes * 1e9)
+    raise UserError(f"GTZAN_STREAM_CACHE_GB is the size of the cache in gigabytes, such as 20; got {text!r}")
 
 
 def _file_system(address: str) -> tuple[Any, str]:

@@ -31,8 +31,10 @@ def command(*, resume: Path | None, **given: Any) -> None:
     settings = {name: value for name, value in given.items() if value is not None}
     try:
         run = launch.resume(resume, settings, build=build, console=console) if resume else start(Config(**settings))
-        report = train(run)
-        run.close()
+        try:
+            report = train(run)
+        finally:
+            run.close()
     except BadSample as error:
         remedy = "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad"
         typer.echo(f"error: {in_words(error)}; {remedy}", err=True)
@@ -40,6 +42,9 @@ def command(*, resume: Path | None, **given: Any) -> None:
     except (UserError, OSError) as error:
         typer.echo(f"error: {in_words(error)}", err=True)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted before training began", err=True)
+        raise typer.Exit(130) from None
     print_line(f"Report: {report}")
 
 
@@ -61,9 +66,9 @@ def train(run: Run) -> Path:
     try:
         run.train()
         return run.finish()
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt) as stop:  # that of a second Ctrl-C, or of one while files are written
         print_line(f"Interrupted; continue with: python train.py --resume {run.folder}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(stop.code if isinstance(stop, Interrupted) else 130) from None
 
 
 def build(name: str, n_classes: int) -> Any:

@@ -4,6 +4,7 @@ Every cell of a table is a run as of ``train.py``, in its own folder. The benchm
 runs that have finished are not repeated, and an interrupted run continues from its checkpoint.
 """
 
+import contextlib
 import json
 import statistics
 import sys
@@ -64,7 +65,7 @@ def run(config: Config) -> dict[str, Any]:
             training = launch.resume(folder, changes, build=models.build)
         else:
             training = launch.start(config, build=models.build)
-        with training.train_loader:
+        with contextlib.closing(training):
             training.train()
             training.finish()
         (folder / MACHINE).write_text(json.dumps(common.machine(training.device)), encoding="utf-8")

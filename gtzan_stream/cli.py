@@ -256,9 +256,14 @@ def classify(
 
 def main() -> None:
     """Run the command line: a mistake of the user's is one sentence on stderr and exit code 2, never a stack trace."""
-    console.escape_unprintable()
     try:
+        console.escape_unprintable()
         app()
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # what typer makes of Ctrl-C
+            raise
+        console.print_error("gtzan-stream: interrupted")
+        sys.exit(130)
     except (UserError, BadSample, OSError) as error:
         console.print_error(f"gtzan-stream: {in_words(error)}")
         sys.exit(2)

@@ -44,6 +44,28 @@ def gtzan_stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     return run
 
 
+class Stopped:
+    """Ctrl-C while something is imported."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "gtzan_stream.store.summary":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["at the beginning", "in an import", "in a command"])
+def test_ctrl_c_is_a_line_and_exit_code_130(gtzan_stream: Run, shards: Path, monkeypatch, moment: str):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if moment == "in an import":
+        monkeypatch.delitem(sys.modules, "gtzan_stream.store.summary", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Stopped(), *sys.meta_path])
+    else:
+        owner, name = (console, "escape_unprintable") if moment == "at the beginning" else (Manifest, "open")
+        monkeypatch.setattr(owner, name, stop)
+    assert gtzan_stream("info", shards, code=130) == ("", "gtzan-stream: interrupted\n")
+
+
 def test_help_lists_the_commands_without_loading_torch():
     code = "import sys; sys.argv[1:] = ['--help']; from gtzan_stream.cli import app; app(standalone_mode=False)"
     check = f"{code}; assert not {{'torch', 'pyarrow', 'soundfile'}} & set(sys.modules), 'heavy'"

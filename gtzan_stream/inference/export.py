@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from gtzan_stream import __version__
 from gtzan_stream.atomic import atomic_write
+from gtzan_stream.audio.decode import RATES
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.errors import UserError
 from gtzan_stream.geometry import Geometry
+from gtzan_stream.words import brief
 
 MODEL = "model.pt2"
 FACTS = "gtzan_stream.json"
@@ -152,12 +154,15 @@ class Model:
         facts = read_facts(Path(path))
         try:
             with Path(path).open("rb") as file, _quiet():
-                program = torch.export.load(file).module()
+                exported = torch.export.load(file)
+                program, expected = exported.module(), _shapes(exported)
         except Exception as error:  # torch raises all kinds
             raise UserError(
                 f"{path} was written with torch {facts.torch} and cannot be loaded with torch {torch.__version__} "
                 f"({_first_line(error)}): train again, or use the torch that it was written with"
             ) from error
+        if wrong := _misfit(facts, *expected):
+            raise UserError(f"{path} does not fit its own {FACTS}, {wrong}: copy or train it again")
         return cls(facts, program)
 
     @torch.no_grad()
@@ -190,10 +195,50 @@ def read_facts(path: Path) -> Facts:
     if damaged:
         raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; copy or train it again")
     try:
-        return Facts(**content | {"geometry": Geometry(**content["geometry"])})
-    except (TypeError, KeyError, ValueError):
+        facts = Facts(**content | {"geometry": Geometry(**content["geometry"])})
+    except (TypeError, KeyError, ValueError, OverflowError):
         what = "a checkpoint, which needs the network's code" if path.suffix == ".pt" else "no model of gtzan-stream"
         raise UserError(f"{path} is {what}: {expected}") from None
+    if wrong := _impossible(facts):
+        raise UserError(f"{path} holds a {FACTS} in which {wrong}: copy or train it again")
+    return facts
+
+
+def _impossible(facts: Facts) -> str | None:
+    """What in a model's facts no model has, in words."""
+    labels, sample_rate = facts.labels, facts.geometry.sample_rate
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        return f"labels must be a list of names, got {brief(labels)}"
+    if len(set(labels)) < len(labels):
+        return f"labels must differ, got {brief(labels)}"
+    if sample_rate > RATES[-1]:  # files are resampled to it
+        return f"sample_rate must be at most {RATES[-1]} Hz, got {brief(sample_rate)}"
+    texts = (facts.model, facts.input, facts.version, facts.torch)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(facts.config, dict):
+        return "model, input, version and torch must be texts, and config an object"
+    return None
+
+
+def _shapes(exported: torch.export.ExportedProgram) -> tuple[list[int], list[int], list[int]]:
+    """Of a program: shape of its input and of its output without the batch, and samples that frames up to each need."""
+    values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
+    signature = exported.graph_signature
+    (waveform,), (logits,) = signature.user_inputs, signature.user_outputs
+    return *([int(size) for size in values[name].shape[1:]] for name in (waveform, logits)), (
+        exported.state_dict["ends"].tolist()
+    )
+
+
+def _misfit(facts: Facts, time: list[int], classes: list[int], ends: list[int]) -> str | None:
+    """Where the facts and the shapes of their program differ, in words."""
+    labels, geometry = facts.labels, facts.geometry
+    if classes != [len(labels)]:
+        return f"which has {len(labels)} labels for logits of shape {classes}"
+    if geometry.frames != len(ends):  # first: the facts may say any number
+        return f"where frames is {brief(geometry.frames)} instead of {len(ends)}"
+    if time != [geometry.read_length] or ends != [geometry.span(n) for n in range(1, geometry.frames + 1)]:
+        return f"where frames of {geometry.frame_length} samples, {geometry.step} apart, are not those of its input"
+    return None
 
 
 def _portable(program: Program) -> Program:

@@ -75,8 +75,8 @@ def find(place: str | Path) -> Path:
     return path
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, on the CPU. Only data is read: nothing in the file is run.
+def load(path: Path, remedy: str = "choose another") -> dict[str, Any]:
+    """Read a checkpoint, on the CPU. Only data is read: nothing in the file is run. Errors end in the remedy.
 
     Raises
     ------
@@ -86,14 +86,16 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of what it reads
             if damaged := archive.testzip():
-                raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; choose another")
+                raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; {remedy}")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {remedy}") from None
     except Exception as error:  # zipfile, pickle and torch raise all kinds on wrong bytes
-        raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): choose another") from None
+        raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): {remedy}") from None
     if not isinstance(state, dict) or not isinstance(state.get("parts"), dict):
-        raise UserError(f"{path} is not a checkpoint of train.py: choose another")
+        raise UserError(f"{path} is not a checkpoint of train.py: {remedy}")
     return state
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM only sets `requested`; a second one interrupts as usual."""
+    """While entered, the first SIGINT or SIGTERM only sets `requested` to itself; a second one interrupts as usual."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -23,7 +23,7 @@ class Interrupt:
         self._restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        self.requested = signal.Signals(number)
         self._restore()
 
     def _restore(self) -> None:

@@ -1,13 +1,16 @@
 """Start a run in a new folder, or resume one where it stopped."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from gtzan_stream.errors import UserError
+from gtzan_stream import folders
+from gtzan_stream.errors import Unwritable, UserError
 from gtzan_stream.settings import flag
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
@@ -32,21 +35,23 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     Raises
     ------
     UserError
-        If the folder holds a run already, or a setting does not fit the data.
+        If the folder holds a run already, another process uses it, or a setting does not fit the data.
     """
     folder = Path(config.out, str(config.name))
     if config.check:
         check(config.shards)
-    if (folder / checkpoints.LAST).exists():
-        raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
-    run = Run(config, folder, build=build, console=console)
-    begin = run.train_loader.state_dict()
-    batches = islice(run.train_loader, -(-STATISTICS_CROPS // run.train_loader.batch_size))
-    frontend = run.network.frontend
-    run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
-    run.train_loader.load_state_dict(begin)
-    run.save()  # first: without it there is no run, and its folder is removed
-    run.write_config()
+    with folders.made(folder, folder / checkpoints.LAST), _locked(folder) as lock:
+        if (folder / checkpoints.LAST).exists():
+            raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
+        run = Run(config, folder, build=build, console=console)
+        begin = run.train_loader.state_dict()
+        batches = islice(run.train_loader, -(-STATISTICS_CROPS // run.train_loader.batch_size))
+        frontend = run.network.frontend
+        run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
+        run.train_loader.load_state_dict(begin)
+        run.save()  # first: without it there is no run, and its folder is removed
+        run.write_config()
+        run.lock = lock.pop_all()
     return run
 
 
@@ -56,9 +61,17 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
     Raises
     ------
     UserError
-        If there is no checkpoint, another setting would change, or the data has changed.
+        If there is no checkpoint, another process uses the folder, it cannot be written, another setting would change,
+        or the data has changed.
     """
     path = checkpoints.find(path)
+    with _locked(path.parent) as lock:
+        run = _resumed(path, changes, build=build, console=console)
+        run.lock = lock.pop_all()
+    return run
+
+
+def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None) -> Run:
     state = checkpoints.load(path)
     try:
         config = Config.from_dict(state.get("config"))
@@ -75,8 +88,28 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
         check(config.shards)
     run = Run(config, path.parent, build=build, console=console)
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
-    run.write_config()
+    try:
+        run.write_config()
+    except Unwritable as error:  # its folder is given
+        words = str(error).replace("or choose another folder", "or copy the run elsewhere")
+        words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
+        raise Unwritable(words) from error
     return run
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[ExitStack]:
+    """Lock a run's folder until the block ends, or longer: whoever takes the lock out of the stack must close it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folders.locked(folder))
+        except BlockingIOError:
+            raise UserError(
+                f"another train.py is using {folder}: wait for it to end, or choose another --name"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield stack
 
 
 def check(shards: str) -> None:

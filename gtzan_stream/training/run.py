@@ -4,8 +4,10 @@ A run knows no network: it is given the function that builds one.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,11 @@ class Diverged(UserError):
 
 
 class Interrupted(Exception):
-    """Ctrl-C was pressed; the checkpoint is written."""
+    """Ctrl-C was pressed, or SIGTERM came; the checkpoint is written. `code` is the exit status that tells which."""
+
+    def __init__(self, number: signal.Signals | None = None) -> None:
+        super().__init__()
+        self.code = 128 + (number or signal.SIGINT)
 
 
 class Run:
@@ -60,10 +66,12 @@ class Run:
     ----------
     notes : list of str
         What to tell the user about the clips before training.
+    lock : ExitStack
+        What keeps other processes out of the folder, until the run is closed.
     """
 
     def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
-        self.config, self.folder, self.console = config, folder, console or Console()
+        self.config, self.folder, self.console, self.lock = config, folder, console or Console(), ExitStack()
         self.device = device.find(config.device)
         manifest = Manifest.open(config.shards)
         torch.manual_seed(config.seed)  # for the weights and for dropout
@@ -151,7 +159,7 @@ class Run:
                 valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
                 if valid is None:
                     self.save()
-                    raise Interrupted
+                    raise Interrupted(interrupt.requested)
                 self.check_loss(valid["loss"])
                 lr = schedule.lr
                 schedule.epoch(valid["loss"])
@@ -226,18 +234,20 @@ class Run:
         return metrics.summary(collector.result(), self.labels)
 
     def close(self) -> None:
-        """Close the loader, and with it its evaluations. Nothing can be trained or evaluated afterwards."""
+        """Close the loader, and with it its evaluations, and unlock the folder. Nothing can be trained afterwards."""
         self.train_loader.close()
+        self.lock.close()
 
     def finish(self) -> Path:
         """Test the best network, write the report and show its results. Returns the report's path."""
-        best = checkpoints.load(self.folder / checkpoints.BEST)
+        best = checkpoints.load(self.folder / checkpoints.BEST, "copy it back, or start a new run")
         checkpoints.restore(best, {"network": self.network}, str(self.folder / checkpoints.BEST))
         loader = self.evaluation("test")
         with Display(self.console) as display, Interrupt() as interrupt:
             test = self.evaluate(loader, display, interrupt)
         if test is None:
-            raise Interrupted
+            raise Interrupted(interrupt.requested)
+        report.write_history(self.folder / "metrics.jsonl", self.progress.history)
         settings = self.config.to_dict()
         model = self.folder / export.MODEL
         export.write(model, self.network, loader.features, labels=self.labels, config=settings)

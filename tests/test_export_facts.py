@@ -1,0 +1,84 @@
+"""model.pt2 files with other facts than their program's: one sentence that names the file and the remedy."""
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from gtzan_stream import cli
+from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
+from gtzan_stream.inference import export
+from tests.conftest import write_wav
+
+LABELS = ["a", "b", "c"]
+HUGE = (10**12, 2**70)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a model with some of its facts, and of its geometry's numbers, replaced; its checksums are right."""
+    folder = tmp_path_factory.mktemp("model")
+    network = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(128, 3))
+    export.write(folder / "whole.pt2", network, LogMel(frames=8), labels=LABELS, config={"model": "own"})
+
+    def change(geometry: dict[str, Any] | None = None, **facts: Any) -> Path:
+        path = folder / "model.pt2"
+        with zipfile.ZipFile(folder / "whole.pt2") as whole, zipfile.ZipFile(path, "w") as copy:
+            for name in whole.namelist():
+                content = whole.read(name)
+                if name.endswith(export.FACTS):
+                    found = json.loads(content)
+                    content = json.dumps(found | facts | {"geometry": found["geometry"] | (geometry or {})}).encode()
+                copy.writestr(name, content)
+        return path
+
+    return change
+
+
+def test_the_same_facts_are_taken(changed):
+    model = export.Model.load(changed())
+    assert model(torch.zeros(1, model.facts.geometry.read_length)).shape == (1, 3)
+
+
+FACTS = [
+    *({"labels": labels} for labels in (None, 3, {}, [], "abc", ["a"], [str(n) for n in range(11)], [1, 2, 3])),
+    *({"labels": labels} for labels in (["a", "b", "b"], [["a"], ["b"], ["c"]], {"a": 0, "b": 1, "c": 2})),
+    *({"model": 3}, {"config": []}, {"config": None}, {"torch": {}}, {"version": None}, {"input": 1}, {"more": 1}),
+    *({"geometry": {"frames": frames}} for frames in (1, 7, 9, 64, *HUGE)),
+    *({"geometry": {name: number}} for name in ("step", "frame_length") for number in (1, *HUGE)),
+    *({"geometry": {"sample_rate": number}} for number in (0, -1, *HUGE)),
+    *({"geometry": {name: None}} for name in ("sample_rate", "step", "frame_length", "frames", "context", "silence")),
+    {"geometry": {"step": 1024, "frame_length": 1024 - 512 * 7}},
+    {"geometry": {"step": 511, "frame_length": 1024 + 7}},  # of the same length
+    {"geometry": {"silence": 10**400}},
+    {"geometry": {"context": 2**70}},
+]
+
+
+@pytest.mark.parametrize("facts", FACTS, ids=lambda facts: str(facts)[:60])
+def test_other_facts_are_one_sentence(changed, facts):
+    path = changed(**facts)
+    with pytest.raises(UserError) as caught:
+        export.Model.load(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path} ")
+    assert "\n" not in sentence
+    assert len(sentence) < len(str(path)) + 250
+    assert re.search("copy or train it again|expected the model.pt2 that train.py writes", sentence), sentence
+    assert "cannot be loaded" not in sentence
+
+
+def test_classify_says_it(changed, tmp_path):
+    song = write_wav(tmp_path / "song.wav", np.zeros(22050))
+    assert CliRunner().invoke(cli.app, ["classify", str(changed()), str(song)]).exit_code == 0
+    result = CliRunner().invoke(cli.app, ["classify", str(changed(labels=["a"])), str(song)])
+    assert "which has 1 labels for logits of shape [3]: copy or train it again" in str(result.exception)

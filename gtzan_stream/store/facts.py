@@ -39,6 +39,7 @@ def check_facts(facts: dict[str, Any]) -> None:
         "dataset": lambda name: isinstance(name, str),
         "sample_rate": lambda rate: type(rate) is int and 0 < rate < 1_000_000,
         "labels": lambda labels: isinstance(labels, list) and all(isinstance(label, str) for label in labels),
+        "clips": lambda number: type(number) is int,
         "shards": lambda files: isinstance(files, list) and all(map(_describes_a_file, files)),
         "tables": lambda files: isinstance(files, list) and all(map(_describes_a_file, files)),
         "splits": lambda splits: isinstance(splits, dict) and all(map(_counts, splits.values())),

@@ -154,7 +154,13 @@ class Manifest:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read one column of samples.parquet; one at a time takes half the memory of all at once."""
-        return read_columns(self.path(SAMPLES), [name])[name]
+        return self._read(SAMPLES, [name])[name]
+
+    def _read(self, table: str, columns: list[str], **choice: Any) -> pa.Table:
+        try:
+            return read_columns(self.path(table), columns, **choice)
+        finally:
+            self.folder.check_unchanged()
 
     @cached_property
     def keys(self) -> pa.ChunkedArray:
@@ -234,19 +240,20 @@ class Manifest:
         names = self.split_names()
         if split not in names:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
-        path = self.path(SPLITS)
-        rows = read_columns(path, ["part", "clip"], filters=[("split", "==", split)])
+        rows = self._read(SPLITS, ["part", "clip"], filters=[("split", "==", split)])
         try:
             check_split(rows, self.split_counts[split], len(self))
         except ValueError as error:
-            raise damaged(path, error) from error
+            raise damaged(self.path(SPLITS), error) from error
         return rows
 
 
 def _read_facts(folder: Folder) -> dict[str, Any]:
     address = folder.address(MANIFEST)
     try:
-        facts = parse(folder.manifest().read_bytes())
+        data = folder.manifest().read_bytes()
+        folder.remember(data)
+        facts = parse(data)
         if facts["format"] != FORMAT or facts["format_version"] != FORMAT_VERSION:
             raise UserError(
                 f"{address} has format {facts['format']} version {facts['format_version']},"

@@ -94,6 +94,21 @@ def test_a_shard_is_fetched_when_needed_and_once(server: Server):
     assert server.asked["manifest.json"] == 2
 
 
+@pytest.mark.parametrize("size", [0, 1000, None])
+@pytest.mark.parametrize("kind", ["shard", "table"])
+def test_a_file_of_another_size_in_the_cache_is_fetched_again(size: int | None, kind: str, server: Server):
+    manifest = Manifest.open(server.address)
+    name = manifest.shards[0].name if kind == "shard" else "splits.parquet"
+    path = manifest.path(name)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"more" if size is None else whole[:size])
+    asked = server.asked[name]
+    assert Manifest.open(server.address).path(name) == path
+    assert path.read_bytes() == whole
+    assert server.asked[name] == asked + 1
+    assert verify(manifest) == []
+
+
 def test_threads_fetch_a_shard_once(server: Server):
     manifest = Manifest.open(server.address)
     name = manifest.shards[0].name

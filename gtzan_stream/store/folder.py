@@ -1,9 +1,10 @@
 """Where the files of a set are: a folder of this machine's."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root: Path | str = root
         self._path = root
+        self._sha256 = ""  # of the manifest.json that was read
+        self._stamp: tuple[int, ...] | None = None  # of the file that was found to have this content
 
     def manifest(self) -> Path:
         """Path of manifest.json. Raises UserError that says how to fill a folder which has none."""
@@ -36,6 +39,27 @@ class Folder:
             f" or `gtzan-stream pack MUSIC {root}` (a folder of your own);"
             f" for shards that somebody else packed there is `gtzan-stream index {root}`"
         )
+
+    def remember(self, manifest: bytes) -> None:
+        """Note the content of manifest.json, which `check_unchanged` expects from then on."""
+        self._sha256, self._stamp = hashlib.sha256(manifest).hexdigest(), None
+
+    def check_unchanged(self) -> None:
+        """Raise UserError if the folder holds another set than the one that was opened.
+
+        To be called after a file was opened by its name: a new set counts before any of its files gets the name of an
+        old one, so that the file is known to be of the old set. Files that are open stay those of the old set.
+        """
+        for path in (self._path / INCOMING / MANIFEST, self._path / MANIFEST):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+                if stamp != self._stamp and hashlib.sha256(path.read_bytes()).hexdigest() != self._sha256:
+                    raise UserError(
+                        f"the set in {self._path} was packed again while it was in use: make another loader"
+                    )
+                self._stamp = stamp
+                return
 
     def register_files(self, files: Sequence[File], *, check_sizes: bool = True) -> None:
         """Note the files of the set. Raises UserError if one is missing, or of another size than it should be."""

@@ -1,10 +1,7 @@
 """What a folder of shards holds, read by column so that a million clips open in about a second."""
 
 import copy
-import hashlib
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.store.columns import check_clips, check_places, check_split, codes, damaged, read_columns
 from gtzan_stream.store.divide import too_few
+from gtzan_stream.store.facts import check_facts, digest, parse
 from gtzan_stream.store.folder import Folder
 from gtzan_stream.store.remote import RemoteFolder, is_remote
-from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS, check_facts
+from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
 
 _SEEKABLE = r"flac|pcm\d+|float\d+"
-_REPEATED = ["shard", "label", "encoding", "split", "part"]  # read as codes and a short list of words
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,9 @@ class Manifest:
         self.tables: list[dict[str, Any]] = facts["tables"]
         self.left_out: int = facts.get("left_out", 0)
         self.report: list[dict[str, str]] = facts["report"]
-        self.digest = _digest(facts)
-        self.shard = _codes(self.column("shard"), [shard.name for shard in self.shards])
-        self.label = _codes(self.column("label"), self.labels)
+        self.digest = digest(facts)
+        self.shard = codes(self.column("shard"), [shard.name for shard in self.shards])
+        self.label = codes(self.column("label"), self.labels)
         self.data_offset = self.column("data_offset").to_numpy()
         self.data_size = self.column("data_size").to_numpy()
         self.native_frames = self.column("frames").to_numpy()
@@ -92,11 +89,10 @@ class Manifest:
         self.clip_rate = self.column("sample_rate").to_numpy()
         encoding = self.column("encoding")
         seekable = [name for name in pc.unique(encoding).to_pylist() if re.fullmatch(_SEEKABLE, name)]
-        self._seekable = _codes(encoding, seekable) >= 0
-        self._mono_pcm16 = (_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        self._seekable = codes(encoding, seekable) >= 0
+        self._mono_pcm16 = (codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        self._check(facts["clips"])
         self._read_at(facts["sample_rate"])
-        if not len(self) or min(map(np.min, (self.shard, self.label, self.frames - 1, self.clip_rate - 1))) < 0:
-            raise ValueError("a clip has no shard, label, length or sample rate")
 
     @classmethod
     def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
@@ -123,8 +119,17 @@ class Manifest:
             raise
         except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(
-                f"{folder.address(MANIFEST)} or {SAMPLES} cannot be read ({error!r}): copy or pack the set again"
+                f"{folder.address(SAMPLES)} or {MANIFEST} cannot be read ({error}): copy or pack the set again"
             ) from error
+
+    def _check(self, n_clips: int) -> None:
+        """Raise ValueError if the columns disagree with each other or with manifest.json."""
+        if len(self.shard) != n_clips:
+            raise ValueError(f"there are {len(self.shard)} clips, {MANIFEST} says {n_clips}")
+        check_clips(self.shard, self.label, self.native_frames, self.clip_rate)
+        check_places(self.data_offset, self.data_size, self.shard, [shard.size for shard in self.shards])
+        if (self._mono_pcm16 & (self.data_size // 2 != self.native_frames)).any():
+            raise ValueError("a clip has another number of samples than its bytes hold")
 
     def _read_at(self, sample_rate: int) -> None:
         same = self.clip_rate == sample_rate
@@ -149,7 +154,13 @@ class Manifest:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read one column of samples.parquet; one at a time takes half the memory of all at once."""
-        return _read(self.path(SAMPLES), [name])[name]
+        return self._read(SAMPLES, [name])[name]
+
+    def _read(self, table: str, columns: list[str], **choice: Any) -> pa.Table:
+        try:
+            return read_columns(self.path(table), columns, **choice)
+        finally:
+            self.folder.check_unchanged()
 
     @cached_property
     def keys(self) -> pa.ChunkedArray:
@@ -164,12 +175,21 @@ class Manifest:
     @cached_property
     def member_offset(self) -> np.ndarray:
         """Where each clip's audio file begins in its shard, in bytes: int64 [clip]."""
-        return self.column("member_offset").to_numpy()
+        return self._members[0]
 
     @cached_property
     def member_size(self) -> np.ndarray:
         """Size of each clip's audio file in bytes: int64 [clip]."""
-        return self.column("member_size").to_numpy()
+        return self._members[1]
+
+    @cached_property
+    def _members(self) -> tuple[np.ndarray, np.ndarray]:
+        offset, size = self.column("member_offset").to_numpy(), self.column("member_size").to_numpy()
+        try:
+            check_places(offset, size, self.shard, [shard.size for shard in self.shards])
+        except ValueError as error:
+            raise damaged(self.path(SAMPLES), error) from error
+        return offset, size
 
     def where(self, clip: int) -> str:
         """Shard and key of a clip, for messages."""
@@ -220,29 +240,20 @@ class Manifest:
         names = self.split_names()
         if split not in names:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
-        return _read(self.path(SPLITS), ["part", "clip"], filters=[("split", "==", split)])
-
-
-def _read(path: Path, columns: list[str], **choice: Any) -> pa.Table:
-    """Read columns of a table, and give back at once the memory that reading took."""
-    try:
-        table = pq.read_table(path, columns=columns, read_dictionary=_REPEATED, pre_buffer=False, **choice)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({_first_line(error)}): copy or pack the set again") from error
-    pa.default_memory_pool().release_unused()
-    return table
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        rows = self._read(SPLITS, ["part", "clip"], filters=[("split", "==", split)])
+        try:
+            check_split(rows, self.split_counts[split], len(self))
+        except ValueError as error:
+            raise damaged(self.path(SPLITS), error) from error
+        return rows
 
 
 def _read_facts(folder: Folder) -> dict[str, Any]:
     address = folder.address(MANIFEST)
     try:
-        facts = json.loads(folder.manifest().read_text(encoding="utf-8"))
+        data = folder.manifest().read_bytes()
+        folder.remember(data)
+        facts = parse(data)
         if facts["format"] != FORMAT or facts["format_version"] != FORMAT_VERSION:
             raise UserError(
                 f"{address} has format {facts['format']} version {facts['format_version']},"
@@ -251,19 +262,6 @@ def _read_facts(folder: Folder) -> dict[str, Any]:
         check_facts(facts)
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError) as error:
         raise UserError(f"{address} is not a manifest of gtzan-stream ({error!r}): pack the set again") from None
-    names = [file["name"] for file in facts["shards"] + facts["tables"]]
-    if strange := [name for name in names if Path(name).name != name]:
-        raise UserError(f"{address} lists a file outside its folder, {strange[0]!r}: pack the set again")
     return facts
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    content = {key: facts[key] for key in ("format_version", "sample_rate", "labels", "shards", "tables")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
-    """Position of each entry in `names`, int32 [clip]; -1 for what is not there."""
-    return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()

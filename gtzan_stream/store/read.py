@@ -10,7 +10,7 @@ import numpy as np
 
 from gtzan_stream import audio
 from gtzan_stream.audio.view import Section
-from gtzan_stream.errors import BadSample
+from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.store.decoded import Decoded
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import fork_safe_lock
@@ -54,6 +54,8 @@ class ClipReader:
         ------
         BadSample
             If the samples cannot be read; names shard and key.
+        UserError
+            If the set cannot be used any more, as it was packed again.
         """
         frames = int(self.manifest.frames[clip])
         try:
@@ -67,6 +69,8 @@ class ClipReader:
                 np.take(inside, index - first, out=out)
             if len(out) and not (out[0] or out[-1] or out[len(out) // 2]):  # quick: nearly every read stops here
                 self._check_zeros(clip, out)
+        except UserError:  # the set, not the sample: must not be skipped
+            raise
         except (OSError, ValueError) as error:
             raise BadSample(f"{self.manifest.where(clip)}: {error}") from error
 
@@ -208,12 +212,18 @@ class _OpenShards:
             if found is None:
                 for number in [number for number, other in self._open.items() if other.removed]:
                     del self._open[number]  # evicted from the cache: its space is free once it is closed
-                found = self._open[shard] = _OpenShard(self._manifest.path(self._manifest.shards[shard].name))
+                found = self._open[shard] = self._opened(self._manifest.shards[shard].name)
                 if len(self._open) > self._limit:
                     self._open.popitem(last=False)
             else:
                 self._open.move_to_end(shard)
             return found
+
+    def _opened(self, name: str) -> _OpenShard:
+        try:
+            return _OpenShard(self._manifest.path(name))
+        finally:
+            self._manifest.folder.check_unchanged()
 
     def close(self) -> None:
         """Close the shards, and open none any more: a thread may still be asking for one."""

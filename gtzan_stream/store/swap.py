@@ -6,7 +6,6 @@ look there first, its files are moved out one by one, and manifest.json last. Wh
 was interrupted and removes what an interrupted pack left.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import locked, made, scratch, sync
+from gtzan_stream.store.facts import check_facts, parse
 from gtzan_stream.store.tables import MANIFEST
 
 INCOMING = ".incoming"
@@ -76,9 +76,9 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
 
 
 def finish(dst: Path) -> None:
-    """Move a complete new set from ``.incoming`` to its place, if there is one."""
+    """Move a complete new set from ``.incoming`` to its place, if there is one; else remove what lies there."""
     incoming = dst / INCOMING
-    if not (incoming / MANIFEST).exists():
+    if not _manifest(incoming):  # before anything of the old set is removed
         shutil.rmtree(incoming, ignore_errors=True)
         return
     sync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
@@ -93,15 +93,24 @@ def finish(dst: Path) -> None:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """Facts of a folder's manifest; none if it is missing or not that of a set.
+
+    A disk's error is raised: a whole new set must not be removed for it.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
         return {}
+    try:
+        facts = parse(path.read_bytes())
+        check_facts(facts)
+    except ValueError:
+        return {}
+    return facts
 
 
 def _listed(folder: Path) -> set[str]:
     """Names of the shards in a folder's manifest."""
-    return {Path(shard["name"]).name for shard in _manifest(folder).get("shards", [])}
+    return {shard["name"] for shard in _manifest(folder).get("shards", [])}
 
 
 def _packed(folder: Path) -> set[str]:

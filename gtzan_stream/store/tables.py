@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -95,41 +95,3 @@ def describe_file(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": path.name, "size": path.stat().st_size, "sha256": digest}
-
-
-def check_facts(facts: Any) -> None:
-    """Raise ValueError if `facts`, the content of a manifest.json, has not the form that `write_manifest` gives it."""
-    checks: dict[str, Callable[[Any], bool]] = {
-        "dataset": lambda name: isinstance(name, str),
-        "sample_rate": lambda rate: type(rate) is int and 0 < rate < 1_000_000,
-        "labels": lambda labels: isinstance(labels, list) and all(isinstance(label, str) for label in labels),
-        "shards": lambda files: isinstance(files, list) and all(map(_describes_a_file, files)),
-        "tables": lambda files: isinstance(files, list) and all(map(_describes_a_file, files)),
-        "splits": lambda splits: isinstance(splits, dict) and all(map(_counts, splits.values())),
-        "report": lambda lines: isinstance(lines, list) and all(map(_is_line, lines)),
-    }
-    if not isinstance(facts, dict):
-        raise ValueError(f"it is a {type(facts).__name__}")
-    for name, check in checks.items():
-        if name not in facts:
-            raise ValueError(f"it lacks {name}")
-        if not check(facts[name]):
-            raise ValueError(f"its {name} have another form")
-
-
-def _describes_a_file(file: Any) -> bool:
-    return (
-        isinstance(file, dict)
-        and isinstance(file.get("name"), str)
-        and type(file.get("size")) is int
-        and isinstance(file.get("sha256"), str)
-    )
-
-
-def _counts(parts: Any) -> bool:
-    return isinstance(parts, dict) and all(type(number) is int for number in parts.values())
-
-
-def _is_line(line: Any) -> bool:
-    columns = [field.name for field in fields(Oddity)]
-    return isinstance(line, dict) and all(isinstance(line.get(column), str) for column in columns)

@@ -1,0 +1,103 @@
+"""Packing into a folder with a damaged manifest: the damage is replaced, and files of others stay."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+from gtzan_stream.store.swap import INCOMING
+from gtzan_stream.store.verify import verify
+
+SHA = "0" * 64
+BAD_SHARDS: list[Any] = [
+    5,
+    None,
+    [{}],
+    [5],
+    [{"name": 5}],
+    *([{"name": name, "size": 1, "sha256": SHA}] for name in ("", ".", "..", "../x.tar", "a/b", "nul\0", "\ud800")),
+    [{"name": "x" * 256, "size": 1, "sha256": SHA}],
+    [{"name": "x.tar", "size": -1, "sha256": SHA}],
+    [{"name": "x.tar", "size": 2**70, "sha256": SHA}],
+]
+TEXTS = ["", "[]", "null", '"x"', "5", "{}", "[" * 100_000, '{"a":' * 100_000, "\x00", '{"origin": "pack"}', "folder"]
+
+
+def contents(whole: dict[str, Any]) -> list[str]:
+    """What a manifest.json may hold that is none: whole but for its shards, or nothing like one."""
+    return [*TEXTS, *(json.dumps(whole | {"shards": shards}) for shards in BAD_SHARDS)]
+
+
+CASES = range(len(TEXTS) + len(BAD_SHARDS))
+
+
+def put(text: str, path: Path) -> None:
+    """Write `text`; for "folder", make a folder in the place of the file."""
+    path.unlink(missing_ok=True)
+    if text == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(text.encode())
+
+
+@pytest.fixture
+def old(shards: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shards, tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+@pytest.fixture(scope="module")
+def other(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(pack(clips_folder, tmp_path_factory.mktemp("packed") / "other", name="other").root)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_damaged_manifest_is_replaced_and_no_shard_is_removed(case: int, old: Path, clips_folder: Path):
+    put(contents(json.loads((old / "manifest.json").read_text()))[case], old / "manifest.json")
+    before = {path.name: path.read_bytes() for path in old.glob("*.tar")}
+    with pytest.raises(UserError):
+        Manifest.open(old)
+    if (old / "manifest.json").is_dir():
+        with pytest.raises(UserError, match=r"cannot be written: Is a directory; choose another folder"):
+            pack(clips_folder, old, name="other")
+    else:
+        pack(clips_folder, old, name="other")
+        assert verify(Manifest.open(old)) == []
+    after = {path.name: path.read_bytes() for path in old.glob("*.tar")}
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_damaged_new_set_is_removed_and_the_old_one_stays(case: int, old: Path, other: Path, tmp_path: Path):
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    shutil.copytree(other, old / INCOMING)
+    text = contents(json.loads((old / "manifest.json").read_text()))[case]
+    put(text, old / INCOMING / "manifest.json")
+    (tmp_path / "bad/rock").mkdir(parents=True)
+    (tmp_path / "bad/rock/a.wav").write_text("no audio")
+    with pytest.raises(UserError, match=r"none of the 1 files in .*bad could be packed"):
+        pack(tmp_path / "bad", old)
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+
+
+def test_a_disk_that_fails_removes_no_new_set(
+    old: Path, other: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(other, old / INCOMING)
+    before = {path: path.read_bytes() for path in old.rglob("*.*") if path.is_file()}
+
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        with pytest.raises(UserError, match="Input/output error"):
+            pack(clips_folder, old)
+    assert {path: path.read_bytes() for path in old.rglob("*.*") if path.is_file()} == before

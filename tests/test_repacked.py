@@ -1,0 +1,105 @@
+"""A set that is packed again while a loader has it open: the loader says so, or goes on with the old files."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.loader import Loader
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+from gtzan_stream.store.read import ClipReader
+from gtzan_stream.store.swap import INCOMING
+from tests.conftest import write_wav
+
+
+@pytest.fixture
+def old(shards: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shards, tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+@pytest.fixture(scope="module")
+def other(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Other audio under the same keys, in shards of the same names and sizes."""
+    folder = tmp_path_factory.mktemp("other")
+    manifest = Manifest.open(shards)
+    for key, label, frames in zip(manifest.keys.to_pylist(), manifest.label, manifest.frames, strict=True):
+        noise = 0.1 * np.random.default_rng(0).standard_normal(int(frames))
+        write_wav(folder / f"src/{manifest.labels[label]}/{key}.wav", noise)
+    pack(folder / "src", folder / "set", shard_mb=1, name="gtzan")
+    return folder / "set"
+
+
+def put(other: Path, root: Path, *, moved: bool = True) -> None:
+    """Put another set in the place of the one in `root`, as the end of a pack does, or an interrupted one."""
+    shutil.copytree(other, root / INCOMING)
+    if moved:
+        for path in sorted((root / INCOMING).iterdir(), key=lambda path: path.name == "manifest.json"):
+            os.replace(path, root / path.name)
+
+
+WORDS = r"^the set in .*shards was packed again while it was in use: make another loader$"
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, old: Path, other: Path):
+    reader = ClipReader(Manifest.open(old))
+    whole, out = np.empty(100, np.int16), np.empty(100, np.int16)
+    reader.read(0, 0, whole)
+    last = len(reader.manifest.keys) - 1  # keys that are known already, for the message of a BadSample
+    assert reader.manifest.shard[last] != reader.manifest.shard[0]
+    put(other, old, moved=moved)
+    reader.read(0, 0, out)  # its shard is open: that of the old set
+    assert (out == whole).all()
+    with pytest.raises(UserError, match=WORDS):
+        reader.read(last, 0, out)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: bool, old: Path, other: Path):
+    manifest = Manifest.open(old)
+    put(other, old, moved=moved)
+    for read in (lambda: manifest.part("stratified", "test"), lambda: manifest.keys, lambda: manifest.sha256):
+        with pytest.raises(UserError, match=WORDS):
+            read()
+
+
+@pytest.mark.parametrize("on_error", ["skip", "fail"])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, old: Path, other: Path):
+    with Loader(
+        old, part="train", split="stratified", augment="none", on_error=on_error, num_workers=num_workers
+    ) as loader:
+        assert len(loader.manifest.keys)
+        put(other, old)
+        with pytest.raises(UserError, match=WORDS):
+            list(loader)
+        with pytest.raises(UserError, match=WORDS):
+            loader.evaluation("test")
+
+
+def test_shards_that_a_pack_removed_are_said_to_be_so(old: Path, clips_folder: Path):
+    reader = ClipReader(Manifest.open(old))
+    pack(clips_folder, old, name="renamed")
+    with pytest.raises(UserError, match=WORDS):
+        reader.read(0, 0, np.empty(100, np.int16))
+
+
+def test_the_same_set_packed_again_can_be_read_on(old: Path, shards: Path):
+    manifest = Manifest.open(old)
+    put(shards, old)
+    assert len(manifest.part("stratified", "test"))
+    ClipReader(manifest).read(0, 0, np.empty(100, np.int16))
+
+
+def test_a_set_whose_manifest_went_away_is_read_on(old: Path):
+    reader = ClipReader(Manifest.open(old))
+    (old / "manifest.json").unlink()
+    reader.read(0, 0, np.empty(100, np.int16))
+    (old / reader.manifest.shards[-1].name).unlink()
+    with pytest.raises(BadSample, match="No such file"):
+        reader.read(len(reader.manifest) - 1, 0, np.empty(100, np.int16))

@@ -1,0 +1,143 @@
+"""Tables that can be read but do not fit: each is one sentence, that names the file and the remedy."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.pack import pack
+
+REMEDY = "copy or pack the set again"
+
+
+@pytest.fixture
+def copy(shards: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shards, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change a table, and its size in manifest.json."""
+    pq.write_table(change(pq.read_table(root / name)), root / name)
+    facts = json.loads((root / "manifest.json").read_text())
+    for table in facts["tables"]:
+        table["size"] = (root / table["name"]).stat().st_size
+    (root / "manifest.json").write_text(json.dumps(facts))
+
+
+def put(name: str, row: int, value: Any) -> Callable[[pa.Table], pa.Table]:
+    """Set one value of a column."""
+
+    def change(table: pa.Table) -> pa.Table:
+        values = table[name].to_pylist()
+        values[row] = value
+        return table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type))
+
+    return change
+
+
+def cast(name: str, kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
+    """Give a column another type."""
+    return lambda table: table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+
+
+def numbered(table: pa.Table) -> pa.Table:
+    """Parts as numbers."""
+    codes = pc.index_in(table["part"], pa.array(["train", "valid", "test"]))
+    return table.set_column(table.column_names.index("part"), "part", codes)
+
+
+SPLIT_CHANGES = {
+    "one too many": (lambda table: put("clip", 0, pc.max(table["clip"]).as_py() + 1)(table), "it names clips"),
+    "large": (put("clip", 0, 10**6), "it names clips"),
+    "negative": (put("clip", 0, -1), "it names clips -1 to"),
+    "least": (put("clip", 0, -(2**31)), "it names clips -2147483648"),
+    "twice": (lambda table: put("clip", 0, table["clip"][1].as_py())(table), "it names a clip twice"),
+    "null clip": (put("clip", 0, None), "its column clip lacks 1 of"),
+    "null part": (put("part", 0, None), "its column part lacks 1 of"),
+    "another part": (put("part", 0, "dev"), "manifest.json says"),
+    "float": (cast("clip", pa.float64()), "its column clip has the type double"),
+    "words": (cast("clip", pa.string()), "its column clip has the type"),
+    "64 bits": (lambda table: put("clip", 0, 2**40)(cast("clip", pa.int64())(table)), ""),
+    "part as number": (numbered, "its column part has the type int32"),
+    "empty": (lambda table: table[:0], "it has no clips"),
+    "shorter": (lambda table: table[1:], "manifest.json says"),
+    "no clip": (lambda table: table.drop_columns("clip"), ""),
+}
+
+
+@pytest.mark.parametrize("case", SPLIT_CHANGES)
+def test_a_split_of_another_form_is_a_sentence(case: str, copy: Path):
+    change, words = SPLIT_CHANGES[case]
+    split = pq.read_table(copy / "splits.parquet")["split"][0].as_py()
+    rewrite(copy, "splits.parquet", change)
+    manifest = Manifest.open(copy)
+    for read in (lambda: manifest.part(split, "train"), lambda: manifest.labels_of(split)):
+        with pytest.raises(UserError, match=rf"splits\.parquet cannot be read \(.*{words}.*\): {REMEDY}"):
+            read()
+
+
+def test_a_split_of_wider_numbers_is_the_same(shards: Path, copy: Path):
+    rewrite(copy, "splits.parquet", cast("clip", pa.int64()))
+    assert Manifest.open(copy).part("three", "test").tolist() == Manifest.open(shards).part("three", "test").tolist()
+
+
+CLIP_CHANGES = {
+    "null frames": (put("frames", 0, None), "its column frames lacks 1 of"),
+    "null rate": (put("sample_rate", 0, None), "its column sample_rate lacks 1 of"),
+    "null encoding": (put("encoding", 0, None), "its column encoding lacks 1 of"),
+    "no samples": (put("frames", 0, 0), "a clip has no shard, label, length or sample rate"),
+    "another shard": (put("shard", 0, "x.tar"), "a clip has no shard, label, length or sample rate"),
+    "endless": (put("frames", 0, 2**62), "a clip has 4611686018427387904 samples"),
+    "fast": (put("sample_rate", 0, 2**60), "or a rate of"),
+    "one sample more": (
+        lambda table: put("frames", 0, table["frames"][0].as_py() + 1)(table),
+        "a clip has another number of samples than its bytes hold",
+    ),
+    "before the shard": (put("data_offset", 0, -1), "a clip lies outside its shard"),
+    "after the shard": (put("data_offset", 0, 2**63 - 1), "a clip lies outside its shard"),
+    "larger than the shard": (put("data_size", 0, 2**63 - 1), "a clip lies outside its shard"),
+    "less than nothing": (put("data_size", 0, -(2**63)), "a clip lies outside its shard"),
+    "float": (cast("frames", pa.float64()), "its column frames has the type double"),
+    "label as number": (
+        lambda table: table.set_column(table.column_names.index("label"), "label", table["channels"]),
+        "its column label has the type int64",
+    ),
+    "empty": (lambda table: table[:0], "there are 0 clips, manifest.json says"),
+    "shorter": (lambda table: table[1:], "manifest.json says"),
+}
+
+
+@pytest.mark.parametrize("case", CLIP_CHANGES)
+def test_a_table_of_clips_of_another_form_is_a_sentence(case: str, copy: Path):
+    change, words = CLIP_CHANGES[case]
+    rewrite(copy, "samples.parquet", change)
+    with pytest.raises(UserError, match=rf"samples\.parquet .*cannot be read \(.*{words}.*\): {REMEDY}"):
+        Manifest.open(copy)
+
+
+@pytest.mark.parametrize(("column", "value"), [("member_offset", -1), ("member_size", -1), ("member_size", 2**62)])
+def test_a_member_outside_its_shard_is_a_sentence(column: str, value: int, clips_folder: Path, tmp_path: Path):
+    pack(clips_folder, tmp_path, codec="flac")
+    rewrite(tmp_path, "samples.parquet", put(column, 0, value))
+    manifest = Manifest.open(tmp_path)
+    with pytest.raises(
+        UserError, match=rf"samples\.parquet cannot be read \(a clip lies outside its shard\): {REMEDY}"
+    ):
+        manifest.member_offset.tolist()
+
+
+def test_shorter_numbers_do_not_overflow(copy: Path):
+    for name in ("frames", "sample_rate", "data_offset"):
+        rewrite(copy, "samples.parquet", cast(name, pa.int32()))
+    manifest = Manifest.open(copy)
+    assert (manifest.resampled(44100).frames == 2 * manifest.native_frames).all()
+    assert (manifest.native_frames * 2**32 > 2**32).all()

@@ -31,6 +31,11 @@ def in_words(error: Exception) -> str:
     return f"{path}{error.strerror}; check the path, its permissions and the room on its disk"
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or else its name: for errors of other libraries."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def writing(path: Path, n_bytes: int | None = None, *, reads_too: bool = False) -> Iterator[None]:
     """Turn errors of a block that writes `path` into one sentence.

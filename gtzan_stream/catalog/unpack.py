@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path, PurePosixPath
 
-from gtzan_stream.errors import UserError, writing
+from gtzan_stream.errors import UserError, first_line, writing
 from gtzan_stream.folders import scratch
 
 BLOCK = 1 << 20
@@ -51,7 +51,7 @@ def unpack(
                     _move(path, folder / path.name)
         return digests
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")  # tarfile lists what it has tried
+        reason = first_line(error).rstrip(":")  # tarfile lists what it has tried
         raise UserError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
 
 

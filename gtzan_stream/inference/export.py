@@ -21,7 +21,7 @@ from gtzan_stream import __version__
 from gtzan_stream.atomic import atomic_write
 from gtzan_stream.audio.decode import RATES
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, first_line
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.words import brief
 
@@ -123,7 +123,7 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
         with force("torch"), torch.no_grad(), _quiet():
             traced = torch.export.export(program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception as error:  # a user's network may do anything
-        _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, _first_line(error))
+        _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, first_line(error))
         return
     facts = Facts(model=config["model"], labels=list(labels), config=config, geometry=features.geometry)
     n_bytes = sum(tensor.nbytes for tensor in traced.state_dict.values())
@@ -159,7 +159,7 @@ class Model:
         except Exception as error:  # torch raises all kinds
             raise UserError(
                 f"{path} was written with torch {facts.torch} and cannot be loaded with torch {torch.__version__} "
-                f"({_first_line(error)}): train again, or use the torch that it was written with"
+                f"({first_line(error)}): train again, or use the torch that it was written with"
             ) from error
         if wrong := _misfit(facts, *expected):
             raise UserError(f"{path} does not fit its own {FACTS}, {wrong}: copy or train it again")
@@ -177,7 +177,7 @@ def read_facts(path: Path) -> Facts:
     Raises
     ------
     UserError
-        If the file is no model of this program.
+        If the file is not a model of this program.
     """
     expected = f"expected the {MODEL} that train.py writes into a run's folder"
     if not path.exists():
@@ -259,7 +259,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.disabled = before
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

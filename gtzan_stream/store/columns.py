@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, first_line
 
 _WORDS = {"key", "clip_id", "shard", "encoding", "label", "sha256", "split", "part"}
 _REPEATED = ["shard", "label", "encoding", "split", "part"]  # read as codes and a short list of words
@@ -39,8 +39,7 @@ def read_columns(path: Path, columns: list[str], **choice: Any) -> pa.Table:
 
 def damaged(path: Path, error: Exception) -> UserError:
     """What to raise for a table that is not as it should be."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"{path} cannot be read ({line}): copy or pack the set again")
+    return UserError(f"{path} cannot be read ({first_line(error)}): copy or pack the set again")
 
 
 def _checked(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

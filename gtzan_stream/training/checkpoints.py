@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gtzan_stream.atomic import atomic_write
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, first_line
 from gtzan_stream.words import some
 
 BEST, LAST = "best.pt", "last.pt"
@@ -169,7 +169,7 @@ def _mismatch(part: Stateful, stored: Any, error: Exception) -> str:
             here, there = (_shape(state, name) for state in (own, stored))
             if here != there:
                 return f"{name} {here} here and {there} there"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def _shape(state: dict[str, Any], name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import UserError, first_line
 
 MOST = 2**17  # rows or frames that are tried
 
@@ -38,7 +38,7 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
         if (needed := _smallest_size(takes, n_rows, n_frames)) is None:
             raise UserError(
                 f"the network {name} cannot be fed features of {n_rows} rows x {n_frames} frames "
-                f"({str(error).splitlines()[0]}): choose another --model, --features or --frames"
+                f"({first_line(error)}): choose another --model, --features or --frames"
             ) from error
         rows, frames = needed
         more_rows, more_frames = takes(rows + 1, frames), takes(rows, frames + 1)

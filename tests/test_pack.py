@@ -14,7 +14,7 @@ import soundfile
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
-from gtzan_stream.store.shards import deal
+from gtzan_stream.store.shards import assign_shards
 
 RATE = 22050
 
@@ -61,7 +61,7 @@ def test_shards_are_balanced_in_label_and_size():
     rng = np.random.default_rng(0)
     labels = [f"genre {i % 7}" for i in range(500)]
     sizes = rng.integers(100, 1000, 500).tolist()
-    shards = deal(labels, sizes, shard_bytes=20_000)
+    shards = assign_shards(labels, sizes, shard_bytes=20_000)
     assert len(shards) == -(-sum(sizes) // 20_000)
     assert sorted(clip for shard in shards for clip in shard) == list(range(500))
     for label in set(labels):
@@ -72,8 +72,8 @@ def test_shards_are_balanced_in_label_and_size():
 
 
 def test_no_shard_is_empty():
-    assert deal(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
-    assert deal(["a"], [0], shard_bytes=1) == [[0]]
+    assert assign_shards(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
+    assert assign_shards(["a"], [0], shard_bytes=1) == [[0]]
 
 
 # Packing

@@ -116,7 +116,10 @@ def folds(
     return [{key: _part(fold, i, k) for key, fold in fold_of.items()} for i in range(k)]
 
 
-PUBLISHED: dict[str, Callable[[], dict[str, str]]] = {"filtered": filtered, "study": study}
+PUBLISHED: dict[str, Callable[[], dict[str, str]]] = {
+    "filtered": filtered,
+    "study": study,
+}
 """GTZAN's splits by name, which every set that is GTZAN gets when it is packed."""
 N_FOLDS = 5
 FOLDS = tuple(f"folds-{i}" for i in range(N_FOLDS))

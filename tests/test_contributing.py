@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and the README say to add can be added: it goes into a copy of the repository, where tests pass."""
+"""What CONTRIBUTING.md and the README say to add is added to a copy of the repository, where the tests must pass."""
 
 import ast
 import os

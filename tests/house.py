@@ -188,7 +188,7 @@ def drawn() -> Iterator[str]:
         fill = "#fdf1dc" if name in PROGRAMS else "#e3eefb"
         is_folder = (ROOT / ("" if name in PROGRAMS else "gtzan_stream") / name).is_dir()
         yield from box(x, y, BOX[0], fill, f"{name}/" if is_folder else name, words)
-    words = "the ground: every room may import these, but for kernels"
+    words = "the ground: every room but kernels may import these"
     yield from box(width / 2, total - GAP - BOX[1] / 2, width - 2 * GAP, "#eee", ", ".join(sorted(GROUND)), words)
     yield "</svg>"
 

@@ -36,9 +36,7 @@ def _print_version(asked: bool) -> bool:
     return asked
 
 
-Version = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-]
+Version = Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version and exit.")]
 Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")]
 Address = Annotated[
     str, typer.Argument(metavar="DIR", help="Folder of shards, or its https://, s3:// or hf:// address.")

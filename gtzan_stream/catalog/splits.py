@@ -116,6 +116,27 @@ def folds(
     return [{key: _part(fold, i, k) for key, fold in fold_of.items()} for i in range(k)]
 
 
+PUBLISHED: dict[str, Callable[[], dict[str, str]]] = {
+    "filtered": filtered,
+    "study": study,
+}
+"""GTZAN's splits by name, which every set that is GTZAN gets when it is packed."""
+N_FOLDS = 5
+FOLDS = tuple(f"folds-{i}" for i in range(N_FOLDS))
+SEEDED = ("stratified", *FOLDS)
+"""Names of the splits that every set gets; see `seeded`."""
+
+
+def seeded(labels: Mapping[str, str], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, str]]:
+    """Make the splits of `SEEDED`, by name.
+
+    >>> tuple(seeded({"a": "jazz", "b": "jazz", "c": "jazz"})) == SEEDED
+    True
+    """
+    divided = folds(labels, N_FOLDS, groups=groups)
+    return {"stratified": stratified(labels, groups=groups), **dict(zip(FOLDS, divided, strict=True))}
+
+
 def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[str, str]:
     """Read a split from a CSV file of `key,part` rows; a first row whose second cell is "part" or "split" is a header.
 

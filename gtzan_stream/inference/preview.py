@@ -1,7 +1,7 @@
 """A picture of what training is fed: crops as they lie in their clips, and as the loader augments them."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import build
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.loader import Loader
+from gtzan_stream.store.manifest import Manifest
 
 COLUMNS = 4
 
@@ -37,6 +39,47 @@ class Pair:
     description: str
     untouched: np.ndarray
     augmented: np.ndarray
+
+
+def draw(
+    path: Path,
+    shards: str | Path,
+    *,
+    augment: str = "study",
+    split: str | None = None,
+    part: str | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    count: int = 8,
+    settings: Mapping[str, object] | None = None,
+) -> None:
+    """Draw the first `count` crops of an epoch of training, untouched and augmented; write a PNG.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; its folder is made.
+    shards, augment, split, seed : as of `Loader`
+    part : str, optional
+        "train" by default if there is a split.
+    settings : mapping
+        Of `LogMel`; the sample rate is by default that of the shards.
+
+    Raises
+    ------
+    UserError
+        As of `Loader`; or if the crops lie outside their clips, or a setting is out of its range.
+    """
+    given: dict[str, object] = {"sample_rate": Manifest.open(shards).sample_rate}
+    given |= {name: value for name, value in (settings or {}).items() if value is not None}
+    features = build("logmel", **given)
+    part = part or ("train" if split else None)
+    with Loader(
+        shards, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
+    ) as loader:
+        loader.set_epoch(epoch)
+        geometry = loader.features.geometry
+        picture(path, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
 
 
 def pairs(loader: Loader) -> list[Pair]:

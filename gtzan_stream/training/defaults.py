@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from gtzan_stream.catalog.splits import PARTS
+from gtzan_stream.catalog.splits import PARTS, PUBLISHED, SEEDED
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import check_settings
 from gtzan_stream.settings import FEATURE_SETTINGS, flag
@@ -13,7 +13,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
 from gtzan_stream.training.config import Config
 
-CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself, the preferred one first
+PREFERRED = ("filtered", "stratified", "study")  # of the splits that `pack` makes, best first
 DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learns the demo set in minutes
 DEMO_LR = {"adam": 1e-3, "adamw": 1e-3}
 STUDY: dict[str, Any] = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped after 26 epochs
@@ -82,14 +82,14 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
 
 
 def _split(config: Config, splits: Mapping[str, list[str]]) -> str:
-    """The split that was asked for; else the only one of the user's own with all parts, else the catalogue's first."""
+    """The split that was asked for; else the only one of the user's own with all parts; else the first `PREFERRED`."""
     if config.fold is not None or config.split == "folds":
         if config.fold is None:
             raise UserError("--split folds needs --fold K, from 0")
         return f"folds-{config.fold}"
     complete = [name for name, parts in splits.items() if set(PARTS) <= set(parts)]
-    own = [name for name in complete if name not in CATALOGUE and not name.startswith("folds-")]
-    return config.split or (own[0] if len(own) == 1 else next(name for name in CATALOGUE if name in splits))
+    own = [name for name in complete if name not in (*PUBLISHED, *SEEDED)]
+    return config.split or (own[0] if len(own) == 1 else next(name for name in PREFERRED if name in splits))
 
 
 def _features(config: Config, network: NetworkDefaults) -> str:

@@ -6,7 +6,7 @@ from models.layers import Channel, block, classifier
 
 
 def cnn2d(n_classes: int) -> nn.Module:
-    """Build the 4L-2D CNN: four blocks of 3 x 3 convolution, batch norm, ReLU and max-pooling, then three linear layers.
+    """Build the 4L-2D CNN: four blocks of 3 x 3 convolution, batch norm, ReLU and max-pooling; three linear layers.
 
     Input [batch, 128, 128], output [batch, n_classes]. 3,913,930 parameters for ten classes.
 

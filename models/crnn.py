@@ -25,9 +25,7 @@ class CRNN(nn.Module):
         self.classifier = classifier(1024, 512, 256, n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        maps = self.convolutions(features).mean(
-            dim=2
-        )  # [batch, channel, frame]: mean over the remaining bands (one of 128)
+        maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame]; 128 bands leave one, others a mean
         states, _ = self.gru(maps.transpose(1, 2))  # [batch, frame, 1024]
         return self.classifier(states.mean(dim=1))
 
@@ -48,8 +46,8 @@ def crnn(n_classes: int) -> nn.Module:
 def crnn_time(n_classes: int) -> nn.Module:
     """Build `crnn` without pooling along time: the GRU runs over all 128 frames, and its mean output is classified.
 
-    Input [batch, 128, 128], output [batch, n_classes]. 5,361,354 parameters for ten classes. The convolutions take about
-    four times as long as those of `crnn`.
+    Input [batch, 128, 128], output [batch, n_classes]. 5,361,354 parameters for ten classes. The convolutions take
+    about four times as long as those of `crnn`.
 
     References
     ----------

@@ -7,8 +7,8 @@ def samplecnn(n_classes: int) -> nn.Module:
     """Build Sample CNN with basic blocks: 11 convolutions of kernel 3, the first with stride 3, nine with pooling by 3.
 
     Input [batch, 1, 66150], output [batch, n_classes]. 2,370,698 parameters for ten classes. The study's
-    version stayed at chance. This one learns, with batch norm, batches of 16, and each example normalised to variance 1,
-    so that loudness is not a clue and quiet music is not mistaken for silence.
+    version stayed at chance. This one learns, with batch norm, batches of 16, and each example normalised to variance
+    1, so that loudness is not a clue and quiet music is not mistaken for silence.
 
     References
     ----------

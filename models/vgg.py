@@ -10,7 +10,7 @@ from models.layers import Channel, on_one_channel
 
 
 def _vgg(build: Callable[..., VGG], n_classes: int) -> nn.Module:
-    # Without dropout: next to batch norm it only adds noise, and kept VGG-16 and VGG-19 at chance for hundreds of steps.
+    # Without dropout: beside batch norm it only adds noise, and the deeper VGGs stayed at chance for hundreds of steps.
     network = build(weights=None, num_classes=n_classes, dropout=0.0)
     network.features[0] = on_one_channel(network.features[0])
     # The convolutions reduce 128 x 128 to 4 x 4, so the first linear layer reads 4 x 4 maps, not a photograph's 7 x 7.

@@ -142,8 +142,8 @@ def of_demo(result: Result) -> str:
         sizes = [f"{pair[0]['parameters']:,}", f"{pair[0]['steps'][0]:,.0f}"]
         rows.append([name, *sizes, *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])
     return (
-        f"Share of the demo set's {settings['clips']['test']} test tracks that are classified correctly (they differ from "
-        f"the training tracks in key, tempo, level and noise; seeds: {settings['seeds']}):\n\n"
+        f"Share of the demo set's {settings['clips']['test']} test tracks that are classified correctly (they differ "
+        f"from the training tracks in key, tempo, level and noise; seeds: {settings['seeds']}):\n\n"
         + markdown(["network", "parameters", "steps", "`--augment none`", "`--augment study`", "minutes"], rows)
     )
 

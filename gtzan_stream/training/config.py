@@ -66,7 +66,7 @@ class Config:
     lr: float | None = _option(None, "Learning rate. (default: the network's for this optimizer, else the optimizer's)")
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(
-        None, "Steps over which the learning rate rises from 0. (default: 30 % of all steps with cosine, else 0)"
+        None, "Steps over which the learning rate rises to its value. (default: 30 % of all steps with cosine, else 0)"
     )
     schedule: str | None = _option(
         None,
@@ -74,8 +74,8 @@ class Config:
         schedules.SCHEDULES,
     )
     label_smoothing: float = _option(0.0, "Share of each label that is spread evenly over all classes, below 1.")
-    epochs: int | None = _option(None, "Most epochs. (default: 100, or 5 on the demo set; unlimited with --steps)")
-    steps: int | None = _option(None, "Most training steps; the last epoch may be cut short.")
+    epochs: int | None = _option(None, "Maximum number of epochs. (default: 100, or 5 on the demo set; unlimited with --steps)")
+    steps: int | None = _option(None, "Maximum number of training steps; the last epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples per training step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip per epoch.")
     shuffle_shards: int | None = _option(

@@ -74,7 +74,9 @@ class Config:
         schedules.SCHEDULES,
     )
     label_smoothing: float = _option(0.0, "Share of each label that is spread evenly over all classes, below 1.")
-    epochs: int | None = _option(None, "Maximum number of epochs. (default: 100, or 5 on the demo set; unlimited with --steps)")
+    epochs: int | None = _option(
+        None, "Maximum number of epochs. (default: 100, or 5 on the demo set; unlimited with --steps)"
+    )
     steps: int | None = _option(None, "Maximum number of training steps; the last epoch may be cut short.")
     batch_size: int | None = _option(None, "Examples per training step. (default: the network's, 16 or 64)")
     crops_per_clip: int = _option(8, "Random crops of each clip per epoch.")

@@ -1,4 +1,4 @@
-"""A picture of what training is fed: crops as they lie in their clips, and as the loader augments them."""
+"""Plot crops before and after augmentation, exactly as a loader yields them."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ COLUMNS = 4
 
 @dataclass(frozen=True)
 class Pair:
-    """One example, untouched and augmented.
+    """Features of one example before and after augmentation.
 
     Attributes
     ----------
     key : str
     crop : int
     start : int
-        Sample of the clip at which the crop starts.
+        Sample of the clip where the crop starts.
     description : str
-        What was drawn for it, in words.
+        Its augmentation and parameters.
     untouched, augmented : float32 [mel, frame]
     """
 
@@ -83,23 +83,23 @@ def draw(
 
 
 def pairs(loader: Loader) -> list[Pair]:
-    """The examples of the next batch of `loader`, each beside the same place of its clip, untouched.
+    """Return the examples of the loader's next batch, each with the features of the same crop without augmentation.
 
     Parameters
     ----------
     loader : Loader
-        Of log-mels, at the beginning of an epoch. Examples of weight 0 are left out.
+        At the beginning of an epoch. Examples of weight 0 are left out.
 
     Raises
     ------
     UserError
-        If none is left.
+        If all have weight 0.
     """
     batch = next(iter(loader))
     shown = np.flatnonzero(batch.weights.cpu().numpy()).tolist()
     if not shown:
         raise UserError(
-            f"there is nothing to show: none of the first {len(batch.keys)} crops lies at least half inside its clip; "
+            f"there is nothing to show: all of the first {len(batch.keys)} crops are mostly padding; "
             "show more with --count, or shorter ones with --frames"
         )
     draw, untouched, augmented = batch.draw, loader.untouched(batch).cpu().numpy(), batch.features.cpu().numpy()
@@ -117,16 +117,16 @@ def pairs(loader: Loader) -> list[Pair]:
 
 
 def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
-    """Draw each pair, untouched above augmented, all in the same colours; write a PNG.
+    """Plot each pair, original above augmented, on one colour scale, and write a PNG.
 
     Parameters
     ----------
     path : Path
-        File to write; its folder is made.
+        File to write; its folder is created.
     shown : sequence of Pair
         At least one.
     frame_s : float
-        Seconds from frame to frame.
+        Seconds from one frame to the next.
     """
     n_columns = min(COLUMNS, len(shown))
     n_rows = -(-len(shown) // n_columns)
@@ -137,10 +137,10 @@ def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
         panel.set_visible(False)
     for number, pair in enumerate(shown):
         row, column = divmod(number, n_columns)
-        place = f"{pair.key}, crop {pair.crop}"
+        name = f"{pair.key}, crop {pair.crop}"
         duration_s = frame_s * pair.augmented.shape[1]
-        _show(panels[2 * row, column], pair.untouched, f"{place}\nuntouched", duration_s, top)
-        _show(panels[2 * row + 1, column], pair.augmented, f"{place}\n{pair.description}", duration_s, top)
+        _show(panels[2 * row, column], pair.untouched, f"{name}\noriginal", duration_s, top)
+        _show(panels[2 * row + 1, column], pair.augmented, f"{name}\n{pair.description}", duration_s, top)
     for panel in panels[:, 0]:
         panel.set_ylabel("mel band")
     write_png(path, figure)

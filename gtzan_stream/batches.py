@@ -18,7 +18,7 @@ from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import Rows
-from gtzan_stream.settings import as_arguments, as_options
+from gtzan_stream.settings import format_arguments, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import threads
@@ -223,9 +223,9 @@ class BatchMaker:
             settings = short_clips.suggested_settings(lengths, self.geometry)
             if settings is None:
                 return "choose features of shorter crops"
-            arguments = as_arguments({"sample_rate": self.geometry.sample_rate, **settings})
+            arguments = format_arguments({"sample_rate": self.geometry.sample_rate, **settings})
             in_python = f"{type(self.features).__name__}({arguments})"
-            return f"choose shorter crops: {as_options(settings)}, or features={in_python}"
+            return f"choose shorter crops: {format_options(settings)}, or features={in_python}"
 
         short_clips.check(lengths, self.geometry, f"part {part}" if part else str(self.manifest.root), remedy)
 

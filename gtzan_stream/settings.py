@@ -16,16 +16,16 @@ def help_of(setting: str) -> str:
     return FEATURE_SETTINGS[setting][1]
 
 
-def flag(option: str) -> str:
+def option_name(option: str) -> str:
     """The name of an option on the command line: ``--batch-size`` for ``batch_size``."""
     return "--" + option.replace("_", "-")
 
 
-def as_options(settings: dict[str, int]) -> str:
+def format_options(settings: dict[str, int]) -> str:
     """Settings as they are written on a command line: ``--hop-length 50 --frames 64``."""
-    return " ".join(f"{flag(name)} {value}" for name, value in settings.items())
+    return " ".join(f"{option_name(name)} {value}" for name, value in settings.items())
 
 
-def as_arguments(settings: dict[str, int]) -> str:
+def format_arguments(settings: dict[str, int]) -> str:
     """Settings as they are written in Python: ``hop_length=50, frames=64``."""
     return ", ".join(f"{name}={value}" for name, value in settings.items())

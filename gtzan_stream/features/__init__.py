@@ -16,7 +16,7 @@ from gtzan_stream.features.log_mel import LogMel
 from gtzan_stream.features.raw_waveform import RawWaveform
 from gtzan_stream.features.whole import whole_clips
 from gtzan_stream.named import accepted_settings, build_named
-from gtzan_stream.settings import FEATURE_SETTINGS, flag
+from gtzan_stream.settings import FEATURE_SETTINGS, option_name
 
 __all__ = [
     "REGISTRY",
@@ -76,7 +76,7 @@ def takes(name: str) -> list[str]:
 def check_settings(name: str, settings: Collection[str]) -> None:
     """Raise UserError if the feature called `name` does not take one of these settings."""
     accepted = accepted_settings(name, REGISTRY, "feature", settings)
-    if wrong := [flag(setting) for setting in settings if setting not in accepted]:
+    if wrong := [option_name(setting) for setting in settings if setting not in accepted]:
         does = "do" if len(wrong) > 1 else "does"
-        can = ", ".join(map(flag, takes(name))) or "no settings"
+        can = ", ".join(map(option_name, takes(name))) or "no settings"
         raise UserError(f"{', '.join(wrong)} {does} not apply to the features {name}, which take {can}")

@@ -15,7 +15,7 @@ from gtzan_stream.features.frames import Frames
 from gtzan_stream.features.log_mel import LogMel
 from gtzan_stream.features.raw_waveform import RawWaveform
 from gtzan_stream.features.whole import whole_clips
-from gtzan_stream.named import accepted_settings, build_named
+from gtzan_stream.registry import accepted_settings, build_by_name
 from gtzan_stream.settings import FEATURE_SETTINGS, option_name
 
 __all__ = [
@@ -61,7 +61,7 @@ def build(name: str, **settings: object) -> nn.Module:
     check_settings(name, [setting for setting in given if setting not in ALWAYS_KNOWN])
     accepted = accepted_settings(name, REGISTRY, "feature", given)
     try:
-        return check(build_named(name, REGISTRY, "feature", **{setting: given[setting] for setting in accepted}))
+        return check(build_by_name(name, REGISTRY, "feature", **{setting: given[setting] for setting in accepted}))
     except UserError:
         raise
     except ValueError as error:

@@ -9,7 +9,7 @@ from gtzan_stream.augment import recipes
 from gtzan_stream.checks import MOST, SEEDS
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import REGISTRY as FEATURES
-from gtzan_stream.named import check_name
+from gtzan_stream.registry import check_name
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.settings import option_name, help_of
 from gtzan_stream.threads import cores

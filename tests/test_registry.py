@@ -38,22 +38,22 @@ def in_colour(frames: int, colour: str) -> nn.Module:
 
 
 def test_a_feature_of_ones_own_by_module_and_function() -> None:
-    assert n_rows(build("tests.test_named:own", frames=7), CPU) == 40
+    assert n_rows(build("tests.test_registry:own", frames=7), CPU) == 40
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         ("no_module", "got function"),
-        ("nothing", r"test_named\.py has no nothing"),
-        ("failing", "tests.test_named:failing failed: ZeroDivisionError: "),
+        ("nothing", r"test_registry\.py has no nothing"),
+        ("failing", "tests.test_registry:failing failed: ZeroDivisionError: "),
         ("CPU", "expected a function or a class, got device"),
         ("in_colour", "it is called with frames, but missing a required argument: 'colour'"),
     ],
 )
 def test_what_is_wrong_with_a_function_is_said(function: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        build(f"tests.test_named:{function}", frames=3)
+        build(f"tests.test_registry:{function}", frames=3)
 
 
 def test_a_module_that_is_not_there_is_named() -> None:

@@ -19,7 +19,7 @@ def check_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str)
         )
 
 
-def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, **settings: object) -> Any:
+def build_by_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, **settings: object) -> Any:
     """Call what `name` stands for with `settings`.
 
     Parameters
@@ -75,10 +75,10 @@ def accepted_settings(
 def _find(name: str, registry: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:
     check_name(name, registry, kind)
     module, _, function = name.partition(":")
-    return registry[name] if name in registry else _imported(module, function, kind)
+    return registry[name] if name in registry else _import_function(module, function, kind)
 
 
-def _imported(module: str, function: str, kind: str) -> Callable[..., Any]:
+def _import_function(module: str, function: str, kind: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path:  # an installed command does not look for modules in the current folder
         sys.path.append(os.getcwd())
     try:

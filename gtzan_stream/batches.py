@@ -122,7 +122,7 @@ class BatchMaker:
         source = transform.source(self.geometry.read_length, draw)
         segments = crops.segments(starts, lengths, self.geometry, rate, source.before, source.length)
         buffer, errors = self._read(rows.clips, segments)
-        weights = rows.weights * segments.counted
+        weights = rows.weights * segments.has_enough_audio
         weights[list(errors)] = 0
         host = {"labels": self._label_codes[self.manifest.label[rows.clips]], "weights": weights.astype(np.float32)}
         with torch.cuda.stream(self._stream):

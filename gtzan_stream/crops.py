@@ -39,7 +39,7 @@ class Segments:
         Samples to read; may reach past the clip.
     valid_frames : int64 [batch]
         Frames of the row's features whose centre lies inside the clip; the frames after them are padding.
-    counted : bool [batch]
+    has_enough_audio : bool [batch]
         Whether to train on the row and count it: at least half of its frames lie inside the clip, or it holds all of a
         clip that is shorter than a crop, but not shorter than 32,768 / 22,050 s.
     """
@@ -47,7 +47,7 @@ class Segments:
     start: np.ndarray
     length: np.ndarray
     valid_frames: np.ndarray
-    counted: np.ndarray
+    has_enough_audio: np.ndarray
 
 
 def chunks_per_clip(lengths: np.ndarray, geometry: Geometry, chunks: Chunks) -> np.ndarray:
@@ -140,5 +140,5 @@ def segments(
     valid_frames = np.clip(geometry.frames_in(played), 0, geometry.frames)
     whole = (starts <= 0) & (geometry.frames_in(played) <= geometry.frames)
     long_enough = lengths * _STUDY_RATE >= _STUDY_SHORTEST * geometry.sample_rate
-    counted = (2 * valid_frames >= geometry.frames) | (whole & long_enough)
-    return Segments(starts - context - before, read_length, valid_frames, counted)
+    has_enough_audio = (2 * valid_frames >= geometry.frames) | (whole & long_enough)
+    return Segments(starts - context - before, read_length, valid_frames, has_enough_audio)

@@ -19,7 +19,7 @@ MANY = 0.1  # share of the clips that are too short, from which it is worth a wo
 
 def too_short(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Which clips of `lengths` samples do not count, not even by their first crop: bool [clip]."""
-    return ~crops.segments(np.zeros(len(lengths), np.int64), lengths, geometry).counted
+    return ~crops.segments(np.zeros(len(lengths), np.int64), lengths, geometry).has_enough_audio
 
 
 def suggested_settings(

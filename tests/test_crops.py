@@ -137,7 +137,7 @@ def test_without_a_transform_a_segment_is_the_crop_itself() -> None:
     assert segment.start.tolist() == [-512, 5120 - 512]
     assert segment.length.tolist() == [66_048] * 2
     assert segment.valid_frames.tolist() == [128] * 2
-    assert segment.counted.tolist() == [True] * 2
+    assert segment.has_enough_audio.tolist() == [True] * 2
 
 
 @pytest.mark.parametrize(("valid", "counted"), [(63, False), (64, True), (65, True), (128, True)])
@@ -145,7 +145,7 @@ def test_a_row_counts_from_half_of_its_frames_on(valid: int, counted: bool) -> N
     """The rest of a long clip after `start`, so that the row does not hold all of it."""
     length, start = 512 * 1000, 512 * (1001 - valid)
     segment = crops.segments(one(start), one(length), LOGMEL)
-    assert (segment.valid_frames.tolist(), segment.counted.tolist()) == ([valid], [counted])
+    assert (segment.valid_frames.tolist(), segment.has_enough_audio.tolist()) == ([valid], [counted])
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 22_050, 44_100])
@@ -155,9 +155,9 @@ def test_a_short_clip_counts_if_a_row_holds_all_of_it_and_it_is_not_too_short(sa
     lengths, starts = one(shortest - 1, shortest, shortest), one(0, 0, 256)  # the last row lacks the clip's first frame
     segment = crops.segments(starts, lengths, geometry)
     assert (2 * segment.valid_frames < 2000).all()
-    assert segment.counted.tolist() == [False, True, False]
+    assert segment.has_enough_audio.tolist() == [False, True, False]
     played = crops.segments(starts, lengths, geometry, one(1.5, 1.5, 1.5))
-    assert played.counted.tolist() == [False, True, False]  # its length is its own, not as it is played
+    assert played.has_enough_audio.tolist() == [False, True, False]  # its length is its own, not as it is played
 
 
 def test_clips_that_do_not_fill_a_crop() -> None:

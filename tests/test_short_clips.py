@@ -52,7 +52,7 @@ def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_ra
     assert (~too_short(lengths, new)).sum() >= 0.9 * len(lengths)
     n = len(lengths)
     starts = crops.random_starts(np.linspace(0, 0.999, n), lengths, new, np.ones(n))
-    assert crops.segments(starts, lengths, new).counted.sum() >= 0.9 * n  # as training draws them
+    assert crops.segments(starts, lengths, new).has_enough_audio.sum() >= 0.9 * n  # as training draws them
     assert new.stride <= max(np.median(lengths), 1) + 2 * geometry.step
     assert any_hop or set(found) == {"frames"}
 

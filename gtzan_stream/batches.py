@@ -21,7 +21,7 @@ from gtzan_stream.plan import Rows
 from gtzan_stream.settings import format_arguments, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
-from gtzan_stream.threads import threads
+from gtzan_stream.threads import thread_pool
 
 _log = logging.getLogger(__name__)
 
@@ -75,10 +75,10 @@ class BatchMaker:
         self.closed = False
         self._label_codes = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
         self._reader = ClipReader(self.manifest)
-        self._readers = threads(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
+        self._readers = thread_pool(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
-        self.ahead = threads(
+        self.ahead = thread_pool(
             1, "gtzan-stream-prefetch", partial(_init_thread, gpu)
         )  # a bound method would keep the maker alive
 
@@ -190,7 +190,7 @@ class BatchMaker:
         return self._silence_padding(features, valid_frames)
 
     def _widened(self, waveform: Tensor) -> Tensor:
-        return widen(waveform) if waveform.dtype == torch.int16 else waveform
+        return to_float32(waveform) if waveform.dtype == torch.int16 else waveform
 
     def _silence_padding(self, features: Tensor, valid_frames: np.ndarray) -> Tensor:
         if valid_frames.min() >= self.geometry.frames:
@@ -227,7 +227,7 @@ class BatchMaker:
             in_python = f"{type(self.features).__name__}({arguments})"
             return f"choose shorter crops: {format_options(settings)}, or features={in_python}"
 
-        short_clips.check(lengths, self.geometry, f"part {part}" if part else str(self.manifest.root), remedy)
+        short_clips.check_lengths(lengths, self.geometry, f"part {part}" if part else str(self.manifest.root), remedy)
 
 
 def _init_thread(gpu: torch.device | None) -> None:
@@ -236,7 +236,7 @@ def _init_thread(gpu: torch.device | None) -> None:
         torch.cuda.set_device(gpu)
 
 
-def widen(pcm: Tensor) -> Tensor:
+def to_float32(pcm: Tensor) -> Tensor:
     """Turn 16-bit samples into float32 at +/-1; on the CPU by our own threads, which takes a fifth of torch's time."""
     if pcm.device.type != "cpu":
         return pcm.to(torch.float32).mul_(1 / 32768)

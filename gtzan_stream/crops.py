@@ -73,7 +73,7 @@ def chunks_per_clip(lengths: np.ndarray, geometry: Geometry, chunks: Chunks) -> 
     return np.minimum(counts, max((2 * limit + stride) // (2 * stride), 1))
 
 
-def shorter_than_a_crop(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
+def is_shorter_than_crop(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Which clips do not fill a crop, and so are padded: bool [clip]."""
     return geometry.frames_in(lengths) < geometry.frames
 

@@ -146,7 +146,7 @@ class Epochs:
                     f"the loader with the old value, or start again without the state"
                 )
         epoch, consumed = (
-            checked_int(f"{name} of a state", state[name], most=2**62) for name in ("epoch", "examples_consumed")
+            checked_int(f"{name} of a state", state[name], maximum=2**62) for name in ("epoch", "examples_consumed")
         )
         if consumed % self.batch_size or consumed >= self._length * self.batch_size:
             raise UserError(

@@ -16,7 +16,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
-from gtzan_stream.checks import SEEDS, checked_int
+from gtzan_stream.checks import MAX_SEED, checked_int
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
@@ -112,7 +112,7 @@ class Loader(Epochs):
             checked_int("batch_size", batch_size, 1, 2**20),
             checked_int("crops_per_clip", crops_per_clip, 1),
         )
-        num_workers, seed = checked_int("num_workers", num_workers), checked_int("seed", seed, most=SEEDS)
+        num_workers, seed = checked_int("num_workers", num_workers), checked_int("seed", seed, maximum=MAX_SEED)
         if shuffle_shards is not None:
             shuffle_shards = checked_int("shuffle_shards", shuffle_shards, 1)
         if on_error not in ("fail", "skip"):

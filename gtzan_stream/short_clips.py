@@ -64,7 +64,7 @@ def suggested_settings(
     return {"hop_length": hop - hop % 5 if hop >= 20 else hop, "frames": min_frames}
 
 
-def check(lengths: np.ndarray, geometry: Geometry, name: str, remedy: Callable[[], str]) -> str | None:
+def check_lengths(lengths: np.ndarray, geometry: Geometry, name: str, remedy: Callable[[], str]) -> str | None:
     """Say if many clips are too short to count.
 
     Parameters

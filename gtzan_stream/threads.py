@@ -21,7 +21,7 @@ _locks: WeakSet[Any] = WeakSet()
 _pools: WeakKeyDictionary[ThreadPoolExecutor, tuple[int, str, Callable[[], object] | None]] = WeakKeyDictionary()
 
 
-def threads(n: int, name: str, initializer: Callable[[], object] | None = None) -> ThreadPoolExecutor:
+def thread_pool(n: int, name: str, initializer: Callable[[], object] | None = None) -> ThreadPoolExecutor:
     """An executor of at most `n` threads, each started when it is first needed.
 
     A forked child has none of its parent's threads and would wait for them forever, so the executor is reset there.

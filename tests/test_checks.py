@@ -30,9 +30,9 @@ def test_other_values_are_a_sentence(value):
 
 def test_the_least_number_is_allowed_and_none_below_it():
     assert checked_int("n", 0) == 0
-    assert checked_int("n", 2, least=2) == 2
+    assert checked_int("n", 2, minimum=2) == 2
     with pytest.raises(UserError, match="n must be at least 2, got 1"):
-        checked_int("n", 1, least=2)
+        checked_int("n", 1, minimum=2)
     with pytest.raises(UserError, match="n must be at least 0, got -1"):
         checked_int("n", -1)
 

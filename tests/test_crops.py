@@ -162,5 +162,5 @@ def test_a_short_clip_counts_if_a_row_holds_all_of_it_and_it_is_not_too_short(sa
 
 def test_clips_that_do_not_fill_a_crop() -> None:
     lengths = one(512 * 127 - 1, 512 * 127)
-    assert crops.shorter_than_a_crop(lengths, LOGMEL).tolist() == [True, False]
+    assert crops.is_shorter_than_crop(lengths, LOGMEL).tolist() == [True, False]
     assert crops.segments(one(0, 0), lengths, LOGMEL).valid_frames.tolist() == [127, 128]

@@ -11,7 +11,7 @@ from gtzan_stream import crops
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
-from gtzan_stream.short_clips import check, suggested_settings, too_short
+from gtzan_stream.short_clips import check_lengths, suggested_settings, too_short
 
 DIGITS = LogMel(sample_rate=8_000).geometry  # 360 samples, hop 180
 
@@ -90,16 +90,16 @@ def test_where_no_clip_counts_that_is_an_error_with_their_lengths():
         r"and half a crop of 128 frames lasts 1\.44 s; do that$"
     )
     with pytest.raises(UserError, match=sentence):
-        check(lengths_of(0.3, 0.5, 0.9), DIGITS, "part train", lambda: "do that")
+        check_lengths(lengths_of(0.3, 0.5, 0.9), DIGITS, "part train", lambda: "do that")
 
 
 def test_many_short_clips_are_worth_a_word_and_few_are_not():
     def fail() -> str:
         raise AssertionError("no remedy is needed")
 
-    assert check(lengths_of(*[3.0] * 9, 0.1), DIGITS, "part train", fail) is None
-    assert check(lengths_of(), DIGITS, "part train", fail) is None
-    note = check(lengths_of(*[3.0] * 8, 0.1, 0.1), DIGITS, "part train", lambda: "do that")
+    assert check_lengths(lengths_of(*[3.0] * 9, 0.1), DIGITS, "part train", fail) is None
+    assert check_lengths(lengths_of(), DIGITS, "part train", fail) is None
+    note = check_lengths(lengths_of(*[3.0] * 8, 0.1, 0.1), DIGITS, "part train", lambda: "do that")
     assert note == (
         "2 of the 10 clips of part train are too short to count: half a crop of 128 frames lasts 1.44 s; do that"
     )

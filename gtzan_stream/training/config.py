@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from gtzan_stream.augment import recipes
-from gtzan_stream.checks import MOST, SEEDS
+from gtzan_stream.checks import MAX_INT, MAX_SEED
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import REGISTRY as FEATURES
-from gtzan_stream.registry import check_name
 from gtzan_stream.normalization import NORMALIZATIONS
-from gtzan_stream.settings import option_name, help_of
+from gtzan_stream.registry import check_name
+from gtzan_stream.settings import help_of, option_name
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 from gtzan_stream.words import short_repr
@@ -117,7 +117,7 @@ class Config:
             value = getattr(self, option)
             if value is not None and value < least:
                 raise UserError(f"{option_name(option)} must be {least} or more, got {value}")
-            if value is not None and value > (most := SEEDS if option == "seed" else MOST):
+            if value is not None and value > (most := MAX_SEED if option == "seed" else MAX_INT):
                 raise UserError(f"{option_name(option)} must be {most} or less, got {short_repr(value)}")
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"--lr must be a positive number, got {self.lr}")

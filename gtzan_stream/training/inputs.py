@@ -85,7 +85,7 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             return f"choose another --model than {config.model}, which takes no crops as short as these clips"
         return f"choose {format_options(settings)}"
 
-    notes = [short_clips.check(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
+    notes = [short_clips.check_lengths(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
     return [note for note in [*notes, *_labels_lacking(manifest, str(config.split))] if note]
 
 

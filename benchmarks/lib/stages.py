@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gtzan_stream import audio, crops
 from gtzan_stream.augment import Draw, OneOf, Transform, recipe
-from gtzan_stream.batches import to_float32
+from gtzan_stream.dsp.pcm import to_float32
 from gtzan_stream.features import LogMel
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader

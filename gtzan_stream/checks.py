@@ -1,4 +1,4 @@
-"""Checks of the numbers that people pass in."""
+"""Check the numbers that people pass in."""
 
 import operator
 
@@ -10,12 +10,12 @@ MAX_SEED = 2**63 - 1
 
 
 def checked_int(name: str, value: object, minimum: int = 0, maximum: int = MAX_INT) -> int:
-    """An argument as an int, whatever library made the number.
+    """Convert an argument to int, also if it is a whole number of numpy or torch.
 
     Raises
     ------
     UserError
-        If it is not a whole number, or not within `minimum` and `maximum`.
+        If it is not a whole number, or not in ``minimum .. maximum``.
 
     >>> checked_int("batch_size", 16, minimum=1)
     16

@@ -41,7 +41,7 @@ def fork_safe_lock() -> AbstractContextManager[bool]:
 
 
 def limit_torch_after_fork() -> None:
-    """Make torch compute on one thread if this process was forked, because it would wait forever for OpenMP's threads."""
+    """Make torch compute on one thread if this process was forked: it would wait forever for OpenMP's threads."""
     global _forked
     if not _forked:
         return

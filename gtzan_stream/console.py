@@ -26,7 +26,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def escape_unprintable() -> None:
-    """Make stdout print escapes for characters that its encoding lacks: a pipe on Windows encodes only 256 characters."""
+    """Make stdout print escapes for characters that its encoding lacks: pipes on Windows have only 256 characters."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -48,7 +48,7 @@ def print_error(text: str) -> None:
 
 
 def print_summary(manifest: Manifest) -> None:
-    """Print a folder of shards: size and number of omitted files in the first line, then labels, splits and the report."""
+    """Print a folder of shards: a line with its size and the number of omitted files, labels, splits and the report."""
     from gtzan_stream.store.summary import summary
 
     metadata = summary(manifest)

@@ -6,12 +6,12 @@
 2. Choose where each crop starts and which segment of its clip it reads (`gtzan_stream.crops`).
 3. Read the segments into one buffer [batch, time]: int16 if all clips are 16-bit PCM, else float32. The buffer is in
    pinned memory if the device is a GPU.
-4. Copy the buffer to the device, and convert int16 to float32 there, as half as many bytes are copied that way.
+4. Copy the buffer to the device, and convert int16 to float32 there, because that halves the bytes to copy.
 5. Augment, compute features, and fill padding frames with silence.
 
-Up to three kinds of threads take part. The consumer calls `make_batch` itself if `num_workers` is 0. Otherwise the one
-thread of `prefetch_executor` calls it, a few batches ahead; with `num_workers` above 1, step 3 is shared among as many
-reader threads. numba kernels use a pool of their own, a thread a core (`gtzan_stream.dsp.backend.for_rows`).
+The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the one thread of `prefetch_executor` calls
+it, a few batches ahead. With `num_workers` above 1, that many reader threads share step 3. On the CPU, steps 4 and 5
+share one more pool, with a thread for each core (`gtzan_stream.dsp.backend.for_rows`).
 
 On CUDA, steps 4 and 5 are queued in a stream of the maker's own, so that they overlap with the training step, and
 `make_batch` returns before they are done. The event that it returns marks their end: `synchronize` makes the consumer's

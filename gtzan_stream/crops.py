@@ -13,8 +13,8 @@ fast the augmentation makes time run. To compute them, the loader reads one segm
 
 The first frame reads `context` samples before its centre; at rate 2 these are ``2 * context`` samples of the clip.
 `before` and `length` come from the transforms (`Transform.source`): `Percussive` needs a margin on both sides,
-`TimeShift` moves the segment, `TimeStretch(1.1)` reads about a tenth more. The augmented crop therefore has no edge
-effects, and is padded only where its clip begins or ends.
+`TimeShift` moves the segment, `TimeStretch` at rate 1.1 reads about a tenth more. The augmented crop therefore has no
+edge effects, and is padded only where its clip begins or ends.
 
 With the default features, ``step = context = 512`` and ``read_length = 127 * 512 + 1024 = 66048``. Without
 augmentation, a crop that starts at s = 5120 reads the 66,048 samples from 4608 on. `TimeStretch` at rate 1.5 needs a

@@ -246,9 +246,9 @@ class Epochs:
 class SamplerProxy:
     """Stand-in for the sampler of a DataLoader, on which a trainer sets the loader's epoch.
 
-    Lightning calls ``set_epoch`` before each of its epochs. Without it, the loader would repeat an epoch that
-    `limit_train_batches` ended early, and the epoch before a checkpoint that Lightning took at an epoch's end, which
-    holds no state of the loader. But Lightning may count an epoch that `max_steps` cut short. So an epoch that was set
+    Lightning calls ``set_epoch`` before each of its epochs. Without that call, the loader would repeat an epoch that
+    `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from which
+    Lightning restores no state. But Lightning may count an epoch that `max_steps` cut short. So an epoch that was set
     or loaded on the loader itself has priority, and the difference is kept: if a state of epoch 2 was loaded and
     Lightning says 4, the loader starts epoch 2, and when Lightning then says 5, it starts epoch 3.
     """

@@ -25,7 +25,7 @@ from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, defaults, device, launch
-from gtzan_stream.training.config import Config, flag
+from gtzan_stream.training.config import Config, option_name
 from gtzan_stream.training.run import Diverged, Interrupted
 
 MAY_DIFFER = {"shards", "out", "name", "num_workers", "on_error", "check"}
@@ -82,7 +82,7 @@ def _refuse_other(folder: Path, config: Config) -> None:
     for name in sorted((stored.keys() | wanted.keys()) - MAY_DIFFER):
         if stored.get(name) != wanted.get(name):
             raise UserError(
-                f"{folder} was trained with {flag(name)} {stored.get(name)}, not {wanted.get(name)}: {remedy}"
+                f"{folder} was trained with {option_name(name)} {stored.get(name)}, not {wanted.get(name)}: {remedy}"
             )
     report = folder / "report.json"
     digest = Manifest.open(config.shards).digest

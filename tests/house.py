@@ -42,7 +42,7 @@ ROOMS = {
 """Rooms of the package with what they hold, from the top floor down: each may import those after it."""
 HOUSE = list(ROOMS)
 GROUND = {"atomic", "checks", "distributed", "errors", "folders", "geometry"}
-GROUND |= {"named", "settings", "shapes", "threads", "words"}
+GROUND |= {"registry", "settings", "shapes", "threads", "words"}
 """Importable from every floor."""
 PROGRAMS = {"train.py": "trains a network", "benchmarks": "measurements", "models": "the networks"}
 """Above the package: run from the checkout, not installed."""

@@ -12,7 +12,7 @@ from gtzan_stream.augment import Draw, Percussive, PitchShift, SpeedPerturb, Tim
 from gtzan_stream.dsp import backend as module
 from gtzan_stream.dsp.backend import backend, for_rows, force
 from gtzan_stream.dsp.stft import hann, stft
-from gtzan_stream.threads import threads
+from gtzan_stream.threads import thread_pool
 from tests.augment_cases import keys, music
 from tests.conftest import need
 
@@ -86,7 +86,7 @@ def test_every_row_is_called_once(n_rows):
 
 def test_rows_run_at_the_same_time(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 2)
-    monkeypatch.setattr(module, "_pool", threads(2, "two"))
+    monkeypatch.setattr(module, "_pool", thread_pool(2, "two"))
     meeting = threading.Barrier(2, timeout=20)
     for_rows(lambda i: meeting.wait(), 2)
 

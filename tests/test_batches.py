@@ -1,4 +1,4 @@
-"""Making a batch: where its rows are read, what its labels count, and what is said of rows that cannot be read."""
+"""Making a batch: where its rows are read, what its labels mean, and messages about rows that cannot be read."""
 
 import logging
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.test_store_index import sound
 
 @pytest.mark.parametrize("transform", [SpeedPerturb(1.5, 1.5), TimeStretch(0.7, 0.7), TimeStretch(0.8, 1.5)])
 def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform: Transform):
-    """A crop that is sped up covers more of its clip, so it must start earlier not to be padded."""
+    """A faster crop covers more of its clip, so it must start earlier if it is not to be padded."""
     loader = Loader(shards, augment=transform, seed=3, crops_per_clip=4, num_workers=0)
     geometry, padded = loader.features.geometry, 0
     lengths_of = dict(zip(loader.manifest.keys.to_pylist(), loader.manifest.frames.tolist(), strict=True))
@@ -30,13 +30,13 @@ def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform:
         uniform = random.uniform(random.rng(3, 0, "crop"), hashes, batch.crops)[:, 0]
         assert (batch.starts == crops.random_starts(uniform, lengths, geometry, rate)).all()
         assert (batch.valid_frames == crops.segments(batch.starts, lengths, geometry, rate).valid_frames).all()
-        room = geometry.frames_in(np.floor(lengths / rate).astype(np.int64)) > geometry.frames
-        assert (batch.valid_frames[room] >= geometry.frames - 1).all()
-        padded += int((~room).sum())
+        fits = geometry.frames_in(np.floor(lengths / rate).astype(np.int64)) > geometry.frames
+        assert (batch.valid_frames[fits] >= geometry.frames - 1).all()
+        padded += int((~fits).sum())
     assert padded
 
 
-def test_labels_count_the_classes_of_the_split(clips_folder: Path, tmp_path: Path):
+def test_labels_are_indices_of_the_splits_classes(clips_folder: Path, tmp_path: Path):
     names = sorted(path.stem.replace(".", "_") for path in clips_folder.rglob("*.wav") if path.parent.name != "blues")
     (tmp_path / "some.csv").write_text("key,part\n" + "".join(f"{name},train\n" for name in names))
     pack(clips_folder, tmp_path / "shards", splits=tmp_path / "some.csv")
@@ -47,7 +47,7 @@ def test_labels_count_the_classes_of_the_split(clips_folder: Path, tmp_path: Pat
 
 
 class Weighted(Transform):
-    """A transform that has something to learn."""
+    """A transform with a parameter that requires gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def test_batches_need_no_gradients(shards: Path):
 
 @pytest.fixture
 def one_unreadable(tmp_path: Path) -> Path:
-    """Shards of somebody else, of four clips: the last was damaged after it was indexed."""
+    """Shards from elsewhere with four clips, the last of which was damaged after indexing."""
     with webdataset.TarWriter(str(tmp_path / "x.tar"), encoder=False) as tar:
         for i, suffix in enumerate(("wav", "wav", "wav", "flac")):
             tar.write({"__key__": f"a_{i}", suffix: sound(i, suffix.upper(), frames=70_000)})
@@ -77,7 +77,7 @@ def one_unreadable(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
+def test_skipped_rows_are_logged_in_order(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
     loader = Loader(one_unreadable, on_error="skip", batch_size=16, crops_per_clip=4, num_workers=3)
     with caplog.at_level(logging.WARNING):
         (batch,) = loader
@@ -91,7 +91,7 @@ def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: py
 
 @pytest.fixture
 def mixed_rates(tmp_path: Path) -> Path:
-    """Shards of somebody else: clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
+    """Shards from elsewhere, with clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
     with webdataset.TarWriter(str(tmp_path / "x.tar"), encoder=False) as tar:
         for i, rate in enumerate((22050, 22050, 22050, 8000)):
             tar.write({"__key__": f"a_{i}", "wav": sound(i, rate=rate, frames=40_001 if rate == 8000 else 70_000)})
@@ -101,7 +101,7 @@ def mixed_rates(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("rate", [22050, 16_000, 44_100])
 def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog: pytest.LogCaptureFixture):
-    """Each row is what soxr makes of the whole clip, and says so once."""
+    """Each row equals that part of the whole clip, resampled by soxr; one warning is logged."""
     with caplog.at_level(logging.WARNING):
         loader = Loader(mixed_rates, augment="none", features=RawWaveform(sample_rate=rate, frames=8192), num_workers=2)
     n_other = 1 if rate == 22050 else 4
@@ -119,6 +119,6 @@ def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog
     assert len(caplog.messages) == 1
 
 
-def test_shards_at_the_features_rate_need_no_word(shards: Path, caplog: pytest.LogCaptureFixture):
+def test_shards_at_the_features_rate_log_no_warning(shards: Path, caplog: pytest.LogCaptureFixture):
     Loader(shards).close()
     assert caplog.messages == []

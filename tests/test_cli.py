@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and its exit code."""
+"""The command line: what it prints to stdout and stderr, and its exit codes."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Result(NamedTuple):
-    """What a command printed."""
+    """The output of a command."""
 
     stdout: str
     stderr: str
@@ -46,8 +46,8 @@ def gtzan_stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     return run
 
 
-class Stopped:
-    """Ctrl-C while something is imported."""
+class InterruptImport:
+    """Import finder that raises KeyboardInterrupt, like Ctrl-C during an import."""
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == "gtzan_stream.store.summary":
@@ -61,7 +61,7 @@ def test_ctrl_c_is_a_line_and_exit_code_130(gtzan_stream: Run, shards: Path, mon
 
     if moment == "in an import":
         monkeypatch.delitem(sys.modules, "gtzan_stream.store.summary", raising=False)
-        monkeypatch.setattr(sys, "meta_path", [Stopped(), *sys.meta_path])
+        monkeypatch.setattr(sys, "meta_path", [InterruptImport(), *sys.meta_path])
     else:
         owner, name = (console, "escape_unprintable") if moment == "at the beginning" else (Manifest, "open")
         monkeypatch.setattr(owner, name, stop)
@@ -111,7 +111,7 @@ def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: P
     assert "are as the manifest says" in gtzan_stream("verify", tmp_path / "shards").stdout
 
 
-def test_verify_names_each_bad_member(gtzan_stream: Run, shards: Path, tmp_path: Path):
+def test_verify_names_each_damaged_clip(gtzan_stream: Run, shards: Path, tmp_path: Path):
     shutil.copytree(shards, tmp_path / "shards")
     manifest = Manifest.open(tmp_path / "shards")
     with (tmp_path / "shards" / manifest.shards[0].name).open("r+b") as file:
@@ -121,13 +121,13 @@ def test_verify_names_each_bad_member(gtzan_stream: Run, shards: Path, tmp_path:
     assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256 is not the manifest's" in done.stderr
 
 
-def test_index_describes_the_shards(gtzan_stream: Run, shards: Path, tmp_path: Path):
+def test_index_prints_the_shards(gtzan_stream: Run, shards: Path, tmp_path: Path):
     for path in shards.glob("*.tar"):
         shutil.copy(path, tmp_path)
     assert "11 clips" in gtzan_stream("index", tmp_path).stdout
 
 
-def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_pack_prints_its_report(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     shutil.copy(clips_folder / "jazz/jazz.00000.wav", tmp_path / "src/rock/a.wav")
     (tmp_path / "src/rock/[b].wav").write_text("no audio")
@@ -137,7 +137,7 @@ def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: 
     assert gtzan_stream("pack", tmp_path / "src", tmp_path / "shards", "--on-error", "fail", code=2).stdout == ""
 
 
-def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_a_dry_run_prints_labels_and_groups_and_packs_nothing(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     options = ["--label-depth", "1", "--group-by", r"(\d)\.wav"]
     done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", *options)
     assert f"{clips_folder}: 11 clips of 3 labels" in done.stdout
@@ -149,7 +149,7 @@ def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_
     assert all(line in packed.stderr for line in done.stdout.splitlines())
 
 
-def test_a_dry_run_looks_at_the_splits(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_a_dry_run_checks_the_splits(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "mine.csv").write_text("file,set\nblues.00000.wav,train\njazz.00000.wav,val\nnope,test\n")
     done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", "--splits", tmp_path / "mine.csv")
     assert done.stdout.endswith("split mine: train 1, valid 1, test 0; 1 row without a clip; 9 clips without a row\n")
@@ -160,7 +160,7 @@ def test_a_dry_run_looks_at_the_splits(gtzan_stream: Run, clips_folder: Path, tm
     assert "none.csv" in gtzan_stream("pack", clips_folder, *where, tmp_path / "none.csv", code=2).stderr
 
 
-def test_a_dry_run_says_what_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_dry_run_counts_files_that_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from gtzan_stream.store.survey import survey
 
     for name in ("a.m4a", "b.WMA", "c.wav"):
@@ -172,7 +172,7 @@ def test_a_dry_run_says_what_needs_the_extra(tmp_path: Path, monkeypatch: pytest
     assert need in survey(tmp_path).warnings()
 
 
-def test_labels_of_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_pack_reads_labels_from_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "labels.csv").write_text("blues.00000,one\njazz.00000,two\n")
     gtzan_stream("pack", clips_folder, tmp_path / "shards", "--labels", tmp_path / "labels.csv")
     assert Manifest.open(tmp_path / "shards").labels == ["one", "two"]
@@ -195,7 +195,7 @@ MISTAKES = {
     "num_workers": (["pack", "music", "shards", "--num-workers", "0"], "--num-workers"),
     "nothing to index": (["index", "."], "holds no *.tar shards"),
     "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),
-    "a file is no folder": (["demo", "file"], "file"),
+    "a file instead of a folder": (["demo", "file"], "file"),
 }
 
 
@@ -212,7 +212,7 @@ def test_a_mistake_is_one_sentence(
     assert done.stdout == ""
 
 
-def test_what_was_fetched_can_be_packed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_fetched_clips_can_be_packed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     archive = tmp_path / "genres.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(clips_folder, "genres")

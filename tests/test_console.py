@@ -1,4 +1,4 @@
-"""What the commands print of a set: what was left out first, few lines of each kind, and no notes of C libraries."""
+"""What the commands print about a set: omitted files first, few issues of each kind, and no notes of C libraries."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.test_pack import noise, put
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of one clip, 30 files that could not be packed and 4 that are silent."""
+    """Shards with 1 normal clip and 4 silent ones; 30 files could not be packed."""
     src, root = tmp_path_factory.mktemp("music"), tmp_path_factory.mktemp("shards")
     put(src / "rock/fine.wav", noise(5000))
     for i in range(4):
@@ -55,7 +55,7 @@ def test_at_most_twenty_lines_of_a_kind_are_printed(reported: Path):
     )
 
 
-def test_json_counts_first_and_gives_as_many_lines(reported: Path):
+def test_json_has_the_same_counts_and_number_of_issues(reported: Path):
     metadata = json.loads(printed("info", reported, "--json"))
     assert metadata["left_out"] == 30
     assert metadata["issues"] == {"unreadable": 30, "silent": 4}

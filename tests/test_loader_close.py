@@ -1,4 +1,4 @@
-"""A loader can be closed, and cannot be copied."""
+"""Loaders can be closed, and cannot be copied or pickled."""
 
 import copy
 import gc
@@ -11,7 +11,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
 
-def test_a_closed_loader_has_no_threads_and_says_so(shards):
+def test_a_closed_loader_has_no_threads_and_raises_when_iterated(shards):
     before = set(threading.enumerate())
     with Loader(shards, batch_size=8, num_workers=3) as loader:
         evaluation = loader.evaluation()
@@ -33,7 +33,7 @@ def test_a_closed_loader_has_no_threads_and_says_so(shards):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_loader_closed_at_its_last_batch_ends_and_elsewhere_says_so(shards, num_workers):
+def test_a_loader_closed_at_its_last_batch_ends_and_earlier_raises(shards, num_workers):
     loader = Loader(shards, batch_size=8, num_workers=num_workers)
     batches = list(loader)
     loader = Loader(shards, batch_size=8, num_workers=num_workers)
@@ -44,26 +44,26 @@ def test_a_loader_closed_at_its_last_batch_ends_and_elsewhere_says_so(shards, nu
     loader = Loader(shards, batch_size=8, num_workers=num_workers)
     iterator = iter(loader)
     batch = next(iterator)
-    loader._maker.close()  # as by another thread, between two batches
+    loader._maker.close()  # as if another thread closed it between two batches
     with pytest.raises(UserError, match="closed"):
         list(iterator)
     with pytest.raises(UserError, match="closed"):
         loader.untouched(batch)
 
 
-def test_closing_ends_what_was_made_by_name_and_leaves_what_was_passed_in(shards):
+def test_closing_closes_a_transform_made_by_name_but_not_one_passed_in(shards):
     from gtzan_stream.augment import Audiomentations
     from tests.audio_functions import louder
     from tests.conftest import need
 
     need("audiomentations")
 
-    mine = Audiomentations(louder, num_workers=1)
-    with Loader(shards, augment=mine, batch_size=4) as loader:
+    transform = Audiomentations(louder, num_workers=1)
+    with Loader(shards, augment=transform, batch_size=4) as loader:
         next(iter(loader))
-    (process,) = mine._workers._started
+    (process,) = transform._workers._started
     assert process.poll() is None
-    mine.close()
+    transform.close()
     with Loader(shards, augment="audiomentations", batch_size=8) as loader:
         next(iter(loader))
         processes = list(loader.transform._workers._started)
@@ -76,11 +76,11 @@ def test_a_loader_cannot_be_copied_and_survives_the_attempt(shards):
     loader = Loader(shards, batch_size=8, num_workers=0)
     first = next(iter(loader))
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
-        for what in (loader, loader.evaluation(), {"loader": loader}):
-            if attempt is copy.copy and isinstance(what, dict):
+        for value in (loader, loader.evaluation(), {"loader": loader}):
+            if attempt is copy.copy and isinstance(value, dict):
                 continue
             with pytest.raises(UserError, match="cannot be copied or pickled"):
-                attempt(what)
+                attempt(value)
     gc.collect()
     assert next(iter(loader)).keys == first.keys
 

@@ -1,4 +1,4 @@
-"""The order of an epoch: a permutation, equal for every rank count, different every epoch, local inside blocks."""
+"""The order of an epoch: a permutation, equal for any number of ranks, different every epoch, and local to blocks."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def make(n_clips=23, n_shards=4, crops=3, batch_size=8, **options) -> EpochPlan:
 
 
 def examples(plan: EpochPlan, world_size: int = 1) -> list[tuple[int, int]]:
-    """Every example of weight 1 in the order of the global batches, put together from all ranks."""
+    """List the examples of weight 1 in the order of the global batches, merged from all ranks."""
     out = []
     for batch in range(len(plan)):
         parts = [plan.rows(batch, rank, world_size) for rank in range(world_size)]
@@ -53,7 +53,7 @@ def test_epochs_and_seeds_differ():
     assert examples(make(seed=1, epoch=2)) != examples(make(seed=2, epoch=1))  # not a function of their sum
 
 
-def test_without_shuffle_the_order_is_kept_and_crops_may_differ_by_clip():
+def test_without_shuffle_the_order_is_kept_and_clips_may_have_different_numbers_of_crops():
     plan = EpochPlan(
         clips=np.array([5, 7, 9]), shards=np.zeros(3), crops=np.array([2, 1, 3]), batch_size=4, shuffle=False
     )
@@ -61,7 +61,7 @@ def test_without_shuffle_the_order_is_kept_and_crops_may_differ_by_clip():
     assert plan.rows(1).weights.tolist() == [1, 1, 0, 0]
 
 
-def test_blocks_keep_shards_together():
+def test_each_block_reads_its_own_shards_only():
     plan = make(n_clips=40, n_shards=8, crops=2, shuffle_shards=2, seed=3)
     shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
     visited = [shard_of[clip] for clip, _ in examples(plan)]
@@ -76,7 +76,7 @@ def test_blocks_keep_shards_together():
 
 
 def test_order_looks_uniform():
-    """Over many epochs every example visits every position about equally often: chi-square with 14 x 14 degrees."""
+    """Over many epochs each example has each position about equally often: chi-square, 14 x 14 degrees of freedom."""
     n, epochs = 15, 1500
     counts = np.zeros((n, n))
     for epoch in range(epochs):
@@ -88,7 +88,7 @@ def test_order_looks_uniform():
     assert 120 < chi2 < 290  # 196 expected, standard deviation 20
 
 
-def test_ten_million_clips_cost_nothing():
+def test_any_batch_of_ten_million_clips_can_be_computed_alone():
     n = 10_000_000
     plan = EpochPlan(
         clips=np.arange(n),
@@ -113,13 +113,13 @@ def test_ten_million_clips_cost_nothing():
         ({"shuffle_shards": 0}, "shuffle_shards must be at least 1, got 0"),
     ],
 )
-def test_errors(change, message):
+def test_wrong_arguments_are_refused(change, message):
     options = {"clips": np.arange(3), "shards": np.zeros(3), "crops": 1, "batch_size": 2} | change
     with pytest.raises(ValueError, match=message):
         EpochPlan(**options)
 
 
-def test_without_shuffle_shards_are_needed_one_after_the_other():
+def test_without_shuffle_blocks_follow_one_another():
     plan = make(n_clips=12, n_shards=4, crops=2, batch_size=4, shuffle=False, shuffle_shards=1)
     assert examples(plan) == [(10 * clip, crop) for clip in range(12) for crop in range(2)]
     assert [plan.shards_of(block).tolist() for block in range(5)] == [[0], [1], [2], [3], []]
@@ -135,30 +135,30 @@ def test_fillers_repeat_the_last_examples():
 
 
 def shard_order(plan: EpochPlan) -> list[int]:
-    """Shards in the order in which they are first visited."""
+    """List the shards in the order in which they are first read."""
     shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
     return list(dict.fromkeys(shard_of[clip] for clip, _ in examples(plan)))
 
 
-def test_shards_come_in_another_order_each_epoch():
+def test_the_order_of_shards_differs_by_epoch():
     orders = [shard_order(make(n_clips=40, n_shards=8, shuffle_shards=1, seed=1, epoch=epoch)) for epoch in range(4)]
     assert len({tuple(order) for order in orders}) == 4
 
 
-def test_inside_a_shard_the_order_differs_by_epoch_and_by_shard():
-    def inside(epoch: int) -> dict[int, list[tuple[int, int]]]:
+def test_the_order_inside_a_shard_differs_by_epoch_and_by_shard():
+    def order_by_shard(epoch: int) -> dict[int, list[tuple[int, int]]]:
         plan = make(n_clips=40, n_shards=4, shuffle_shards=1, seed=1, epoch=epoch)
         order: dict[int, list[tuple[int, int]]] = {}
         for clip, crop in examples(plan):
             order.setdefault(clip // 100, []).append((clip % 100, crop))  # ten clips a shard, numbered by tens
         return order
 
-    epochs = [inside(epoch) for epoch in range(2)]
+    epochs = [order_by_shard(epoch) for epoch in range(2)]
     assert all(sorted(order) == sorted(epochs[0][0]) for epoch in epochs for order in epoch.values())
     assert len({tuple(order) for epoch in epochs for order in epoch.values()}) == 8
 
 
-def test_as_many_shards_as_there_are_is_all_of_them():
+def test_shuffle_shards_of_the_number_of_shards_or_more_mixes_all():
     everything = examples(make(n_clips=40, n_shards=4, seed=1))
     assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=4)) == everything
     assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=9)) == everything
@@ -166,6 +166,6 @@ def test_as_many_shards_as_there_are_is_all_of_them():
     assert len(make(n_clips=40, n_shards=8).shards_of(1)) == 0
 
 
-def test_no_clip_may_be_without_crops():
+def test_a_clip_without_crops_is_refused():
     with pytest.raises(ValueError, match="crops must be at least 1 per clip, got 0"):
         make(n_clips=3, n_shards=1, crops=np.array([1, 0, 2]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gtzan_stream import audio, crops
 from gtzan_stream.augment import Draw, OneOf, Transform, recipe
-from gtzan_stream.batches import widen
+from gtzan_stream.dsp.pcm import to_float32
 from gtzan_stream.features import LogMel
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
@@ -122,4 +122,4 @@ class Bench:
 
 def floats(samples: Tensor) -> Tensor:
     """Convert int16 samples to float32, full scale at +/-1."""
-    return widen(samples) if samples.dtype == torch.int16 else samples
+    return to_float32(samples) if samples.dtype == torch.int16 else samples

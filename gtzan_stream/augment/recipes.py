@@ -16,7 +16,7 @@ from gtzan_stream.augment.shift import TimeShift
 from gtzan_stream.augment.speed import SpeedPerturb
 from gtzan_stream.augment.stretch import TimeStretch
 from gtzan_stream.errors import UserError
-from gtzan_stream.named import build_named
+from gtzan_stream.registry import build_by_name
 
 
 def _seven() -> list[Transform]:
@@ -148,7 +148,7 @@ def recipe(name: str) -> Transform:
     part, _, rest = name.partition(":")
     if part in PARTS:
         return PARTS[part](rest)
-    built = build_named(name, RECIPES, "augmentation")
+    built = build_by_name(name, RECIPES, "augmentation")
     if not isinstance(built, Transform):
         raise UserError(f"augmentation {name}: it should return a Transform, it returned {type(built).__name__}")
     return built

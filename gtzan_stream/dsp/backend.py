@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from gtzan_stream.threads import cores, threads
+from gtzan_stream.threads import cores, thread_pool
 
 Backend = Literal["torch", "numba", "triton"]
 
@@ -173,4 +173,4 @@ def _init_thread() -> None:
     _inside.pool = True
 
 
-_pool = threads(cores(), "gtzan-stream-row", _init_thread)
+_pool = thread_pool(cores(), "gtzan-stream-row", _init_thread)

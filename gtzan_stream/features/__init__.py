@@ -15,8 +15,8 @@ from gtzan_stream.features.frames import Frames
 from gtzan_stream.features.log_mel import LogMel
 from gtzan_stream.features.raw_waveform import RawWaveform
 from gtzan_stream.features.whole import whole_clips
-from gtzan_stream.named import accepted_settings, build_named
-from gtzan_stream.settings import FEATURE_SETTINGS, flag
+from gtzan_stream.registry import accepted_settings, build_by_name
+from gtzan_stream.settings import FEATURE_SETTINGS, option_name
 
 __all__ = [
     "REGISTRY",
@@ -61,7 +61,7 @@ def build(name: str, **settings: object) -> nn.Module:
     check_settings(name, [setting for setting in given if setting not in ALWAYS_KNOWN])
     accepted = accepted_settings(name, REGISTRY, "feature", given)
     try:
-        return check(build_named(name, REGISTRY, "feature", **{setting: given[setting] for setting in accepted}))
+        return check(build_by_name(name, REGISTRY, "feature", **{setting: given[setting] for setting in accepted}))
     except UserError:
         raise
     except ValueError as error:
@@ -76,7 +76,7 @@ def takes(name: str) -> list[str]:
 def check_settings(name: str, settings: Collection[str]) -> None:
     """Raise UserError if the feature called `name` does not take one of these settings."""
     accepted = accepted_settings(name, REGISTRY, "feature", settings)
-    if wrong := [flag(setting) for setting in settings if setting not in accepted]:
+    if wrong := [option_name(setting) for setting in settings if setting not in accepted]:
         does = "do" if len(wrong) > 1 else "does"
-        can = ", ".join(map(flag, takes(name))) or "no settings"
+        can = ", ".join(map(option_name, takes(name))) or "no settings"
         raise UserError(f"{', '.join(wrong)} {does} not apply to the features {name}, which take {can}")

@@ -37,7 +37,7 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     ((1024, 512), (750, 375), (400, 200))
     """
     sample_rate = checked_int("sample_rate", sample_rate, 1, 1_000_000)
-    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else checked_int("n_fft", n_fft, most=2**20)
+    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else checked_int("n_fft", n_fft, maximum=2**20)
     return n_fft, max(n_fft // 2, 1) if hop_length is None else checked_int("hop_length", hop_length, 1)
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from gtzan_stream.augment import recipes
-from gtzan_stream.checks import MOST, SEEDS
+from gtzan_stream.checks import MAX_INT, MAX_SEED
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import REGISTRY as FEATURES
-from gtzan_stream.named import check_name
 from gtzan_stream.normalization import NORMALIZATIONS
-from gtzan_stream.settings import flag, help_of
+from gtzan_stream.registry import check_name
+from gtzan_stream.settings import help_of, option_name
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 from gtzan_stream.words import short_repr
@@ -110,7 +110,7 @@ class Config:
             kinds, value = get_args(entry.type) or (entry.type,), getattr(self, entry.name)
             if type(value) not in kinds and not (float in kinds and type(value) is int):
                 expected = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-                raise UserError(f"{flag(entry.name)} must be {expected}, got {short_repr(value)}")
+                raise UserError(f"{option_name(entry.name)} must be {expected}, got {short_repr(value)}")
         at_least = {
             "fold": 0,
             "epochs": 1,
@@ -127,15 +127,15 @@ class Config:
         for option, least in at_least.items():
             value = getattr(self, option)
             if value is not None and value < least:
-                raise UserError(f"{flag(option)} must be {least} or more, got {value}")
-            if value is not None and value > (most := SEEDS if option == "seed" else MOST):
-                raise UserError(f"{flag(option)} must be {most} or less, got {short_repr(value)}")
+                raise UserError(f"{option_name(option)} must be {least} or more, got {value}")
+            if value is not None and value > (most := MAX_SEED if option == "seed" else MAX_INT):
+                raise UserError(f"{option_name(option)} must be {most} or less, got {short_repr(value)}")
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"--lr must be a positive number, got {self.lr}")
         for option in ("weight_decay", "mixup"):
             value = getattr(self, option)
             if not (value >= 0 and math.isfinite(value)):
-                raise UserError(f"{flag(option)} must be 0 or more, got {value}")
+                raise UserError(f"{option_name(option)} must be 0 or more, got {value}")
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"--label-smoothing must be 0 or more and below 1, got {self.label_smoothing}")
         if self.spec_augment > 128:
@@ -146,7 +146,7 @@ class Config:
         for entry in dataclasses.fields(self):
             choices, value = entry.metadata["choices"], getattr(self, entry.name)
             if choices and value is not None and value not in choices:
-                raise UserError(f"{flag(entry.name)} must be one of {', '.join(choices)}, got {value!r}")
+                raise UserError(f"{option_name(entry.name)} must be one of {', '.join(choices)}, got {value!r}")
         if self.fold is not None and self.split not in (None, "folds"):
             raise UserError(f"--fold goes with --split folds, got --split {self.split}")
 

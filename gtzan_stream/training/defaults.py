@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from gtzan_stream.catalog.splits import PARTS, PUBLISHED, SEEDED
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import check_settings
-from gtzan_stream.settings import FEATURE_SETTINGS, flag
+from gtzan_stream.settings import FEATURE_SETTINGS
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
 from gtzan_stream.training.config import Config
@@ -94,11 +94,9 @@ def _split(config: Config, splits: Mapping[str, list[str]]) -> str:
 def _features(config: Config, network: NetworkDefaults) -> str:
     features = config.features or network.features
     if config.trainable_frontend and features != "logmel":
-        raise UserError(f"{flag('trainable_frontend')} learns logmel features, but {config.model} takes {features}")
+        raise UserError(f"--trainable-frontend learns logmel features, but {config.model} takes {features}")
     if config.spec_augment and features == "waveform":
-        raise UserError(
-            f"{flag('spec_augment')} masks rows and frames of a spectrogram, but {config.model} takes {features}"
-        )
+        raise UserError(f"--spec-augment masks rows and frames of a spectrogram, but {config.model} takes {features}")
     check_settings(features, [setting for setting in FEATURE_SETTINGS if getattr(config, setting) is not None])
     return "stft_frames" if config.trainable_frontend else features
 

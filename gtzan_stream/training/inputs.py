@@ -8,7 +8,7 @@ from torch import nn
 
 from gtzan_stream import features, short_clips
 from gtzan_stream.errors import UserError
-from gtzan_stream.settings import FEATURE_SETTINGS, as_options
+from gtzan_stream.settings import FEATURE_SETTINGS, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel
@@ -82,9 +82,9 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
         )
         if settings is None:
             return f"choose another --model: {config.model} does not take crops as short as these clips"
-        return f"choose {as_options(settings)}"
+        return f"choose {format_options(settings)}"
 
-    notes = [short_clips.check(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
+    notes = [short_clips.check_lengths(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
     return [note for note in [*notes, *_labels_lacking(manifest, str(config.split))] if note]
 
 

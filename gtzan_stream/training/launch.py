@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gtzan_stream import folders
 from gtzan_stream.errors import Unwritable, UserError
-from gtzan_stream.settings import flag
+from gtzan_stream.settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, device
@@ -86,9 +86,9 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     except UserError as error:
         raise UserError(f"{path} holds settings that this train.py does not have: {error}; start a new run") from None
     changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
-    wrong = [flag(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
+    wrong = [option_name(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:
-        allowed = ", ".join(sorted(map(flag, changeable)))
+        allowed = ", ".join(sorted(map(option_name, changeable)))
         raise UserError(f"{', '.join(wrong)} cannot change in a resumed run, only {allowed} can: start a new run")
     config = dataclasses.replace(config, **changes)
     device.precision(config.precision, device.find(config.device))  # raises if this machine lacks it

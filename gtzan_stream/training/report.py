@@ -44,7 +44,7 @@ def describe_data(loader: Loader, split: str) -> dict[str, Any]:
     manifest = loader.manifest
     clips = {part: manifest.part(split, part) for part in ("train", "valid", "test")}
     used = manifest.frames[np.concatenate(list(clips.values()))]
-    n_short = int(crops.shorter_than_a_crop(used, loader.features.geometry).sum())
+    n_short = int(crops.is_shorter_than_crop(used, loader.features.geometry).sum())
     return {
         "dataset": manifest.dataset,
         "digest": manifest.digest,

@@ -68,7 +68,7 @@ class Epochs:
         self.batch_size, self._length, self._n_examples = first.batch_size, len(first), first.n_examples
         self._check_world_size()
         # Remote shards: the block being read and the next one must fit the cache together.
-        self.manifest.folder.check_room(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
+        self.manifest.folder.check_cache_holds(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
 
     @property
     def rank(self) -> int:

@@ -75,8 +75,8 @@ def test_what_does_not_match_is_counted(tmp_path: Path) -> None:
     assert details["no label"].startswith("left out: 3 clips that ")
     assert details["no label"].endswith("labels.csv does not name: b/c.d.wav, b/e.mp3, b/e.wav")
     assert details["no such clip"].endswith("labels.csv that names no clip of SRC: none.wav")
-    assert {f"warning: {detail}" for detail in details.values()} <= set(found.lines())
-    assert found.lines()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
+    assert {f"warning: {detail}" for detail in details.values()} <= set(found.describe())
+    assert found.describe()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
 
 
 def test_labels_of_a_file_change_no_key(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_groups_come_from_the_file_unless_another_way_is_chosen(tmp_path: Path) 
     file = write(tmp_path, "a.wav,rock,Ann\nb/c.d.wav,jazz,\nf/g.wav,rock,Bob\n")
     found = survey(root, labels=file)
     assert found.groups == {"a": "Ann", "f_g": "Bob"}
-    assert f"groups: 2, by the column group of {file}, such as Ann, Bob; 1 clip in none" in found.lines()
+    assert f"groups: 2, by the column group of {file}, such as Ann, Bob; 1 clip in none" in found.describe()
     assert survey(root, labels=file, group_by=1).groups == {"b_c_d": "b", "f_g": "f"}
 
 

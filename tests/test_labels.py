@@ -111,12 +111,14 @@ def test_files_above_the_labels_are_left_out_and_named(tmp_path: Path) -> None:
     found = survey(root)
     assert [clip.key for clip in found.clips] == ["jazz_1", "rock_1"]  # a file that is left out is no rival
     assert [(line.kind, line.source) for line in found.report] == [("no label", "jazz_1.wav")]
-    assert "jazz_1.wav: left out: it lies above the folders of labels, which are at level 1" in "\n".join(found.lines())
+    assert "jazz_1.wav: left out: it lies above the folders of labels, which are at level 1" in "\n".join(
+        found.describe()
+    )
 
 
 def test_the_choice_is_told(tmp_path: Path) -> None:
     root = touch(tmp_path, *(f"train/rock/Ann/{i}.wav" for i in range(3)), "test/jazz/Bob/1.wav", "test/2.wav")
-    lines = survey(root, group_by=3).lines()
+    lines = survey(root, group_by=3).describe()
     assert lines[:3] == [
         f"{root}: 4 clips of 2 labels",
         "labels are the folders of level 2 below SRC, the first level with more than one",
@@ -125,8 +127,8 @@ def test_the_choice_is_told(tmp_path: Path) -> None:
     assert lines[3] == "groups: 2, by --group-by 3, such as Bob, Ann"
     assert lines[4] == "labels: jazz 1, rock 3"
     assert "jazz_Bob_1 (test/jazz/Bob/1.wav)" in lines[5]
-    assert "as --label-depth says" in survey(root, label_depth=2).lines()[1]
-    assert "each clip's own folder is its label" in survey(root / "train/rock/Ann").lines()[1]
+    assert "as --label-depth says" in survey(root, label_depth=2).describe()[1]
+    assert "each clip's own folder is its label" in survey(root / "train/rock/Ann").describe()[1]
 
 
 WARNINGS = {
@@ -141,7 +143,9 @@ WARNINGS = {
 
 @pytest.mark.parametrize("warning", WARNINGS)
 def test_what_may_be_wrong_is_a_warning(warning: str, tmp_path: Path) -> None:
-    assert any(line.startswith(f"warning: {warning}") for line in survey(touch(tmp_path, *WARNINGS[warning])).lines())
+    assert any(
+        line.startswith(f"warning: {warning}") for line in survey(touch(tmp_path, *WARNINGS[warning])).describe()
+    )
 
 
 def test_nothing_is_wrong_with_an_ordinary_set(tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_nothing_is_wrong_with_an_ordinary_set(tmp_path: Path) -> None:
 
 
 def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
-    lines = survey(touch(tmp_path, *(f"label {i:02d}/1.wav" for i in range(50)))).lines()
+    lines = survey(touch(tmp_path, *(f"label {i:02d}/1.wav" for i in range(50)))).describe()
     assert lines[2].endswith("label 39 1, and 10 more")
 
 

@@ -192,7 +192,7 @@ def test_the_choice_is_announced_before_the_first_clip(tmp_path: Path):
     pack(
         music(tmp_path / "src", "rock/1.wav", "jazz/1.wav"),
         tmp_path / "out",
-        announce=lambda survey: told.extend(survey.lines()),
+        announce=lambda survey: told.extend(survey.describe()),
         progress=lambda done, total: told.append(f"{done} of {total}"),
     )
     assert told[0] == f"{tmp_path / 'src'}: 2 clips of 2 labels"

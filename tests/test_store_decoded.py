@@ -8,7 +8,7 @@ import pytest
 
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample
-from gtzan_stream.store.decoded import Decoded
+from gtzan_stream.store.decoded import DecodedClips
 from gtzan_stream.store.read import ClipReader
 from tests.test_store_read import encoded, foreign, noise
 
@@ -51,7 +51,7 @@ def test_decoded_clips_are_kept_up_to_a_limit():
         made.append(clip)
         return np.full(1000, clip, np.float32)
 
-    kept = Decoded(2 * 4000)
+    kept = DecodedClips(2 * 4000)
     for clip in (0, 1, 0, 2, 0, 1, 2):
         assert (kept.get(clip, lambda clip=clip: decode(clip)) == clip).all()
     assert made == [0, 1, 2, 1, 2]  # 1 is dropped for 2, then 2 for 1, then 0 for 2

@@ -20,7 +20,7 @@ from gtzan_stream.store import read
 from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
-from gtzan_stream.store.read import ClipReader, reflected
+from gtzan_stream.store.read import ClipReader, reflected_indices
 
 
 def whole_clips(root: Path, suffix: str = "wav", dtype: str = "int16") -> dict[str, np.ndarray]:
@@ -48,7 +48,7 @@ def window(whole: np.ndarray, start: int, length: int) -> np.ndarray:
 )
 def test_reflection_is_numpys(frames: int, start: int, length: int, seed: int):
     whole = np.random.default_rng(seed).integers(-99, 99, frames)
-    np.testing.assert_array_equal(whole[reflected(start, length, frames)], window(whole, start, length))
+    np.testing.assert_array_equal(whole[reflected_indices(start, length, frames)], window(whole, start, length))
 
 
 @pytest.mark.parametrize("codec", ["wav", "flac"])

@@ -139,9 +139,9 @@ def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path,
 def test_what_fails_is_tried_again(server: Server):
     manifest = Manifest.open(server.address)
     name = manifest.shards[0].name
-    server.failures[name] = remote.RETRIES - 1
+    server.failures[name] = remote.MAX_ATTEMPTS - 1
     assert manifest.path(name).stat().st_size == manifest.shards[0].size
-    assert server.asked[name] == remote.RETRIES
+    assert server.asked[name] == remote.MAX_ATTEMPTS
 
 
 def test_what_goes_on_failing_names_shard_and_key(server: Server):
@@ -204,8 +204,8 @@ def test_the_longest_unused_shard_makes_room(server: Server, tmp_path: Path):
     with pytest.raises(
         UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: choose a smaller shuffle_shards"
     ):
-        folder.check_room(None)
-    folder.check_room(2)
+        folder.check_cache_holds(None)
+    folder.check_cache_holds(2)
 
 
 def test_no_set_at_an_address(server: Server):

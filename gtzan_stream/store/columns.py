@@ -32,12 +32,12 @@ def read_columns(path: Path, columns: list[str], **choice: Any) -> pa.Table:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged_table(path, error) from error
     pa.default_memory_pool().release_unused()
     return table
 
 
-def damaged(path: Path, error: Exception) -> UserError:
+def damaged_table(path: Path, error: Exception) -> UserError:
     """What to raise for a table that is not as it should be."""
     return UserError(f"{path} cannot be read ({first_line(error)}): copy or pack the set again")
 
@@ -56,7 +56,7 @@ def _checked(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if name in _WORDS else column.cast(_INTEGERS.get(name, pa.int64()))
 
 
-def codes(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
+def categorical_codes(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
     """Position of each entry in `names`, int32 [clip]; -1 for what is not there."""
     return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()
 

@@ -10,7 +10,7 @@ from gtzan_stream.threads import fork_safe_lock
 _LOCKS = 64  # clips that can be decoded at a time
 
 
-class Decoded:
+class DecodedClips:
     """The waveforms that were used last, up to a number of bytes. Threads that want the same clip decode it once.
 
     Parameters

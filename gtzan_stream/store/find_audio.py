@@ -10,7 +10,7 @@ from gtzan_stream.store.keys import printable
 from gtzan_stream.words import count
 
 
-def scan(src: str | Path) -> tuple[list[str], list[Issue], int]:
+def find_audio_files(src: str | Path) -> tuple[list[str], list[Issue], int]:
     """List the audio files under `src`, and report what cannot be read, and links that lead nowhere.
 
     macOS's ``._*`` and whatever is not audio by its suffix are passed over; other audio whose name, or whose folder's,

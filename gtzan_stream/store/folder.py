@@ -28,7 +28,7 @@ class Folder:
         self._sha256 = ""  # of the manifest.json that was read
         self._stamp: tuple[int, ...] | None = None  # of the file that was found to have this content
 
-    def manifest(self) -> Path:
+    def manifest_path(self) -> Path:
         """Path of manifest.json. Raises UserError that says how to fill a folder which has none."""
         path = self.path(MANIFEST)
         if path.is_file():
@@ -40,7 +40,7 @@ class Folder:
             f" for shards that somebody else packed there is `gtzan-stream index {root}`"
         )
 
-    def remember(self, manifest: bytes) -> None:
+    def record_manifest(self, manifest: bytes) -> None:
         """Note the content of manifest.json, which `check_unchanged` expects from then on."""
         self._sha256, self._stamp = hashlib.sha256(manifest).hexdigest(), None
 
@@ -88,7 +88,7 @@ class Folder:
         """Begin to bring files here that will be needed soon, and say what is under way: nothing, as these are here."""
         return []
 
-    def check_room(self, n_shards: int | None) -> None:
+    def check_cache_holds(self, n_shards: int | None) -> None:
         """Raise UserError if so many shards (all for None) cannot be here at a time: these are."""
 
     def address(self, name: str = "") -> str:

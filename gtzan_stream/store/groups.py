@@ -54,10 +54,10 @@ def _pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def connected(*relations: Mapping[str, str]) -> dict[str, str]:
+def merge_groups(*relations: Mapping[str, str]) -> dict[str, str]:
     """Join clips that any of the relations joins, directly or by way of others; each is a mapping from key to group.
 
-    >>> connected({"a": "Ann", "b": "Ann", "d": "Bob"}, {"b": "same", "c": "same"})
+    >>> merge_groups({"a": "Ann", "b": "Ann", "d": "Bob"}, {"b": "same", "c": "same"})
     {'a': 'a', 'b': 'a', 'd': 'd', 'c': 'a'}
     """
     leader: dict[str, str] = {}

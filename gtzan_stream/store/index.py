@@ -11,10 +11,10 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.issues import Issue, find_duplicates
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.scan_shards import scan
-from gtzan_stream.store.shards import Row
-from gtzan_stream.store.splits import SplitFiles, applicable_splits, load_splits, too_few
-from gtzan_stream.store.swap import locked_for_packing, replacing
+from gtzan_stream.store.scan_shards import scan_shards
+from gtzan_stream.store.shards import ClipRow
+from gtzan_stream.store.splits import SplitFiles, build_splits, find_small_labels, load_splits
+from gtzan_stream.store.swap import locked_for_packing, replace_set
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import count, first_few
 
@@ -56,21 +56,21 @@ def index(
         if not paths:
             raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them)")
         extra = load_splits(splits)
-        found = scan(paths, num_workers=num_workers, progress=progress)
+        found = scan_shards(paths, num_workers=num_workers, progress=progress)
         rows, report = found.rows, found.report
         if not rows:
             raise UserError(
                 f"{root}: no sample with audio and a label in {count(len(paths), 'shard')}; {_first(report)}"
             )
         label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
-        report += find_duplicates(label_of, found.digests, sources) + too_few(label_of, found.digests)
+        report += find_duplicates(label_of, found.digests, sources) + find_small_labels(label_of, found.digests)
         report += _mixed_labels(label_of)
         is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
-        divided, split_report = applicable_splits(
+        divided, split_report = build_splits(
             rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
         )
         shards = [describe_file(path) for path in paths]
-        with replacing(root, _TABLE_BYTES * len(rows)) as folder:
+        with replace_set(root, _TABLE_BYTES * len(rows)) as folder:
             write_samples(folder / SAMPLES, rows)
             counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
             write_manifest(
@@ -82,7 +82,7 @@ def index(
                 shards=shards,
                 clips=len(rows),
                 splits=counts,
-                left_out=found.left_out,
+                left_out=found.n_left_out,
                 report=report + split_report,
             )
     return Manifest.open(root)
@@ -107,7 +107,7 @@ def _mixed_labels(label_of: dict[str, str]) -> list[Issue]:
     return [Issue("mixed labels", "", "", detail)]
 
 
-def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:
+def _split_by_shard(rows: list[ClipRow]) -> dict[str, dict[str, str]]:
     part_of = {}
     for row in rows:
         words = re.split(r"[^a-z]+", row.shard.lower())

@@ -30,7 +30,7 @@ class Issue:
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
 
-    def rank(self) -> tuple[int, str, str, str]:
+    def sort_key(self) -> tuple[int, str, str, str]:
         """Where the line comes in a report."""
         return KINDS.index(self.kind) if self.kind in KINDS else -1, self.key, self.source, self.detail
 

@@ -12,11 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.columns import check_clips, check_offsets, check_split, codes, damaged, read_columns
+from gtzan_stream.store.columns import (
+    categorical_codes,
+    check_clips,
+    check_offsets,
+    check_split,
+    damaged_table,
+    read_columns,
+)
 from gtzan_stream.store.folder import Folder
-from gtzan_stream.store.manifest_json import check_metadata, digest, parse
+from gtzan_stream.store.manifest_json import check_metadata, manifest_digest, parse_manifest
 from gtzan_stream.store.remote import RemoteFolder, is_remote
-from gtzan_stream.store.splits import too_few
+from gtzan_stream.store.splits import find_small_labels
 from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
 
 _SEEKABLE = r"flac|pcm\d+|float\d+"
@@ -79,9 +86,9 @@ class Manifest:
         self.tables: list[dict[str, Any]] = metadata["tables"]
         self.left_out: int = metadata.get("left_out", 0)
         self.report: list[dict[str, str]] = metadata["report"]
-        self.digest = digest(metadata)
-        self.shard = codes(self.column("shard"), [shard.name for shard in self.shards])
-        self.label = codes(self.column("label"), self.labels)
+        self.digest = manifest_digest(metadata)
+        self.shard = categorical_codes(self.column("shard"), [shard.name for shard in self.shards])
+        self.label = categorical_codes(self.column("label"), self.labels)
         self.data_offset = self.column("data_offset").to_numpy()
         self.data_size = self.column("data_size").to_numpy()
         self.native_frames = self.column("frames").to_numpy()
@@ -89,8 +96,8 @@ class Manifest:
         self.clip_rate = self.column("sample_rate").to_numpy()
         encoding = self.column("encoding")
         seekable = [name for name in pc.unique(encoding).to_pylist() if re.fullmatch(_SEEKABLE, name)]
-        self._seekable = codes(encoding, seekable) >= 0
-        self._mono_pcm16 = (codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        self._seekable = categorical_codes(encoding, seekable) >= 0
+        self._mono_pcm16 = (categorical_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
         self._check(metadata["clips"])
         self._read_at(metadata["sample_rate"])
 
@@ -188,7 +195,7 @@ class Manifest:
         try:
             check_offsets(offset, size, self.shard, [shard.size for shard in self.shards])
         except ValueError as error:
-            raise damaged(self.path(SAMPLES), error) from error
+            raise damaged_table(self.path(SAMPLES), error) from error
         return offset, size
 
     def location(self, clip: int) -> str:
@@ -221,7 +228,7 @@ class Manifest:
         label_of = {key: self.labels[code] for key, code in zip(self.keys.to_pylist(), self.label, strict=True)}
         kinds = ("few clips", "few for folds") if split.startswith("folds-") else ("few clips",)
         few = [line["detail"] for line in self.report if line["kind"] in kinds]
-        few = few or [line.detail for line in too_few(label_of, {}) if line.kind in kinds]
+        few = few or [line.detail for line in find_small_labels(label_of, {}) if line.kind in kinds]
         return "; ".join(few[:3]) + (f"; and {len(few) - 3} labels more" if len(few) > 3 else "")
 
     def labels_of(self, split: str) -> list[str]:
@@ -244,16 +251,16 @@ class Manifest:
         try:
             check_split(rows, self.split_counts[split], len(self))
         except ValueError as error:
-            raise damaged(self.path(SPLITS), error) from error
+            raise damaged_table(self.path(SPLITS), error) from error
         return rows
 
 
 def _read_metadata(folder: Folder) -> dict[str, Any]:
     address = folder.address(MANIFEST)
     try:
-        data = folder.manifest().read_bytes()
-        folder.remember(data)
-        metadata = parse(data)
+        data = folder.manifest_path().read_bytes()
+        folder.record_manifest(data)
+        metadata = parse_manifest(data)
         if metadata["format"] != FORMAT or metadata["format_version"] != FORMAT_VERSION:
             raise UserError(
                 f"{address} has format {metadata['format']} version {metadata['format_version']},"

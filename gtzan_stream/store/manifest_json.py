@@ -13,7 +13,7 @@ _MOST_BYTES = 2**60  # of a file; leaves room to add to it in 64 bits
 _LONGEST_NAME = 255  # bytes, in most file systems
 
 
-def parse(text: str | bytes) -> dict[str, Any]:
+def parse_manifest(text: str | bytes) -> dict[str, Any]:
     """Read the JSON of a manifest, in whatever form its metadata are. Raises ValueError if it is no JSON object."""
     try:
         metadata = json.loads(text)
@@ -24,7 +24,7 @@ def parse(text: str | bytes) -> dict[str, Any]:
     return metadata
 
 
-def digest(metadata: dict[str, Any]) -> str:
+def manifest_digest(metadata: dict[str, Any]) -> str:
     """sha256 over format, rate, labels and the checksums of shards and tables."""
     content = {key: metadata[key] for key in ("format_version", "sample_rate", "labels", "shards", "tables")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -11,16 +11,16 @@ from gtzan_stream.catalog import faults
 from gtzan_stream.checks import checked_int
 from gtzan_stream.dsp.random import hash_key
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.groups import connected
+from gtzan_stream.store.groups import merge_groups
 from gtzan_stream.store.issues import Issue, find_duplicates, find_issues, issue_kind
 from gtzan_stream.store.keys import printable
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.parallel import in_order
-from gtzan_stream.store.shards import Member, Row, assign_shards, write_shard
-from gtzan_stream.store.splits import applicable_splits, load_splits, too_few
+from gtzan_stream.store.parallel import map_in_order
+from gtzan_stream.store.shards import ClipRow, EncodedClip, assign_shards, write_shard
+from gtzan_stream.store.splits import build_splits, find_small_labels, load_splits
 from gtzan_stream.store.survey import Clip, Survey, survey
-from gtzan_stream.store.swap import locked_for_packing, replacing
+from gtzan_stream.store.swap import locked_for_packing, replace_set
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import short_repr
 
@@ -110,28 +110,31 @@ def pack(
     refuse_overlap(src, dst)
     found = survey(src, label_depth=label_depth, labels=labels, group_by=group_by)
     extra = load_splits(splits, found.lookup)
-    if found.folders and "folders" in extra:
+    if found.folder_split and "folders" in extra:
         raise UserError(f"the folders of {src} make a split named folders: rename the split file of that name")
     dataset = _dataset_name(name, Path(src), found.clips)
     if announce:
         announce(found)
     with locked_for_packing(Path(dst)):
         packer = _Packer(options, dataset, found.clips, progress or (lambda done, total: None))
-        with replacing(Path(dst), packer.n_bytes) as folder:
+        with replace_set(Path(dst), packer.n_bytes) as folder:
             rows = packer.write(folder)
             digests = {row.key: row.sha256 for row in rows}
             if not rows:
-                first = min(packer.report, key=Issue.rank)
+                first = min(packer.report, key=Issue.sort_key)
                 raise UserError(
                     f"none of the {len(found.clips)} files in {src} could be packed: {first.source}, {first.detail}"
                 )
             label_of, sources = {row.key: row.label for row in rows}, {clip.key: clip.name for clip in found.clips}
-            together = connected(digests, found.groups)
-            divided, split_report = applicable_splits(
-                rows, extra, digests=together, is_gtzan=dataset == "gtzan", folders=found.folders
+            together = merge_groups(digests, found.groups)
+            divided, split_report = build_splits(
+                rows, extra, digests=together, is_gtzan=dataset == "gtzan", folder_split=found.folder_split
             )
             report = (
-                packer.report + find_duplicates(label_of, digests, sources) + split_report + too_few(label_of, together)
+                packer.report
+                + find_duplicates(label_of, digests, sources)
+                + split_report
+                + find_small_labels(label_of, together)
             )
             write_samples(folder / SAMPLES, rows)
             counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
@@ -176,7 +179,7 @@ class _Packer:
 
     def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: Progress) -> None:
         self.options, self.dataset, self.clips, self.progress = options, dataset, clips, progress
-        self.sizes = list(in_order(self._expected_bytes, clips, options.num_workers))
+        self.sizes = list(map_in_order(self._expected_bytes, clips, options.num_workers))
         self.report: list[Issue] = []
 
     @property
@@ -184,12 +187,12 @@ class _Packer:
         """About how much will be written, if it is not compressed."""
         return sum(self.sizes) + 2500 * len(self.clips)  # headers and padding of tar, WAV and JSON, and table rows
 
-    def write(self, folder: Path) -> list[Row]:
+    def write(self, folder: Path) -> list[ClipRow]:
         """Write the shards into `folder`; `report` then holds what was odd."""
         dealt = assign_shards([clip.label for clip in self.clips], self.sizes, int(self.options.shard_mb * 1e6))
         shards = [sorted((self.clips[i] for i in shard), key=lambda clip: hash_key(clip.key)) for shard in dealt]
-        encoded = self._collect(in_order(self._encode, chain.from_iterable(shards), self.options.num_workers))
-        rows: list[Row] = []
+        encoded = self._collect(map_in_order(self._encode, chain.from_iterable(shards), self.options.num_workers))
+        rows: list[ClipRow] = []
         number = 0
         for shard in shards:
             path = folder / f"{self.dataset}-{number:06d}.tar"
@@ -209,7 +212,7 @@ class _Packer:
             return 0
         return 2 * header.frames * self.options.sample_rate // header.sample_rate
 
-    def _encode(self, clip: Clip) -> tuple[Clip, Member | None, list[tuple[str, str]]]:
+    def _encode(self, clip: Clip) -> tuple[Clip, EncodedClip | None, list[tuple[str, str]]]:
         """Decode and encode one clip, in a thread; with what is odd about it."""
         try:
             pcm = audio.decode_pcm16(clip.path, self.options.sample_rate)
@@ -221,8 +224,8 @@ class _Packer:
         data = audio.encode(pcm.samples, pcm.sample_rate, self.options.codec)
         return clip, self._member(clip, len(pcm.samples), data), odd
 
-    def _member(self, clip: Clip, frames: int, data: bytes) -> Member:
-        return Member(
+    def _member(self, clip: Clip, frames: int, data: bytes) -> EncodedClip:
+        return EncodedClip(
             key=clip.key,
             clip_id=clip.clip_id,
             label=clip.label,
@@ -233,7 +236,9 @@ class _Packer:
             data=data,
         )
 
-    def _collect(self, encoded: Iterable[tuple[Clip, Member | None, list[tuple[str, str]]]]) -> Iterator[Member | None]:
+    def _collect(
+        self, encoded: Iterable[tuple[Clip, EncodedClip | None, list[tuple[str, str]]]]
+    ) -> Iterator[EncodedClip | None]:
         for done, (clip, member, odd) in enumerate(encoded, 1):
             if member is None and self.options.on_error == "fail":
                 where = printable(str(clip.path))

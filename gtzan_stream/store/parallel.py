@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def in_order(function: Callable[[_T], _R], items: Iterable[_T], num_workers: int | None) -> Iterator[_R]:
+def map_in_order(function: Callable[[_T], _R], items: Iterable[_T], num_workers: int | None) -> Iterator[_R]:
     """Map `function` over `items` in threads: results come in the items' order, few of them ahead of need."""
     num_workers = num_workers or cores()
     waiting: deque[Future[_R]] = deque()

@@ -11,7 +11,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.audio.view import Section
 from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.store.decoded import Decoded
+from gtzan_stream.store.decoded import DecodedClips
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import fork_safe_lock
 
@@ -33,7 +33,7 @@ class ClipReader:
         self.manifest = manifest
         self.dtype: type = np.int16 if manifest.direct.all() else np.float32
         self._shards = _OpenShards(manifest, MAX_OPEN_SHARDS)
-        self._decoded = Decoded(DECODED_BYTES)
+        self._decoded = DecodedClips(DECODED_BYTES)
         self._known_good: set[int] = set()  # clips with a stretch of zeros that is the clip's own
 
     def read(self, clip: int, start: int, out: np.ndarray) -> None:
@@ -62,7 +62,7 @@ class ClipReader:
             if start >= 0 and start + len(out) <= frames:
                 self._read_inside(clip, start, out)
             elif len(out):
-                index = reflected(start, len(out), frames)
+                index = reflected_indices(start, len(out), frames)
                 first = int(index.min())
                 inside = np.empty(int(index.max()) + 1 - first, out.dtype)
                 self._read_inside(clip, first, inside)
@@ -133,10 +133,10 @@ class ClipReader:
         return int(self.manifest.member_offset[clip]), int(self.manifest.member_size[clip])
 
 
-def reflected(start: int, length: int, frames: int) -> np.ndarray:
+def reflected_indices(start: int, length: int, frames: int) -> np.ndarray:
     """Positions, in a clip of `frames` samples, of samples `start` to `start + length` of its endless reflection.
 
-    >>> reflected(-2, 8, 4).tolist()
+    >>> reflected_indices(-2, 8, 4).tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
     if frames == 1:

@@ -19,7 +19,7 @@ from gtzan_stream.threads import fork_safe_lock, threads
 
 log = logging.getLogger(__name__)
 
-RETRIES = 4
+MAX_ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
 DEFAULT_CACHE_GB = 20.0
 _PART = ".part-"
@@ -56,7 +56,7 @@ class RemoteFolder(Folder):
         self._locks: defaultdict[str, Any] = defaultdict(fork_safe_lock)
         self._ahead = threads(2, "gtzan-stream-shards")
 
-    def manifest(self) -> Path:
+    def manifest_path(self) -> Path:
         """Bring manifest.json here, afresh every time."""
         target = self.cache / MANIFEST
         try:
@@ -96,7 +96,7 @@ class RemoteFolder(Folder):
         """Begin to bring files here in the background; what goes wrong is for `path` to say."""
         return [self._ahead.submit(self.path, name) for name in names]
 
-    def check_room(self, n_shards: int | None) -> None:
+    def check_cache_holds(self, n_shards: int | None) -> None:
         """Refuse to shuffle among more shards than fit.
 
         Raises
@@ -119,7 +119,7 @@ class RemoteFolder(Folder):
 
     def _download(self, name: str, target: Path, sha256: str | None, size: int | None = None) -> None:
         wait_s = FIRST_WAIT_S
-        for attempt in range(1, RETRIES + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 self._download_once(name, target, sha256, size)
             except FileNotFoundError as error:
@@ -127,9 +127,9 @@ class RemoteFolder(Folder):
             except UserError:
                 raise
             except Exception as error:  # fsspec's file systems raise whatever their own libraries do
-                if attempt == RETRIES:
+                if attempt == MAX_ATTEMPTS:
                     raise OSError(
-                        f"{self.address(name)} could not be downloaded in {RETRIES} attempts: {error}"
+                        f"{self.address(name)} could not be downloaded in {MAX_ATTEMPTS} attempts: {error}"
                     ) from error
                 log.warning(
                     "%s could not be downloaded (%s), trying again in %.1f s", self.address(name), error, wait_s

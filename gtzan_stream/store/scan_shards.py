@@ -11,9 +11,9 @@ from pathlib import Path
 from gtzan_stream import audio
 from gtzan_stream.store.issues import Issue, find_issues, issue_kind
 from gtzan_stream.store.keys import printable
-from gtzan_stream.store.parallel import in_order
-from gtzan_stream.store.shards import Row, data_location
-from gtzan_stream.store.tar import TarMember, members
+from gtzan_stream.store.parallel import map_in_order
+from gtzan_stream.store.shards import ClipRow, locate_samples
+from gtzan_stream.store.tar import TarMember, list_members
 from gtzan_stream.words import count, first_few
 
 _SAYS_LABEL = ("json", "cls", "txt")
@@ -21,24 +21,24 @@ _LONGEST_LABEL = 1000
 
 
 @dataclass
-class Scan:
+class ShardScan:
     """What shards hold.
 
     Attributes
     ----------
-    rows : list of Row
+    rows : list of ClipRow
         A row a clip, by shard, then by offset.
     digests : dict
         Checksum of each clip's decoded samples, by key: equal ones are equal recordings.
     report : list of Issue
-    left_out : int
+    n_left_out : int
         Files with sound that are not among the rows; one for each stretch of a shard that cannot be read.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ClipRow] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     report: list[Issue] = field(default_factory=list)
-    left_out: int = 0
+    n_left_out: int = 0
 
 
 @dataclass
@@ -65,14 +65,14 @@ class _Decoded:
     """A member that was decoded: its row and checksum, if it can be used, and what is odd about it."""
 
     key: str
-    row: Row | None
+    row: ClipRow | None
     digest: str
     odd: list[tuple[str, str]]
 
 
-def scan(
+def scan_shards(
     paths: Sequence[Path], *, num_workers: int | None = None, progress: Callable[[int, int], None] | None = None
-) -> Scan:
+) -> ShardScan:
     """Read every sample of the shards to its end, in threads.
 
     Parameters
@@ -83,7 +83,7 @@ def scan(
     progress : callable (done, total), optional
         Called with bytes of the shards.
     """
-    found = Scan()
+    found = ShardScan()
     *starts, total = accumulate((path.stat().st_size for path in paths), initial=0)
     before = dict(zip(paths, starts, strict=True))
     waiting: deque[_Sound] = deque()
@@ -95,7 +95,7 @@ def scan(
                 yield sound
 
     shard_of: dict[str, str] = {}
-    for decoded in in_order(_decode, jobs(), num_workers):
+    for decoded in map_in_order(_decode, jobs(), num_workers):
         sound = waiting.popleft()
         shard, key, odd = sound.path.name, decoded.key, decoded.odd
         if decoded.row and key in shard_of:
@@ -105,11 +105,11 @@ def scan(
             found.rows.append(decoded.row)
             found.digests[key] = decoded.digest
         if not decoded.row or decoded.row is not found.rows[-1]:
-            found.left_out += 1
+            found.n_left_out += 1
         found.report += [Issue(kind, key, shard, detail) for kind, detail in odd]
         if progress:
             progress(before[sound.path] + sound.member.offset + sound.member.size, total)
-    found.left_out += sum(line.kind in ("damaged", "hidden") for line in found.report)
+    found.n_left_out += sum(line.kind in ("damaged", "hidden") for line in found.report)
     return found
 
 
@@ -137,7 +137,7 @@ def _samples(path: Path, report: list[Issue]) -> list[_Sample]:
     """Group a shard's members by key; a sample whose members do not lie side by side is put together, and reported."""
     samples: dict[str, _Sample] = {}
     last, scattered = None, set()
-    for member in members(path, lambda kind, detail: report.append(Issue(kind, "", path.name, detail))):
+    for member in list_members(path, lambda kind, detail: report.append(Issue(kind, "", path.name, detail))):
         folder, _, name = printable(member.name).rpartition("/")
         stem, _, suffix = name.partition(".")
         key = f"{folder}/{stem}" if folder else stem
@@ -165,8 +165,8 @@ def _decode(sound: _Sound) -> _Decoded:
     """Decode a member to its end, in a thread."""
     try:
         label = _label(sound)
-        if sound.member.reason:
-            raise ValueError(sound.member.reason)
+        if sound.member.problem:
+            raise ValueError(sound.member.problem)
         data = _read(sound.path, sound.member)
         pcm = audio.decode_pcm16(data)
         if not len(pcm.samples):
@@ -175,7 +175,7 @@ def _decode(sound: _Sound) -> _Decoded:
     except _NoLabel as error:
         return _Decoded(sound.key, None, "", [("no label", str(error))])
     except (OSError, ValueError) as error:
-        kind = "truncated" if sound.member.reason else issue_kind(error)
+        kind = "truncated" if sound.member.problem else issue_kind(error)
         return _Decoded(sound.key, None, "", [(kind, str(error))])
     digest = hashlib.sha256(pcm.samples.tobytes() + str(pcm.sample_rate).encode()).hexdigest()
     return _Decoded(sound.key, row, digest, find_issues(pcm))
@@ -187,9 +187,9 @@ def _read(path: Path, member: TarMember) -> bytes:
         return file.read(member.size)
 
 
-def _row(sound: _Sound, data: bytes, pcm: audio.Pcm, label: str) -> Row:
-    data_offset, data_size, encoding = data_location(data, pcm)
-    return Row(
+def _row(sound: _Sound, data: bytes, pcm: audio.Pcm, label: str) -> ClipRow:
+    data_offset, data_size, encoding = locate_samples(data, pcm)
+    return ClipRow(
         key=sound.key,
         clip_id=sound.key,
         shard=sound.path.name,
@@ -212,7 +212,7 @@ class _NoLabel(ValueError):
 
 def _label(sound: _Sound) -> str:
     """Label of a sample, by its members or its key."""
-    says = {kind: _read(sound.path, member) for kind, member in sound.sample.says.items() if not member.reason}
+    says = {kind: _read(sound.path, member) for kind, member in sound.sample.says.items() if not member.problem}
     try:
         metadata = json.loads(says.get("json", b"{}"))
     except RecursionError:

@@ -18,7 +18,7 @@ MTIME = 0  # a whole number, which needs no header of its own; a shard's bytes d
 
 
 @dataclass(frozen=True)
-class Row:
+class ClipRow:
     """A row of samples.parquet: where a clip's bytes are, and what they hold.
 
     `member_offset` and `member_size` delimit the audio file inside its shard, `data_offset` and `data_size` the samples
@@ -39,17 +39,17 @@ class Row:
     label: str
     sha256: str
 
-    def moved_by(self, offset: int) -> "Row":
+    def shifted(self, offset: int) -> "ClipRow":
         """The same row, `offset` bytes further on."""
         return replace(self, member_offset=self.member_offset + offset, data_offset=self.data_offset + offset)
 
-    def labelled(self, label: str) -> "Row":
+    def labelled(self, label: str) -> "ClipRow":
         """The same row with another label."""
         return replace(self, label=label)
 
 
 @dataclass(frozen=True)
-class Member:
+class EncodedClip:
     """An encoded clip on its way into a shard."""
 
     key: str
@@ -102,7 +102,7 @@ def assign_shards(labels: Sequence[str], sizes: Sequence[int], shard_bytes: int)
     return shards
 
 
-def write_shard(path: Path, members: Iterable[Member]) -> list[Row]:
+def write_shard(path: Path, members: Iterable[EncodedClip]) -> list[ClipRow]:
     """Write one shard with `webdataset.TarWriter` and return its rows."""
     from webdataset import TarWriter
 
@@ -113,13 +113,13 @@ def write_shard(path: Path, members: Iterable[Member]) -> list[Row]:
             rows.append((f"{member.key}.{member.codec}", _row(member, path.name)))
     with tarfile.open(path) as tar:
         offsets = {entry.name: entry.offset_data for entry in tar}
-    return [row.moved_by(offsets[name]) for name, row in rows]
+    return [row.shifted(offsets[name]) for name, row in rows]
 
 
-def _row(member: Member, shard: str) -> Row:
-    """Row of a clip whose member begins at byte 0."""
-    offset, size, encoding = data_location(member.data)
-    return Row(
+def _row(member: EncodedClip, shard: str) -> ClipRow:
+    """ClipRow of a clip whose member begins at byte 0."""
+    offset, size, encoding = locate_samples(member.data)
+    return ClipRow(
         key=member.key,
         clip_id=member.clip_id,
         shard=shard,
@@ -136,7 +136,7 @@ def _row(member: Member, shard: str) -> Row:
     )
 
 
-def data_location(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
+def locate_samples(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
     """Offset and size, in bytes, of the samples in an audio file, and their encoding.
 
     The whole file counts as samples where they do not lie in it as numbers. If `pcm`, what was decoded of it, does not

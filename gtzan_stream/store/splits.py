@@ -9,7 +9,7 @@ from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.lookup import Lookup
-from gtzan_stream.store.shards import Row
+from gtzan_stream.store.shards import ClipRow
 from gtzan_stream.words import count, first_few
 
 N_FOLDS = 5
@@ -50,24 +50,24 @@ def _load(path: str | Path, lookup: Lookup) -> Split:
     return split
 
 
-def applicable_splits(
-    rows: Sequence[Row],
+def build_splits(
+    rows: Sequence[ClipRow],
     extra: Mapping[str, Split],
     *,
     digests: Mapping[str, str],
     is_gtzan: bool,
-    folders: Split | None = None,
+    folder_split: Split | None = None,
 ) -> tuple[dict[str, Split], list[Issue]]:
     """Splits by name, and a line of report for each that names clips the set does not have.
 
     ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` for any set, and the `extra`
     ones. The random ones keep clips of equal `digests`, by key, on one side: the checksums of their samples, or what
-    stands for the clips that are joined by samples and groups. `folders` are the parts by key that train, valid and
+    stands for the clips that are joined by samples and groups. `folder_split` are the parts by key that train, valid and
     test folders say: the split ``folders``.
     """
     labels = {row.key: row.label for row in rows}
     published = {"filtered": catalog.filtered(), "study": catalog.study()} if is_gtzan else {}
-    given = {"folders": with_validation(folders, labels, digests)} if folders else {}
+    given = {"folders": add_validation_part(folder_split, labels, digests)} if folder_split else {}
     seeded = {"stratified": catalog.stratified(labels, groups=digests)}
     seeded |= {f"folds-{i}": fold for i, fold in enumerate(catalog.folds(labels, N_FOLDS, groups=digests))}
     named = {**published, **extra}
@@ -76,7 +76,7 @@ def applicable_splits(
     return {name: split for name, split in every.items() if split.keys() & labels.keys()}, report
 
 
-def with_validation(split: Split, labels: Mapping[str, str], together: Mapping[str, str]) -> Split:
+def add_validation_part(split: Split, labels: Mapping[str, str], together: Mapping[str, str]) -> Split:
     """Give a split that has no validation part one: 15 % of the training clips of each label, whole groups, by seed."""
     split = {key: part for key, part in split.items() if key in labels}
     train = {key: labels[key] for key, part in split.items() if part == "train"}
@@ -85,7 +85,7 @@ def with_validation(split: Split, labels: Mapping[str, str], together: Mapping[s
     return split | catalog.stratified(train, fractions=(0.85, 0.15, 0.0), groups=together)
 
 
-def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Issue]:
+def find_small_labels(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Issue]:
     """Report the labels with too few clips, or groups of clips that stay together, for the parts of random splits."""
     units: dict[str, set[str]] = defaultdict(set)
     clips: dict[str, int] = defaultdict(int)

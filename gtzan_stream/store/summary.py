@@ -8,7 +8,7 @@ import numpy as np
 
 from gtzan_stream.store.manifest import Manifest
 
-LINES_OF_A_KIND = 20  # of the report; `info --issues` has all
+MAX_LINES_PER_KIND = 20  # of the report; `info --issues` has all
 
 
 def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
@@ -44,16 +44,16 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
         "size": sum(shard.size for shard in manifest.shards),
         "splits": manifest.split_counts,
         "issues": dict(Counter(line["kind"] for line in manifest.report)),
-        "report": manifest.report if all_issues else first_of_each_kind(manifest.report),
+        "report": manifest.report if all_issues else limit_lines_per_kind(manifest.report),
     }
 
 
-def first_of_each_kind(report: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+def limit_lines_per_kind(report: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The lines of a report, at most 20 of each kind."""
     seen: Counter[str] = Counter()
     lines = []
     for line in report:
         seen[line["kind"]] += 1
-        if seen[line["kind"]] <= LINES_OF_A_KIND:
+        if seen[line["kind"]] <= MAX_LINES_PER_KIND:
             lines.append(line)
     return lines

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.catalog.splits import PART_OF, PARTS
-from gtzan_stream.store.find_audio import scan
+from gtzan_stream.store.find_audio import find_audio_files
 from gtzan_stream.store.groups import group_names
 from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.keys import KeyParts, printable, unique_keys
 from gtzan_stream.store.label_file import read_labels
 from gtzan_stream.store.labels import FolderLevels, folder_levels, sorted_labels
 from gtzan_stream.store.lookup import Lookup
-from gtzan_stream.store.splits import SplitFiles, load_splits, too_few
+from gtzan_stream.store.splits import SplitFiles, find_small_labels, load_splits
 from gtzan_stream.words import count, first_few
 
 _MOST_LABELS, _MOST_WARNINGS = 40, 10
@@ -40,11 +40,11 @@ class Survey:
     clips : list of Clip
     lookup : Lookup
         Finds a clip by the names that files of labels and splits give it.
-    folders : dict
+    folder_split : dict
         The part of each clip, by key, that train, valid and test folders say; empty if there are none.
     groups : dict
         The group of each clip, by key, that has one.
-    choice : list of str
+    decisions : list of str
         How labels, split and groups were chosen, a line each.
     n_files : int
         Audio files that were found, hidden ones and those without a label too.
@@ -55,13 +55,13 @@ class Survey:
     src: Path
     clips: list[Clip]
     lookup: Lookup
-    folders: dict[str, str]
+    folder_split: dict[str, str]
     groups: dict[str, str]
-    choice: list[str]
+    decisions: list[str]
     n_files: int
     report: list[Issue] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Describe the choice, with counts, for people to read before they pack."""
         counts = Counter(clip.label for clip in self.clips)
         labels = [f"{label} {counts[label]}" for label in sorted_labels(counts)]
@@ -69,7 +69,7 @@ class Survey:
         few = self.clips[:: max(1, len(self.clips) // 3)][:3]
         return [
             f"{printable(str(self.src))}: {count(len(self.clips), 'clip')} of {count(len(labels), 'label')}",
-            *self.choice,
+            *self.decisions,
             "labels: " + ", ".join(labels[:_MOST_LABELS] + more),
             "keys: " + ", ".join(f"{clip.key} ({clip.name})" for clip in few),
             *(f"warning: {warning}" for warning in self.warnings()),
@@ -93,7 +93,7 @@ class Survey:
             found.append(f"the labels {' and '.join(alike[:2])} differ in upper and lower case only")
         if needing := audio.need_av([clip.name for clip in self.clips]):
             found.append(f"{count(needing, 'file')} need the extra av, which is not installed: pip install av")
-        few = too_few({clip.key: clip.label for clip in self.clips}, self.groups)
+        few = find_small_labels({clip.key: clip.label for clip in self.clips}, self.groups)
         lines = [f"{line.source}: {line.detail}" if line.source else line.detail for line in self.report]
         for kind in (lines, [line.detail for line in few]):
             found += kind[:_MOST_WARNINGS]
@@ -130,7 +130,7 @@ def survey(
         If there is no audio, or an option does not fit what there is.
     """
     root = Path(src)
-    paths, report, n_hidden = scan(src)
+    paths, report, n_hidden = find_audio_files(src)
     levels = folder_levels(paths, label_depth)
     placed = {path: levels.label(path, root.resolve().name or "music") for path in paths}
     if labels is None:
@@ -152,15 +152,15 @@ def survey(
         groups = group_names(kept, group_by)
     parts = {key: part for key, path in kept.items() if (part := levels.part(path))}
     clips = [Clip(root / path, printable(path), label_of[key], named[key].clip_id, key) for key, path in kept.items()]
-    choice = [
+    decisions = [
         _label_choice(levels, label_depth, labels),
         *_split_choice(levels, parts, len(kept)),
         *_group_choice(groups, group_by, labels, len(kept)),
     ]
-    return Survey(root, clips, lookup, parts, groups, choice, len(paths) + n_hidden, report)
+    return Survey(root, clips, lookup, parts, groups, decisions, len(paths) + n_hidden, report)
 
 
-def split_lines(found: Survey, files: SplitFiles) -> list[str]:
+def describe_splits(found: Survey, files: SplitFiles) -> list[str]:
     """Describe the splits of files, with counts, for people to read before they pack.
 
     Raises

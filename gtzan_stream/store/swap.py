@@ -15,7 +15,7 @@ from typing import Any
 
 from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import created, fsync, locked, scratch
-from gtzan_stream.store.manifest_json import check_metadata, parse
+from gtzan_stream.store.manifest_json import check_metadata, parse_manifest
 from gtzan_stream.store.tables import MANIFEST
 
 INCOMING = ".incoming"
@@ -44,12 +44,12 @@ def locked_for_packing(dst: Path) -> Iterator[None]:
                 f"another gtzan-stream is packing into {dst}: wait for it to end, then pack again"
             ) from None
         with writing(dst):
-            finish(dst)
+            finish_swap(dst)
         yield
 
 
 @contextmanager
-def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
+def replace_set(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
     """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
 
     Parameters
@@ -72,17 +72,17 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
                 fsync(path)
             staging.chmod(0o755)
             staging.rename(dst / INCOMING)
-        finish(dst)
+        finish_swap(dst)
 
 
-def finish(dst: Path) -> None:
+def finish_swap(dst: Path) -> None:
     """Move a complete new set from ``.incoming`` to its place, if there is one; else remove what lies there."""
     incoming = dst / INCOMING
     if not _manifest(incoming):  # before anything of the old set is removed
         shutil.rmtree(incoming, ignore_errors=True)
         return
     fsync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
-    for name in _packed(dst) - _listed(incoming):
+    for name in _packed_shard_names(dst) - _shard_names(incoming):
         (dst / name).unlink(missing_ok=True)
     for path in sorted(incoming.iterdir()):
         if path.name != MANIFEST:
@@ -101,24 +101,24 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        metadata = parse(path.read_bytes())
+        metadata = parse_manifest(path.read_bytes())
         check_metadata(metadata)
     except ValueError:
         return {}
     return metadata
 
 
-def _listed(folder: Path) -> set[str]:
+def _shard_names(folder: Path) -> set[str]:
     """Names of the shards in a folder's manifest."""
     return {shard["name"] for shard in _manifest(folder).get("shards", [])}
 
 
-def _packed(folder: Path) -> set[str]:
+def _packed_shard_names(folder: Path) -> set[str]:
     """Names of the shards in `folder` that `pack` wrote; never those that were only indexed."""
-    return _listed(folder) if _manifest(folder).get("origin") == "pack" else set()
+    return _shard_names(folder) if _manifest(folder).get("origin") == "pack" else set()
 
 
 def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
-    for name in sorted({path.name for path in staging.glob("*.tar")} - _packed(dst)):
+    for name in sorted({path.name for path in staging.glob("*.tar")} - _packed_shard_names(dst)):
         if (dst / name).exists():
             raise UserError(f"{dst / name} exists and was not packed here: move it away, then pack again")

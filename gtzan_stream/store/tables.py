@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from gtzan_stream.dsp.random import hash_keys
 from gtzan_stream.store.issues import Issue
-from gtzan_stream.store.shards import Row
+from gtzan_stream.store.shards import ClipRow
 
 FORMAT = "gtzan-stream"
 FORMAT_VERSION = 1
@@ -23,9 +23,9 @@ SPLITS = "splits.parquet"
 PARTS = ("train", "valid", "test")
 
 
-def write_samples(path: Path, rows: Sequence[Row]) -> None:
+def write_samples(path: Path, rows: Sequence[ClipRow]) -> None:
     """Write a row a clip; clip number i everywhere else is row i of this table."""
-    columns = {field.name: pa.array([getattr(row, field.name) for row in rows]) for field in fields(Row)}
+    columns = {field.name: pa.array([getattr(row, field.name) for row in rows]) for field in fields(ClipRow)}
     columns["key_hash"] = pa.array(hash_keys([row.key for row in rows]), pa.uint64())
     write_sample_columns(path, columns)
 
@@ -85,7 +85,7 @@ def write_manifest(
         "splits": splits,
         "shards": list(shards),
         "tables": [describe_file(folder / name) for name in (SAMPLES, SPLITS)],
-        "report": [oddity.as_dict() for oddity in sorted(report, key=Issue.rank)],
+        "report": [oddity.as_dict() for oddity in sorted(report, key=Issue.sort_key)],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -14,15 +14,15 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class TarMember:
-    """A member: its name, and where its bytes lie. `reason` says why they cannot be read; empty if they can."""
+    """A member: its name, and where its bytes lie. `problem` says why they cannot be read; empty if they can."""
 
     name: str
     offset: int
     size: int
-    reason: str = ""
+    problem: str = ""
 
 
-def members(path: Path, report: Report) -> Iterator[TarMember]:
+def list_members(path: Path, report: Report) -> Iterator[TarMember]:
     """List the files in a tar file; stretches without a readable header are reported and skipped.
 
     tarfile ends quietly at a header that it cannot read, raises at one that follows an extended header, and jumps to
@@ -62,11 +62,11 @@ def _described(member: tarfile.TarInfo, shard_size: int) -> TarMember:
     if not member.isfile() or member.issparse():
         what = f"is a link to {member.linkname}" if member.islnk() or member.issym() else "is not an ordinary file"
         return TarMember(member.name, member.offset_data, 0, f"it {what} in the tar file: pack the file itself")
-    reason = "its tar header says a negative size" if member.size < 0 else ""
+    problem = "its tar header says a negative size" if member.size < 0 else ""
     if member.offset_data + member.size > shard_size:
         there = max(0, shard_size - member.offset_data)
-        reason = f"the shard ends after {there} of the {member.size} bytes that its tar header says"
-    return TarMember(member.name, member.offset_data, member.size, reason)
+        problem = f"the shard ends after {there} of the {member.size} bytes that its tar header says"
+    return TarMember(member.name, member.offset_data, member.size, problem)
 
 
 def _next_header(file: BinaryIO, offset: int) -> int | None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.scan_shards import Scan, scan
-from gtzan_stream.store.shards import Row
+from gtzan_stream.store.scan_shards import ShardScan, scan_shards
+from gtzan_stream.store.shards import ClipRow
 from gtzan_stream.store.tables import describe_file
 
 Progress = Callable[[int, int], None]
@@ -45,7 +45,7 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Prog
             if problem := _differs(manifest, vars(shard)):
                 problems.append(problem)
             before = done
-            found = scan([path], num_workers=num_workers, progress=_moved(progress, before, total))
+            found = scan_shards([path], num_workers=num_workers, progress=_moved(progress, before, total))
             problems += _verify_shard(manifest, number, found, reported)
         done += shard.size
     if progress:
@@ -72,7 +72,9 @@ def _name(kind: str, key: str, source: str) -> tuple[str, str, str]:
     return kind, key, "" if key else source
 
 
-def _verify_shard(manifest: Manifest, shard: int, found: Scan, reported: set[tuple[str, str, str]]) -> Iterator[str]:
+def _verify_shard(
+    manifest: Manifest, shard: int, found: ShardScan, reported: set[tuple[str, str, str]]
+) -> Iterator[str]:
     """What differs between a shard as it was read and its clips in the manifest, or was not reported before."""
     rows = {row.key: row for row in found.rows}
     odd: dict[str, dict[str, str]] = defaultdict(dict)  # details by key and kind
@@ -96,7 +98,7 @@ def _verify_shard(manifest: Manifest, shard: int, found: Scan, reported: set[tup
             yield f"{address}, key {key}: the manifest does not list this clip; index or pack the set again"
 
 
-def _bad_clip(manifest: Manifest, clip: int, row: Row | None, odd: list[str]) -> str | None:
+def _bad_clip(manifest: Manifest, clip: int, row: ClipRow | None, odd: list[str]) -> str | None:
     if row is None:
         return odd[0] if odd else "it is not in the shard any more"
     if row.sha256 != manifest.sha256[clip].as_py():

@@ -27,9 +27,9 @@ def test_loops_are_read_once(tmp_path: Path) -> None:
     paths, report, _ = find_audio_files(src)
     assert paths == ["a/1.wav", "b/2.wav"]
     assert {(line.kind, line.source): line.detail for line in report} == {
-        ("link", "a/up"): "is the same folder as SRC, read already",
-        ("link", "a/b"): "is the same folder as b, read already",
-        ("link", "b/a"): "is the same folder as a, read already",
+        ("link", "a/up"): "is the same folder as SRC, which was read already",
+        ("link", "a/b"): "is the same folder as b, which was read already",
+        ("link", "b/a"): "is the same folder as a, which was read already",
         ("link", "b/itself"): "leads to itself, which does not exist",
     }
 
@@ -48,7 +48,7 @@ def test_links_to_one_folder_and_to_one_in_it(tmp_path: Path) -> None:
     paths, report, _ = find_audio_files(src)
     assert paths == ["again/2.wav", "jazz/1.wav"]
     assert [(line.source, line.detail) for line in report] == [
-        ("rock/live", "is the same folder as again, read already")
+        ("rock/live", "is the same folder as again, which was read already")
     ]
 
 

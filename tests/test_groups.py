@@ -81,8 +81,8 @@ def test_labels_of_too_few_clips_or_groups_are_named() -> None:
     lines = find_small_labels(labels, {"c0": "Ann", "c1": "Ann", "c2": "Ann"})
     kinds = [(line.kind, line.key) for line in lines]
     assert kinds == [("few for folds", "a"), ("few clips", "b"), ("few clips", "c")]
-    assert lines[0].detail == "a has 3 clips: it takes 5 for one in each of the folds"
-    assert lines[1].detail.startswith("b has 1 clip: it takes 3")
+    assert lines[0].detail == "a has 3 clips: the folds need 5, one each"
+    assert lines[1].detail.startswith("b has 1 clip: random splits need 3")
     assert lines[2].detail.startswith("c has 4 clips in 2 groups that stay together")
 
 

@@ -42,7 +42,7 @@ def test_rows_name_clips_by_path_file_name_or_key(text: str, tmp_path: Path) -> 
     ("text", "message"),
     [
         ("a.wav,rock\nb/e,jazz\n", r"labels\.csv, line 2: b/e could be b/e\.mp3 or b/e\.wav: give the path"),
-        ("a.wav,rock\na,jazz\n", r"labels\.csv, line 2: a is the clip a, which has a row before"),
+        ("a.wav,rock\na,jazz\n", r"labels\.csv, line 2: a is the clip a, which has a row already"),
         ("a.wav,rock\n\nf/g.wav\n", r"labels\.csv, line 3: expected path,label .* got \['f/g\.wav'\]"),
         ("a.wav,\n", r"line 1: expected path,label"),
         ("a.wav,rock,Ann,1\n", r"line 1: expected path,label"),

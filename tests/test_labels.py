@@ -136,7 +136,7 @@ WARNINGS = {
     "the labels are numbers, such as 0": ["0/1.wav", "1/1.wav"],
     "the label train is named like the part of a split": ["train/1.wav", "more/1.wav"],
     "the labels Rock and rock differ in upper and lower case": ["train/Rock/1.wav", "test/rock/2.wav"],
-    "rock has 2 clips: it takes 3": ["rock/1.wav", "rock/2.wav"],
+    "rock has 2 clips: random splits need 3": ["rock/1.wav", "rock/2.wav"],
     "and 1 more like these": ["a/1.wav", "b/1.wav", *(f"{i}.wav" for i in range(11))],
 }
 

@@ -127,7 +127,7 @@ def test_too_few_clips_are_said_when_packing_and_when_a_part_is_asked_for(tmp_pa
     manifest = pack(music(tmp_path / "src", "rock/1.wav", "rock/2.wav", "jazz/1.wav"), tmp_path / "out")
     assert {key for key, kind in kinds(manifest).items() if kind == "few clips"} == {"rock", "jazz"}
     with pytest.raises(
-        UserError, match=r"no part 'valid': .* Too few clips: jazz has 1 clip: it takes 3 .*; rock has 2 cl"
+        UserError, match=r"no part 'valid': .* Too few clips: jazz has 1 clip: random splits need 3.*; rock has 2 cl"
     ):
         manifest.part("stratified", "valid")
     manifest.report.clear()  # as in shards that were indexed

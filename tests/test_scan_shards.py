@@ -195,4 +195,4 @@ def test_samples_without_sound_are_counted(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("a_1.wav", sound()), *pictures]).parent)
     (line,) = lines(manifest)
     assert (line["kind"], line["source"]) == ("no sound", "x.tar")
-    assert line["detail"] == "5 samples without sound: picture_0, picture_1, picture_2, ..."
+    assert line["detail"] == "5 WebDataset samples without audio: picture_0, picture_1, picture_2, ..."

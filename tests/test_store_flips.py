@@ -76,7 +76,10 @@ def test_metadata_of_another_form_are_a_sentence(name: str, value: Any, copy: Pa
 def test_a_manifest_says_what_it_lacks(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
-    for change, words in (({"report": None}, "its report have another form"), ({"splits": [1]}, "its splits have")):
+    for change, words in (
+        ({"report": None}, "its field report has another form"),
+        ({"splits": [1]}, "its field splits has"),
+    ):
         (copy / "manifest.json").write_text(json.dumps(metadata | change))
         with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{words}"):
             Manifest.open(copy)

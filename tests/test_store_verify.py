@@ -108,6 +108,6 @@ def test_members_and_labels_that_changed_are_named(tmp_path: Path):
         ", key 0: its label is jazz, the manifest says rock",
         ", key 1: it is not in the shard any more",
     ]
-    assert problems[3].startswith(", key 2: it lies at byte ")
+    assert problems[3].startswith(", key 2: it is at byte ")
     assert problems[4] == ", key new: the manifest does not list this clip; index or pack the set again"
     assert len(problems) == 5

@@ -1,4 +1,4 @@
-"""Finding audio files: links, loops, and names that are not UTF-8."""
+"""Finding audio files: links, loops of links, and names that are not UTF-8."""
 
 import os
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_loops_are_read_once(tmp_path: Path) -> None:
     }
 
 
-def test_a_folder_is_found_where_it_lies_before_its_links(tmp_path: Path) -> None:
+def test_a_linked_folder_gets_its_real_path(tmp_path: Path) -> None:
     src = touch(tmp_path / "src", "z/1.wav")
     (src / "a").symlink_to(src / "z")
     assert find_audio_files(src)[0] == ["z/1.wav"]
@@ -52,7 +52,7 @@ def test_links_to_one_folder_and_to_one_in_it(tmp_path: Path) -> None:
     ]
 
 
-def test_of_links_to_one_folder_the_first_by_name_counts(tmp_path: Path) -> None:
+def test_of_several_links_to_one_folder_the_first_by_name_is_used(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere", "1.wav")
     src = touch(tmp_path / "src", "a/1.wav", "b/1.wav")
     for folder in ("a", "b"):

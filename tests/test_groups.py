@@ -1,4 +1,4 @@
-"""Groups: clips that a random split keeps on one side."""
+"""Groups: clips that random splits keep in one part."""
 
 from collections import defaultdict
 
@@ -39,7 +39,7 @@ def test_a_level_or_an_expression_names_groups(group_by: int | str, expected: di
         ("(zzz)", "matches no path in SRC, such as rock/Ann/Hits/1.wav"),
     ],
 )
-def test_wrong_groups_are_sentences(group_by: int | str, message: str) -> None:
+def test_wrong_groups_are_user_errors(group_by: int | str, message: str) -> None:
     with pytest.raises(UserError) as error:
         group_names(PATHS, group_by)
     assert message in str(error.value)
@@ -49,7 +49,7 @@ relations = st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_fro
 
 
 @given(relations)
-def test_connected_joins_all_that_is_joined_and_no_more(relations: list[dict[str, str]]) -> None:
+def test_merge_groups_finds_the_connected_components(relations: list[dict[str, str]]) -> None:
     found = merge_groups(*relations)
     assert found.keys() == {key for relation in relations for key in relation}
     neighbours = {key: {other for r in relations if key in r for other in r if r[other] == r[key]} for key in found}

@@ -68,7 +68,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             survey(tmp_path / "src", labels=file)
 
 
-def test_what_does_not_match_is_counted(tmp_path: Path) -> None:
+def test_unmatched_rows_and_clips_are_reported(tmp_path: Path) -> None:
     root = touch(tmp_path / "src", *CLIPS)
     found = survey(root, labels=write(tmp_path, "a.wav,rock\nf/g.wav,jazz\nnone.wav,jazz\n"))
     details = {line.kind: line.detail for line in found.report}

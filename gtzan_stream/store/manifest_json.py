@@ -1,8 +1,8 @@
 """Parse manifest.json and check that its content has the form in which `write_manifest` writes it.
 
-A manifest may be damaged or come from somebody else. After `check_metadata`, the fields have the types that the rest of
-the package relies on, and every file name is that of a file in the manifest's own folder, so that no manifest can make
-`pack` remove, or a loader read, a file elsewhere.
+A manifest may be damaged or come from an untrusted source. After `check_metadata`, the fields have the types that the
+rest of the package relies on, and every file name is that of a file in the manifest's own folder, so that no manifest
+can make `pack` remove, or a loader read, a file elsewhere.
 """
 
 import hashlib

@@ -6,8 +6,8 @@ A segment is `len(out)` samples of a clip from sample `start` on. How it is read
    ``data_offset + 2 * i`` of the shard. They are read straight into `out`, or divided by 32768 if `out` is float32.
 2. Other PCM and FLAC at the set's rate (`Manifest.seekable`): libsndfile seeks in the member and decodes the segment.
 3. Everything else (MP3, Ogg, codecs that cannot seek, clips of another rate): the clip is decoded whole, from its
-   beginning, and resampled if needed. Lossy codecs give other samples after a seek, and crops of one clip must agree
-   wherever they begin. The waveform is kept in memory for the next crops (decoded.py).
+   beginning, and resampled if needed, because lossy codecs and resamplers give slightly different samples if they start
+   in the middle. The waveform is cached in memory for the next segments (decoded.py).
 
 A segment may begin before the clip or end after it. There the clip continues as its mirror image, like
 ``numpy.pad(mode="reflect")``. `reflected_indices` computes which samples these are; the part of the clip that contains
@@ -144,15 +144,15 @@ class ClipReader:
 
 
 def reflected_indices(start: int, length: int, frames: int) -> np.ndarray:
-    """Return the samples of a clip that samples `start` to `start + length` of its endless reflection are equal to.
+    """Return the indices into a clip of `frames` samples for indices `start` to `start + length` of its reflection.
 
-    The reflection of a clip of N = `frames` samples repeats after 2 (N - 1) samples, because neither end is doubled. In
-    a period, samples 0 to N - 1 run forwards, and sample i above that is sample 2 (N - 1) - i of the clip: the smaller
-    one of the two in each case. For N = 4:
+    The clip followed by its mirror image, without doubling the samples at the ends, repeats every P = 2 (frames - 1)
+    samples. Within a period, index i is sample i of the clip going forwards or sample P - i going backwards, whichever
+    is smaller. For frames = 4, P = 6:
 
-        sample      -2 -1  0  1  2  3  4  5  6 ...
-        modulo 6     4  5  0  1  2  3  4  5  0
-        of the clip  2  1  0  1  2  3  2  1  0
+        index            -2 -1  0  1  2  3  4  5  6
+        i = index mod P   4  5  0  1  2  3  4  5  0
+        min(i, P - i)     2  1  0  1  2  3  2  1  0
 
     >>> reflected_indices(-2, 8, 4).tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]

@@ -6,9 +6,9 @@ WebDataset groups the members of a tar file by key, which is the name up to the 
     train/song1.vocals.wav    key train/song1, suffix vocals.wav
     train/song1.cls           key train/song1, suffix cls
 
-The members of a key are one WebDataset sample. A WebDataset sample with one audio member is a clip with this key. If it
-has several, as here, each is a clip of its own, train/song1_drums and train/song1_vocals, with the label of their
-WebDataset sample. (For instance, GTZAN's own names, blues.00000.wav, give all clips of a genre one WebDataset key.)
+The members of a key are one WebDataset sample. If it has one audio member, it is a clip with this key. If it has
+several with different names, as here, each is a clip of its own: train/song1_drums and train/song1_vocals, with the
+label of their WebDataset sample. GTZAN is such a case: all clips of a genre (blues.00000.wav, ...) share the key blues.
 """
 
 import hashlib

@@ -40,7 +40,7 @@ class TarMember:
 
 
 def list_members(path: Path, report: Report) -> Iterator[TarMember]:
-    """Yield all members but folders, and report every stretch of bytes without a readable header.
+    """Yield all members except folders, and report every stretch of bytes without a readable header.
 
     See the top of this file for the method.
     """
@@ -77,6 +77,7 @@ def list_members(path: Path, report: Report) -> Iterator[TarMember]:
 
 
 def _tar_member(member: tarfile.TarInfo, shard_size: int) -> TarMember:
+    """Describe a member, with a `problem` if it is not an ordinary file or not all of its bytes are in the shard."""
     if not member.isfile() or member.issparse():
         what = f"is a link to {member.linkname}" if member.islnk() or member.issym() else "is not an ordinary file"
         return TarMember(member.name, member.offset_data, 0, f"it {what} in the tar file: pack the file itself")

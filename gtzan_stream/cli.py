@@ -98,12 +98,12 @@ def pack(
     """
     from gtzan_stream.store.pack import pack as pack_folder
     from gtzan_stream.store.pack import refuse_overlap
-    from gtzan_stream.store.survey import split_lines, survey
+    from gtzan_stream.store.survey import describe_splits, survey
 
     if dry_run:
         refuse_overlap(src, folder)
         found = survey(src, label_depth=label_depth, labels=labels, group_by=group_by)
-        for line in [*found.lines(), *split_lines(found, splits)]:
+        for line in [*found.describe(), *describe_splits(found, splits)]:
             console.print_line(line)
         return
     with bar("packing") as progress:
@@ -121,7 +121,7 @@ def pack(
             on_error=on_error.value,
             name=name,
             progress=progress,
-            announce=lambda found: console.errors.print("\n".join(found.lines()), markup=False),
+            announce=lambda found: console.errors.print("\n".join(found.describe()), markup=False),
         )
     print_summary(manifest)
 

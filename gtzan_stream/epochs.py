@@ -88,7 +88,7 @@ class Epochs:
         self.batch_size, self._n_batches, self._n_examples = first.batch_size, len(first), first.n_examples
         self._check_world_size()
         # The cache of remote shards must hold the block that is being read and the next one.
-        self.manifest.folder.check_room(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
+        self.manifest.folder.check_cache_holds(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
 
     @property
     def rank(self) -> int:

@@ -1,4 +1,4 @@
-"""Folders of music for tests of labels and keys; the files are empty, since nothing decodes them."""
+"""Make folders of music for tests of labels and keys. The files are empty, since nothing decodes them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from gtzan_stream.store.survey import survey
 
 
 def touch(root: Path, *paths: str) -> Path:
-    """Make empty files below `root`."""
+    """Create empty files below `root`, and return it."""
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
@@ -14,5 +14,5 @@ def touch(root: Path, *paths: str) -> Path:
 
 
 def keys_and_labels(root: Path, **options: object) -> dict[str, tuple[str, str]]:
-    """Key and label of each clip by its path."""
+    """Return key and label of each clip by path."""
     return {clip.name: (clip.key, clip.label) for clip in survey(root, **options).clips}

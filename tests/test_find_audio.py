@@ -1,11 +1,11 @@
-"""Finding audio files: links, loops, and names that are not UTF-8."""
+"""Finding audio files: links, loops of links, and names that are not UTF-8."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from gtzan_stream.store.find_audio import scan
+from gtzan_stream.store.find_audio import find_audio_files
 from gtzan_stream.store.survey import survey
 from tests.music_trees import touch
 
@@ -14,7 +14,7 @@ def test_a_linked_folder_is_followed(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere", "1.wav", "live/2.wav")
     src = touch(tmp_path / "src", "jazz/1.wav")
     (src / "rock").symlink_to(tmp_path / "elsewhere")
-    assert scan(src) == (["jazz/1.wav", "rock/1.wav", "rock/live/2.wav"], [], 0)
+    assert find_audio_files(src) == (["jazz/1.wav", "rock/1.wav", "rock/live/2.wav"], [], 0)
     assert [clip.label for clip in survey(src).clips] == ["jazz", "rock", "rock"]
 
 
@@ -24,20 +24,20 @@ def test_loops_are_read_once(tmp_path: Path) -> None:
     (src / "a/b").symlink_to(src / "b")
     (src / "b/a").symlink_to(src / "a")
     (src / "b/itself").symlink_to("itself")
-    paths, report, _ = scan(src)
+    paths, report, _ = find_audio_files(src)
     assert paths == ["a/1.wav", "b/2.wav"]
     assert {(line.kind, line.source): line.detail for line in report} == {
-        ("link", "a/up"): "is the same folder as SRC, read already",
-        ("link", "a/b"): "is the same folder as b, read already",
-        ("link", "b/a"): "is the same folder as a, read already",
+        ("link", "a/up"): "is the same folder as SRC, which was read already",
+        ("link", "a/b"): "is the same folder as b, which was read already",
+        ("link", "b/a"): "is the same folder as a, which was read already",
         ("link", "b/itself"): "leads to itself, which does not exist",
     }
 
 
-def test_a_folder_is_found_where_it_lies_before_its_links(tmp_path: Path) -> None:
+def test_a_linked_folder_gets_its_real_path(tmp_path: Path) -> None:
     src = touch(tmp_path / "src", "z/1.wav")
     (src / "a").symlink_to(src / "z")
-    assert scan(src)[0] == ["z/1.wav"]
+    assert find_audio_files(src)[0] == ["z/1.wav"]
 
 
 def test_links_to_one_folder_and_to_one_in_it(tmp_path: Path) -> None:
@@ -45,19 +45,19 @@ def test_links_to_one_folder_and_to_one_in_it(tmp_path: Path) -> None:
     src = touch(tmp_path / "src", "jazz/1.wav")
     (src / "rock").symlink_to(tmp_path / "elsewhere")
     (src / "again").symlink_to(tmp_path / "elsewhere/live")
-    paths, report, _ = scan(src)
+    paths, report, _ = find_audio_files(src)
     assert paths == ["again/2.wav", "jazz/1.wav"]
     assert [(line.source, line.detail) for line in report] == [
-        ("rock/live", "is the same folder as again, read already")
+        ("rock/live", "is the same folder as again, which was read already")
     ]
 
 
-def test_of_links_to_one_folder_the_first_by_name_counts(tmp_path: Path) -> None:
+def test_of_several_links_to_one_folder_the_first_by_name_is_used(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere", "1.wav")
     src = touch(tmp_path / "src", "a/1.wav", "b/1.wav")
     for folder in ("a", "b"):
         (src / folder / "more").symlink_to(tmp_path / "elsewhere")
-    assert scan(src)[0] == ["a/1.wav", "a/more/1.wav", "b/1.wav"]
+    assert find_audio_files(src)[0] == ["a/1.wav", "a/more/1.wav", "b/1.wav"]
 
 
 def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
     (src / "jazz/gone.wav").symlink_to("missing.wav")
     (src / "rock").symlink_to("/nowhere/rock")
     (src / "jazz/copy.wav").symlink_to("2.wav")
-    paths, report, _ = scan(src)
+    paths, report, _ = find_audio_files(src)
     assert paths == ["jazz/1.wav", "jazz/2.wav", "jazz/copy.wav"]
     assert {line.source: line.detail for line in report} == {
         "jazz/gone.wav": "leads to missing.wav, which does not exist",
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: p
         return read(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    paths, report, _ = scan(src)
+    paths, report, _ = find_audio_files(src)
     assert paths == ["jazz/1.wav"]
     assert [(line.kind, line.source, line.detail) for line in report] == [
         ("unreadable", "rock", "the folder cannot be read: Permission denied")

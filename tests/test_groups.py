@@ -1,4 +1,4 @@
-"""Groups: clips that a random split keeps on one side."""
+"""Groups: clips that random splits keep in one part."""
 
 from collections import defaultdict
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gtzan_stream.catalog import splits
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.groups import connected, group_names
-from gtzan_stream.store.splits import too_few, with_validation
+from gtzan_stream.store.groups import group_names, merge_groups
+from gtzan_stream.store.splits import add_validation_part, find_small_labels
 
 PATHS = {"a": "rock/Ann/Hits/1.wav", "b": "jazz/Ann/2.wav", "c": "jazz/Bob/Cy - 3.wav", "d": "jazz/4.wav"}
 
@@ -39,7 +39,7 @@ def test_a_level_or_an_expression_names_groups(group_by: int | str, expected: di
         ("(zzz)", "matches no path in SRC, such as rock/Ann/Hits/1.wav"),
     ],
 )
-def test_wrong_groups_are_sentences(group_by: int | str, message: str) -> None:
+def test_wrong_groups_are_user_errors(group_by: int | str, message: str) -> None:
     with pytest.raises(UserError) as error:
         group_names(PATHS, group_by)
     assert message in str(error.value)
@@ -49,8 +49,8 @@ relations = st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_fro
 
 
 @given(relations)
-def test_connected_joins_all_that_is_joined_and_no_more(relations: list[dict[str, str]]) -> None:
-    found = connected(*relations)
+def test_merge_groups_finds_the_connected_components(relations: list[dict[str, str]]) -> None:
+    found = merge_groups(*relations)
     assert found.keys() == {key for relation in relations for key in relation}
     neighbours = {key: {other for r in relations if key in r for other in r if r[other] == r[key]} for key in found}
     for key in found:
@@ -78,11 +78,11 @@ def test_a_label_of_three_large_groups_has_one_in_each_part(seed: int) -> None:
 
 def test_labels_of_too_few_clips_or_groups_are_named() -> None:
     labels = {**{f"a{i}": "a" for i in range(3)}, "b1": "b", **{f"c{i}": "c" for i in range(4)}}
-    lines = too_few(labels, {"c0": "Ann", "c1": "Ann", "c2": "Ann"})
+    lines = find_small_labels(labels, {"c0": "Ann", "c1": "Ann", "c2": "Ann"})
     kinds = [(line.kind, line.key) for line in lines]
     assert kinds == [("few for folds", "a"), ("few clips", "b"), ("few clips", "c")]
-    assert lines[0].detail == "a has 3 clips: it takes 5 for one in each of the folds"
-    assert lines[1].detail.startswith("b has 1 clip: it takes 3")
+    assert lines[0].detail == "a has 3 clips: the folds need 5, one each"
+    assert lines[1].detail.startswith("b has 1 clip: random splits need 3")
     assert lines[2].detail.startswith("c has 4 clips in 2 groups that stay together")
 
 
@@ -90,7 +90,7 @@ def test_a_split_of_folders_gets_a_validation_part() -> None:
     labels = {f"{label}{i}": label for label in "ab" for i in range(40)}
     split = {key: "test" if int(key[1:]) < 10 else "train" for key in labels}
     groups = {key: f"{key[0]} {int(key[1:]) // 2}" for key in labels}
-    made = with_validation(split | {"gone": "train"}, labels, groups)
+    made = add_validation_part(split | {"gone": "train"}, labels, groups)
     assert made.keys() == labels.keys()
     for label in "ab":
         valid = [key for key, part in made.items() if part == "valid" and labels[key] == label]
@@ -100,6 +100,6 @@ def test_a_split_of_folders_gets_a_validation_part() -> None:
     }
     for group in set(groups.values()):
         assert len({made[key] for key in labels if groups[key] == group}) == 1
-    assert with_validation(split, labels, groups) == made
-    assert with_validation(made, labels, groups) == made
-    assert with_validation({"a1": "test"}, labels, groups) == {"a1": "test"}
+    assert add_validation_part(split, labels, groups) == made
+    assert add_validation_part(made, labels, groups) == made
+    assert add_validation_part({"a1": "test"}, labels, groups) == {"a1": "test"}

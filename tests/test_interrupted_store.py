@@ -1,4 +1,4 @@
-"""Sets of shards and the cache are whole after any fault of a disk and any kill, and the next call tidies up."""
+"""Sets of shards and the cache are complete after any disk error and any kill, and the next call cleans up."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from tests.interrupted import interrupt
 from tests.interrupted_commands import WORK
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc"),
+    pytest.mark.skipif(sys.platform != "linux", reason="folder names are read from /proc"),
     pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
 ]
 NAMES = ["pack", "pack again", "index", "cache"]
@@ -43,7 +43,7 @@ def test_every_fault_at_every_operation(name: str, tmp_path: Path):
 
 
 def test_a_new_set_is_on_the_disk_before_the_old_one_goes(results: dict):
-    """A disk may bring names to it in any order, unless it is asked to."""
+    """Without fsync, renames and removals may reach the disk in any order."""
     operations = [tuple(operation) for operation in results["pack again: full"]["operations"]]
     new = operations.index(("rename", "shards/.incoming"))
     synced = [number for number, operation in enumerate(operations) if operation == ("fsync", "shards")]
@@ -58,7 +58,7 @@ def test_a_new_set_is_on_the_disk_before_the_old_one_goes(results: dict):
     assert ("fsync", os.path.dirname(min(written))) in operations[:new]
 
 
-def test_a_full_disk_at_a_pack_says_what_the_set_takes(
+def test_a_full_disk_in_pack_states_the_needed_space(
     clips_folder: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def full(descriptor: int) -> None:

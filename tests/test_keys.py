@@ -1,4 +1,4 @@
-"""Keys: unique, readable, and never moved to another clip by a file that is added."""
+"""Keys: unique, readable, and never given to another clip when files are added."""
 
 from hashlib import blake2b
 from pathlib import PurePosixPath
@@ -11,7 +11,7 @@ from gtzan_stream.store.keys import KeyParts, printable, unique_keys
 
 
 def keys_of(paths: list[str], depth: int = 1) -> dict[str, str]:
-    """Key by path, of clips whose label is the folder of level `depth`."""
+    """Return the keys by path, for clips with the folder of level `depth` as their label."""
     return dict(
         zip(paths, unique_keys([KeyParts(p, depth, PurePosixPath(p).parts[depth - 1]) for p in paths]), strict=True)
     )
@@ -42,7 +42,7 @@ def test_a_key_is_label_and_path_below_it(path: str, key: str) -> None:
     assert keys_of([path]) == {path: key}
 
 
-def test_folders_above_the_label_are_no_part_of_a_key() -> None:
+def test_folders_above_the_label_are_not_in_the_key() -> None:
     assert keys_of(["Data/original/jazz/jazz.00001.wav"], depth=3) == {
         "Data/original/jazz/jazz.00001.wav": "jazz_00001"
     }
@@ -55,10 +55,10 @@ def test_folders_above_the_label_are_no_part_of_a_key() -> None:
         (2, {"train/rock/1.wav": "rock_1_train", "test/rock/1.wav": "rock_1_test", "test/rock/2.wav": "rock_2"}),
         (2, {"Ann/Hits/01.mp3": "Hits_01_Ann", "Bob/Hits/01.mp3": "Hits_01_Bob"}),
         (2, {"a/rock/1.mp3": "rock_1_a_mp3", "a/rock/1.wav": "rock_1_a_wav", "b/rock/1.wav": "rock_1_b"}),
-        (1, {"rock/A.mp3": "rock_A_mp3", "rock/a.wav": "rock_a_wav"}),  # one key where upper and lower case are one
+        (1, {"rock/A.mp3": "rock_A_mp3", "rock/a.wav": "rock_a_wav"}),  # the same key if case is ignored
     ],
 )
-def test_all_rivals_for_a_key_get_more(depth: int, expected: dict[str, str]) -> None:
+def test_all_clips_that_compete_for_a_key_get_longer_ones(depth: int, expected: dict[str, str]) -> None:
     assert keys_of(list(expected), depth) == expected
 
 
@@ -79,7 +79,7 @@ def test_a_longer_key_may_be_contested_itself() -> None:
     assert taken not in again.values()
 
 
-def test_names_that_differ_in_their_unicode_form_alone() -> None:
+def test_names_that_differ_only_in_their_unicode_form_get_two_keys() -> None:
     keys = keys_of(["rock/caf\u00e9.wav", "rock/cafe\u0301.wav"])
     assert len(set(keys.values())) == 2
 
@@ -100,14 +100,14 @@ paths = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(paths, min_size=2, max_size=25, unique=True), st.randoms())
-def test_an_added_file_never_gets_or_moves_the_key_of_another(clips: list[str], random) -> None:
+def test_an_added_file_never_takes_the_key_of_another_clip(clips: list[str], random) -> None:
     before, after = keys_of(clips[1:], depth=2), keys_of(clips, depth=2)
     assert len({key.casefold() for key in after.values()}) == len(clips)
     assert not [key for key in after.values() if set("./ ") & set(key)]
     owner = {key: path for path, key in after.items()}
     for path, key in before.items():
         assert owner.get(key, path) == path, "an old key went to another clip"
-        assert after[path] == key or after[path].startswith(f"{key}_"), "a key changed by more than what tells it apart"
+        assert after[path] == key or after[path].startswith(f"{key}_"), "a key may only be extended"
     shuffled = random.sample(clips, len(clips))
     assert keys_of(shuffled, depth=2) == after, "the order of the files does not matter"
 

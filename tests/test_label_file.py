@@ -42,7 +42,7 @@ def test_rows_name_clips_by_path_file_name_or_key(text: str, tmp_path: Path) -> 
     ("text", "message"),
     [
         ("a.wav,rock\nb/e,jazz\n", r"labels\.csv, line 2: b/e could be b/e\.mp3 or b/e\.wav: give the path"),
-        ("a.wav,rock\na,jazz\n", r"labels\.csv, line 2: a is the clip a, which has a row before"),
+        ("a.wav,rock\na,jazz\n", r"labels\.csv, line 2: a is the clip a, which has a row already"),
         ("a.wav,rock\n\nf/g.wav\n", r"labels\.csv, line 3: expected path,label .* got \['f/g\.wav'\]"),
         ("a.wav,\n", r"line 1: expected path,label"),
         ("a.wav,rock,Ann,1\n", r"line 1: expected path,label"),
@@ -68,15 +68,15 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             survey(tmp_path / "src", labels=file)
 
 
-def test_what_does_not_match_is_counted(tmp_path: Path) -> None:
+def test_unmatched_rows_and_clips_are_reported(tmp_path: Path) -> None:
     root = touch(tmp_path / "src", *CLIPS)
     found = survey(root, labels=write(tmp_path, "a.wav,rock\nf/g.wav,jazz\nnone.wav,jazz\n"))
     details = {line.kind: line.detail for line in found.report}
     assert details["no label"].startswith("left out: 3 clips that ")
     assert details["no label"].endswith("labels.csv does not name: b/c.d.wav, b/e.mp3, b/e.wav")
     assert details["no such clip"].endswith("labels.csv that names no clip of SRC: none.wav")
-    assert {f"warning: {detail}" for detail in details.values()} <= set(found.lines())
-    assert found.lines()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
+    assert {f"warning: {detail}" for detail in details.values()} <= set(found.describe())
+    assert found.describe()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
 
 
 def test_labels_of_a_file_change_no_key(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_groups_come_from_the_file_unless_another_way_is_chosen(tmp_path: Path) 
     file = write(tmp_path, "a.wav,rock,Ann\nb/c.d.wav,jazz,\nf/g.wav,rock,Bob\n")
     found = survey(root, labels=file)
     assert found.groups == {"a": "Ann", "f_g": "Bob"}
-    assert f"groups: 2, by the column group of {file}, such as Ann, Bob; 1 clip in none" in found.lines()
+    assert f"groups: 2, by the column group of {file}, such as Ann, Bob; 1 clip in none" in found.describe()
     assert survey(root, labels=file, group_by=1).groups == {"b_c_d": "b", "f_g": "f"}
 
 

@@ -1,4 +1,4 @@
-"""Labels: which level of folders holds them, in the layouts that music comes in."""
+"""Labels: which level of folders holds them, in common layouts of music folders."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def test_labels_and_keys(tree: dict[str, tuple[str, str]], tmp_path: Path) -> No
         (["Train/a/1.wav", "VALIDATION/b/1.wav"], None, FolderLevels(2, (1,))),
         (["a/dev/1.wav", "b/test/1.wav"], None, FolderLevels(1, (2,))),
         (["a/x/train/1.wav", "a/y/val/1.wav"], None, FolderLevels(2, (3,))),
-        (["train/a/1.wav", "train/b/1.wav"], None, FolderLevels(2, ())),  # one part alone is no split
+        (["train/a/1.wav", "train/b/1.wav"], None, FolderLevels(2, ())),  # a single part is not a split
         (["val/a/1.wav", "dev/b/1.wav"], None, FolderLevels(1, ())),
         (["train/1.wav", "extra/1.wav"], None, FolderLevels(1, ())),  # not all of them are parts
         (["train/a/1.wav", "test/a/1.wav"], 1, FolderLevels(1, ())),
@@ -109,14 +109,16 @@ def test_the_level_can_be_chosen(tmp_path: Path) -> None:
 def test_files_above_the_labels_are_left_out_and_named(tmp_path: Path) -> None:
     root = touch(tmp_path, "rock/1.wav", "jazz/1.wav", "jazz_1.wav")
     found = survey(root)
-    assert [clip.key for clip in found.clips] == ["jazz_1", "rock_1"]  # a file that is left out is no rival
+    assert [clip.key for clip in found.clips] == ["jazz_1", "rock_1"]  # files left out do not compete for keys
     assert [(line.kind, line.source) for line in found.report] == [("no label", "jazz_1.wav")]
-    assert "jazz_1.wav: left out: it lies above the folders of labels, which are at level 1" in "\n".join(found.lines())
+    assert "jazz_1.wav: left out: it lies above the folders of labels, which are at level 1" in "\n".join(
+        found.describe()
+    )
 
 
-def test_the_choice_is_told(tmp_path: Path) -> None:
+def test_the_decisions_are_described(tmp_path: Path) -> None:
     root = touch(tmp_path, *(f"train/rock/Ann/{i}.wav" for i in range(3)), "test/jazz/Bob/1.wav", "test/2.wav")
-    lines = survey(root, group_by=3).lines()
+    lines = survey(root, group_by=3).describe()
     assert lines[:3] == [
         f"{root}: 4 clips of 2 labels",
         "labels are the folders of level 2 below SRC, the first level with more than one",
@@ -125,8 +127,8 @@ def test_the_choice_is_told(tmp_path: Path) -> None:
     assert lines[3] == "groups: 2, by --group-by 3, such as Bob, Ann"
     assert lines[4] == "labels: jazz 1, rock 3"
     assert "jazz_Bob_1 (test/jazz/Bob/1.wav)" in lines[5]
-    assert "as --label-depth says" in survey(root, label_depth=2).lines()[1]
-    assert "each clip's own folder is its label" in survey(root / "train/rock/Ann").lines()[1]
+    assert "as --label-depth says" in survey(root, label_depth=2).describe()[1]
+    assert "each clip's own folder is its label" in survey(root / "train/rock/Ann").describe()[1]
 
 
 WARNINGS = {
@@ -134,23 +136,25 @@ WARNINGS = {
     "the labels are numbers, such as 0": ["0/1.wav", "1/1.wav"],
     "the label train is named like the part of a split": ["train/1.wav", "more/1.wav"],
     "the labels Rock and rock differ in upper and lower case": ["train/Rock/1.wav", "test/rock/2.wav"],
-    "rock has 2 clips: it takes 3": ["rock/1.wav", "rock/2.wav"],
+    "rock has 2 clips: random splits need 3": ["rock/1.wav", "rock/2.wav"],
     "and 1 more like these": ["a/1.wav", "b/1.wav", *(f"{i}.wav" for i in range(11))],
 }
 
 
 @pytest.mark.parametrize("warning", WARNINGS)
-def test_what_may_be_wrong_is_a_warning(warning: str, tmp_path: Path) -> None:
-    assert any(line.startswith(f"warning: {warning}") for line in survey(touch(tmp_path, *WARNINGS[warning])).lines())
+def test_suspicious_labels_give_warnings(warning: str, tmp_path: Path) -> None:
+    assert any(
+        line.startswith(f"warning: {warning}") for line in survey(touch(tmp_path, *WARNINGS[warning])).describe()
+    )
 
 
-def test_nothing_is_wrong_with_an_ordinary_set(tmp_path: Path) -> None:
+def test_an_ordinary_set_gives_no_warnings(tmp_path: Path) -> None:
     root = touch(tmp_path, *(f"{label}/{i}.wav" for label in ("rock", "jazz") for i in range(5)))
     assert survey(root).warnings() == []
 
 
 def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
-    lines = survey(touch(tmp_path, *(f"label {i:02d}/1.wav" for i in range(50)))).lines()
+    lines = survey(touch(tmp_path, *(f"label {i:02d}/1.wav" for i in range(50)))).describe()
     assert lines[2].endswith("label 39 1, and 10 more")
 
 

@@ -41,7 +41,7 @@ def test_the_cache_must_hold_two_blocks(
     shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, room: int | None
 ):
     checked: list[int | None] = []
-    monkeypatch.setattr(Folder, "check_room", lambda folder, n_shards: checked.append(n_shards))
+    monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
     loader = Loader(shards, shuffle_shards=shuffle_shards)
     loader.evaluation()
     assert checked == [room, 2]

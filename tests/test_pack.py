@@ -54,7 +54,7 @@ def test_nothing_to_pack(tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-# Dealing
+# Assignment to shards
 
 
 def test_shards_are_balanced_in_label_and_size():
@@ -79,7 +79,7 @@ def test_no_shard_is_empty():
 # Packing
 
 
-def test_the_bytes_depend_on_the_music_alone(clips_folder: Path, tmp_path: Path):
+def test_the_bytes_depend_only_on_the_music(clips_folder: Path, tmp_path: Path):
     for name, num_workers in [("one", 1), ("three", 3), ("again", None)]:
         pack(clips_folder, tmp_path / name, shard_mb=1, num_workers=num_workers)
     assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "again")
@@ -114,7 +114,7 @@ def test_stereo_at_another_rate(tmp_path: Path):
     assert np.sqrt(2) * waveform[1000:-1000].std() == pytest.approx(0.25, rel=1e-2)
 
 
-def test_what_is_odd_is_reported(tmp_path: Path):
+def test_issues_of_clips_are_reported(tmp_path: Path):
     src = tmp_path / "src/rock"
     put(src / "fine.wav", noise())
     put(src / "same.wav", noise())
@@ -160,7 +160,7 @@ def test_on_error_fail_names_the_file(name: str, tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_that_can_be_packed(tmp_path: Path):
+def test_a_folder_without_usable_clips_is_an_error(tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     (tmp_path / "src/rock/a.wav").write_text("no audio")
     with pytest.raises(UserError, match=r"none of the 1 files .* rock/a\.wav"):
@@ -171,7 +171,7 @@ OPTIONS = {"codec": "mp3", "sample_rate": 0, "shard_mb": 0.0, "num_workers": 0, 
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_wrong_options_are_sentences(option: str, clips_folder: Path, tmp_path: Path):
+def test_wrong_options_of_pack_are_user_errors(option: str, clips_folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match=f"{option}|unknown codec 'mp3': choose one of wav, flac"):
         pack(clips_folder, tmp_path, **{option: OPTIONS[option]})
 

@@ -1,4 +1,4 @@
-"""Packing into a folder with a damaged manifest: the damage is replaced, and files of others stay."""
+"""Packing into a folder with a damaged manifest: the manifest is replaced, and no shard is removed."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ TEXTS = ["", "[]", "null", '"x"', "5", "{}", "[" * 100_000, '{"a":' * 100_000, "
 
 
 def contents(whole: dict[str, Any]) -> list[str]:
-    """What a manifest.json may hold that is none: whole but for its shards, or nothing like one."""
+    """Contents that are not a manifest: arbitrary texts, and manifests with wrong shards."""
     return [*TEXTS, *(json.dumps(whole | {"shards": shards}) for shards in BAD_SHARDS)]
 
 
@@ -39,7 +39,7 @@ CASES = range(len(TEXTS) + len(BAD_SHARDS))
 
 
 def put(text: str, path: Path) -> None:
-    """Write `text`; for "folder", make a folder in the place of the file."""
+    """Write `text` to `path`; for "folder", replace the file by a folder."""
     path.unlink(missing_ok=True)
     if text == "folder":
         path.mkdir()
@@ -87,7 +87,7 @@ def test_a_damaged_new_set_is_removed_and_the_old_one_stays(case: int, old: Path
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
 
-def test_a_disk_that_fails_removes_no_new_set(
+def test_a_disk_error_does_not_remove_a_new_set(
     old: Path, other: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     shutil.copytree(other, old / INCOMING)

@@ -1,4 +1,4 @@
-"""Packing folders of people's own: labels, keys, splits and groups as they reach the shards."""
+"""Packing folders of various layouts: labels, keys, splits and groups of the packed set."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.test_pack import kinds, members, noise, put
 
 
 def music(root: Path, *paths: str) -> Path:
-    """Clips of noise, each of its own."""
+    """Write clips of noise, all different."""
     for i, path in enumerate(paths):
         put(root / path, noise(200, seed=i))
     return root
@@ -74,9 +74,9 @@ def test_random_splits_keep_groups_and_equal_samples_together(how: str, tmp_path
     assert kinds(manifest)["rock_a_0"] == "conflict"
     for split in manifest.split_names():
         parts = sides(manifest, split)
-        for artist in "abcdefgh":  # of one name under both labels: one artist
+        for artist in "abcdefgh":  # an artist is one group, also under two labels
             assert len({parts[f"{label}_{artist}_{i}"] for label in ("rock", "jazz") for i in range(3)}) == 1
-        assert parts["rock_a_1"] == parts["jazz_h_2"], "joined by the clip that both have"
+        assert parts["rock_a_1"] == parts["jazz_h_2"], "joined by the clip that both artists have"
         assert set(parts.values()) == {"train", "valid", "test"}
 
 
@@ -123,11 +123,11 @@ def test_a_split_file_that_fits_no_clip_ends_the_packing(text: str, message: str
     assert not (tmp_path / "out").exists()
 
 
-def test_too_few_clips_are_said_when_packing_and_when_a_part_is_asked_for(tmp_path: Path):
+def test_labels_with_too_few_clips_are_reported_and_named_in_errors(tmp_path: Path):
     manifest = pack(music(tmp_path / "src", "rock/1.wav", "rock/2.wav", "jazz/1.wav"), tmp_path / "out")
     assert {key for key, kind in kinds(manifest).items() if kind == "few clips"} == {"rock", "jazz"}
     with pytest.raises(
-        UserError, match=r"no part 'valid': .* Too few clips: jazz has 1 clip: it takes 3 .*; rock has 2 cl"
+        UserError, match=r"no part 'valid': .* Too few clips: jazz has 1 clip: random splits need 3.*; rock has 2 cl"
     ):
         manifest.part("stratified", "valid")
     manifest.report.clear()  # as in shards that were indexed
@@ -149,7 +149,7 @@ def test_a_file_name_that_is_not_utf8_is_packed_under_an_escaped_key(tmp_path: P
         pack(src, tmp_path / "out", on_error="fail")
 
 
-def test_a_decoder_that_repeats_such_a_name_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_such_names_are_escaped_in_errors_of_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(source, sample_rate):
         if "bad" in str(source):
             raise ValueError("cannot open caf\udce9\n.wav")
@@ -177,7 +177,7 @@ def test_links_are_in_the_report(tmp_path: Path):
         ("link", "music/shards", "lies in .*link, the folder of the music"),
     ],
 )
-def test_music_and_shards_are_apart(src: str, dst: str, message: str, tmp_path: Path):
+def test_overlapping_folders_of_music_and_shards_are_refused(src: str, dst: str, message: str, tmp_path: Path):
     music(tmp_path / "music", "rock/1.wav")
     (tmp_path / "link").symlink_to(tmp_path / "music")
     before = sorted(tmp_path.rglob("*"))
@@ -187,13 +187,13 @@ def test_music_and_shards_are_apart(src: str, dst: str, message: str, tmp_path: 
     pack(tmp_path / src, tmp_path / "music-shards")
 
 
-def test_the_choice_is_announced_before_the_first_clip(tmp_path: Path):
-    told: list[str] = []
+def test_the_survey_is_announced_before_the_first_clip(tmp_path: Path):
+    calls: list[str] = []
     pack(
         music(tmp_path / "src", "rock/1.wav", "jazz/1.wav"),
         tmp_path / "out",
-        announce=lambda survey: told.extend(survey.lines()),
-        progress=lambda done, total: told.append(f"{done} of {total}"),
+        announce=lambda survey: calls.extend(survey.describe()),
+        progress=lambda done, total: calls.append(f"{done} of {total}"),
     )
-    assert told[0] == f"{tmp_path / 'src'}: 2 clips of 2 labels"
-    assert told[-2:] == ["1 of 2", "2 of 2"]
+    assert calls[0] == f"{tmp_path / 'src'}: 2 clips of 2 labels"
+    assert calls[-2:] == ["1 of 2", "2 of 2"]

@@ -1,4 +1,4 @@
-"""Splits that packing makes and takes: GTZAN's own, stratified ones, folds, and a user's."""
+"""Splits of a packed set: GTZAN's own, stratified ones, folds, and those of split files."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_p
     assert (line["key"], line["detail"]) == ("mine", "1 of 3 clips are not in this set: blues_00002")
 
 
-def test_equal_clips_are_on_one_side(tmp_path: Path):
+def test_duplicates_are_in_one_part_of_random_splits(tmp_path: Path):
     for i in range(40):
         put(tmp_path / f"src/rock/{i}.wav", noise(500, seed=i // 2))
     manifest = pack(tmp_path / "src", tmp_path / "out")

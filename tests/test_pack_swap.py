@@ -1,4 +1,4 @@
-"""Wherever a pack is interrupted, the folder holds a whole set: the old one or the new one."""
+"""Wherever a pack is interrupted, the folder holds a complete set: the old one or the new one."""
 
 import errno
 import fcntl
@@ -18,12 +18,12 @@ from gtzan_stream.store.verify import verify
 
 
 class Interrupted(BaseException):
-    """As a KeyboardInterrupt or a power cut."""
+    """Like a KeyboardInterrupt or a power cut."""
 
 
 @pytest.fixture
 def old(shards: Path, tmp_path: Path) -> Path:
-    """A set of several shards, in a folder with files that are no part of it."""
+    """A set of several shards, in a folder with other files."""
     folder = tmp_path / "shards"
     shutil.copytree(shards, folder)
     (folder / ".gitkeep").touch()
@@ -32,7 +32,7 @@ def old(shards: Path, tmp_path: Path) -> Path:
 
 
 def is_whole(folder: Path) -> str:
-    """Check everything in a folder; returns the digest."""
+    """Verify a set, and return its digest."""
     manifest = Manifest.open(folder)
     assert verify(manifest) == []
     return manifest.digest
@@ -40,7 +40,7 @@ def is_whole(folder: Path) -> str:
 
 @contextmanager
 def interrupted_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Stop at the nth of the calls that change the folder at the end of a pack, and do nothing from then on."""
+    """Let the first `calls` calls that change the folder pass, and raise an error at all later ones."""
     left = calls
 
     def counting(function):  # type: ignore[no-untyped-def]
@@ -85,7 +85,9 @@ def test_every_step_of_the_swap_was_interrupted(old: Path, clips_folder: Path, m
         pack(clips_folder, old, codec="flac", shard_mb=1000)
 
 
-def test_a_move_that_cannot_be_finished_is_a_sentence(old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_swap_that_cannot_be_finished_is_one_user_error(
+    old: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     with interrupted_after(1, monkeypatch), pytest.raises(Interrupted):
         pack(clips_folder, old, codec="flac", shard_mb=1000)
 
@@ -107,8 +109,8 @@ def test_a_pack_that_fails_changes_nothing(old: Path, tmp_path: Path):
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
 
-def test_what_a_killed_pack_left_is_removed(old: Path, clips_folder: Path):
-    for name in (".packing-killed", ".incoming"):  # the latter without a manifest, as when its removal was cut short
+def test_remains_of_a_killed_pack_are_removed(old: Path, clips_folder: Path):
+    for name in (".packing-killed", ".incoming"):  # .incoming without a manifest: its removal was interrupted
         (old / name).mkdir()
         (old / name / "clips-000000.tar").write_bytes(b"half a shard")
     is_whole(old)
@@ -117,7 +119,7 @@ def test_what_a_killed_pack_left_is_removed(old: Path, clips_folder: Path):
     assert not {path.name for path in old.iterdir()} & {".packing-killed", ".incoming"}
 
 
-def test_shards_of_somebody_elses_are_not_touched(shards: Path, clips_folder: Path, tmp_path: Path):
+def test_indexed_shards_are_not_removed_by_pack(shards: Path, clips_folder: Path, tmp_path: Path):
     for shard in shards.glob("*.tar"):
         shutil.copy(shard, tmp_path / f"theirs-{shard.name}")
     theirs = {path.name: path.read_bytes() for path in tmp_path.glob("*.tar")}
@@ -127,7 +129,7 @@ def test_shards_of_somebody_elses_are_not_touched(shards: Path, clips_folder: Pa
     is_whole(tmp_path)
 
 
-def test_a_file_that_is_in_the_way_is_not_overwritten(clips_folder: Path, tmp_path: Path):
+def test_a_file_with_the_name_of_a_shard_is_not_overwritten(clips_folder: Path, tmp_path: Path):
     name = pack(clips_folder, tmp_path / "elsewhere").shards[0].name
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / name).write_text("mine")
@@ -136,14 +138,14 @@ def test_a_file_that_is_in_the_way_is_not_overwritten(clips_folder: Path, tmp_pa
     assert [path.read_text() for path in (tmp_path / "here").iterdir()] == ["mine"]
 
 
-def test_indexing_ones_own_shards_keeps_them(old: Path):
+def test_indexing_a_packed_set_keeps_its_shards(old: Path):
     names = {path.name for path in old.glob("*.tar")}
     index(old)
     assert {path.name for path in old.glob("*.tar")} == names
     is_whole(old)
 
 
-def test_two_packs_do_not_share_a_folder(old: Path, clips_folder: Path):
+def test_two_packs_into_one_folder_are_refused(old: Path, clips_folder: Path):
     descriptor = os.open(old, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(UserError, match="another gtzan-stream is packing into"):

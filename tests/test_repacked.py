@@ -1,4 +1,4 @@
-"""A set that is packed again while a loader has it open: the loader says so, or goes on with the old files."""
+"""A set that is packed again while it is open: an error, or the files of the old set are read."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def old(shards: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def other(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Other audio under the same keys, in shards of the same names and sizes."""
+    """A set with other audio under the same keys, in shards of the same names and sizes."""
     folder = tmp_path_factory.mktemp("other")
     manifest = Manifest.open(shards)
     for key, label, frames in zip(manifest.keys.to_pylist(), manifest.label, manifest.frames, strict=True):
@@ -35,7 +35,7 @@ def other(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def put(other: Path, root: Path, *, moved: bool = True) -> None:
-    """Put another set in the place of the one in `root`, as the end of a pack does, or an interrupted one."""
+    """Replace the set in `root` by another one, as `pack` does, or one that was interrupted before it moved files."""
     shutil.copytree(other, root / INCOMING)
     if moved:
         for path in sorted((root / INCOMING).iterdir(), key=lambda path: path.name == "manifest.json"):
@@ -50,10 +50,10 @@ def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, o
     reader = ClipReader(Manifest.open(old))
     whole, out = np.empty(100, np.int16), np.empty(100, np.int16)
     reader.read(0, 0, whole)
-    last = len(reader.manifest.keys) - 1  # keys that are known already, for the message of a BadSample
+    last = len(reader.manifest.keys) - 1  # this reads the keys, which the message of a BadSample needs
     assert reader.manifest.shard[last] != reader.manifest.shard[0]
     put(other, old, moved=moved)
-    reader.read(0, 0, out)  # its shard is open: that of the old set
+    reader.read(0, 0, out)  # the open shard is still that of the old set
     assert (out == whole).all()
     with pytest.raises(UserError, match=WORDS):
         reader.read(last, 0, out)
@@ -82,7 +82,7 @@ def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, ol
             loader.evaluation("test")
 
 
-def test_shards_that_a_pack_removed_are_said_to_be_so(old: Path, clips_folder: Path):
+def test_a_shard_that_a_pack_removed_is_an_error(old: Path, clips_folder: Path):
     reader = ClipReader(Manifest.open(old))
     pack(clips_folder, old, name="renamed")
     with pytest.raises(UserError, match=WORDS):
@@ -96,7 +96,7 @@ def test_the_same_set_packed_again_can_be_read_on(old: Path, shards: Path):
     ClipReader(manifest).read(0, 0, np.empty(100, np.int16))
 
 
-def test_a_set_whose_manifest_went_away_is_read_on(old: Path):
+def test_a_set_without_its_manifest_is_read_on(old: Path):
     reader = ClipReader(Manifest.open(old))
     (old / "manifest.json").unlink()
     reader.read(0, 0, np.empty(100, np.int16))

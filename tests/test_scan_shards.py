@@ -1,5 +1,4 @@
-"""Foreign shards as people make them: labels of all types, dots in names, members that cannot be used. Nothing is lost
-without a word."""
+"""Shards of other programs: labels of all types, dots in names, unusable members. Everything left out is reported."""
 
 import io
 import json
@@ -35,8 +34,8 @@ def report(manifest: Manifest) -> list[tuple[str, str]]:
     return [(line["kind"], line["key"]) for line in lines(manifest)]
 
 
-def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
-    says: dict[str, object] = {
+def test_null_counts_as_no_label_and_other_types_are_reported(tmp_path: Path):
+    contents: dict[str, object] = {
         "a_null": {"label": None, "genre": "rock"},
         "a_empty": {"label": "", "genre": "pop"},
         "a_number": {"label": 7.5},
@@ -48,7 +47,7 @@ def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
     }
     members = [
         (f"{key}.{suffix}", data)
-        for i, (key, metadata) in enumerate(says.items())
+        for i, (key, metadata) in enumerate(contents.items())
         for suffix, data in (("wav", sound(i)), ("json", json.dumps(metadata).encode()))
     ]
     manifest = index(tar(tmp_path / "x.tar", members).parent)
@@ -68,7 +67,7 @@ def test_a_json_that_cannot_be_read_is_reported(bad: bytes, tmp_path: Path):
     assert lines(manifest)[0]["detail"].startswith("its .json cannot be read: ")
 
 
-def test_gtzan_in_a_tar_as_it_is_has_all_its_clips(tmp_path: Path):
+def test_a_plain_tar_of_gtzan_has_all_clips(tmp_path: Path):
     names = [f"genres/{genre}/{genre}.0000{i}.wav" for genre in ("blues", "jazz") for i in (0, 1)]
     manifest = index(tar(tmp_path / "x.tar", [(name, sound(i)) for i, name in enumerate(names)]).parent)
     assert labels(manifest) == {
@@ -88,7 +87,7 @@ def test_stems_of_one_song_share_its_label(tmp_path: Path):
     assert labels(manifest) == {"song1_drums": "ska", "song1_vocals": "ska"}
 
 
-def test_two_sounds_of_one_name_are_a_double_key(tmp_path: Path):
+def test_two_audio_files_of_one_name_are_a_duplicate_key(tmp_path: Path):
     members = [("a_1.wav", sound(1)), ("a_1.flac", sound(2, "FLAC"))]
     manifest = index(tar(tmp_path / "x.tar", members).parent)
     assert manifest.column("encoding").to_pylist() == ["pcm16"]
@@ -96,15 +95,15 @@ def test_two_sounds_of_one_name_are_a_double_key(tmp_path: Path):
     assert manifest.left_out == 1
 
 
-def test_members_that_do_not_lie_side_by_side_are_put_together_and_reported(tmp_path: Path):
+def test_members_that_are_not_adjacent_are_joined_and_reported(tmp_path: Path):
     members = [("1.wav", sound(1)), ("2.wav", sound(2)), ("2.cls", b"b"), ("1.cls", b"a")]
     manifest = index(tar(tmp_path / "x.tar", members).parent)
     assert labels(manifest) == {"1": "a", "2": "b"}
     assert report(manifest) == [("scattered", "1")]
 
 
-def test_equal_samples_under_other_tags_are_on_one_side(tmp_path: Path):
-    """Two FLAC files of the same samples differ in their bytes, since one has a title."""
+def test_files_that_differ_only_in_tags_are_in_one_part(tmp_path: Path):
+    """A WAV and a FLAC file of the same samples differ in their bytes."""
     members = []
     for i in range(40):
         samples = (20_000 * tone(3000, hz=200 + 5 * i)).astype(np.int16)
@@ -126,7 +125,7 @@ def test_equal_samples_with_two_labels_are_a_conflict(tmp_path: Path):
     assert line["detail"] == "the same samples as jazz_1 (x.tar), but another label: rock here, jazz there"
 
 
-def test_what_pack_reports_is_reported(tmp_path: Path):
+def test_index_reports_the_same_issues_as_pack(tmp_path: Path):
     whole = encoded(tone(), "FLAC", "PCM_16")
     members = [
         ("a_cut.flac", whole[: len(whole) // 2]),
@@ -152,7 +151,7 @@ def test_what_pack_reports_is_reported(tmp_path: Path):
     assert 0 < frames["a_cut"] < len(tone())
     assert frames["a_short"] == len(tone()) - 1000
     reader = ClipReader(manifest)
-    for clip, key in enumerate(frames):  # every sample of the index can be read, from anywhere
+    for clip, key in enumerate(frames):  # a segment at the end equals the end of the whole clip
         whole_clip = np.empty(frames[key], np.float32)
         reader.read(clip, 0, whole_clip)
         end = np.empty(min(1000, frames[key]), np.float32)
@@ -171,7 +170,7 @@ def test_links_and_impossible_sizes_are_reported(tmp_path: Path):
             archive.addfile(link)
     with tarfile.open(tmp_path / "x.tar") as archive:
         second = archive.getmember("a_2.wav")
-    with (tmp_path / "x.tar").open("r+b") as file:  # the second clip's header says 2**62 bytes
+    with (tmp_path / "x.tar").open("r+b") as file:  # the second clip's header states 2**62 bytes
         second.size = 2**62
         file.seek(second.offset)
         file.write(second.tobuf(tarfile.GNU_FORMAT))
@@ -179,12 +178,12 @@ def test_links_and_impossible_sizes_are_reported(tmp_path: Path):
     assert manifest.keys.to_pylist() == ["a_1", "a_3"]
     found = {line["key"]: line["detail"] for line in lines(manifest)}
     assert found["a_link1"] == "it is a link to a_1.wav in the tar file: pack the file itself"
-    assert "of the 4611686018427387904 bytes that its tar header says" in found["a_2"]
+    assert "of the 4611686018427387904 bytes that its tar header states" in found["a_2"]
     assert {"a_link2", "a_link3"} <= found.keys()
     assert manifest.left_out == 4
 
 
-def test_macos_doubles_are_passed_over(tmp_path: Path):
+def test_macos_resource_forks_are_ignored(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("a/._rock_1.wav", b"\0\5\x16\7"), ("a/rock_1.wav", sound())]).parent)
     assert report(manifest) == []
     assert manifest.left_out == 0
@@ -195,4 +194,4 @@ def test_samples_without_sound_are_counted(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("a_1.wav", sound()), *pictures]).parent)
     (line,) = lines(manifest)
     assert (line["kind"], line["source"]) == ("no sound", "x.tar")
-    assert line["detail"] == "5 samples without sound: picture_0, picture_1, picture_2, ..."
+    assert line["detail"] == "5 WebDataset samples without audio: picture_0, picture_1, picture_2, ..."

@@ -1,4 +1,4 @@
-"""Clips of codecs that cannot seek are decoded whole and kept; zeros that a clip does not have are noticed."""
+"""Clips of codecs that cannot seek are decoded once and cached; zeros from a hole in a shard are an error."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample
-from gtzan_stream.store.decoded import Decoded
+from gtzan_stream.store.decoded import DecodedClips
 from gtzan_stream.store.read import ClipReader
 from tests.test_store_read import encoded, foreign, noise
 
@@ -45,28 +45,28 @@ def test_a_codec_that_decodes_to_another_length_than_the_manifest_says_is_named(
 
 
 def test_decoded_clips_are_kept_up_to_a_limit():
-    made = []
+    decoded = []
 
     def decode(clip: int) -> np.ndarray:
-        made.append(clip)
+        decoded.append(clip)
         return np.full(1000, clip, np.float32)
 
-    kept = Decoded(2 * 4000)
+    cache = DecodedClips(2 * 4000)
     for clip in (0, 1, 0, 2, 0, 1, 2):
-        assert (kept.get(clip, lambda clip=clip: decode(clip)) == clip).all()
-    assert made == [0, 1, 2, 1, 2]  # 1 is dropped for 2, then 2 for 1, then 0 for 2
-    for _ in range(2):  # larger than the limit: it is kept alone
-        kept.get(3, lambda: made.append(3) or np.zeros(10_000, np.float32))
-    assert made.pop() == 3
-    kept.get(2, lambda: decode(2))
-    assert made == [0, 1, 2, 1, 2, 2]
-    kept.clear()
-    kept.get(2, lambda: decode(2))
-    assert made[-2:] == [2, 2]
+        assert (cache.get(clip, lambda clip=clip: decode(clip)) == clip).all()
+    assert decoded == [0, 1, 2, 1, 2]  # 1 is dropped for 2, then 2 for 1, then 0 for 2
+    for _ in range(2):  # larger than the limit: it is the only one kept
+        cache.get(3, lambda: decoded.append(3) or np.zeros(10_000, np.float32))
+    assert decoded.pop() == 3
+    cache.get(2, lambda: decode(2))
+    assert decoded == [0, 1, 2, 1, 2, 2]
+    cache.clear()
+    cache.get(2, lambda: decode(2))
+    assert decoded[-2:] == [2, 2]
 
 
-def test_a_hole_in_a_shard_is_no_silence(tmp_path: Path):
-    """A file system that lost a block gives zeros back; zeros that were packed stay what they are."""
+def test_zeros_from_a_hole_in_a_shard_are_an_error(tmp_path: Path):
+    """A file system that lost a block reads it as zeros. Silence that was packed is still read as silence."""
     silent = np.zeros(9000, np.float32)
     silent[:100] = 0.1
     manifest = foreign(tmp_path, {"a_1.wav": encoded(noise()), "a_2.wav": encoded(silent)})
@@ -75,7 +75,7 @@ def test_a_hole_in_a_shard_is_no_silence(tmp_path: Path):
         file.write(bytes(2 * 4000))
     reader = ClipReader(manifest)
     out = np.empty(1000, np.int16)
-    reader.read(0, 500, out)  # whole so far
+    reader.read(0, 500, out)  # before the hole
     reader.read(1, 3000, out)
     assert not out.any()
     with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: the shard holds zeros where the clip does not"):

@@ -1,4 +1,4 @@
-"""Wrong bytes in manifest.json and the tables end in one of the project's errors, whatever they hit."""
+"""Wrong bytes in manifest.json, tables and shards give a UserError or a BadSample, wherever they are."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def copy(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def use(root: Path) -> None:
-    """Open a set, look at it and read from it; only a sentence may come of it."""
+    """Open a set, summarise it and read from it. Only UserError and BadSample may be raised."""
     with suppress(UserError, BadSample):
         manifest = Manifest.open(root)
         summary(manifest)
@@ -41,7 +41,7 @@ def use(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "samples.parquet", "splits.parquet"])
-def test_flipped_bytes_are_a_sentence(name: str, copy: Path):
+def test_flipped_bytes_of_a_manifest_or_table_are_one_user_error(name: str, copy: Path):
     whole = (copy / name).read_bytes()
     rng = random.Random(0)
     for _ in range(150):
@@ -59,7 +59,7 @@ METADATA = ["format", "format_version", "dataset", "sample_rate", "labels", "cli
 
 @pytest.mark.parametrize("name", [*METADATA, "report"])
 @pytest.mark.parametrize("value", ["lacking", None, 7, -1, "x", [], ["x"], {}, [{}], {"a": None}, [None], 2**70])
-def test_metadata_of_another_form_are_a_sentence(name: str, value: Any, copy: Path):
+def test_malformed_metadata_is_one_user_error(name: str, value: Any, copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
     if value == "lacking":
@@ -73,10 +73,13 @@ def test_metadata_of_another_form_are_a_sentence(name: str, value: Any, copy: Pa
         (copy / "manifest.json").write_bytes(whole)
 
 
-def test_a_manifest_says_what_it_lacks(copy: Path):
+def test_the_error_names_the_missing_or_malformed_field(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
-    for change, words in (({"report": None}, "its report have another form"), ({"splits": [1]}, "its splits have")):
+    for change, words in (
+        ({"report": None}, "its field report has another form"),
+        ({"splits": [1]}, "its field splits has"),
+    ):
         (copy / "manifest.json").write_text(json.dumps(metadata | change))
         with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{words}"):
             Manifest.open(copy)
@@ -88,7 +91,7 @@ def test_a_manifest_says_what_it_lacks(copy: Path):
 
 
 def test_flipped_bytes_of_a_shard_are_reported_or_change_a_clip(tmp_path: Path):
-    """Whatever is hit, the other clips are indexed, and what was indexed verifies."""
+    """Wherever the wrong bytes are, the other clips are indexed, and the indexed set verifies."""
     samples = [{"__key__": f"rock_{i}", "wav": sound(i, frames=800), "json": b'{"label": "rock"}'} for i in range(6)]
     write(tmp_path / "x.tar", samples, 0)
     whole = (tmp_path / "x.tar").read_bytes()
@@ -107,7 +110,7 @@ def test_flipped_bytes_of_a_shard_are_reported_or_change_a_clip(tmp_path: Path):
         assert verify(manifest) == []
 
 
-def test_another_version_is_said_as_it_is(copy: Path):
+def test_another_format_version_is_named(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole) | {"format_version": 99}
     (copy / "manifest.json").write_text(json.dumps(metadata))

@@ -1,4 +1,4 @@
-"""Shards that somebody else packed."""
+"""Indexing shards that another program packed."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def write(path: Path, samples: list[dict], mtime: float = 0.5) -> Path:
 
 
 def lines(manifest: Manifest) -> list[dict[str, str]]:
-    """The report, but for that these sets are small."""
+    """The report without the issues about too few clips, which these small sets all have."""
     return [line for line in manifest.report if not line["kind"].startswith("few ")]
 
 
@@ -44,8 +44,8 @@ def labels_by_key(root: Path) -> dict[str, str]:
     return {key: manifest.labels[code] for key, code in codes}
 
 
-def test_labels_are_found_wherever_they_are(tmp_path: Path):
-    say = {
+def test_labels_are_found_in_json_cls_txt_or_key(tmp_path: Path):
+    other = {
         "label": {"json": json.dumps({"label": "a"}).encode()},
         "genre": {"json": json.dumps({"genre": "b"}).encode(), "cls": b"7"},
         "cls": {"cls": b"c\n"},
@@ -53,13 +53,13 @@ def test_labels_are_found_wherever_they_are(tmp_path: Path):
         "e_1": {"json": b"[1, 2]"},
         "train/f_1": {},
     }
-    write(tmp_path / "x.tar", [{"__key__": key, "wav": sound(i)} | more for i, (key, more) in enumerate(say.items())])
+    write(tmp_path / "x.tar", [{"__key__": key, "wav": sound(i)} | more for i, (key, more) in enumerate(other.items())])
     assert labels_by_key(tmp_path) == {
         "label": "a", "genre": "b", "cls": "c", "txt": "d", "e_1": "e", "train/f_1": "f"
     }  # fmt: skip
 
 
-def test_numbers_are_sorted_as_numbers(tmp_path: Path):
+def test_numeric_labels_are_sorted_as_numbers(tmp_path: Path):
     write(tmp_path / "x.tar", [{"__key__": f"k{i}", "wav": sound(i), "cls": str(i).encode()} for i in range(11)])
     assert index(tmp_path).labels == [str(i) for i in range(11)]
 
@@ -84,7 +84,7 @@ def test_what_was_indexed_can_be_read_and_verified(tmp_path: Path):
     assert (manifest.frames == 5000).all()
 
 
-def test_part_names_of_shards_are_a_split(tmp_path: Path):
+def test_parts_in_shard_names_make_a_split(tmp_path: Path):
     for part in ("train", "val", "test"):
         write(tmp_path / f"music-{part}-000.tar", [{"__key__": f"a_{part}", "wav": sound()}])
     manifest = index(tmp_path)
@@ -93,7 +93,7 @@ def test_part_names_of_shards_are_a_split(tmp_path: Path):
     assert split == {"train": ["a_train"], "valid": ["a_val"], "test": ["a_test"]}
 
 
-def test_the_rate_is_that_of_most(tmp_path: Path):
+def test_the_sample_rate_is_that_of_most_clips(tmp_path: Path):
     rates = [44100, 8000, 44100]
     write(tmp_path / "x.tar", [{"__key__": f"a_{i}", "wav": sound(i, rate=rate)} for i, rate in enumerate(rates)])
     manifest = index(tmp_path)
@@ -121,7 +121,7 @@ def test_bad_samples_are_reported_and_left_out(tmp_path: Path):
     assert manifest.left_out == 3
 
 
-def test_a_truncated_shard_keeps_what_is_whole(tmp_path: Path):
+def test_whole_clips_of_a_truncated_shard_are_kept(tmp_path: Path):
     path = write(tmp_path / "x.tar", [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(3)])
     with tarfile.open(path) as tar:
         last = tar.getmembers()[-1].offset_data
@@ -135,7 +135,7 @@ def test_a_truncated_shard_keeps_what_is_whole(tmp_path: Path):
 
 
 def shard_of(path: Path, n: int, mtime: float = 0) -> list[tarfile.TarInfo]:
-    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], mtime)  # of a whole number: one header each
+    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], mtime)  # whole mtime: one header a member
     with tarfile.open(path) as tar:
         return tar.getmembers()
 
@@ -167,7 +167,7 @@ def test_whichever_header_is_damaged_one_clip_is_lost_at_most(long: bool, tmp_pa
     whole = (tmp_path / "x.tar").read_bytes()
     with tarfile.open(tmp_path / "x.tar") as tar:
         bounds = [(member.offset, member.offset_data) for member in tar.getmembers()]
-    blocks = [block for first, data in bounds for block in (first, data - 512)]  # those with a checksum
+    blocks = [block for first, data in bounds for block in (first, data - 512)]  # the headers, which have checksums
     for block in blocks:
         damaged = bytearray(whole)
         damaged[block] ^= 0xFF
@@ -251,7 +251,7 @@ def test_keys_are_unique(shards: list[str], tmp_path: Path):
     assert verify(manifest) == []
 
 
-def test_a_folder_of_shards_is_left_as_it_was(tmp_path: Path):
+def test_indexing_does_not_change_the_shards(tmp_path: Path):
     path = write(tmp_path / "x.tar", [{"__key__": "a_1", "wav": sound()}])
     before = path.read_bytes()
     index(tmp_path)

@@ -1,4 +1,4 @@
-"""Windows of clips: the right samples, reflected at the clip's own ends, from any thread; and clear errors."""
+"""Segments of clips: correct samples, reflected at the clip's ends, from any thread; and errors that name the clip."""
 
 import io
 import os
@@ -20,11 +20,11 @@ from gtzan_stream.store import read
 from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
-from gtzan_stream.store.read import ClipReader, reflected
+from gtzan_stream.store.read import ClipReader, reflected_indices
 
 
 def whole_clips(root: Path, suffix: str = "wav", dtype: str = "int16") -> dict[str, np.ndarray]:
-    """Every clip of a folder of shards by key, decoded without the project's reader."""
+    """Decode every clip of a folder of shards without the project's reader. Returns them by key."""
     clips = {}
     for path in root.glob("*.tar"):
         with tarfile.open(path) as tar:
@@ -35,8 +35,8 @@ def whole_clips(root: Path, suffix: str = "wav", dtype: str = "int16") -> dict[s
     return clips
 
 
-def window(whole: np.ndarray, start: int, length: int) -> np.ndarray:
-    """The same window by numpy.pad."""
+def segment(whole: np.ndarray, start: int, length: int) -> np.ndarray:
+    """The same segment by numpy.pad."""
     if len(whole) == 1:
         return np.full(length, whole[0])
     before, after = max(0, -start), max(0, start + length - len(whole))
@@ -46,13 +46,13 @@ def window(whole: np.ndarray, start: int, length: int) -> np.ndarray:
 @given(
     frames=st.integers(1, 40), start=st.integers(-200, 200), length=st.integers(1, 300), seed=st.integers(0, 2**32 - 1)
 )
-def test_reflection_is_numpys(frames: int, start: int, length: int, seed: int):
+def test_reflection_equals_numpys(frames: int, start: int, length: int, seed: int):
     whole = np.random.default_rng(seed).integers(-99, 99, frames)
-    np.testing.assert_array_equal(whole[reflected(start, length, frames)], window(whole, start, length))
+    np.testing.assert_array_equal(whole[reflected_indices(start, length, frames)], segment(whole, start, length))
 
 
 @pytest.mark.parametrize("codec", ["wav", "flac"])
-def test_windows_are_those_of_the_whole_clip(codec: str, clips_folder: Path, tmp_path: Path):
+def test_segments_equal_those_of_the_whole_clip(codec: str, clips_folder: Path, tmp_path: Path):
     manifest = pack(clips_folder, tmp_path, codec=codec, shard_mb=1)
     whole = whole_clips(tmp_path, codec)
     reader = ClipReader(manifest)
@@ -72,10 +72,10 @@ def check(reader: ClipReader, clip: int, start: int, length: int, whole: np.ndar
     out = np.empty(length, reader.dtype)
     reader.read(clip, start, out)
     scale = 1 if reader.dtype == np.int16 else 32768
-    np.testing.assert_array_equal(out * scale, window(whole, start, length))
+    np.testing.assert_array_equal(out * scale, segment(whole, start, length))
 
 
-def test_nothing_is_read_into_nothing(shards: Path):
+def test_an_empty_segment_can_be_read(shards: Path):
     ClipReader(Manifest.open(shards)).read(0, -5, np.empty(0, np.int16))
 
 
@@ -117,7 +117,7 @@ def test_short_reads_are_continued(shards: Path, monkeypatch: pytest.MonkeyPatch
     check(ClipReader(manifest), 0, 3, 5000, whole_clips(shards)[key])
 
 
-# Shards of somebody else's
+# Shards of other programs
 
 
 def foreign(folder: Path, members: dict[str, bytes]) -> Manifest:
@@ -157,12 +157,12 @@ def test_every_codec_gives_full_scale_floats(tmp_path: Path):
     assert manifest.direct.tolist() == [True, False, False, False, False, False]
     reader = ClipReader(manifest)
     assert reader.dtype == np.float32
-    tolerance = {"rock_ogg": 0.3, "rock_mp3": 0.3}  # noise is the worst they can be given
+    tolerance = {"rock_ogg": 0.3, "rock_mp3": 0.3}  # noise is the worst case for lossy codecs
     for clip, key in enumerate(manifest.keys.to_pylist()):
         source = stereo.mean(axis=1) if key == "rock_stereo" else noise()
         out = np.empty(3000, np.float32)
         reader.read(clip, -1000, out)
-        np.testing.assert_allclose(out, window(source, -1000, 3000), atol=tolerance.get(key, 4e-5), err_msg=key)
+        np.testing.assert_allclose(out, segment(source, -1000, 3000), atol=tolerance.get(key, 4e-5), err_msg=key)
 
 
 @pytest.mark.parametrize("rate", [22050, 8000, 48000, 11025])
@@ -179,10 +179,10 @@ def test_clips_of_another_rate_are_resampled(rate: int, tmp_path: Path):
         reader.read(clip, 0, out)
         np.testing.assert_array_equal(out, whole)
         reader.read(clip, len(whole) - 10, out[:20])
-        np.testing.assert_array_equal(out[:20], window(whole, len(whole) - 10, 20))
+        np.testing.assert_array_equal(out[:20], segment(whole, len(whole) - 10, 20))
 
 
-def test_what_is_not_a_number_is_named(tmp_path: Path):
+def test_a_sample_that_is_not_finite_is_named(tmp_path: Path):
     manifest = foreign(tmp_path, {"a_1.wav": encoded(noise(), subtype="FLOAT")})
     with (tmp_path / "theirs.tar").open("r+b") as file:
         file.seek(int(manifest.data_offset[0]) + 4 * 4321)
@@ -194,8 +194,8 @@ def test_what_is_not_a_number_is_named(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("bad", "what"), [(np.inf, "is not a finite number"), (1e30, r"is 1e\+30, where full")])
-def test_a_loader_names_the_clip_that_holds_no_sound(tmp_path: Path, bad: float, what: str):
-    """A sample that every crop reads."""
+def test_a_loader_names_the_clip_with_an_impossible_sample(tmp_path: Path, bad: float, what: str):
+    """The sample is in every crop."""
     waveforms = {"a_1.wav": noise(100_000), "a_2.wav": noise(100_000)}
     foreign(tmp_path, {name: encoded(samples, subtype="FLOAT") for name, samples in waveforms.items()})
     manifest = index(tmp_path)
@@ -239,7 +239,7 @@ def test_a_truncated_shard_is_named(codec: str, clips_folder: Path, tmp_path: Pa
         reader.read(last, 0, np.empty(int(manifest.frames[last]), reader.dtype))
 
 
-def test_a_shard_that_went_away_is_named(shards: Path, tmp_path: Path):
+def test_a_shard_that_was_removed_is_named(shards: Path, tmp_path: Path):
     shutil.copytree(shards, tmp_path / "shards")
     manifest = Manifest.open(tmp_path / "shards")
     (tmp_path / "shards" / manifest.shards[0].name).unlink()

@@ -1,4 +1,4 @@
-"""Shards on another machine, by a server of HTTP that can be told to fail."""
+"""Remote shards, from an HTTP server that can be made to fail."""
 
 import errno
 import os
@@ -24,7 +24,10 @@ from gtzan_stream.store.verify import verify
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a folder; counts what is asked for, and answers the first `failures` requests for a file badly."""
+    """Serves a folder, and counts the requests for each file.
+
+    The first `failures[name]` requests for a file get an error; files in `garbage` get a wrong content.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
@@ -121,7 +124,7 @@ def test_threads_fetch_a_shard_once(server: Server):
     assert server.asked[name] == 1
 
 
-def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
+def test_leaving_an_epoch_early_cancels_pending_downloads(shards: Path, monkeypatch: pytest.MonkeyPatch):
     under_way: list[Future[Path]] = []
 
     def prefetch(folder: Folder, names: list[str]) -> list[Future[Path]]:
@@ -136,15 +139,15 @@ def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path,
     assert all(shard.cancelled() for shard in under_way)
 
 
-def test_what_fails_is_tried_again(server: Server):
+def test_a_failed_download_is_tried_again(server: Server):
     manifest = Manifest.open(server.address)
     name = manifest.shards[0].name
-    server.failures[name] = remote.RETRIES - 1
+    server.failures[name] = remote.MAX_ATTEMPTS - 1
     assert manifest.path(name).stat().st_size == manifest.shards[0].size
-    assert server.asked[name] == remote.RETRIES
+    assert server.asked[name] == remote.MAX_ATTEMPTS
 
 
-def test_what_goes_on_failing_names_shard_and_key(server: Server):
+def test_a_download_that_always_fails_names_shard_and_key(server: Server):
     manifest = Manifest.open(server.address)
     name, key = manifest.shards[0].name, manifest.keys[0]
     server.failures[name] = 99
@@ -152,7 +155,7 @@ def test_what_goes_on_failing_names_shard_and_key(server: Server):
         ClipReader(manifest).read(0, 0, np.empty(10, np.int16))
 
 
-def test_what_arrives_wrong_is_not_used(server: Server, tmp_path: Path):
+def test_a_download_with_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path):
     manifest = Manifest.open(server.address)
     name = manifest.shards[0].name
     server.garbage.add(name)
@@ -170,7 +173,7 @@ def test_what_arrives_wrong_is_not_used(server: Server, tmp_path: Path):
         (errno.EROFS, "Read-only file system; ch"),
     ],
 )
-def test_a_disk_that_takes_nothing_is_a_sentence_at_once(
+def test_an_unwritable_disk_is_an_error_without_retries(
     number: int, words: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     manifest, asked = Manifest.open(server.address), []
@@ -187,7 +190,7 @@ def test_a_disk_that_takes_nothing_is_a_sentence_at_once(
     assert not list((tmp_path / "cache").rglob(".part-*"))
 
 
-def test_the_longest_unused_shard_makes_room(server: Server, tmp_path: Path):
+def test_the_least_recently_used_shard_is_evicted(server: Server, tmp_path: Path):
     sizes = [shard.size for shard in Manifest.open(server.address).shards]
     names = [shard.name for shard in Manifest.open(server.address).shards]
     assert len(names) >= 3
@@ -196,7 +199,7 @@ def test_the_longest_unused_shard_makes_room(server: Server, tmp_path: Path):
     first, second = folder.path(names[0]), folder.path(names[1])
     os.utime(first, (1, 1))
     os.utime(second, (2, 2))
-    folder.path(names[0])  # used again, so the second is now the longest unused
+    folder.path(names[0])  # used again, so the second is now the least recently used
     third = folder.path(names[2])
     assert first.exists()
     assert third.exists()
@@ -204,21 +207,21 @@ def test_the_longest_unused_shard_makes_room(server: Server, tmp_path: Path):
     with pytest.raises(
         UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: choose a smaller shuffle_shards"
     ):
-        folder.check_room(None)
-    folder.check_room(2)
+        folder.check_cache_holds(None)
+    folder.check_cache_holds(2)
 
 
-def test_no_set_at_an_address(server: Server):
+def test_an_address_without_a_set_is_named(server: Server):
     with pytest.raises(UserError, match=rf"{server.address}/nowhere/manifest\.json does not exist"):
         Manifest.open(f"{server.address}/nowhere")
 
 
-def test_an_address_nobody_knows():
+def test_an_unknown_protocol_is_an_error():
     with pytest.raises(UserError, match=r"nonsense://x/manifest\.json cannot be read: .*nonsense"):
         Manifest.open("nonsense://x")
 
 
-def test_a_manifest_cannot_reach_outside(shards: Path, tmp_path: Path):
+def test_a_manifest_cannot_name_files_outside_its_folder(shards: Path, tmp_path: Path):
     text = (shards / "manifest.json").read_text().replace("samples.parquet", "../samples.parquet")
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=r"lists a file outside its folder, '\.\./samples\.parquet'"):
@@ -226,7 +229,7 @@ def test_a_manifest_cannot_reach_outside(shards: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["abc", "nan", "inf", "-1", "0", ""])
-def test_a_cache_of_no_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch):
+def test_an_invalid_cache_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", text)
     with pytest.raises(UserError, match="GTZAN_STREAM_CACHE_GB is the size of the cache in gigabytes"):
         RemoteFolder("memory://shards")

@@ -1,4 +1,4 @@
-"""Tables that can be read but do not fit: each is one sentence, that names the file and the remedy."""
+"""Tables with wrong values: each is one UserError that names the file and the remedy."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def copy(shards: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Change a table, and its size in manifest.json."""
+    """Change a table, and adapt its size in manifest.json."""
     pq.write_table(change(pq.read_table(root / name)), root / name)
     metadata = json.loads((root / "manifest.json").read_text())
     for table in metadata["tables"]:
@@ -50,7 +50,7 @@ def cast(name: str, kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
 
 
 def numbered(table: pa.Table) -> pa.Table:
-    """Parts as numbers."""
+    """Replace parts by numbers."""
     codes = pc.index_in(table["part"], pa.array(["train", "valid", "test"]))
     return table.set_column(table.column_names.index("part"), "part", codes)
 
@@ -75,7 +75,7 @@ SPLIT_CHANGES = {
 
 
 @pytest.mark.parametrize("case", SPLIT_CHANGES)
-def test_a_split_of_another_form_is_a_sentence(case: str, copy: Path):
+def test_a_malformed_split_is_one_user_error(case: str, copy: Path):
     change, words = SPLIT_CHANGES[case]
     split = pq.read_table(copy / "splits.parquet")["split"][0].as_py()
     rewrite(copy, "splits.parquet", change)
@@ -85,7 +85,7 @@ def test_a_split_of_another_form_is_a_sentence(case: str, copy: Path):
             read()
 
 
-def test_a_split_of_wider_numbers_is_the_same(shards: Path, copy: Path):
+def test_a_split_with_64_bit_clip_numbers_is_read(shards: Path, copy: Path):
     rewrite(copy, "splits.parquet", cast("clip", pa.int64()))
     assert Manifest.open(copy).part("three", "test").tolist() == Manifest.open(shards).part("three", "test").tolist()
 
@@ -117,7 +117,7 @@ CLIP_CHANGES = {
 
 
 @pytest.mark.parametrize("case", CLIP_CHANGES)
-def test_a_table_of_clips_of_another_form_is_a_sentence(case: str, copy: Path):
+def test_a_malformed_table_of_clips_is_one_user_error(case: str, copy: Path):
     change, words = CLIP_CHANGES[case]
     rewrite(copy, "samples.parquet", change)
     with pytest.raises(UserError, match=rf"samples\.parquet .*cannot be read \(.*{words}.*\): {REMEDY}"):
@@ -125,7 +125,7 @@ def test_a_table_of_clips_of_another_form_is_a_sentence(case: str, copy: Path):
 
 
 @pytest.mark.parametrize(("column", "value"), [("member_offset", -1), ("member_size", -1), ("member_size", 2**62)])
-def test_a_member_outside_its_shard_is_a_sentence(column: str, value: int, clips_folder: Path, tmp_path: Path):
+def test_a_member_outside_its_shard_is_one_user_error(column: str, value: int, clips_folder: Path, tmp_path: Path):
     pack(clips_folder, tmp_path, codec="flac")
     rewrite(tmp_path, "samples.parquet", put(column, 0, value))
     manifest = Manifest.open(tmp_path)
@@ -135,7 +135,7 @@ def test_a_member_outside_its_shard_is_a_sentence(column: str, value: int, clips
         manifest.member_offset.tolist()
 
 
-def test_shorter_numbers_do_not_overflow(copy: Path):
+def test_32_bit_columns_do_not_overflow(copy: Path):
     for name in ("frames", "sample_rate", "data_offset"):
         rewrite(copy, "samples.parquet", cast(name, pa.int32()))
     manifest = Manifest.open(copy)

@@ -1,4 +1,4 @@
-"""Verifying names every member, shard and table that is not as it was packed."""
+"""Verifying names every member, shard and table that differs from the manifest."""
 
 import os
 import shutil
@@ -27,16 +27,16 @@ def flip(path: Path, offset: int) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-def test_all_is_well(shards: Path):
-    told = []
-    assert verify(Manifest.open(shards), progress=lambda done, total: told.append((done, total))) == []
+def test_an_intact_set_has_no_problems(shards: Path):
+    calls = []
+    assert verify(Manifest.open(shards), progress=lambda done, total: calls.append((done, total))) == []
     total = sum(shard.size for shard in Manifest.open(shards).shards)
-    assert told[-1] == (total, total)
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
-    assert len(told) == len(Manifest.open(shards)) + 1
+    assert calls[-1] == (total, total)
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert len(calls) == len(Manifest.open(shards)) + 1
 
 
-def test_one_bit_of_a_sample(copy: Path):
+def test_a_flipped_bit_in_a_clip_is_found(copy: Path):
     manifest = Manifest.open(copy)
     clip = 1
     shard = manifest.shards[manifest.shard[clip]].name
@@ -47,7 +47,7 @@ def test_one_bit_of_a_sample(copy: Path):
     assert problems[1] == f"{copy / shard}, key {manifest.keys[clip]}: its sha256 is not the manifest's"
 
 
-def test_one_bit_of_a_description(copy: Path):
+def test_a_flipped_bit_in_a_json_member_is_found(copy: Path):
     manifest = Manifest.open(copy)
     shard = copy / manifest.shards[0].name
     flip(shard, 600)  # in the first member, a .json
@@ -68,7 +68,7 @@ def test_a_truncated_shard_names_the_members_it_lost(copy: Path):
     assert problems[2].startswith(f"{shard}: the shard ends at byte ")
 
 
-def test_a_table_that_was_changed(copy: Path):
+def test_a_changed_table_is_found(copy: Path):
     manifest = Manifest.open(copy)
     with (copy / "splits.parquet").open("ab") as file:
         file.write(b"\0")
@@ -76,8 +76,8 @@ def test_a_table_that_was_changed(copy: Path):
     assert problem.startswith(f"{copy / 'splits.parquet'}: ")
 
 
-def test_damage_that_was_reported_when_indexing_is_not_told_again(tmp_path: Path):
-    """The same damage in another shard is."""
+def test_damage_that_index_reported_is_not_a_problem(tmp_path: Path):
+    """The same damage in another shard is a problem."""
     for name in ("a", "b"):
         write(tmp_path / f"{name}.tar", [{"__key__": f"{name}_{i}", "wav": sound(ord(name) + i)} for i in range(3)], 0)
     with tarfile.open(tmp_path / "a.tar") as tar:
@@ -108,6 +108,6 @@ def test_members_and_labels_that_changed_are_named(tmp_path: Path):
         ", key 0: its label is jazz, the manifest says rock",
         ", key 1: it is not in the shard any more",
     ]
-    assert problems[3].startswith(", key 2: it lies at byte ")
+    assert problems[3].startswith(", key 2: it is at byte ")
     assert problems[4] == ", key new: the manifest does not list this clip; index or pack the set again"
     assert len(problems) == 5

@@ -14,7 +14,7 @@ from gtzan_stream.audio import encode
 from gtzan_stream.augment import recipe
 from gtzan_stream.cli import app
 from gtzan_stream.loader import Loader
-from gtzan_stream.store import read
+from gtzan_stream.store import open_shards
 from gtzan_stream.store.pack import pack
 from tests.loader_cases import assert_same, collect
 from tests.other_systems import ROOT, run_on
@@ -156,7 +156,7 @@ def test_threads_read_at_positions_of_their_own(missing: list[str], tmp_path: Pa
         monkeypatch.delattr(os, name)
     path = tmp_path / "shard.tar"
     path.write_bytes(np.arange(1 << 18, dtype="<u4").tobytes())
-    shard = read._OpenShard(path)
+    shard = open_shards.OpenShard(path)
     wrong: list[int] = []
 
     def work(seed: int) -> None:
@@ -177,7 +177,7 @@ def test_threads_read_at_positions_of_their_own(missing: list[str], tmp_path: Pa
 def test_a_forked_process_does_not_move_the_position_on_macos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(os, "preadv")
     (tmp_path / "shard.tar").write_bytes(bytes(range(256)))
-    shard = read._OpenShard(tmp_path / "shard.tar")
+    shard = open_shards.OpenShard(tmp_path / "shard.tar")
     assert shard.read(16, 4) == bytes([16, 17, 18, 19])
     assert os.lseek(shard._file.fileno(), 0, os.SEEK_CUR) == 0  # parent and child share the position
 

@@ -20,7 +20,7 @@ def test_too_few_clips_end_it_before_training(go, tmp_path: Path) -> None:
     result = go("--shards", str(tmp_path / "out"))
     assert result.exit_code == 2, result.output
     assert "has no part 'valid'" in result.output
-    assert "Too few clips: jazz has 1 clip: it takes 3 for one in train, valid and test" in result.output
+    assert "Too few clips: jazz has 1 clip: random splits need 3, one each for train, valid and test" in result.output
     assert result.output.count("\n") == 1
 
 

@@ -11,7 +11,7 @@ from gtzan_stream import audio, crops
 from gtzan_stream.errors import UserError
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.inference.export import Model
-from gtzan_stream.store.read import reflected
+from gtzan_stream.store.read import reflected_indices
 
 BATCH = 16  # chunks per call of the model
 
@@ -120,5 +120,5 @@ def _waveforms(samples: np.ndarray, starts: np.ndarray, valid_frames: np.ndarray
     """Cut the model's input [chunk, time], reflected at the recording's ends, NaN where no valid frame reads."""
     waveforms = np.full((len(starts), geometry.read_length), np.nan, np.float32)
     for waveform, start, length in zip(waveforms, starts, geometry.span(valid_frames), strict=True):
-        waveform[:length] = samples[reflected(int(start), int(length), len(samples))]
+        waveform[:length] = samples[reflected_indices(int(start), int(length), len(samples))]
     return torch.from_numpy(waveforms / np.float32(audio.FULL_SCALE))

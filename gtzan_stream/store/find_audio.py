@@ -1,4 +1,4 @@
-"""Find the audio files of a folder."""
+"""Find the audio files below a folder."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,13 @@ from gtzan_stream.store.keys import printable
 from gtzan_stream.words import count
 
 
-def scan(src: str | Path) -> tuple[list[str], list[Issue], int]:
-    """List the audio files under `src`, and report what cannot be read, and links that lead nowhere.
+def find_audio_files(src: str | Path) -> tuple[list[str], list[Issue], int]:
+    """List the audio files below `src`, and report what cannot be read.
 
-    macOS's ``._*`` and whatever is not audio by its suffix are passed over; other audio whose name, or whose folder's,
-    begins with a dot is left out and reported. Links are followed. A folder that can be reached in several ways, by a
-    loop of links for example, is read once: where it lies, if that is under `src`, else at the first of its links.
+    A file is audio if its suffix says so. macOS's ``._*`` files are ignored. Other audio files that are hidden, because
+    their own name or a folder's begins with a dot, are left out and reported. Symbolic links are followed. A folder
+    that can be reached by several paths, for example through a loop of links, is read once: at its real path if that
+    is below `src`, else at the first link to it.
 
     Returns
     -------
@@ -23,7 +24,7 @@ def scan(src: str | Path) -> tuple[list[str], list[Issue], int]:
         Relative to `src`, with ``/`` between folders, sorted.
     report : list of Issue
     n_hidden : int
-        Audio files that were left out for the dot that their name begins with, or their folder's.
+        Number of hidden audio files that were left out.
 
     Raises
     ------
@@ -40,15 +41,19 @@ def scan(src: str | Path) -> tuple[list[str], list[Issue], int]:
 
 
 class _Walk:
-    """Reads all folders first, then those that links lead to, so that a folder is found where it lies."""
+    """A walk through all folders below `root`.
+
+    All ordinary folders are read before any folder behind a link, so that a folder below `root` that links also point
+    to gets its real path. Folders behind links may contain more links, which are read in the next round.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths: list[str] = []
         self.report: list[Issue] = []
         self.n_hidden = 0
-        self._seen: dict[str, str] = {}
-        self._links: list[str] = []
+        self._seen: dict[str, str] = {}  # path below `root` at which each real folder was read
+        self._links: list[str] = []  # links to folders, not followed yet
         self._read_tree("")
         while self._links:
             links, self._links = sorted(self._links), []
@@ -56,49 +61,52 @@ class _Walk:
                 self._read_tree(link)
 
     def _read_tree(self, top: str) -> None:
-        waiting = [top]
-        while waiting:
-            folder = waiting.pop()
+        """Read a folder and the folders in it, but put the links to folders aside."""
+        pending = [top]
+        while pending:
+            folder = pending.pop()
             real = os.path.realpath(self.root / folder)
             if real in self._seen:
-                self._add("link", folder, f"is the same folder as {printable(self._seen[real]) or 'SRC'}, read already")
+                first = printable(self._seen[real]) or "SRC"
+                self._add_issue("link", folder, f"is the same folder as {first}, which was read already")
                 continue
             self._seen[real] = folder
             try:
                 entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
             except OSError as error:
-                self._add("unreadable", folder, f"the folder cannot be read: {error.strerror}")
+                self._add_issue("unreadable", folder, f"the folder cannot be read: {error.strerror}")
                 continue
             for entry in entries:
                 path = f"{folder}/{entry.name}".lstrip("/")
                 if not entry.name.startswith((".", "__MACOSX")):
-                    self._take(entry, path, waiting)
+                    self._add_entry(entry, path, pending)
                 elif not entry.name.startswith(("._", "__MACOSX")):
-                    self._pass_over(entry, path)
+                    self._count_hidden(entry, path)
 
-    def _take(self, entry: os.DirEntry[str], path: str, waiting: list[str]) -> None:
+    def _add_entry(self, entry: os.DirEntry[str], path: str, pending: list[str]) -> None:
+        """Add a file to `paths`, a folder to `pending`, a link to a folder to `_links`, or an issue to the report."""
         if entry.is_symlink() and not os.path.exists(entry.path):
-            self._add("link", path, f"leads to {printable(os.readlink(entry.path))}, which does not exist")
+            self._add_issue("link", path, f"leads to {printable(os.readlink(entry.path))}, which does not exist")
         elif entry.is_dir():
-            (self._links if entry.is_symlink() else waiting).append(path)
+            (self._links if entry.is_symlink() else pending).append(path)
         elif not _is_audio(entry.name):
             return
         elif entry.is_file():
             self.paths.append(path)
         else:
-            self._add("unreadable", path, "it is not a file but a device, a pipe or a socket")
+            self._add_issue("unreadable", path, "it is not a file but a device, a pipe or a socket")
 
-    def _pass_over(self, entry: os.DirEntry[str], path: str) -> None:
-        """Count the audio in a hidden file or folder."""
+    def _count_hidden(self, entry: os.DirEntry[str], path: str) -> None:
+        """Count and report a hidden audio file, or the audio files in a hidden folder."""
         names = [entry.name]
         if entry.is_dir(follow_symlinks=False):
             names = [name for _, _, names in os.walk(entry.path) for name in names if not name.startswith("._")]
-        if number := sum(map(_is_audio, names)):
-            self.n_hidden += number
-            detail = f"{count(number, 'audio file')} left out: the name begins with a dot, as those of hidden files do"
-            self._add("hidden", path, detail)
+        if n_files := sum(map(_is_audio, names)):
+            self.n_hidden += n_files
+            detail = f"{count(n_files, 'audio file')} left out: the name begins with a dot, which marks hidden files"
+            self._add_issue("hidden", path, detail)
 
-    def _add(self, kind: str, path: str, detail: str) -> None:
+    def _add_issue(self, kind: str, path: str, detail: str) -> None:
         self.report.append(Issue(kind, "", printable(path), detail))
 
 

@@ -1,4 +1,4 @@
-"""Clips that belong on one side of a random split: of one group, an artist say, or of the same samples."""
+"""Groups of clips that random splits must keep on one side, such as all clips of an artist."""
 
 import re
 from collections.abc import Mapping
@@ -8,43 +8,44 @@ from gtzan_stream.store.keys import printable
 
 
 def group_names(paths: Mapping[str, str], group_by: int | str) -> dict[str, str]:
-    """Group of each clip that has one, by key.
+    """Return the name of each clip's group, by key. Clips without a group are left out.
 
     Parameters
     ----------
     paths : mapping from key to path below the source folder
     group_by : int or str
-        A number is a level of folders, 1 the first below the source folder: clips in folders of one name are a group.
-        Anything else is a regular expression with one group, searched in the path: what it matches names the group.
+        A number is a level of folders, 1 for the first below the source folder: the name of a clip's folder at that
+        level is its group, so folders of the same name are one group. Anything else is a regular expression with one
+        capture group, searched in the path: the captured text names the group.
 
     Raises
     ------
     UserError
-        If no clip gets a group, or the expression is none or has no group.
+        If no clip gets a group, or `group_by` is not a valid expression with exactly one capture group.
 
     >>> group_names({"rock_1": "rock/Ann/1.wav", "pop_2": "pop/Ann/2.wav"}, 2)
     {'rock_1': 'Ann', 'pop_2': 'Ann'}
     >>> group_names({"0_a_1": "0/0_ann_1.wav"}, "_([a-z]+)_")
     {'0_a_1': 'ann'}
     """
-    level = str(group_by).strip()
-    if level.isdecimal():
-        split = {key: printable(path).split("/")[:-1] for key, path in paths.items()}
-        number = int(level)
-        named = {key: folders[number - 1] for key, folders in split.items() if 1 <= number <= len(folders)}
-        if not named:
-            deepest = max(map(len, split.values()), default=0)
-            raise UserError(f"--group-by {level}: the levels of folders below SRC are 1 to {deepest} here")
-        return named
-    pattern = _pattern(level)
+    text = str(group_by).strip()
+    if text.isdecimal():
+        folders_of = {key: printable(path).split("/")[:-1] for key, path in paths.items()}
+        level = int(text)
+        groups = {key: folders[level - 1] for key, folders in folders_of.items() if 1 <= level <= len(folders)}
+        if not groups:
+            deepest = max(map(len, folders_of.values()), default=0)
+            raise UserError(f"--group-by {text}: the levels of folders below SRC are 1 to {deepest} here")
+        return groups
+    pattern = _compiled(text)
     matches = {key: pattern.search(printable(path)) for key, path in paths.items()}
-    named = {key: match[1] for key, match in matches.items() if match and match[1]}
-    if not named:
-        raise UserError(f"--group-by {level}: matches no path in SRC, such as {printable(next(iter(paths.values())))}")
-    return named
+    groups = {key: match[1] for key, match in matches.items() if match and match[1]}
+    if not groups:
+        raise UserError(f"--group-by {text}: matches no path in SRC, such as {printable(next(iter(paths.values())))}")
+    return groups
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _compiled(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
@@ -54,24 +55,30 @@ def _pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def connected(*relations: Mapping[str, str]) -> dict[str, str]:
-    """Join clips that any of the relations joins, directly or by way of others; each is a mapping from key to group.
+def merge_groups(*groupings: Mapping[str, str]) -> dict[str, str]:
+    """Merge groups that share clips: the connected components of several groupings, by union-find.
 
-    >>> connected({"a": "Ann", "b": "Ann", "d": "Bob"}, {"b": "same", "c": "same"})
+    Each grouping maps keys to groups, for example to artists and to checksums of samples. Two clips are in one merged
+    group if a chain of clips connects them, in which each two neighbours share a group of some grouping. A merged group
+    is named by its smallest key.
+
+    In the example, a and b share Ann, and b and c share their samples.
+
+    >>> merge_groups({"a": "Ann", "b": "Ann", "d": "Bob"}, {"b": "same", "c": "same"})
     {'a': 'a', 'b': 'a', 'd': 'd', 'c': 'a'}
     """
-    leader: dict[str, str] = {}
+    parent: dict[str, str] = {}
 
-    def find(key: str) -> str:
-        while leader[key] != key:
-            leader[key] = leader[leader[key]]
-            key = leader[key]
+    def find_root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]  # path halving keeps the trees flat
+            key = parent[key]
         return key
 
-    for relation in relations:
-        first: dict[str, str] = {}
-        for key, group in relation.items():
-            leader.setdefault(key, key)
-            one, other = find(first.setdefault(group, key)), find(key)
-            leader[max(one, other)] = min(one, other)
-    return {key: find(key) for key in leader}
+    for grouping in groupings:
+        first_key: dict[str, str] = {}  # first key of each group
+        for key, group in grouping.items():
+            parent.setdefault(key, key)
+            one, other = find_root(first_key.setdefault(group, key)), find_root(key)
+            parent[max(one, other)] = min(one, other)
+    return {key: find_root(key) for key in parent}

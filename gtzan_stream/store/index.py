@@ -1,4 +1,4 @@
-"""Make a manifest for WebDataset shards that somebody else packed; the shards stay as they are."""
+"""Write a manifest for WebDataset shards that another program packed; the shards are not changed."""
 
 import re
 from collections import Counter
@@ -11,15 +11,14 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.issues import Issue, find_duplicates
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.scan_shards import scan
-from gtzan_stream.store.shards import Row
-from gtzan_stream.store.splits import SplitFiles, applicable_splits, load_splits, too_few
-from gtzan_stream.store.swap import locked_for_packing, replacing
+from gtzan_stream.store.scan_shards import scan_shards
+from gtzan_stream.store.shards import ClipRow
+from gtzan_stream.store.splits import SplitFiles, build_splits, find_small_labels, load_splits
+from gtzan_stream.store.swap import locked_for_packing, replace_set
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import count, first_few
 
-_TABLE_BYTES = 300
-"""Of the tables, for a clip, about."""
+_TABLE_BYTES_PER_CLIP = 300  # about
 
 
 def index(
@@ -32,47 +31,47 @@ def index(
 ) -> Manifest:
     """Write manifest.json, samples.parquet and splits.parquet beside the ``*.tar`` shards in `root`.
 
-    A sample is an audio member and members of the same key that say its label: ``label`` or ``genre`` in its ``.json``,
-    else its ``.cls`` or ``.txt``, else its key up to the first underscore. Each is decoded to its end, and whatever is
-    damaged, double or left out is in the manifest's report. The set's rate is that of most clips. Shards
-    with a part in their names (``music-train-000.tar``) also give a split named ``shards``.
+    A clip is a WebDataset sample with an audio member. Its label is ``label`` or ``genre`` in its ``.json``, else the
+    content of its ``.cls`` or ``.txt``, else its key up to the first underscore. Each clip is decoded to its end; the
+    manifest's report lists what is damaged, duplicate or left out. The set's sample rate is that of most clips. If the
+    names of shards contain a part (``music-train-000.tar``), they also make a split named ``shards``.
 
     Parameters
     ----------
     root : folder
     splits, num_workers, name, progress
-        As for `pack`; `progress` counts bytes.
+        As in `pack`, but `progress` counts bytes of the shards.
 
     Raises
     ------
     UserError
-        If `root` holds no shards, or no clip with a label in them.
+        If `root` holds no shards, or they hold no clip with a label.
     """
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give the folder of the *.tar shards")
-    with locked_for_packing(root):  # from the beginning, so that nobody packs into it meanwhile
+    with locked_for_packing(root):  # lock before reading, so that no other process packs into it meanwhile
         paths = sorted(root.glob("*.tar"))
         if not paths:
             raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them)")
-        extra = load_splits(splits)
-        found = scan(paths, num_workers=num_workers, progress=progress)
+        file_splits = load_splits(splits)
+        found = scan_shards(paths, num_workers=num_workers, progress=progress)
         rows, report = found.rows, found.report
         if not rows:
             raise UserError(
-                f"{root}: no sample with audio and a label in {count(len(paths), 'shard')}; {_first(report)}"
+                f"{root}: no sample with audio and a label in {count(len(paths), 'shard')}; {_describe_first(report)}"
             )
         label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
-        report += find_duplicates(label_of, found.digests, sources) + too_few(label_of, found.digests)
+        report += find_duplicates(label_of, found.digests, sources) + find_small_labels(label_of, found.digests)
         report += _mixed_labels(label_of)
         is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
-        divided, split_report = applicable_splits(
-            rows, _split_by_shard(rows) | extra, digests=found.digests, is_gtzan=is_gtzan
+        named_splits, split_report = build_splits(
+            rows, _split_by_shard_name(rows) | file_splits, groups=found.digests, is_gtzan=is_gtzan
         )
         shards = [describe_file(path) for path in paths]
-        with replacing(root, _TABLE_BYTES * len(rows)) as folder:
+        with replace_set(root, _TABLE_BYTES_PER_CLIP * len(rows)) as folder:
             write_samples(folder / SAMPLES, rows)
-            counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
+            counts = write_splits(folder / SPLITS, [row.key for row in rows], named_splits)
             write_manifest(
                 folder,
                 origin="index",
@@ -82,13 +81,13 @@ def index(
                 shards=shards,
                 clips=len(rows),
                 splits=counts,
-                left_out=found.left_out,
+                left_out=found.n_left_out,
                 report=report + split_report,
             )
     return Manifest.open(root)
 
 
-def _first(report: list[Issue]) -> str:
+def _describe_first(report: list[Issue]) -> str:
     if not report:
         return "there is no audio"
     key = f", key {report[0].key}" if report[0].key else ""
@@ -96,18 +95,19 @@ def _first(report: list[Issue]) -> str:
 
 
 def _mixed_labels(label_of: dict[str, str]) -> list[Issue]:
-    """Report labels of which some are numbers and others words: likely two names of the same classes."""
+    """Report a mix of labels that are numbers and labels that are words: likely two names for each class."""
     labels = set(label_of.values())
     numbers = sorted_labels(label for label in labels if label.isdecimal())
     words = sorted_labels(labels - set(numbers))
     if not numbers or not words:
         return []
-    kinds = f"some labels are numbers ({first_few(numbers)}) and others words ({first_few(words)})"
-    detail = f"{kinds}: they may be the same classes"
+    mix = f"some labels are numbers ({first_few(numbers)}) and others words ({first_few(words)})"
+    detail = f"{mix}: they may be the same classes"
     return [Issue("mixed labels", "", "", detail)]
 
 
-def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:
+def _split_by_shard_name(rows: list[ClipRow]) -> dict[str, dict[str, str]]:
+    """Return the split ``shards``: the part in the name of each clip's shard. No split if no name contains one."""
     part_of = {}
     for row in rows:
         words = re.split(r"[^a-z]+", row.shard.lower())

@@ -1,4 +1,4 @@
-"""Read labels, and groups, from a CSV file."""
+"""Read labels and groups of clips from a CSV file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from gtzan_stream.catalog.rows import read_rows
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.keys import printable
 
-_CLIP = ("path", "key", "path or key", "file", "filename", "file_name", "name", "clip")
-_LABEL = ("label", "genre", "class", "category")
+_CLIP_COLUMNS = ("path", "key", "path or key", "file", "filename", "file_name", "name", "clip")
+_LABEL_COLUMNS = ("label", "genre", "class", "category")
 
 
 @dataclass
 class LabelFile:
-    """What a file says: labels and groups by key, and the names in it that no clip has."""
+    """The content of a label file: labels and groups by key, and the names in it that match no clip."""
 
     labels: dict[str, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
@@ -22,27 +22,27 @@ class LabelFile:
 
 
 def read_labels(path: str | Path, find: Callable[[str], str | None]) -> LabelFile:
-    """Read a CSV file with a row for each clip: path or key, label and, if there are groups, group.
+    """Read a CSV file with a row for each clip: path or key, label and, optionally, group.
 
-    A first row that names the columns lets them stand in any order among others.
+    If the first row names the columns, they may be in any order, and other columns are ignored.
 
     Parameters
     ----------
     path : path of the file
     find : callable
-        Gives the key of the clip that a name in the file means, or None.
+        Returns the key of the clip that a name in the file refers to, or None.
 
     Raises
     ------
     UserError
-        If the file cannot be read, a row is malformed or names a clip for the second time, or no row names a clip.
+        If the file cannot be read, a row is malformed, two rows name the same clip, or no row names a clip.
     """
     rows = read_rows(path, "a file of path,label rows in UTF-8")
-    columns = _columns(rows[0][1]) if rows else None
+    columns = _header_columns(rows[0][1]) if rows else None
     found = LabelFile()
     for line, cells in rows[1:] if columns else rows:
         where = f"{path}, line {line}"
-        name, label, group = _cells(cells, columns, where)
+        name, label, group = _parse_row(cells, columns, where)
         try:
             key = find(name)
         except UserError as error:
@@ -51,7 +51,7 @@ def read_labels(path: str | Path, find: Callable[[str], str | None]) -> LabelFil
             found.unknown.append(name)
             continue
         if key in found.labels:
-            raise UserError(f"{where}: {name} is the clip {key}, which has a row before: give each clip one row")
+            raise UserError(f"{where}: {name} is the clip {key}, which has a row already: give each clip one row")
         found.labels[key] = label
         if group:
             found.groups[key] = group
@@ -64,18 +64,18 @@ def read_labels(path: str | Path, find: Callable[[str], str | None]) -> LabelFil
     return found
 
 
-def _columns(first: list[str]) -> tuple[int, int, int | None] | None:
-    """Positions of clip, label and group if the first row is a header."""
+def _header_columns(first: list[str]) -> tuple[int, int, int | None] | None:
+    """Return the columns of clip, label and group if the first row names them, else None."""
     names = [cell.lower() for cell in first]
-    clip = next((names.index(name) for name in _CLIP if name in names), None)
-    label = next((names.index(name) for name in _LABEL if name in names), None)
+    clip = next((names.index(name) for name in _CLIP_COLUMNS if name in names), None)
+    label = next((names.index(name) for name in _LABEL_COLUMNS if name in names), None)
     if clip is None or label is None:
         return None
     return clip, label, names.index("group") if "group" in names else None
 
 
-def _cells(cells: list[str], columns: tuple[int, int, int | None] | None, where: str) -> tuple[str, str, str]:
-    """Clip, label and group of a row; the group is empty if there is none."""
+def _parse_row(cells: list[str], columns: tuple[int, int, int | None] | None, where: str) -> tuple[str, str, str]:
+    """Return clip, label and group of a row; the group is empty if the row has none."""
     if columns is None:
         name, label, group = [*cells, ""][:3] if len(cells) in (2, 3) else ("", "", "")
     else:

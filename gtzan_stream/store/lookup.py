@@ -1,4 +1,4 @@
-"""Find the clip that a row of a file means: by path, by key, or by a bare file name."""
+"""Find the clip that a row of a label or split file refers to: by path, by key, or by a bare file name."""
 
 import posixpath
 import unicodedata
@@ -9,16 +9,17 @@ from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.keys import printable
 
-_FORMS: tuple[Callable[[str], str], ...] = (
+_NAME_FORMS: tuple[Callable[[str], str], ...] = (
     lambda path: path,
     lambda path: posixpath.splitext(path)[0],
     posixpath.basename,
     lambda path: posixpath.splitext(posixpath.basename(path))[0],
 )
+"""Ways in which people write a clip's path: whole, without extension, and the file name with and without extension."""
 
 
 class Lookup(Mapping[str, str]):
-    """The path of each clip by key, which also finds clips by the other names that people give them.
+    """A mapping from key to path that also finds clips by the other names that people use for them.
 
     Parameters
     ----------
@@ -32,10 +33,10 @@ class Lookup(Mapping[str, str]):
 
     def __init__(self, paths: Mapping[str, str]) -> None:
         self._paths = paths
-        self._named: list[dict[str, list[str]]] = [defaultdict(list) for _ in _FORMS]
+        self._keys_by_name: list[dict[str, list[str]]] = [defaultdict(list) for _ in _NAME_FORMS]
         for key, path in paths.items():
-            for named, form in zip(self._named, _FORMS, strict=True):
-                named[form(printable(path))].append(key)
+            for keys_by_name, form in zip(self._keys_by_name, _NAME_FORMS, strict=True):
+                keys_by_name[form(printable(path))].append(key)
 
     def __getitem__(self, key: str) -> str:
         return self._paths[key]
@@ -47,24 +48,27 @@ class Lookup(Mapping[str, str]):
         return iter(self._paths)
 
     def find(self, name: str) -> str | None:
-        """Key of the clip that `name` means, or None: a path with or without extension, a key, or a unique file name.
+        """Return the key of the clip that `name` refers to, or None if there is no such clip.
+
+        `name` is tried in this order: as a whole path, as a key, as a path without extension, as a file name, as a file
+        name without extension.
 
         Raises
         ------
         UserError
-            If `name` could mean several clips.
+            If `name` could be several clips.
         """
         name = unicodedata.normalize("NFC", name).removeprefix("./")
-        exact, *loose = (named.get(name, []) for named in self._named)
+        exact, *others = (keys_by_name.get(name, []) for keys_by_name in self._keys_by_name)
         if len(exact) == 1:
             return exact[0]
         for key in (name, key_of(name)):
             if key in self._paths:
                 return key
-        for found in loose:
-            if len(found) == 1:
-                return found[0]
-            if found:
-                some = " or ".join(sorted(printable(self._paths[key]) for key in found)[:2])
-                raise UserError(f"{name} could be {some}: give the path relative to SRC, with its extension")
+        for keys in others:
+            if len(keys) == 1:
+                return keys[0]
+            if keys:
+                examples = " or ".join(sorted(printable(self._paths[key]) for key in keys)[:2])
+                raise UserError(f"{name} could be {examples}: give the path relative to SRC, with its extension")
         return None

@@ -1,4 +1,4 @@
-"""What a folder of shards holds, read by column so that a million clips open in about a second."""
+"""Open a set of shards: its clips, labels, splits and report, as columns, so that a million clips open in a second."""
 
 import copy
 import re
@@ -11,21 +11,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtzan_stream.catalog.splits import FOLDS, SEEDED
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.columns import check_clips, check_offsets, check_split, codes, damaged, read_columns
+from gtzan_stream.store.columns import (
+    categorical_codes,
+    check_clips,
+    check_offsets,
+    check_split,
+    damaged_table,
+    read_columns,
+)
 from gtzan_stream.store.folder import Folder
-from gtzan_stream.store.manifest_json import check_metadata, digest, parse
+from gtzan_stream.store.manifest_json import load_metadata, manifest_digest
 from gtzan_stream.store.remote import RemoteFolder, is_remote
-from gtzan_stream.store.splits import too_few
-from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
+from gtzan_stream.store.splits import describe_small_labels
+from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
 
-_SEEKABLE = r"flac|pcm\d+|float\d+"
+_SEEKABLE = r"flac|pcm\d+|float\d+"  # encodings in which decoding can start at any sample
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file: name, size in bytes, and sha256 in hexadecimal."""
+    """A tar file of the set: name, size in bytes, and sha256 in hexadecimal."""
 
     name: str
     size: int
@@ -33,40 +39,40 @@ class Shard:
 
 
 class Manifest:
-    """A folder of shards and what is in them. Clip number i is row i of samples.parquet, by shard, then by offset.
+    """A set of shards and its tables. Clip number i is row i of samples.parquet, sorted by shard, then by offset.
 
     Attributes
     ----------
     root : Path or str
-        The folder, or its address.
+        Folder of the set, or its address.
     dataset : str
     sample_rate : int
-        At which clips are read, in Hz.
+        Rate in Hz at which clips are read.
     labels : list of str
     shards : list of Shard
     split_counts : dict
-        Clips by split and part.
+        Number of clips by split and part.
     tables : list of dict
         Name, size and sha256 of samples.parquet and splits.parquet.
     left_out : int
-        Files with sound that could not be packed or indexed; the report says why.
+        Number of audio files that could not be packed or indexed, for the reasons in the report.
     report : list of dict
-        What was odd when packing: kind, key, source, detail.
+        Issues found when packing, each with kind, key, source and detail.
     digest : str
-        sha256 over format, rate, labels and the checksums of shards and tables: equal digests, equal data.
+        sha256 over format version, rate, labels and the checksums of shards and tables. Equal digests mean equal data.
     shard, label : int32 [clip]
-        Numbers into `shards` and `labels`.
+        Indices into `shards` and `labels`.
     data_offset, data_size : int64 [clip]
-        Where the samples lie in the shard, in bytes.
+        Position and size of the audio data in the shard, in bytes.
     frames, native_frames : int64 [clip]
-        Samples in the clip, at `sample_rate` and at its own.
+        Number of samples, at `sample_rate` and at the clip's own rate.
     key_hash : uint64 [clip]
     clip_rate : int64 [clip]
         The clip's own sample rate, in Hz.
     direct : bool [clip]
-        Whether the samples are mono 16-bit PCM at `sample_rate`, to be read as they lie.
+        Whether the audio data are mono 16-bit PCM at `sample_rate`, which is read without decoding.
     seekable : bool [clip]
-        Whether a segment can be read without decoding what comes before it.
+        Whether a segment can be decoded without decoding everything before it.
     """
 
     def __init__(self, folder: Folder, metadata: dict[str, Any]) -> None:
@@ -80,9 +86,9 @@ class Manifest:
         self.tables: list[dict[str, Any]] = metadata["tables"]
         self.left_out: int = metadata.get("left_out", 0)
         self.report: list[dict[str, str]] = metadata["report"]
-        self.digest = digest(metadata)
-        self.shard = codes(self.column("shard"), [shard.name for shard in self.shards])
-        self.label = codes(self.column("label"), self.labels)
+        self.digest = manifest_digest(metadata)
+        self.shard = categorical_codes(self.column("shard"), [shard.name for shard in self.shards])
+        self.label = categorical_codes(self.column("label"), self.labels)
         self.data_offset = self.column("data_offset").to_numpy()
         self.data_size = self.column("data_size").to_numpy()
         self.native_frames = self.column("frames").to_numpy()
@@ -90,10 +96,10 @@ class Manifest:
         self.clip_rate = self.column("sample_rate").to_numpy()
         encoding = self.column("encoding")
         seekable = [name for name in pc.unique(encoding).to_pylist() if re.fullmatch(_SEEKABLE, name)]
-        self._seekable = codes(encoding, seekable) >= 0
-        self._mono_pcm16 = (codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
+        self._seekable = categorical_codes(encoding, seekable) >= 0
+        self._mono_pcm16 = (categorical_codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
         self._check(metadata["clips"])
-        self._read_at(metadata["sample_rate"])
+        self._set_sample_rate(metadata["sample_rate"])
 
     @classmethod
     def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
@@ -101,18 +107,20 @@ class Manifest:
 
         Parameters
         ----------
-        root : path, or address that fsspec knows
-            Of the latter the shards come to this machine as they are needed.
+        root : path of a local folder, or address that fsspec knows
+            The shards at an address are downloaded when they are needed.
         check_sizes : bool
-            Whether to compare the sizes of the files in a folder of this machine with those in the manifest.
+            Whether to compare the sizes of local files with those in the manifest.
 
         Raises
         ------
         UserError
-            If `root` is missing, empty, of another format version, or lacks one of its files, or one has another size.
+            If `root` or one of its files is missing, a file has a wrong size or content, or the format version differs.
         """
         folder = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
-        metadata = _read_metadata(folder)
+        content = folder.manifest_path().read_bytes()
+        folder.record_manifest(content)
+        metadata = load_metadata(content, folder.address(MANIFEST))
         folder.register_files(metadata["shards"] + metadata["tables"], check_sizes=check_sizes)
         try:
             return cls(folder, metadata)
@@ -132,35 +140,43 @@ class Manifest:
         if (self._mono_pcm16 & (self.data_size // 2 != self.native_frames)).any():
             raise ValueError("a clip has another number of samples than its bytes hold")
 
-    def _read_at(self, sample_rate: int) -> None:
-        same = self.clip_rate == sample_rate
+    def _set_sample_rate(self, sample_rate: int) -> None:
+        """Set the rate at which clips are read, and what depends on it.
+
+        A clip of another rate has round(native_frames * sample_rate / clip_rate) samples, computed in integers as
+        floor(x / y + 1/2) = (2 x + y) // (2 y).
+        """
+        has_rate = self.clip_rate == sample_rate
         self.sample_rate = sample_rate
         self.frames = self.native_frames
-        if not same.all():
-            self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)  # rounded
-        self.direct, self.seekable = self._mono_pcm16 & same, self._seekable & same
+        if not has_rate.all():
+            self.frames = (2 * self.native_frames * sample_rate + self.clip_rate) // (2 * self.clip_rate)
+        self.direct, self.seekable = self._mono_pcm16 & has_rate, self._seekable & has_rate
 
     def resampled(self, sample_rate: int) -> "Manifest":
-        """The same clips, read at another sample rate, in Hz: those of other rates are decoded whole and resampled."""
+        """Return a manifest of the same clips, read at another sample rate in Hz.
+
+        Clips of other rates are decoded whole and resampled.
+        """
         manifest = copy.copy(self)
-        manifest._read_at(sample_rate)
+        manifest._set_sample_rate(sample_rate)
         return manifest
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def path(self, name: str) -> Path:
-        """Where a shard or table is on this machine; brings it here if it is not."""
+        """Return the local path of a shard or table; download it first if it is remote."""
         return self.folder.path(name)
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Read one column of samples.parquet; one at a time takes half the memory of all at once."""
+        """Read one column of samples.parquet. Reading them one at a time takes half the memory of all at once."""
         return self._read(SAMPLES, [name])[name]
 
-    def _read(self, table: str, columns: list[str], **choice: Any) -> pa.Table:
+    def _read(self, table: str, columns: list[str], **options: Any) -> pa.Table:
         try:
-            return read_columns(self.path(table), columns, **choice)
-        finally:
+            return read_columns(self.path(table), columns, **options)
+        finally:  # after an error too: a set that was packed again is its likely cause
             self.folder.check_unchanged()
 
     @cached_property
@@ -175,7 +191,7 @@ class Manifest:
 
     @cached_property
     def member_offset(self) -> np.ndarray:
-        """Where each clip's audio file begins in its shard, in bytes: int64 [clip]."""
+        """Offset of each clip's audio file in its shard, in bytes: int64 [clip]."""
         return self._members[0]
 
     @cached_property
@@ -189,55 +205,50 @@ class Manifest:
         try:
             check_offsets(offset, size, self.shard, [shard.size for shard in self.shards])
         except ValueError as error:
-            raise damaged(self.path(SAMPLES), error) from error
+            raise damaged_table(self.path(SAMPLES), error) from error
         return offset, size
 
     def location(self, clip: int) -> str:
-        """Shard and key of a clip, for messages."""
+        """Return shard and key of a clip, for messages."""
         return f"{self.folder.address(self.shards[self.shard[clip]].name)}, key {self.keys[int(clip)]}"
 
     def split_names(self) -> dict[str, list[str]]:
-        """Parts by split."""
+        """Return the parts of each split."""
         return {split: list(parts) for split, parts in self.split_counts.items()}
 
     def part(self, split: str, part: str) -> np.ndarray:
-        """Numbers of the clips in one part of a split, ascending.
+        """Return the numbers of the clips in one part of a split, ascending.
 
         Raises
         ------
         UserError
-            If there is no such split or part; lists those there are.
+            If there is no such split or part; the message lists the existing ones.
         """
-        rows = self._rows(split)
+        rows = self._split_rows(split)
         if part not in self.split_names()[split]:
-            parts, few = ", ".join(self.split_names()[split]), self._few_clips(split)
-            remedy = f"it has {parts} alone. Too few clips: {few}" if few else f"choose one of {parts}"
+            parts, few = ", ".join(self.split_names()[split]), self._small_labels(split)
+            remedy = f"it only has {parts}. Too few clips: {few}" if few else f"choose one of {parts}"
             raise UserError(f"the split {split} of {self.root} has no part {part!r}: {remedy}")
         return np.sort(rows.filter(pc.equal(rows["part"], part))["clip"].to_numpy())
 
-    def _few_clips(self, split: str) -> str:
-        """Why a random split lacks a part: the labels with too few clips, in words; empty if that is not why."""
-        if split not in SEEDED:
-            return ""
+    def _small_labels(self, split: str) -> str:
         label_of = {key: self.labels[code] for key, code in zip(self.keys.to_pylist(), self.label, strict=True)}
-        kinds = ("few clips", "few for folds") if split in FOLDS else ("few clips",)
-        few = [line["detail"] for line in self.report if line["kind"] in kinds]
-        few = few or [line.detail for line in too_few(label_of, {}) if line.kind in kinds]
-        return "; ".join(few[:3]) + (f"; and {len(few) - 3} labels more" if len(few) > 3 else "")
+        return describe_small_labels(split, self.report, label_of)
 
     def labels_of(self, split: str) -> list[str]:
-        """Labels that occur in a split, in the order of `labels`."""
-        return self._labels(self._rows(split))
+        """Return the labels that occur in a split, in the order of `labels`."""
+        return self._labels_in(self._split_rows(split))
 
     def labels_by_part(self, split: str) -> dict[str, list[str]]:
-        """Labels that occur in each part of a split, in the order of `labels`."""
-        rows = self._rows(split)
-        return {part: self._labels(rows.filter(pc.equal(rows["part"], part))) for part in self.split_names()[split]}
+        """Return the labels that occur in each part of a split, in the order of `labels`."""
+        rows = self._split_rows(split)
+        return {part: self._labels_in(rows.filter(pc.equal(rows["part"], part))) for part in self.split_names()[split]}
 
-    def _labels(self, rows: pa.Table) -> list[str]:
+    def _labels_in(self, rows: pa.Table) -> list[str]:
         return [self.labels[code] for code in np.unique(self.label[rows["clip"].to_numpy()])]
 
-    def _rows(self, split: str) -> pa.Table:
+    def _split_rows(self, split: str) -> pa.Table:
+        """Read the parts and clips of one split. Raises UserError if there is no such split, or its rows are wrong."""
         names = self.split_names()
         if split not in names:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
@@ -245,24 +256,5 @@ class Manifest:
         try:
             check_split(rows, self.split_counts[split], len(self))
         except ValueError as error:
-            raise damaged(self.path(SPLITS), error) from error
+            raise damaged_table(self.path(SPLITS), error) from error
         return rows
-
-
-def _read_metadata(folder: Folder) -> dict[str, Any]:
-    address = folder.address(MANIFEST)
-    try:
-        data = folder.manifest().read_bytes()
-        folder.remember(data)
-        metadata = parse(data)
-        if metadata["format"] != FORMAT or metadata["format_version"] != FORMAT_VERSION:
-            raise UserError(
-                f"{address} has format {metadata['format']} version {metadata['format_version']},"
-                f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
-            )
-        check_metadata(metadata)
-    except UserError:
-        raise
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{address} is not a manifest of gtzan-stream ({error!r}): pack the set again") from None
-    return metadata

@@ -1,4 +1,7 @@
-"""Threads over a list, in the list's order: soundfile, soxr, hashing and reading all run outside the GIL."""
+"""Map a function over items in threads, in order.
+
+Threads suffice because soundfile, soxr, hashing and reading release the GIL.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,18 +14,21 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def in_order(function: Callable[[_T], _R], items: Iterable[_T], num_workers: int | None) -> Iterator[_R]:
-    """Map `function` over `items` in threads: results come in the items' order, few of them ahead of need."""
+def map_in_order(function: Callable[[_T], _R], items: Iterable[_T], num_workers: int | None) -> Iterator[_R]:
+    """Map `function` over `items` in threads and yield the results in order.
+
+    At most about two items per thread are ahead of the consumer, so that the results take little memory.
+    """
     num_workers = num_workers or cores()
-    waiting: deque[Future[_R]] = deque()
+    pending: deque[Future[_R]] = deque()
     with ThreadPoolExecutor(num_workers) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * num_workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * num_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""Deal clips into shards, write the shards, and find every member's place in one."""
+"""Assign clips to shards, write the shards, and locate the audio data in them."""
 
 import hashlib
 import json
@@ -14,15 +14,16 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.audio import wav_data
 
-MTIME = 0  # a whole number, which needs no header of its own; a shard's bytes depend on the music alone
+MTIME = 0  # fixed, so that a shard's bytes depend only on the music; whole, so that no extended header is needed
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of samples.parquet: where a clip's bytes are, and what they hold.
+class ClipRow:
+    """A row of samples.parquet: the position of a clip in its shard, and its format.
 
-    `member_offset` and `member_size` delimit the audio file inside its shard, `data_offset` and `data_size` the samples
-    of a WAV file (the whole member for other codecs), in bytes; `frames` counts samples at `sample_rate`.
+    `member_offset` and `member_size` are the position and size of the audio file in the shard, `data_offset` and
+    `data_size` those of the audio data in a WAV file (the whole file for other codecs), all in bytes. `frames` is the
+    number of samples at `sample_rate`.
     """
 
     key: str
@@ -39,18 +40,14 @@ class Row:
     label: str
     sha256: str
 
-    def moved_by(self, offset: int) -> "Row":
-        """The same row, `offset` bytes further on."""
+    def shifted(self, offset: int) -> "ClipRow":
+        """Return the same row with both positions moved by `offset` bytes."""
         return replace(self, member_offset=self.member_offset + offset, data_offset=self.data_offset + offset)
-
-    def labelled(self, label: str) -> "Row":
-        """The same row with another label."""
-        return replace(self, label=label)
 
 
 @dataclass(frozen=True)
-class Member:
-    """An encoded clip on its way into a shard."""
+class EncodedClip:
+    """An encoded clip, ready to be written into a shard."""
 
     key: str
     clip_id: str
@@ -61,7 +58,8 @@ class Member:
     sample_rate: int
     data: bytes
 
-    def as_sample(self) -> dict[str, Any]:
+    def as_webdataset_sample(self) -> dict[str, Any]:
+        """Return the WebDataset sample to write: an audio file and a JSON file."""
         metadata = {
             "clip_id": self.clip_id,
             "label": self.label,
@@ -73,74 +71,82 @@ class Member:
 
 
 def assign_shards(labels: Sequence[str], sizes: Sequence[int], shard_bytes: int) -> list[list[int]]:
-    """Deal clips into as many shards as `shard_bytes` asks for, so that each has as much of every label as any other.
+    """Assign clips to shards so that the shards have about the same size and the same number of clips of each label.
 
-    Label by label, largest clips first, a round gives every shard one clip, the largest to the shard that is smallest.
+    There are as many shards as needed for `shard_bytes` each. The clips of one label after the other are dealt in
+    rounds, largest clips first. Each round gives every shard at most one clip: the largest clip of the round goes to
+    the smallest shard so far, and so on. So any two shards differ by at most one clip of each label.
+
+    In the example, there are two shards. Label a is dealt in one round: the clip of 4 bytes to the first shard, that of
+    1 byte to the second. For label b, the second shard is the smaller one, so it gets the clip of 3 bytes.
 
     Returns
     -------
     list of lists of int
-        The clips of each shard, by number.
+        The clips of each shard, as indices.
 
     >>> shards = assign_shards(["a", "a", "b", "b"], [4, 1, 1, 3], shard_bytes=5)
     >>> [sorted(shard) for shard in shards]
     [[0, 2], [1, 3]]
     """
     n_shards = min(len(sizes), max(1, -(-sum(sizes) // shard_bytes)))
-    filled = np.zeros(n_shards, np.int64)
+    n_bytes = np.zeros(n_shards, np.int64)
     shards: list[list[int]] = [[] for _ in range(n_shards)]
     by_label = defaultdict(list)
     for clip, label in enumerate(labels):
         by_label[label].append(clip)
     for label in sorted(by_label):
         clips = sorted(by_label[label], key=lambda clip: -sizes[clip])
-        for first in range(0, len(clips), n_shards):
-            order = np.argsort(filled, kind="stable")
-            for clip, shard in zip(clips[first : first + n_shards], order, strict=False):
+        for first in range(0, len(clips), n_shards):  # one round
+            smallest_first = np.argsort(n_bytes, kind="stable")
+            for clip, shard in zip(clips[first : first + n_shards], smallest_first, strict=False):
                 shards[shard].append(clip)
-                filled[shard] += sizes[clip]
+                n_bytes[shard] += sizes[clip]
     return shards
 
 
-def write_shard(path: Path, members: Iterable[Member]) -> list[Row]:
-    """Write one shard with `webdataset.TarWriter` and return its rows."""
+def write_shard(path: Path, clips: Iterable[EncodedClip]) -> list[ClipRow]:
+    """Write one shard with `webdataset.TarWriter`, and return its rows."""
     from webdataset import TarWriter
 
     rows = []
     with path.open("wb") as file, TarWriter(file, mtime=MTIME, encoder=False) as tar:
-        for member in members:
-            tar.write(member.as_sample())
-            rows.append((f"{member.key}.{member.codec}", _row(member, path.name)))
+        for clip in clips:
+            tar.write(clip.as_webdataset_sample())
+            rows.append((f"{clip.key}.{clip.codec}", _row(clip, path.name)))
     with tarfile.open(path) as tar:
         offsets = {entry.name: entry.offset_data for entry in tar}
-    return [row.moved_by(offsets[name]) for name, row in rows]
+    return [row.shifted(offsets[name]) for name, row in rows]
 
 
-def _row(member: Member, shard: str) -> Row:
-    """Row of a clip whose member begins at byte 0."""
-    offset, size, encoding = data_location(member.data)
-    return Row(
-        key=member.key,
-        clip_id=member.clip_id,
+def _row(clip: EncodedClip, shard: str) -> ClipRow:
+    """Return the row of a clip, as if its audio file were at byte 0 of the shard."""
+    offset, size, encoding = locate_samples(clip.data)
+    return ClipRow(
+        key=clip.key,
+        clip_id=clip.clip_id,
         shard=shard,
         member_offset=0,
-        member_size=len(member.data),
+        member_size=len(clip.data),
         data_offset=offset,
         data_size=size,
-        frames=member.frames,
-        sample_rate=member.sample_rate,
+        frames=clip.frames,
+        sample_rate=clip.sample_rate,
         channels=1,
         encoding=encoding,
-        label=member.label,
-        sha256=hashlib.sha256(member.data).hexdigest(),
+        label=clip.label,
+        sha256=hashlib.sha256(clip.data).hexdigest(),
     )
 
 
-def data_location(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
-    """Offset and size, in bytes, of the samples in an audio file, and their encoding.
+def locate_samples(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
+    """Return offset and size, in bytes, of the audio data in an audio file, and their encoding.
 
-    The whole file counts as samples where they do not lie in it as numbers. If `pcm`, what was decoded of it, does not
-    agree with the header of a FLAC file, the encoding is "flac (whole)": only decoding all of it gives those samples.
+    For a WAV file of plain numbers, these are the numbers, in an encoding such as "pcm16". For all other files, it is
+    the whole file, in an encoding such as "flac" or "mp3".
+
+    `pcm` is the decoded file, if it may be damaged. A FLAC file that decodes to another length than its header states
+    gets the encoding "flac (whole)": it must be decoded from its beginning, since seeking relies on the header.
     """
     wav = wav_data(data)
     if wav and (pcm is None or wav.frames == len(pcm.samples)):

@@ -1,4 +1,11 @@
-"""Every split that applies to a set of clips, for the table that stands beside the shards."""
+"""Build the splits of a set, for the table splits.parquet.
+
+filtered, study                GTZAN's published splits, if the set is GTZAN
+folders                        if the music is in train, valid and test folders
+shards                         if the names of indexed shards contain train, valid or test
+a name of the user's           from split files
+stratified, folds-0 to folds-4 for every set: random by a fixed seed, stratified by label
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,22 +16,28 @@ from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.lookup import Lookup
-from gtzan_stream.store.shards import Row
+from gtzan_stream.store.shards import ClipRow
 from gtzan_stream.words import count, first_few
 
 Split = dict[str, str]
+"""The part, train, valid or test, of each clip by key."""
 SplitFiles = str | Path | Mapping[str, str | Path] | None
 
 
 def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Split]:
-    """Read split files by name; a path alone is named by its stem.
+    """Read split files, and return their splits by name.
 
-    With a `lookup`, rows name clips by path or key and one of them at least must be there; without, they are keys.
+    Parameters
+    ----------
+    files : mapping from name to path, or a path, or None
+        A path alone gives a split named by the file's stem.
+    lookup : Lookup, optional
+        The clips. Rows then name clips by path or key, and at least one clip must be found. Without it, rows name keys.
 
     Raises
     ------
     UserError
-        If a file cannot be read, would take the name of a split that every set has, or names none of the clips.
+        If a file cannot be read, has the name of a split that every set has, or names none of the clips.
     """
     if files is None:
         return {}
@@ -49,64 +62,96 @@ def _load(path: str | Path, lookup: Lookup) -> Split:
     return split
 
 
-def applicable_splits(
-    rows: Sequence[Row],
-    extra: Mapping[str, Split],
+def build_splits(
+    rows: Sequence[ClipRow],
+    file_splits: Mapping[str, Split],
     *,
-    digests: Mapping[str, str],
+    groups: Mapping[str, str],
     is_gtzan: bool,
-    folders: Split | None = None,
+    folder_split: Split | None = None,
 ) -> tuple[dict[str, Split], list[Issue]]:
-    """Splits by name, and a line of report for each that names clips the set does not have.
+    """Return all splits of a set by name, and an issue for each that names clips the set does not have.
 
-    The catalogue's `PUBLISHED` ones for GTZAN, its `SEEDED` ones for any set, and the `extra` ones. The seeded ones
-    keep clips of equal `digests`, by key, on one side: the checksums of their samples, or what stands for the clips
-    that are joined by samples and groups. `folders` are the parts by key that train, valid and
-    test folders say: the split ``folders``.
+    Parameters
+    ----------
+    rows : list of ClipRow
+    file_splits : mapping from name to split
+        Splits from files and from the names of shards.
+    groups : mapping from key to group
+        Random splits keep the clips of a group in one part. Clips of equal samples must be in one group.
+    is_gtzan : bool
+        Whether to add GTZAN's published splits.
+    folder_split : mapping from key to part, optional
+        The parts that the folders of the clips are named for. If it has no validation part, one is taken from train.
     """
     labels = {row.key: row.label for row in rows}
-    published = {name: make() for name, make in catalog.PUBLISHED.items()} if is_gtzan else {}
-    given = {"folders": with_validation(folders, labels, digests)} if folders else {}
-    seeded = catalog.seeded(labels, digests)
-    named = {**published, **extra}
-    report = [oddity for name, split in named.items() if (oddity := _incomplete(name, split, labels))]
-    every = named | given | seeded
-    return {name: split for name, split in every.items() if split.keys() & labels.keys()}, report
+    published = {name: load() for name, load in catalog.PUBLISHED.items()} if is_gtzan else {}
+    named = {**published, **file_splits}
+    issues = [issue for name, split in named.items() if (issue := _missing_clips(name, split, labels))]
+    if folder_split:
+        named["folders"] = add_validation_part(folder_split, labels, groups)
+    named |= catalog.seeded(labels, groups)
+    return {name: split for name, split in named.items() if split.keys() & labels.keys()}, issues
 
 
-def with_validation(split: Split, labels: Mapping[str, str], together: Mapping[str, str]) -> Split:
-    """Give a split that has no validation part one: 15 % of the training clips of each label, whole groups, by seed."""
+def add_validation_part(split: Split, labels: Mapping[str, str], groups: Mapping[str, str]) -> Split:
+    """Return a split with a validation part: if it has none, 15 % of the training clips, by a fixed seed.
+
+    The validation part gets whole groups, and the same share of every label. Clips without a label are dropped.
+    """
     split = {key: part for key, part in split.items() if key in labels}
     train = {key: labels[key] for key, part in split.items() if part == "train"}
     if "valid" in split.values() or not train:
         return split
-    return split | catalog.stratified(train, fractions=(0.85, 0.15, 0.0), groups=together)
+    return split | catalog.stratified(train, fractions=(0.85, 0.15, 0.0), groups=groups)
 
 
-def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Issue]:
-    """Report the labels with too few clips, or groups of clips that stay together, for the parts of random splits."""
-    units: dict[str, set[str]] = defaultdict(set)
-    clips: dict[str, int] = defaultdict(int)
+def find_small_labels(labels: Mapping[str, str], groups: Mapping[str, str]) -> list[Issue]:
+    """Report the labels with too few clips, or groups of clips, for every part of the random splits.
+
+    A group counts once, since all of its clips are in the same part.
+    """
+    units: dict[str, set[str]] = defaultdict(set)  # by label: the groups, and the clips without a group
+    n_clips: dict[str, int] = defaultdict(int)
     for key, label in labels.items():
-        units[label].add(f"group {together[key]}" if key in together else f"alone {key}")
-        clips[label] += 1
-    found = []
+        units[label].add(f"group {groups[key]}" if key in groups else f"alone {key}")
+        n_clips[label] += 1
+    issues = []
     for label in sorted(label for label in units if len(units[label]) < catalog.N_FOLDS):
-        n, apart = clips[label], len(units[label])
+        n, n_units = n_clips[label], len(units[label])
         has = count(n, "clip")
-        has += "" if n == apart else f" in {count(apart, 'group')} that stay together"
-        if apart < len(catalog.PARTS):
-            kind, need = "few clips", "3 for one in train, valid and test of the random splits"
+        has += "" if n == n_units else f" in {count(n_units, 'group')} that stay together"
+        if n_units < len(catalog.PARTS):
+            kind, need = "few clips", "random splits need 3, one each for train, valid and test"
         else:
-            kind, need = "few for folds", f"{catalog.N_FOLDS} for one in each of the folds"
-        found.append(Issue(kind, label, "", f"{label} has {has}: it takes {need}"))
-    return found
+            kind, need = "few for folds", f"the folds need {catalog.N_FOLDS}, one each"
+        issues.append(Issue(kind, label, "", f"{label} has {has}: {need}"))
+    return issues
 
 
-def _incomplete(name: str, split: Split, labels: Mapping[str, str]) -> Issue | None:
-    absent = sorted(split.keys() - labels.keys())
-    if not absent:
+def describe_small_labels(split: str, report: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> str:
+    """Describe the labels with too few clips for a random split; empty if there are none or it is not random.
+
+    Parameters
+    ----------
+    split : str
+        Name of the split.
+    report : list of dict
+        The set's report, which lists these labels if they were found when packing.
+    labels : mapping from key to label
+    """
+    if split not in catalog.SEEDED:
+        return ""
+    kinds = ("few clips", "few for folds") if split in catalog.FOLDS else ("few clips",)
+    details = [line["detail"] for line in report if line["kind"] in kinds]
+    details = details or [issue.detail for issue in find_small_labels(labels, {}) if issue.kind in kinds]
+    return "; ".join(details[:3]) + (f"; and {len(details) - 3} labels more" if len(details) > 3 else "")
+
+
+def _missing_clips(name: str, split: Split, labels: Mapping[str, str]) -> Issue | None:
+    """Report the clips of a split that are not among `labels`."""
+    missing = sorted(split.keys() - labels.keys())
+    if not missing:
         return None
-    return Issue(
-        "incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not in this set: {first_few(absent)}"
-    )
+    detail = f"{len(missing)} of {len(split)} clips are not in this set: {first_few(missing)}"
+    return Issue("incomplete split", name, "", detail)

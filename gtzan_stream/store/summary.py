@@ -1,4 +1,4 @@
-"""A folder of shards in a few figures."""
+"""Summarise a set of shards in a few figures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,23 +8,23 @@ import numpy as np
 
 from gtzan_stream.store.manifest import Manifest
 
-LINES_OF_A_KIND = 20  # of the report; `info --issues` has all
+MAX_LINES_PER_KIND = 20  # of a report; `info --issues` shows all lines
 
 
 def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
-    """Describe a folder of shards, for people and as JSON.
+    """Describe a set of shards, for people and as JSON.
 
     Parameters
     ----------
     manifest : Manifest
     all_issues : bool
-        Give the whole report, and not only the first 20 lines of each kind.
+        Whether to return the whole report instead of the first 20 lines of each kind.
 
     Returns
     -------
     dict
-        Names, rates in Hz, durations in hours and seconds, sizes in bytes, clips by label, encoding and part, how many
-        files were left out, and the report: its lines counted by kind, the most serious first, then the lines.
+        Names, rates in Hz, durations in hours and seconds, sizes in bytes, number of clips by label, encoding and part,
+        number of files left out, and the report: the number of lines by kind, the most serious first, and the lines.
     """
     seconds = manifest.native_frames / manifest.clip_rate
     per_label = np.bincount(manifest.label, minlength=len(manifest.labels))
@@ -44,16 +44,16 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
         "size": sum(shard.size for shard in manifest.shards),
         "splits": manifest.split_counts,
         "issues": dict(Counter(line["kind"] for line in manifest.report)),
-        "report": manifest.report if all_issues else first_of_each_kind(manifest.report),
+        "report": manifest.report if all_issues else limit_lines_per_kind(manifest.report),
     }
 
 
-def first_of_each_kind(report: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The lines of a report, at most 20 of each kind."""
-    seen: Counter[str] = Counter()
+def limit_lines_per_kind(report: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the first 20 lines of each kind of a report."""
+    n_seen: Counter[str] = Counter()
     lines = []
     for line in report:
-        seen[line["kind"]] += 1
-        if seen[line["kind"]] <= LINES_OF_A_KIND:
+        n_seen[line["kind"]] += 1
+        if n_seen[line["kind"]] <= MAX_LINES_PER_KIND:
             lines.append(line)
     return lines

@@ -1,4 +1,4 @@
-"""What a folder of music holds: its clips with label, key and group, and how they were chosen."""
+"""Find the clips in a folder of music, and choose their labels, keys, groups and split before anything is decoded."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.catalog.splits import PART_OF, PARTS
-from gtzan_stream.store.find_audio import scan
+from gtzan_stream.store.find_audio import find_audio_files
 from gtzan_stream.store.groups import group_names
 from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.keys import KeyParts, printable, unique_keys
 from gtzan_stream.store.label_file import read_labels
 from gtzan_stream.store.labels import FolderLevels, folder_levels, sorted_labels
 from gtzan_stream.store.lookup import Lookup
-from gtzan_stream.store.splits import SplitFiles, load_splits, too_few
+from gtzan_stream.store.splits import SplitFiles, find_small_labels, load_splits
 from gtzan_stream.words import count, first_few
 
-_MOST_LABELS, _MOST_WARNINGS = 40, 10
+_MAX_LABELS, _MAX_WARNINGS = 40, 10  # to show
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A file to pack: `path`, and its name relative to the source folder, its label, clip id and key."""
+    """A file to pack: its path, its name relative to the source folder, its label, clip id and key."""
 
     path: Path
     name: str
@@ -39,15 +39,15 @@ class Survey:
     src : Path
     clips : list of Clip
     lookup : Lookup
-        Finds a clip by the names that files of labels and splits give it.
-    folders : dict
-        The part of each clip, by key, that train, valid and test folders say; empty if there are none.
+        Finds the clips that rows of label and split files refer to.
+    folder_split : dict
+        Part of each clip by key, from train, valid and test folders; empty if there are none.
     groups : dict
-        The group of each clip, by key, that has one.
-    choice : list of str
-        How labels, split and groups were chosen, a line each.
+        Group of each clip that has one, by key.
+    decisions : list of str
+        How labels, split and groups were chosen, one line each.
     n_files : int
-        Audio files that were found, hidden ones and those without a label too.
+        Number of audio files found, including hidden ones and those without a label.
     report : list of Issue
         Files that were left out, and links that were not followed.
     """
@@ -55,28 +55,28 @@ class Survey:
     src: Path
     clips: list[Clip]
     lookup: Lookup
-    folders: dict[str, str]
+    folder_split: dict[str, str]
     groups: dict[str, str]
-    choice: list[str]
+    decisions: list[str]
     n_files: int
     report: list[Issue] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
-        """Describe the choice, with counts, for people to read before they pack."""
+    def describe(self) -> list[str]:
+        """Describe clips, labels and keys with counts, in lines to read before packing."""
         counts = Counter(clip.label for clip in self.clips)
         labels = [f"{label} {counts[label]}" for label in sorted_labels(counts)]
-        more = [f"and {len(labels) - _MOST_LABELS} more"] if len(labels) > _MOST_LABELS else []
-        few = self.clips[:: max(1, len(self.clips) // 3)][:3]
+        more = [f"and {len(labels) - _MAX_LABELS} more"] if len(labels) > _MAX_LABELS else []
+        examples = self.clips[:: max(1, len(self.clips) // 3)][:3]
         return [
             f"{printable(str(self.src))}: {count(len(self.clips), 'clip')} of {count(len(labels), 'label')}",
-            *self.choice,
-            "labels: " + ", ".join(labels[:_MOST_LABELS] + more),
-            "keys: " + ", ".join(f"{clip.key} ({clip.name})" for clip in few),
+            *self.decisions,
+            "labels: " + ", ".join(labels[:_MAX_LABELS] + more),
+            "keys: " + ", ".join(f"{clip.key} ({clip.name})" for clip in examples),
             *(f"warning: {warning}" for warning in self.warnings()),
         ]
 
     def warnings(self) -> list[str]:
-        """What may be wrong with the choice."""
+        """List what may be wrong with the labels and clips."""
         labels = sorted_labels(clip.label for clip in self.clips)
         found = []
         if len(labels) == 1:
@@ -91,14 +91,14 @@ class Survey:
         by_case = Counter(label.casefold() for label in labels)
         if alike := [label for label in labels if by_case[label.casefold()] > 1]:
             found.append(f"the labels {' and '.join(alike[:2])} differ in upper and lower case only")
-        if needing := audio.need_av([clip.name for clip in self.clips]):
-            found.append(f"{count(needing, 'file')} need the extra av, which is not installed: pip install av")
-        few = too_few({clip.key: clip.label for clip in self.clips}, self.groups)
-        lines = [f"{line.source}: {line.detail}" if line.source else line.detail for line in self.report]
-        for kind in (lines, [line.detail for line in few]):
-            found += kind[:_MOST_WARNINGS]
-            if len(kind) > _MOST_WARNINGS:
-                found.append(f"and {len(kind) - _MOST_WARNINGS} more like these")
+        if n_files := audio.need_av([clip.name for clip in self.clips]):
+            found.append(f"{count(n_files, 'file')} need the extra av, which is not installed: pip install av")
+        small_labels = find_small_labels({clip.key: clip.label for clip in self.clips}, self.groups)
+        left_out = [f"{issue.source}: {issue.detail}" if issue.source else issue.detail for issue in self.report]
+        for details in (left_out, [issue.detail for issue in small_labels]):
+            found += details[:_MAX_WARNINGS]
+            if len(details) > _MAX_WARNINGS:
+                found.append(f"and {len(details) - _MAX_WARNINGS} more like these")
         return found
 
 
@@ -115,53 +115,57 @@ def survey(
     ----------
     src : folder
     label_depth : int, optional
-        Level of the folders that are labels, 1 the first below `src`; by default the first level with more than one
-        folder, levels of train, valid and test folders not counted; where there is none, each clip's own folder.
+        Level of the folders that are labels, 1 for the first below `src`. By default the first level with more than one
+        folder, without levels of train, valid and test folders; if there is none, each clip's own folder.
     labels : path, optional
-        CSV file of ``path,label`` or ``path,label,group`` rows. Clips that it does not name are left out. The keys are
-        those of the folders, whatever labels it gives.
+        CSV file of ``path,label`` or ``path,label,group`` rows. Clips that it does not name are left out. Keys still
+        come from the folders, so that other labels do not change them.
     group_by : int or str, optional
-        Level of folders, or a regular expression with one group, that names each clip's group; by default the groups of
-        `labels`, if it has any.
+        Level of folders, or regular expression with one capture group, that names each clip's group; by default the
+        groups in the file `labels`, if any.
 
     Raises
     ------
     UserError
-        If there is no audio, or an option does not fit what there is.
+        If there is no audio, or an option does not fit the folders and files that there are.
     """
     root = Path(src)
-    paths, report, n_hidden = scan(src)
+    paths, report, n_hidden = find_audio_files(src)
     levels = folder_levels(paths, label_depth)
-    placed = {path: levels.label(path, root.resolve().name or "music") for path in paths}
-    if labels is None:
-        report += [_above(path, levels) for path, (label, _) in placed.items() if label is None]
-        placed = {path: place for path, place in placed.items() if place[0] is not None}
-    in_front = labels is None or levels.label_level is not None
-    names = [KeyParts(path, depth, (label or "") if in_front else "") for path, (label, depth) in placed.items()]
-    named = dict(zip(unique_keys(names), names, strict=True))
-    by_key = {key: name.path for key, name in named.items()}
-    lookup = Lookup(by_key)
-    label_of = {key: printable(placed[path][0] or "") for key, path in by_key.items()}
+    folder_labels = {path: levels.label(path, root.resolve().name or "music") for path in paths}
+    if labels is None:  # only a label file can label files above the labels' level
+        report += [_above_labels(path, levels) for path, (label, _) in folder_labels.items() if label is None]
+        folder_labels = {path: found for path, found in folder_labels.items() if found[0] is not None}
+    has_label = labels is None or levels.label_level is not None  # else all keys would begin with the source folder
+    all_parts = [
+        KeyParts(path, depth, (label or "") if has_label else "") for path, (label, depth) in folder_labels.items()
+    ]
+    parts_of = dict(zip(unique_keys(all_parts), all_parts, strict=True))
+    path_of = {key: parts.path for key, parts in parts_of.items()}
+    lookup = Lookup(path_of)
+    label_of = {key: printable(folder_labels[path][0] or "") for key, path in path_of.items()}
     groups: dict[str, str] = {}
     if labels is not None:
-        table = read_labels(labels, lookup.find)
-        label_of, groups = table.labels, table.groups
-        report += _not_matched(labels, sorted(by_key[key] for key in by_key.keys() - label_of.keys()), table.unknown)
-    kept = {key: by_key[key] for key in sorted(label_of)}
+        file = read_labels(labels, lookup.find)
+        label_of, groups = file.labels, file.groups
+        report += _unmatched(labels, sorted(path_of[key] for key in path_of.keys() - label_of.keys()), file.unknown)
+    path_of = {key: path_of[key] for key in sorted(label_of)}
     if group_by is not None:
-        groups = group_names(kept, group_by)
-    parts = {key: part for key, path in kept.items() if (part := levels.part(path))}
-    clips = [Clip(root / path, printable(path), label_of[key], named[key].clip_id, key) for key, path in kept.items()]
-    choice = [
-        _label_choice(levels, label_depth, labels),
-        *_split_choice(levels, parts, len(kept)),
-        *_group_choice(groups, group_by, labels, len(kept)),
+        groups = group_names(path_of, group_by)
+    split = {key: part for key, path in path_of.items() if (part := levels.part(path))}
+    clips = [
+        Clip(root / path, printable(path), label_of[key], parts_of[key].clip_id, key) for key, path in path_of.items()
     ]
-    return Survey(root, clips, lookup, parts, groups, choice, len(paths) + n_hidden, report)
+    decisions = [
+        _describe_labels(levels, label_depth, labels),
+        *_describe_folder_split(levels, split, len(path_of)),
+        *_describe_groups(groups, group_by, labels, len(path_of)),
+    ]
+    return Survey(root, clips, lookup, split, groups, decisions, len(paths) + n_hidden, report)
 
 
-def split_lines(found: Survey, files: SplitFiles) -> list[str]:
-    """Describe the splits of files, with counts, for people to read before they pack.
+def describe_splits(found: Survey, files: SplitFiles) -> list[str]:
+    """Describe the splits of split files with counts, in lines to read before packing.
 
     Raises
     ------
@@ -173,13 +177,14 @@ def split_lines(found: Survey, files: SplitFiles) -> list[str]:
     for name, split in load_splits(files, found.lookup).items():
         counts = Counter(part for key, part in split.items() if key in keys)
         line = f"split {name}: " + ", ".join(f"{part} {counts[part]}" for part in PARTS)
-        unknown, without = len(split.keys() - keys), len(keys - split.keys())
-        line += f"; {count(unknown, 'row')} without a clip" if unknown else ""
-        lines.append(line + (f"; {count(without, 'clip')} without a row" if without else ""))
+        n_unknown, n_missing = len(split.keys() - keys), len(keys - split.keys())
+        line += f"; {count(n_unknown, 'row')} without a clip" if n_unknown else ""
+        lines.append(line + (f"; {count(n_missing, 'clip')} without a row" if n_missing else ""))
     return lines
 
 
-def _above(path: str, levels: FolderLevels) -> Issue:
+def _above_labels(path: str, levels: FolderLevels) -> Issue:
+    """Report a file that is above the level of the labels."""
     detail = (
         f"left out: it lies above the folders of labels, which are at level {levels.label_level};"
         " move it into one of them"
@@ -187,16 +192,17 @@ def _above(path: str, levels: FolderLevels) -> Issue:
     return Issue("no label", "", printable(path), detail)
 
 
-def _not_matched(file: str | Path, without: list[str], unknown: list[str]) -> list[Issue]:
+def _unmatched(file: str | Path, unlabelled: list[str], unknown: list[str]) -> list[Issue]:
+    """Report the clips that a label file does not name, and the names in it that match no clip."""
     found = []
-    if without:
-        found.append(("no label", f"left out: {count(len(without), 'clip')} that {file} does not name", without))
+    if unlabelled:
+        found.append(("no label", f"left out: {count(len(unlabelled), 'clip')} that {file} does not name", unlabelled))
     if unknown:
         found.append(("no such clip", f"{count(len(unknown), 'row')} of {file} that names no clip of SRC", unknown))
     return [Issue(kind, "", "", f"{what}: {first_few(map(printable, names))}") for kind, what, names in found]
 
 
-def _label_choice(levels: FolderLevels, label_depth: int | None, file: str | Path | None) -> str:
+def _describe_labels(levels: FolderLevels, label_depth: int | None, file: str | Path | None) -> str:
     if file is not None:
         return f"labels are those of {file}"
     if levels.label_level is None:
@@ -205,20 +211,22 @@ def _label_choice(levels: FolderLevels, label_depth: int | None, file: str | Pat
     return f"labels are the folders of level {levels.label_level} below SRC, {why}"
 
 
-def _split_choice(levels: FolderLevels, parts: dict[str, str], clips: int) -> list[str]:
-    if not parts:
+def _describe_folder_split(levels: FolderLevels, split: dict[str, str], n_clips: int) -> list[str]:
+    if not split:
         return []
-    counts = Counter(parts.values())
+    counts = Counter(split.values())
     line = f"split folders: {', '.join(f'{part} {counts[part]}' for part in PARTS if part in counts)} clips"
     line += f", by the folders of level {levels.split_levels[0]}"
     line += "" if "valid" in counts or "train" not in counts else "; 15 % of train will be valid"
-    return [line + (f"; {count(clips - len(parts), 'clip')} in none of them" if clips > len(parts) else "")]
+    return [line + (f"; {count(n_clips - len(split), 'clip')} in none of them" if n_clips > len(split) else "")]
 
 
-def _group_choice(groups: dict[str, str], group_by: int | str | None, file: str | Path | None, clips: int) -> list[str]:
+def _describe_groups(
+    groups: dict[str, str], group_by: int | str | None, file: str | Path | None, n_clips: int
+) -> list[str]:
     if not groups:
         return []
-    alone = f"; {count(clips - len(groups), 'clip')} in none" if clips > len(groups) else ""
+    alone = f"; {count(n_clips - len(groups), 'clip')} in none" if n_clips > len(groups) else ""
     origin = f"the column group of {file}" if group_by is None else f"--group-by {group_by}"
     return [
         f"groups: {len(set(groups.values()))}, by {origin}, such as {first_few(dict.fromkeys(groups.values()))}{alone}"

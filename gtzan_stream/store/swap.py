@@ -1,9 +1,29 @@
-"""Replace a set of shards as one step: whenever it is interrupted, either the old set or the new one is whole.
+"""Replace a set of shards in one step: wherever it is interrupted, either the old set or the new one is complete.
 
-A new set is written into a hidden folder inside the destination (so that the two share a file system even where the
-destination is a mount), which is renamed to ``.incoming`` once it is complete. From then on the new set counts: readers
-look there first, its files are moved out one by one, and manifest.json last. Whoever packs next finishes a move that
-was interrupted and removes what an interrupted pack left.
+A set is many files, and no file system can replace several files at once. What it can do at once is to rename a folder.
+The new set is written into a hidden folder inside the destination (inside, so that both are on one file system even if
+the destination is a mount point). Renaming this folder to ``.incoming`` is the step that replaces the old set: readers
+look for each file in ``.incoming`` first (folder.py). Then the files are moved to their final place.
+
+    step                                       if interrupted after it       the next pack or index
+    ------------------------------------------ ----------------------------- ----------------------------------------
+    1. write new set into .packing-*           old set is read               removes .packing-*
+    2. write all its bytes to disk (fsync)     old set is read               removes .packing-*
+    3. rename .packing-* to .incoming          new set, from .incoming       continues with step 4
+    4. fsync the destination folder            new set, from .incoming       continues with step 4
+    5. remove shards of the old set            new set, from .incoming       continues with step 4
+    6. move all files but manifest.json        new set, from both folders    continues with step 4
+    7. fsync the destination folder            new set, from both folders    continues with step 4
+    8. move manifest.json                      new set                       removes the empty .incoming
+    9. remove .incoming                        new set
+
+The order protects against power cuts, after which renames and removals may have reached the disk in any order unless
+fsync separates them. Without step 4, the old shards could be gone while the rename is not on the disk. Without step 7,
+manifest.json could be moved while other files are still in ``.incoming``; and an ``.incoming`` without a valid manifest
+is removed, as the remains of an interrupted removal.
+
+Of the old set, only shards that `pack` wrote are removed or overwritten, never files of others, nor shards of another
+program that were only indexed.
 """
 
 import os
@@ -15,7 +35,7 @@ from typing import Any
 
 from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import created, fsync, locked, scratch
-from gtzan_stream.store.manifest_json import check_metadata, parse
+from gtzan_stream.store.manifest_json import check_metadata, parse_manifest
 from gtzan_stream.store.tables import MANIFEST
 
 INCOMING = ".incoming"
@@ -24,12 +44,12 @@ _STAGING = ".packing-"
 
 @contextmanager
 def locked_for_packing(dst: Path) -> Iterator[None]:
-    """Keep other processes from packing into `dst`, which is made, and finish what an interrupted one has begun.
+    """Create and lock the folder `dst` for one packing process, and finish a swap that was interrupted in it.
 
     Raises
     ------
     UserError
-        If somebody else is packing into it, its name is not UTF-8, or it cannot be written.
+        If another process is packing into it, its name is not UTF-8, or it cannot be written.
     """
     try:
         os.fspath(dst).encode()
@@ -44,25 +64,25 @@ def locked_for_packing(dst: Path) -> Iterator[None]:
                 f"another gtzan-stream is packing into {dst}: wait for it to end, then pack again"
             ) from None
         with writing(dst):
-            finish(dst)
+            finish_swap(dst)
         yield
 
 
 @contextmanager
-def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
-    """Give a folder to write a new set into, and put it in the place of the old set when the block ends well.
+def replace_set(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
+    """Yield a folder to write a new set into, and replace the old set by it if the block ends without an error.
 
     Parameters
     ----------
     dst : Path
-        `locked_for_packing`.
+        Folder of the set, which the caller has `locked_for_packing`.
     n_bytes : int, optional
-        About how much will be written, for the message if there is no room for it.
+        Approximate size of the new set, for the message if the disk is full.
 
     Raises
     ------
     UserError
-        If something cannot be written, or `dst` holds a file that the new set would overwrite and no set owns.
+        If something cannot be written, or the new set would overwrite a file that is not part of the old set.
     """
     with writing(dst, n_bytes):
         with scratch(dst, _STAGING, n_bytes) as staging:
@@ -72,53 +92,54 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
                 fsync(path)
             staging.chmod(0o755)
             staging.rename(dst / INCOMING)
-        finish(dst)
+        finish_swap(dst)
 
 
-def finish(dst: Path) -> None:
-    """Move a complete new set from ``.incoming`` to its place, if there is one; else remove what lies there."""
+def finish_swap(dst: Path) -> None:
+    """Do steps 4 to 9 for a complete set in ``.incoming``; remove an incomplete one."""
     incoming = dst / INCOMING
-    if not _manifest(incoming):  # before anything of the old set is removed
+    if not _read_metadata(incoming):
         shutil.rmtree(incoming, ignore_errors=True)
         return
-    fsync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
-    for name in _packed(dst) - _listed(incoming):
+    fsync(dst)
+    for name in _packed_shard_names(dst) - _shard_names(incoming):
         (dst / name).unlink(missing_ok=True)
     for path in sorted(incoming.iterdir()):
         if path.name != MANIFEST:
             os.replace(path, dst / path.name)
-    fsync(dst)  # likewise before the manifest, without which what is left in `incoming` is removed
+    fsync(dst)
     os.replace(incoming / MANIFEST, dst / MANIFEST)
     incoming.rmdir()
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    """Metadata of a folder's manifest; none if it is missing or not that of a set.
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    """Return the content of a folder's manifest; empty if the manifest is missing or invalid.
 
-    A disk's error is raised: a whole new set must not be removed for it.
+    Errors of the disk are raised, since the caller would remove a complete new set if it could not read its manifest.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return {}
     try:
-        metadata = parse(path.read_bytes())
+        metadata = parse_manifest(path.read_bytes())
         check_metadata(metadata)
     except ValueError:
         return {}
     return metadata
 
 
-def _listed(folder: Path) -> set[str]:
-    """Names of the shards in a folder's manifest."""
-    return {shard["name"] for shard in _manifest(folder).get("shards", [])}
+def _shard_names(folder: Path) -> set[str]:
+    """Return the names of the shards in a folder's manifest."""
+    return {shard["name"] for shard in _read_metadata(folder).get("shards", [])}
 
 
-def _packed(folder: Path) -> set[str]:
-    """Names of the shards in `folder` that `pack` wrote; never those that were only indexed."""
-    return _listed(folder) if _manifest(folder).get("origin") == "pack" else set()
+def _packed_shard_names(folder: Path) -> set[str]:
+    """Return the names of the shards in `folder` if `pack` wrote them; none if they were only indexed."""
+    return _shard_names(folder) if _read_metadata(folder).get("origin") == "pack" else set()
 
 
 def _refuse_to_overwrite(dst: Path, staging: Path) -> None:
-    for name in sorted({path.name for path in staging.glob("*.tar")} - _packed(dst)):
+    """Raise UserError if a shard of the new set has the name of a file that is not part of the old set."""
+    for name in sorted({path.name for path in staging.glob("*.tar")} - _packed_shard_names(dst)):
         if (dst / name).exists():
             raise UserError(f"{dst / name} exists and was not packed here: move it away, then pack again")

@@ -1,4 +1,21 @@
-"""The members of a tar file, those behind damaged headers too."""
+"""List the members of a tar file, including those behind damaged headers.
+
+A tar file is a sequence of blocks of 512 bytes: for each member a header, with a checksum, and the member's data; zeros
+at the end. A member's size in its header says where the next header is, so one wrong byte in a header hides all members
+after it: tarfile stops quietly at a header that it cannot read, raises an error at one that follows an extended header,
+and jumps to wherever a wrong size leads.
+
+So `list_members` reads a shard in stretches. When tarfile stops, it searches block by block for the next header with a
+correct checksum, and starts tarfile there again:
+
+    | header a | data a | header b | data b ... | header c | data c | zeros |
+                        ^ damaged               ^ next correct checksum
+    stretch 1: a        `end`: gap to report    stretch 2: c
+
+A gap of zeros only is not reported: it is padding, or the end of one of several tar files that were joined. If a size
+reaches beyond the end of the shard, then either the shard was truncated in this member, or the size is wrong; the
+search for the next header then begins at the member's data.
+"""
 
 import os
 import tarfile
@@ -9,68 +26,70 @@ from pathlib import Path
 from typing import BinaryIO
 
 Report = Callable[[str, str], None]
-"""Takes what is wrong with a tar file: kind and detail."""
+"""Called with the kind and detail of each issue."""
 
 
 @dataclass(frozen=True)
 class TarMember:
-    """A member: its name, and where its bytes lie. `reason` says why they cannot be read; empty if they can."""
+    """A member: name, and position and size of its data in bytes. `problem` says why it cannot be read, if so."""
 
     name: str
     offset: int
     size: int
-    reason: str = ""
+    problem: str = ""
 
 
-def members(path: Path, report: Report) -> Iterator[TarMember]:
-    """List the files in a tar file; stretches without a readable header are reported and skipped.
+def list_members(path: Path, report: Report) -> Iterator[TarMember]:
+    """Yield all members except folders, and report every stretch of bytes without a readable header.
 
-    tarfile ends quietly at a header that it cannot read, raises at one that follows an extended header, and jumps to
-    wherever a wrong size points, so it would lose every member after them. Where it stops, look for another header.
+    See the top of this file for the method.
     """
-    n_members = end = skip = 0
-    cut = False
+    n_members = 0
+    end = 0  # where reading stopped: every member before it was listed
+    skip = 0  # how far after `end` to begin the search for the next header
+    cut = False  # whether the last member reaches beyond the end of the shard
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         while (start := _next_header(file, end + skip)) is not None:
-            if not cut and _not_zero(file, end, start):  # cut: the bytes are those of the member with a wrong size
-                lost = f"{start - end} bytes up to the next header are left out, and whatever clip was in them"
+            if not cut and _has_data(file, end, start):  # if cut, these bytes belong to the member with a wrong size
+                lost = f"{start - end} bytes up to the next header are left out, with any clip in them"
                 report("damaged", f"no tar header at byte {end}: {lost}")
             file.seek(start)
-            end, skip = start, tarfile.BLOCKSIZE  # in case even the first member cannot be read
+            end, skip = start, tarfile.BLOCKSIZE  # if tarfile cannot read this header either, search after it
             with suppress(tarfile.TarError, ValueError), tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     n_members += 1
                     cut = member.offset_data + member.size > size
                     if not member.isdir():
-                        yield _described(member, size)
+                        yield _tar_member(member, size)
                     end = member.offset_data if cut else tar.offset
                     if cut:
-                        break  # the shard ends here, or the size is wrong
+                        break
                 else:
                     end, skip = tar.offset, 0
         if cut:
             report("truncated", f"the shard ends at byte {size}, inside its last member")
         elif not n_members:
-            is_empty = not _not_zero(file, 0, size)
+            is_empty = not _has_data(file, 0, size)
             report("empty" if is_empty else "damaged", "no files in it" if is_empty else "no tar header in it")
-        elif _not_zero(file, end, size):
-            report("damaged", f"no tar header at byte {end}, nor after it: whatever clips were there are left out")
+        elif _has_data(file, end, size):
+            report("damaged", f"no tar header at byte {end}, nor after it: any clips there are left out")
 
 
-def _described(member: tarfile.TarInfo, shard_size: int) -> TarMember:
+def _tar_member(member: tarfile.TarInfo, shard_size: int) -> TarMember:
+    """Describe a member, with a `problem` if it is not an ordinary file or not all of its bytes are in the shard."""
     if not member.isfile() or member.issparse():
         what = f"is a link to {member.linkname}" if member.islnk() or member.issym() else "is not an ordinary file"
         return TarMember(member.name, member.offset_data, 0, f"it {what} in the tar file: pack the file itself")
-    reason = "its tar header says a negative size" if member.size < 0 else ""
+    problem = "its tar header states a negative size" if member.size < 0 else ""
     if member.offset_data + member.size > shard_size:
-        there = max(0, shard_size - member.offset_data)
-        reason = f"the shard ends after {there} of the {member.size} bytes that its tar header says"
-    return TarMember(member.name, member.offset_data, member.size, reason)
+        n_present = max(0, shard_size - member.offset_data)
+        problem = f"the shard ends after {n_present} of the {member.size} bytes that its tar header states"
+    return TarMember(member.name, member.offset_data, member.size, problem)
 
 
 def _next_header(file: BinaryIO, offset: int) -> int | None:
-    """Byte at which the next valid tar header begins, from `offset` on; None if there is none."""
+    """Return the offset of the next block, from `offset` on, that is a valid tar header; None if there is none."""
     file.seek(offset)
     while len(block := file.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
         try:
@@ -81,8 +100,8 @@ def _next_header(file: BinaryIO, offset: int) -> int | None:
     return None
 
 
-def _not_zero(file: BinaryIO, start: int, end: int) -> bool:
-    """Whether the file holds anything but zeros, with which a tar ends, from byte `start` to `end`."""
+def _has_data(file: BinaryIO, start: int, end: int) -> bool:
+    """Return whether any of the bytes `start` to `end` is not zero."""
     file.seek(start)
     while start < end and (block := file.read(min(end - start, 1 << 20))):
         if any(block):

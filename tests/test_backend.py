@@ -47,12 +47,12 @@ def test_triton_is_for_cuda(cuda):
 
 
 def test_without_a_compiler_the_plain_version_runs(monkeypatch):
-    monkeypatch.setattr(module, "importable", lambda name: False)
+    monkeypatch.setattr(module, "is_importable", lambda name: False)
     assert backend(torch.zeros(1)) == "torch"
 
 
 def test_importable_says_no_for_a_module_that_is_not_there():
-    assert not module.importable("gtzan_stream_has_no_such_module")
+    assert not module.is_importable("gtzan_stream_has_no_such_module")
 
 
 def test_force_nests_and_ends_with_its_block():

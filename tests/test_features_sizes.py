@@ -10,7 +10,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.mel import bands
 from gtzan_stream.features import Frames, LogMel, whole_clips
-from gtzan_stream.features.frames import _nearest_fast, stft_size
+from gtzan_stream.features.frames import _nearest_fast_size, stft_size
 
 SIZES = {
     8_000: (360, 180),
@@ -46,7 +46,7 @@ def test_the_frame_length_is_the_nearest_that_ffts_are_fast_at(sample_rate):
 
 
 def test_of_two_lengths_equally_near_the_shorter_is_taken():
-    assert [_nearest_fast(n, 1) for n in (26, 27, 28)] == [24, 24, 30]
+    assert [_nearest_fast_size(n, 1) for n in (26, 27, 28)] == [24, 24, 30]
 
 
 def test_one_size_may_be_given_and_the_hop_is_half_a_frame():

@@ -16,7 +16,7 @@ from gtzan_stream.threads import cores, threads
 
 Backend = Literal["torch", "numba", "triton"]
 
-HOST = torch.empty(0, dtype=torch.float32)
+CPU_TENSOR = torch.empty(0, dtype=torch.float32)
 """Stands for host arrays where a backend is picked."""
 
 _forced: list[Backend] = []
@@ -60,12 +60,12 @@ def _usable(tensor: torch.Tensor) -> list[Backend]:
     if tensor.dtype != torch.float32 or tensor.requires_grad or not is_plain:
         return names
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if tensor.device.type == "cuda" and importable("triton"):
+    if tensor.device.type == "cuda" and is_importable("triton"):
         names.insert(0, "triton")
     if tensor.device.type == "cpu":
-        if interpreted and importable("triton"):
+        if interpreted and is_importable("triton"):
             names.append("triton")
-        if importable("numba"):
+        if is_importable("numba"):
             names.insert(0, "numba")
     return names
 
@@ -84,7 +84,7 @@ def force(name: Backend) -> Iterator[None]:
 
 
 @functools.cache
-def importable(module: str) -> bool:
+def is_importable(module: str) -> bool:
     """Whether `module` can be imported here."""
     try:
         importlib.import_module(module)

@@ -27,7 +27,7 @@ __all__ = [
     "check",
     "check_settings",
     "n_rows",
-    "takes",
+    "settings_of",
     "whole_clips",
 ]
 
@@ -68,7 +68,7 @@ def build(name: str, **settings: object) -> nn.Module:
         raise UserError(f"features {name}: {error}") from error
 
 
-def takes(name: str) -> list[str]:
+def settings_of(name: str) -> list[str]:
     """Which settings of `gtzan_stream.settings.FEATURE_SETTINGS` a feature takes."""
     return accepted_settings(name, REGISTRY, "feature", FEATURE_SETTINGS)
 
@@ -78,5 +78,5 @@ def check_settings(name: str, settings: Collection[str]) -> None:
     accepted = accepted_settings(name, REGISTRY, "feature", settings)
     if wrong := [flag(setting) for setting in settings if setting not in accepted]:
         does = "do" if len(wrong) > 1 else "does"
-        can = ", ".join(map(flag, takes(name))) or "no settings"
+        can = ", ".join(map(flag, settings_of(name))) or "no settings"
         raise UserError(f"{', '.join(wrong)} {does} not apply to the features {name}, which take {can}")

@@ -37,11 +37,11 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     ((1024, 512), (750, 375), (400, 200))
     """
     sample_rate = checked_int("sample_rate", sample_rate, 1, 1_000_000)
-    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else checked_int("n_fft", n_fft, most=2**20)
+    n_fft = _nearest_fast_size(sample_rate * 1024, 22_050) if n_fft is None else checked_int("n_fft", n_fft, most=2**20)
     return n_fft, max(n_fft // 2, 1) if hop_length is None else checked_int("hop_length", hop_length, 1)
 
 
-def _nearest_fast(numerator: int, denominator: int) -> int:
+def _nearest_fast_size(numerator: int, denominator: int) -> int:
     """The even number of prime factors 2, 3 and 5 that is nearest to a fraction, at least 2."""
     powers = range(max(numerator // denominator, 2).bit_length() + 1)
     numbers = {2 * 2**i * 3**j * 5**k for i in powers for j in powers for k in powers}

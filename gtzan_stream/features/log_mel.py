@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
-from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
+from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
 from gtzan_stream.features.frames import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
@@ -103,9 +103,9 @@ class LogMel(nn.Module):
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
         self.power, self.trainable = float(power), trainable
         self.compression = (
-            Compression(scale=1 / math.log(10), gain=10.0, floor=0.0)
+            LogCompression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"
-            else Compression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
+            else LogCompression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
         )
         nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
         basis = nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis")

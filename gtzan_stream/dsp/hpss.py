@@ -1,7 +1,8 @@
 """Harmonic-percussive separation by median filtering: the percussive part of a waveform.
 
-In a magnitude spectrogram S[k, t] a sustained tone is a line along time, a click a line along frequency. A median filter
-along one axis keeps the lines along it and removes those across it:
+In the magnitudes S[k, t] of an STFT, a sustained tone is a line along time and a click a line along frequency. A median
+filter
+along an axis keeps the lines along it and removes those across it:
 
     H = median of S along time         the harmonic estimate
     P = median of S along frequency    the percussive estimate

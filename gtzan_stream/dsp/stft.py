@@ -1,15 +1,15 @@
 """Short-time Fourier transform with a periodic Hann window, and its inverse.
 
-Frames are centred: frame t is taken around sample ``t * hop_length``, so it covers samples ``t * hop_length - n_fft / 2``
-up to ``t * hop_length + n_fft / 2 - 1``. The waveform continues as zeros beyond its ends, as in librosa's effects.
+Frames are centred: with ``c = t * hop_length``, frame t covers the samples ``c - n_fft / 2`` to ``c + n_fft / 2 - 1``.
+Beyond its ends the waveform continues as zeros, as in librosa's effects.
 
 The inverse weighs each frame by the window w once more, adds the overlapping frames, and divides each sample by the
 weight that it received:
 
     x[n] = sum over t of w[n - start(t)] * frame_t[n - start(t)]  /  sum over t of w[n - start(t)]^2
 
-This is the least-squares inverse (Griffin and Lim, 1984), exact for an unchanged spectrogram. Near the ends fewer frames
-overlap, so the divisor is summed over the frames that exist, not taken as a constant.
+This is the least-squares inverse (Griffin and Lim, 1984), exact for an unchanged spectrogram. Near the ends fewer
+frames overlap, so the divisor is summed over the frames that exist, not taken as a constant.
 
 Spectrograms have the shape [batch, freq, frame] of torch and librosa, but are transposed views of [batch, frame, freq]
 memory: an FFT writes a frame's bins side by side, and the phase vocoder works on all bins of a frame at once.

@@ -12,8 +12,8 @@ With ``t = floor(position[k])`` and ``alpha = position[k] - t``, bin f of output
     U           = X / |X|, or 1 in silent bins;  P[f, 0] = U[f, floor(position[0])]
 
 The textbook vocoder accumulates an angle: it takes the phase difference of frames t and t + 1, subtracts the advance
-expected of the bin's centre frequency, wraps the rest to +/- pi and adds the expected advance again. Wrapping changes an
-angle by whole turns only, and input and output have the same hop, so the expected advance cancels and the phase
+expected of the bin's centre frequency, wraps the rest to +/- pi and adds the expected advance again. Wrapping changes
+an angle by whole turns only, and input and output have the same hop, so the expected advance cancels and the phase
 difference itself remains. ``conj(U[t]) * U[t + 1]`` has that angle, so no atan2, sin or cos is needed. Rounding slowly
 changes ``|P|``, so P is scaled back to length 1.
 

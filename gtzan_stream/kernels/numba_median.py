@@ -4,14 +4,15 @@ For the next output, one value leaves and one enters. `_replace` does both in on
 s[1] <= ...:
 
 1. Delete `old`: every value from `old` on moves down by one, ``kept[i] = s[i + 1] if s[i] >= old else s[i]``.
-2. Insert `new`: the values above it move up by one, ``s[i] = max(kept[i - 1], min(kept[i], new))``, the middle one of the
-   three.
+2. Insert `new`: the values above it move up by one, ``s[i] = max(kept[i - 1], min(kept[i], new))``, which is the middle
+   one of the three.
 
-For s = 1 3 5 7 (inf), old = 3 and new = 6: kept = 1 5 7, and the result is 1 5 6 7. Equal values need no care: deleting
+For s = 1 3 5 7, old = 3 and new = 6: kept = 1 5 7 inf, and the result is 1 5 6 7. Equal values need no care: deleting
 any of them is the same. Both rules look only at neighbours and compile to selects, minima and maxima, so they vectorise
 over the columns: a branch would be mispredicted half of the time, and differently in every column.
 
-An infinity behind the last value stands for s[size]; the filter starts with infinities only and deletes them one by one.
+Behind the last value there is an infinity, s[size]. The filter starts with nothing but infinities, and deletes them one
+by one.
 """
 
 from typing import no_type_check

@@ -52,8 +52,8 @@ def add_frames(frames: np.ndarray, window: np.ndarray, hop: int, first: int, wav
 def divide_by_windows(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, last: int) -> None:
     """Divide `waveform` [time] by the sum of the squared windows of frames `first` to `last` - 1, where it is not 0.
 
-    The sum is the same in every hop that all ``n_fft / hop`` frames cover, so it is computed again only where the frames
-    that cover a hop differ from those of the hop before: near both ends.
+    The sum is the same in every hop that all ``n_fft / hop`` frames cover, so it is computed again only where the
+    frames that cover a hop differ from those of the hop before: near both ends.
     """
     n_fft = len(window)
     weight = np.empty(hop, window.dtype)

@@ -16,8 +16,8 @@ TILE = 32  # frames, and bins, of a program
 @triton.jit
 @no_type_check
 def _mask(
-    spectrogram, percussive, harmonic, out, n_frames, n_bins,
-    p_per_frame, p_per_bin, h_per_frame, h_per_bin, power, margin, silent_mask, SQUARE: tl.constexpr, TILE: tl.constexpr,
+    spectrogram, percussive, harmonic, out, n_frames, n_bins, p_per_frame, p_per_bin, h_per_frame, h_per_bin, power,
+    margin, silent_mask, SQUARE: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     frame = (tl.program_id(0) * TILE + tl.arange(0, TILE))[:, None]
     k = (tl.program_id(1) * TILE + tl.arange(0, TILE))[None, :]
@@ -61,6 +61,7 @@ def mask(
         with torch.cuda.device_of(spectrogram):
             _mask[grid](
                 torch.view_as_real(spectrogram), percussive, harmonic, torch.view_as_real(out), n_frames, n_bins,
-                *percussive.stride()[1:], *harmonic.stride()[1:], power, margin, silent_mask, SQUARE=power == 2, TILE=TILE,
+                *percussive.stride()[1:], *harmonic.stride()[1:], power, margin, silent_mask,
+                SQUARE=power == 2, TILE=TILE,
             )  # fmt: skip
     return out

@@ -1,8 +1,8 @@
 """Running median on CUDA: every thread walks down one column and keeps the values under the median sorted in registers.
 
 The method is that of `numba_median`: delete one value and insert one, by selects, minima and maxima. The sorted values
-are a tuple of SIZE variables, so all loops over them are unrolled and nothing is in memory. A column is cut into runs of
-RUN outputs for more parallelism; each run begins by filling its values again.
+are a tuple of SIZE variables, so all loops over them are unrolled and nothing is in memory. A column is cut into runs
+of RUN outputs for more parallelism; each run begins by filling its values again.
 """
 
 from typing import no_type_check

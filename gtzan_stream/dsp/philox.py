@@ -1,14 +1,12 @@
 """Philox 4x32-10, the counter-based generator, in numpy for the host and in torch for any device.
 
-A round multiplies two of the counter's four 32-bit words by constants and mixes the high and low halves of the
-products:
+A round multiplies two of the counter's four 32-bit words by constants and mixes both halves of the products:
 
     c0, c1, c2, c3  <-  high(M1 c2) ^ c1 ^ k0,  low(M1 c2),  high(M0 c0) ^ c3 ^ k1,  low(M0 c0)
     k0, k1          <-  k0 + W0, k1 + W1                                            (mod 2**32)
 
 A round can be undone, so different counters give different results under one key. Seven rounds pass the statistical
-tests of BigCrush, and ten leave a margin [1]_. The numba and Triton kernels do the same rounds; tests compare all with
-the published vectors.
+tests of BigCrush, and ten leave a margin [1]_. The numba and Triton kernels do the same rounds.
 
 References
 ----------

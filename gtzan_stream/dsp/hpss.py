@@ -1,19 +1,21 @@
 """Harmonic-percussive separation by median filtering: the percussive part of a waveform.
 
 In the magnitudes S[k, t] of an STFT, a sustained tone is a line along time and a click a line along frequency. A median
-filter
-along an axis keeps the lines along it and removes those across it:
+filter along an axis keeps the lines along it and removes those across it:
 
     H = median of S along time         the harmonic estimate
     P = median of S along frequency    the percussive estimate
     mask = P^power / (P^power + (margin * H)^power)
 
-The output is the inverse STFT of ``mask * X``, with the phases of the input. A margin above 1 makes the mask smaller
-where P does not clearly exceed H: the harmonic part and the percussive part then no longer add up to the input, and a
-residual is left to neither [2]_. Where P and H are both 0, the mask is 1/2 if the margin is 1 (the two parts add up to
-the input), else 0, as in librosa.
+The output is the inverse STFT of ``mask * X``, so it has the phases of the input. With a margin above 1, what is not
+clearly percussive is left out: the harmonic and the percussive part then no longer add up to the input [2]_. Where P
+and H are both 0, the mask is 1/2 if the margin is 1 (the two parts add up to the input), else 0, as in librosa.
 
 P and H are divided by the larger of the two before they are raised to `power`, so that quiet bins do not underflow.
+
+An output sample depends on the input up to ``n_fft + kernel_size // 2 * hop`` samples away: half a frame for each of
+STFT and inverse, and half a median in between. By default that is 9,728 samples. A segment that starts at a multiple of
+the hop and is read with that many samples on each side gives the same output as the whole clip.
 
 Spectrograms have the shape [batch, freq, frame] and the memory layout [batch, frame, freq] (see `stft`). numba computes
 one row on each core, in place; Triton computes the medians and the masking of all rows in three launches.

@@ -4,9 +4,9 @@ Output i is the median of the `size` values around input i; beyond its ends the 
 repeated (d c b a | a b c d | d c b a). Neighbouring outputs share all but one of their values, so the kernels keep the
 values sorted and replace one for each output, instead of sorting `size` values: `size` comparisons instead of
 ``size * log(size)``, in a loop without branches. `kernels.numba_median` explains it. A heap would take log(size) steps,
-but each with a branch that the processor cannot predict, and could not work on 64 columns at once.
+but with unpredictable branches, and for one column at a time.
 
-The plain torch version sorts all windows, and is the reference.
+The plain torch version computes each median on its own, and is the reference.
 """
 
 import torch

@@ -9,7 +9,8 @@ The name says which choice is made, such as "OneOf.3/TimeStretch.rate". So each 
 each example a sequence of 2**32 blocks under it, and nothing is remembered between draws: a draw depends neither on the
 order of calls nor on batch, worker or rank. Names are data: another name gives other draws.
 
-**Uniform numbers.** Block b gives the numbers 2 b and 2 b + 1, from the top 53 bits of words 0, 1 and of words 2, 3.
+**Uniform numbers.** Block b gives the numbers 2 b and 2 b + 1, from the top 53 bits of words 0, 1 and of words 2, 3
+(the first word of a pair is the high one).
 
 **Gaussian noise.** Each pair of words gives two Gaussians by the Box-Muller transform, with 24-bit u in (0, 1] and v in
 [0, 1): ``sqrt(-2 log u) * cos(2 pi v)`` and ``sqrt(-2 log u) * sin(2 pi v)``. So a block gives four samples. They are

@@ -4,16 +4,16 @@ Output sample o shows input time ``position = offset + o * rate``, between input
 samples n around it, weighted by a low-pass filter that is centred there:
 
     y[o] = sum over n of x[n] * h(n - position)
-    h(d) = c * sinc(c d) * kaiser(c d / ZERO_CROSSINGS)         zero for |c d| >= ZERO_CROSSINGS
-    c    = ROLLOFF * min(1, 1 / rate)                           cutoff, as a share of the input's Nyquist frequency
+    h(d) = c * sinc(c d) * kaiser(c d / ZERO_CROSSINGS)     sinc(x) = sin(pi x) / (pi x); 0 for |c d| >= ZERO_CROSSINGS
+    c    = ROLLOFF * min(1, 1 / rate)                       cutoff, as a share of the input's Nyquist frequency
 
 A rate above 1 lowers the Nyquist frequency of the output, in terms of the input, to 1 / rate. The cutoff follows it, so
 that nothing folds back. The sum covers ``half_width = ceil(ZERO_CROSSINGS / c)`` samples on each side: 32 at rates up
 to 1, and 64 at rate 2.
 
-Rates are arbitrary real numbers, another one for each example, so polyphase filters for a ratio of small integers do
-not apply, and evaluating sinc and Kaiser window for each product would cost more than the product. So `prototype`
-tabulates one side of h at cutoff 1, once for all rates. The Triton kernel interpolates that table for each product. The
+Rates are real numbers and differ between examples, so the polyphase filters of a ratio of small integers do not apply.
+Evaluating sinc and Kaiser window for each product would cost more than the product, so `prototype` tabulates one side
+of h at cutoff 1, once for all rates. The Triton kernel interpolates that table for each product. The
 numba kernel first makes a table of the row's own filters for 256 fractions of a sample and interpolates between two of
 those, because then the inner loop reads memory in order and vectorises. The plain torch version evaluates h, and is the
 reference.

@@ -9,7 +9,10 @@ With ``t = floor(position[k])`` and ``alpha = position[k] - t``, bin f of output
 
     M[f, k]     = (1 - alpha) * |X[f, t]| + alpha * |X[f, t + 1]|       magnitude: interpolated
     P[f, k + 1] = P[f, k] * conj(U[f, t]) * U[f, t + 1]                 phase: accumulated, as a unit phasor
-    U           = X / |X|, or 1 in silent bins;  P[f, 0] = U[f, floor(position[0])]
+    U[f, t]     = X[f, t] / |X[f, t]|, or 1 if the bin is silent
+
+P starts as the phase U[f, t] of the first output frame. At rate 1 and offset 0 the product telescopes to
+``P[f, k] = U[f, k]``, and the output is the input.
 
 The textbook vocoder accumulates an angle: it takes the phase difference of frames t and t + 1, subtracts the advance
 expected of the bin's centre frequency, wraps the rest to +/- pi and adds the expected advance again. Wrapping changes

@@ -9,7 +9,7 @@ s[1] <= ...:
 
 For s = 1 3 5 7, old = 3 and new = 6: kept = 1 5 7 inf, and the result is 1 5 6 7. Equal values need no care: deleting
 any of them is the same. Both rules look only at neighbours and compile to selects, minima and maxima, so they vectorise
-over the columns: a branch would be mispredicted half of the time, and differently in every column.
+over the columns. A branch would depend on the data, differently in every column.
 
 Behind the last value there is an infinity, s[size]. The filter starts with nothing but infinities, and deletes them one
 by one.

@@ -68,7 +68,7 @@ def _compress(value, gain, floor, logarithm, correction):
 def _log(value, out):
     """Fill `out` with the natural logarithms of normal float32 numbers; overwrites `value`.
 
-    Two loops, each of a few operations, vectorise; one would not.
+    Range reduction and polynomial are separate loops, so that each vectorises.
     """
     bits = value.view(np.int32)
     for i in range(len(value)):

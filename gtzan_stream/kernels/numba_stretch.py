@@ -1,7 +1,7 @@
 """The phase vocoder's recursion on one CPU core; `gtzan_stream.dsp.stretch` has the formulas.
 
-Bins are independent, so the inner loop over frequency vectorises. Real and imaginary parts alternate along the last
-axis of float32 arrays, which numba turns into better vector code than complex numbers.
+Bins are independent, so the inner loop over frequency vectorises. Spectra are float32 views of complex64 arrays: real
+and imaginary parts alternate along the last axis.
 """
 
 from typing import no_type_check

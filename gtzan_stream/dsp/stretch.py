@@ -130,7 +130,7 @@ def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _output_bounds(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute which output samples show input times inside the waveform: int64 [batch] first, and first after them."""
+    """Return the first output sample that shows a time inside the waveform, and the first one after: int64 [batch]."""
     return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
 
 
@@ -154,9 +154,19 @@ def _stretch_batch(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, lengt
 
 
 def _vocode(spectrogram: Spectrogram, position: Tensor, valid: Tensor) -> Tensor:
-    """Compute the output frames [batch, freq, output frame] at `position` [batch, output frame]; see the module.
+    """Compute the output frames at `position` by the formulas at the top, in plain torch.
 
-    `valid` [batch, output frame] says which positions are inside the spectrogram; the other frames are zero.
+    Parameters
+    ----------
+    spectrogram : Tensor [batch, freq, frame], complex
+    position : Tensor [batch, output frame], float64
+        Where each output frame reads, in input frames.
+    valid : Tensor [batch, output frame], bool
+        Which positions are inside the spectrogram; the other output frames are zero.
+
+    Returns
+    -------
+    Tensor [batch, freq, output frame], complex
     """
     left = position.clamp(0, spectrogram.shape[2] - 1).floor()
     alpha = torch.where(valid, position - left, 0.0)[:, None].to(spectrogram.real.dtype)
@@ -205,9 +215,8 @@ def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.nda
     audible = np.abs(first_frame) > SILENCE
     with np.errstate(invalid="ignore"):  # infinite samples give NaN
         first_phase = np.where(audible, first_frame, 1) / np.where(audible, np.abs(first_frame), 1)
-    phase = np.stack([first_phase.real, first_phase.imag]).astype(
-        np.float32
-    )  # the kernel carries it from block to block
+    # [2, freq]: the accumulated phase P, which the kernel updates from block to block.
+    phase = np.stack([first_phase.real, first_phase.imag]).astype(np.float32)
     vocoded = np.empty((BLOCK_FRAMES, n_freq), np.complex64)
     for begin in range(0, len(valid), BLOCK_FRAMES):
         block = valid[begin : begin + BLOCK_FRAMES]

@@ -46,7 +46,7 @@ def _reflect(waveform: Tensor, n: int) -> Float[Tensor, "batch padded"]:
     """
     time = waveform.shape[1]
     if time == 0:
-        raise ValueError("expected at least one sample, got a waveform of no samples, which cannot be reflected")
+        raise ValueError("expected at least one sample, got a waveform with no samples")
     beyond = [torch.arange(start, start + n, device=waveform.device) for start in (-n, time)]
     index = torch.cat(beyond) % max(2 * time - 2, 1)
     padding = waveform[:, torch.minimum(index, (2 * time - 2 - index).abs())]

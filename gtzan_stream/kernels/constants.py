@@ -1,7 +1,7 @@
 """Numbers that the torch, numba and Triton versions of a function share, so that they cannot differ.
 
-numba and Triton compile them into the kernels. numba's cache does not notice when this file changes: after an edit,
-remove the folders ``__pycache__`` under kernels/.
+numba and Triton compile them into the kernels. numba's cache does not notice when this file or
+`numba_log` changes: after an edit, remove the folders ``__pycache__`` under kernels/.
 """
 
 # Philox 4x32-10: multipliers of the two products, increments of the key, rounds. See gtzan_stream.dsp.philox.
@@ -31,7 +31,7 @@ LOG = (
     3.3333331174e-1,
 )
 
-# sin and cos of pi t for |t| <= 1/2 in powers of t^2, lowest first.
+# sin(pi t) / t and cos(pi t) for |t| <= 1/2 in powers of t^2, lowest first.
 SIN = (3.141592654, -5.167712765, 2.550163319, -0.5992521983, 0.0820504027, -0.007028386448)
 COS = (0.9999999998, -4.934802137, 4.05870916, -1.335212005, 0.2349373175, -0.02439632455)
 
@@ -39,4 +39,4 @@ SILENT_POWER = 1e-36
 """Largest squared magnitude of a silent bin of a spectrogram. Its phase counts as 0."""
 
 NO_WINDOW = 1e-30
-"""Largest sum of squared windows of a sample that no frame covers. It is not divided by the sum."""
+"""Largest sum of squared windows at a sample that counts as covered by no frame, and is not divided by that sum."""

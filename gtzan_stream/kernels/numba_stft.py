@@ -28,7 +28,7 @@ def cut_frames(waveform: np.ndarray, window: np.ndarray, hop: int, start: int, f
         tail = max(min(len(waveform) - begin, n_fft), head)
         frames[row, :head] = 0
         source, target, weight = waveform[begin + head : begin + tail], frames[row, head:tail], window[head:tail]
-        for i in range(tail - head):  # indices that cannot be negative: a loop over the slices vectorises
+        for i in range(tail - head):  # vectorises, as indices into the slices cannot be negative
             target[i] = source[i] * weight[i]
         frames[row, tail:] = 0
 

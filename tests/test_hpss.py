@@ -1,4 +1,4 @@
-"""Percussive separation against librosa, and where there is nothing to separate."""
+"""Percussive separation compared with librosa; silence, empty batches, and segments of a clip."""
 
 import os
 import subprocess
@@ -75,7 +75,7 @@ def test_float64_is_exact():
 @pytest.mark.parametrize("margin", [1.0, 2.0])
 def test_silence_stays_silence(name, margin):
     y = torch.zeros(2, 20_000)
-    y[1, 9_000] = 1e-30  # its spectrum squared is below the smallest float
+    y[1, 9_000] = 1e-30  # the square of its spectrum underflows
     with force(name):
         got = percussive(y, margin=margin)
     assert torch.isfinite(got).all()
@@ -96,12 +96,12 @@ def test_a_row_does_not_depend_on_its_batch():
         assert torch.equal(percussive(batch[i : i + 1])[0], together[i])
 
 
-def test_margin_of_20_hops_gives_the_whole_clips_percussive_part():
+def test_a_segment_with_20_hops_on_each_side_equals_that_part_of_the_clip():
     y = torch.from_numpy(music(120_000))[None]
     start, length, side = 40_960, 30_000, 20 * 512
-    window = y[:, start - side : start + length + side]
+    segment = y[:, start - side : start + length + side]
     whole = percussive(y)[0, start : start + length]
-    assert relative(percussive(window)[0, side : side + length], whole.numpy()) < 1e-3
+    assert relative(percussive(segment)[0, side : side + length], whole.numpy()) < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The names and draws of random choices are data: another name would change every draw of every published result."""
+"""The names of random choices are data: renaming one would change every draw, and so every published result."""
 
 from pathlib import Path
 
@@ -103,10 +103,10 @@ def test_the_names_of_choices_are_frozen(name: str, shards: Path, monkeypatch: p
 def test_draws_are_frozen(name: str) -> None:
     draw = recipe(name).draw(["blues_00000", "jazz_00042"], seed=3, epoch=2, crops=np.array([0, 5]))
     for path, expected in DRAWS[name].items():
-        *places, parameter = path.split(".")
+        *indices, parameter = path.split(".")
         part = draw
-        for place in places:
-            part = part.children[int(place)]
+        for index in indices:
+            part = part.children[int(index)]
         assert tuple(part.values[parameter].tolist()) == expected, path
     first = draw if name == "study" else draw.children[0]
     assert first.rng == NOISE_KEYS[name]
@@ -120,7 +120,7 @@ def test_the_starts_of_crops_are_frozen(shards: Path) -> None:
     assert {key: starts[key] for key in ("blues_00000", "blues_00002", "jazz_00000", "metal_00001")} == STARTS
 
 
-def test_a_custom_name_is_the_class_and_its_place_in_the_chain() -> None:
+def test_the_name_of_a_custom_transform_is_its_class() -> None:
     class Louder(Transform):
         pass
 

@@ -1,4 +1,4 @@
-"""Resampling against formulas, soxr and scipy; its pass band, stop band and edges."""
+"""Resampling compared with formulas, soxr and scipy; its pass band, stop band and edges."""
 
 import os
 import subprocess
@@ -18,13 +18,13 @@ BACKENDS = ["torch", "numba"]
 STEPS = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
 
 
-def tone(frequency: float, place: np.ndarray) -> np.ndarray:
-    """A sine of `frequency`, as a share of the Nyquist frequency, at times `place` in samples."""
-    return np.sin(np.pi * frequency * place + 0.3)
+def tone(frequency: float, time: np.ndarray) -> np.ndarray:
+    """Compute a sine of `frequency`, a share of the Nyquist frequency, at `time` in samples."""
+    return np.sin(np.pi * frequency * time + 0.3)
 
 
 def band_limited(rng: np.random.Generator, time: int, band: float) -> np.ndarray:
-    """Noise without anything above `band`, a share of the Nyquist frequency; silent near its ends."""
+    """Make noise with nothing above `band`, a share of the Nyquist frequency; silent near its ends."""
     spectrum = np.fft.rfft(rng.standard_normal(time) * np.hanning(time))
     spectrum[int(len(spectrum) * band) :] = 0
     return np.fft.irfft(spectrum, time)
@@ -58,7 +58,7 @@ def test_nothing_above_the_new_nyquist_frequency_folds_back(how, rate):
 
 
 @pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 3), (4, 5), (3, 2), (2, 1)])
-def test_it_is_soxrs_and_scipys_on_band_limited_noise(rng, up, down):
+def test_band_limited_noise_equals_soxrs_and_scipys(rng, up, down):
     x = band_limited(rng, 12_000, 0.75 * min(1, up / down))
     rate, length = down / up, 12_000 * up // down
     result = resample(torch.from_numpy(x).float()[None], rate, length)[0].numpy()
@@ -105,13 +105,13 @@ def test_short_clips_and_silence(how, time):
     with force(how):
         result = resample(x, np.array([0.5, 2.0]), 300)
     assert (result[1] == 0).all()
-    assert (result[0, 2 * time + 70 :] == 0).all()  # the filter rings for 64 samples of output at most
+    assert (result[0, 2 * time + 70 :] == 0).all()  # the filter rings for at most 64 output samples
     if time:
         assert abs(result[0, 0] - 1) < 0.6
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_form_is_kept_and_the_input_untouched(rng, how):
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, how):
     x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
     kept = x.clone()
     with force(how):
@@ -122,7 +122,7 @@ def test_form_is_kept_and_the_input_untouched(rng, how):
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
-def test_impossible_steps_are_refused(rate):
+def test_impossible_rates_are_refused(rate):
     with pytest.raises(ValueError, match="rate: every value must be finite and above zero"):
         resample(torch.zeros(1, 100), rate, 100)
 
@@ -146,7 +146,7 @@ def test_triton_in_its_interpreter():
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 
 
-def test_on_the_gpu_without_waiting_for_it(rng, cuda):
+def test_cuda_equals_float64_without_a_sync(rng, cuda):
     x, rates = torch.from_numpy(rng.standard_normal((3, 40_000))), np.array([0.6, 1.0, 1.8])
     on_gpu = x.float().to(cuda)
     resample(on_gpu, rates, 30_000)  # compiles, and copies the filter

@@ -1,4 +1,4 @@
-"""The short-time Fourier transform against librosa, and back."""
+"""The short-time Fourier transform and its inverse, compared with librosa."""
 
 import librosa
 import numpy as np
@@ -14,7 +14,7 @@ BACKENDS = ["torch", "numba"]
 @pytest.mark.filterwarnings("ignore:n_fft=")
 @pytest.mark.parametrize("n_fft", [512, 2048])
 @pytest.mark.parametrize("time", [1, 511, 2048, 70_001])
-def test_stft_and_istft_are_librosas(rng, time, n_fft):
+def test_stft_and_istft_equal_librosas(rng, time, n_fft):
     x = rng.standard_normal(time)
     expected = librosa.stft(x, n_fft=n_fft, hop_length=n_fft // 4) if time > 1 else None
     ours = stft(torch.from_numpy(x)[None], n_fft, n_fft // 4)
@@ -38,7 +38,7 @@ def test_float32_agrees_with_float64(rng, how, batch, time):
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_what_frames_reach_is_given_back_and_the_rest_is_zero(rng, how):
+def test_covered_samples_are_restored_and_the_rest_is_zero(rng, how):
     x = torch.from_numpy(rng.standard_normal((2, 5000)).astype(np.float32))
     with force(how):
         back = istft(stft(x), 9000)
@@ -47,7 +47,7 @@ def test_what_frames_reach_is_given_back_and_the_rest_is_zero(rng, how):
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_a_view_is_read_in_its_own_order(rng, how):
+def test_views_give_the_same_result(rng, how):
     x = torch.from_numpy(rng.standard_normal((6000, 2)).astype(np.float32))
     with force(how):
         spectrogram = stft(x.T)

@@ -1,4 +1,4 @@
-"""Time stretch against librosa, against float64, and against what a tempo is."""
+"""Time stretch compared with librosa and with float64; pitch, tempo and edges."""
 
 import functools
 import os
@@ -18,15 +18,15 @@ from tests.conftest import need, no_synchronisation
 SAMPLE_RATE = 22050
 BACKENDS = ["torch", "numba"]
 RATES = [0.5, 0.8, 1.0, 1.1, 1.37, 2.0]
-# librosa 1.0 repeats a clip's last frame, where 0.11 and this package fade it out; half a frame of samples is changed.
+# librosa 1.0 repeats a clip's last frame; 0.11 and this package fade it out. The last half frame of samples differs.
 FADED = 0 if librosa.__version__.startswith("0.") else 1024
 
 
 @functools.cache
 def music(seconds: float = 4.0, seed: int = 0) -> np.ndarray:
-    """Digital silence, then decaying chords over a sweep, noise bursts, a noise floor of -60 dB, and a gap.
+    """Make digital silence, then decaying chords over a sweep, noise bursts, a noise floor of -60 dB, and a gap.
 
-    Without a floor, bins between partials lie below float32's resolution: their phases are lost there, and stay so.
+    Without the noise floor, bins between partials would be below float32's resolution, and their phases random.
     """
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
@@ -49,7 +49,7 @@ def relative(result: torch.Tensor, reference: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_it_is_librosas(rate):
+def test_time_stretch_equals_librosa(rate):
     x = music()
     reference = librosa.effects.time_stretch(x, rate=rate)
     batch = torch.from_numpy(np.stack([x, x]))
@@ -63,7 +63,7 @@ def test_it_is_librosas(rate):
 
 
 @pytest.mark.parametrize("rate", [0.8, 1.25])
-def test_it_is_librosas_on_real_clips(gtzan_root, rate):
+def test_time_stretch_equals_librosa_on_real_clips(gtzan_root, rate):
     clips = sorted(gtzan_root.glob("*/*.wav"))[::20][:3]
     assert clips
     for clip in clips:
@@ -153,7 +153,7 @@ def test_short_clips(rng, how, time):
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_form_is_kept_and_the_input_untouched(rng, how):
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, how):
     x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
     kept = x.clone()
     with force(how):
@@ -169,7 +169,7 @@ def test_impossible_rates_are_refused(rate):
         time_stretch(torch.zeros(1, 100), rate, 100)
 
 
-def test_a_rate_for_every_example():
+def test_the_number_of_rates_must_fit_the_batch():
     with pytest.raises(ValueError, match=r"rate: expected one value for each of 3 examples, got an array of \(2,\)"):
         time_stretch(torch.zeros(3, 100), np.ones(2), 100)
 
@@ -196,7 +196,7 @@ def test_triton_in_its_interpreter():
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 
 
-def test_on_the_gpu_without_waiting_for_it(cuda):
+def test_cuda_equals_float64_without_a_sync(cuda):
     x, rates = torch.from_numpy(np.stack([music(), music(4.0, 1)])), np.array([0.8, 1.3])
     on_gpu = x.float().to(cuda)
     time_stretch(on_gpu, rates, 60_000)  # compiles, and makes the window

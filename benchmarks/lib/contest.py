@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.lib.common import compete, spread
 from gtzan_stream.augment.draw import Draw
-from gtzan_stream.dsp.backend import importable
+from gtzan_stream.dsp.backend import is_importable
 from gtzan_stream.errors import UserError
 from gtzan_stream.threads import cores
 
@@ -138,7 +138,7 @@ def distance(result: Tensor, reference: Tensor) -> float:
 def need(*modules: str) -> None:
     """Raise UserError with the command to install a library, if it is missing."""
     for module in modules:
-        if not importable(module):
+        if not is_importable(module):
             raise UserError(f"{module} is not installed, and this benchmark needs it: pip install -e '.[bench]'")
 
 

@@ -23,7 +23,7 @@ def build_features(config: Config) -> nn.Module:
     name = str(config.features)
     settings = _settings(config)
     if config.trainable_frontend:
-        settings = {setting: settings[setting] for setting in features.takes(name)}
+        settings = {setting: settings[setting] for setting in features.settings_of(name)}
     return features.build(name, **settings)
 
 
@@ -62,7 +62,7 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
         too short. The message names options that fit.
     """
     geometry: Any = inputs.geometry
-    takes = features.takes(str(config.features))
+    takes = features.settings_of(str(config.features))
     takes_n_mels = "n_mels" in takes or config.trainable_frontend
     check_input(network, config.model, n_rows, geometry.frames, takes_n_mels=takes_n_mels)
     if config.spec_augment > (most := min(n_rows, geometry.frames)):

@@ -16,7 +16,7 @@ import torch
 from gtzan_stream.augment import Audiomentations, Compose, Gain
 from gtzan_stream.augment.seeded import call_seeded
 from gtzan_stream.errors import BadSample
-from tests.audio_functions import jitter, library, unless_silent
+from tests.audio_functions import exhausted, jitter, library, rate_as_sound, unless_silent
 from tests.augment_cases import keys, music, untyped
 from tests.conftest import need
 
@@ -79,6 +79,29 @@ def test_global_state_is_put_back() -> None:
     assert np.array_equal(call_seeded(jitter, wave, 22050, 2**63 + 1), first)
     assert not np.array_equal(call_seeded(jitter, wave, 22050, 1), first)
     assert (wave == 1).all()
+
+
+def test_numpys_state_is_set_from_all_bits_of_the_seed() -> None:
+    def from_numpy(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        return np.random.rand(4)  # noqa: NPY002
+
+    drawn = {tuple(call_seeded(from_numpy, np.ones(1, np.float32), 1, 1 + (1 << bit))) for bit in (1, 31, 32, 52)}
+    assert len(drawn) == 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_sample_rate_reaches_the_transform(num_workers: int) -> None:
+    transform = Audiomentations(rate_as_sound, sample_rate=16000, num_workers=num_workers)
+    assert (transform(torch.ones(1, 9), keys(1)) == 16000).all()
+    transform.close()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_any_error_of_the_transform_names_the_key(num_workers: int) -> None:
+    transform = Audiomentations(exhausted, num_workers=num_workers)
+    with pytest.raises(BadSample, match=r"key blues_00000, crop 0: .*failed: no memory"):
+        transform(torch.ones(1, 9), keys(1))
+    transform.close()
 
 
 def test_output_is_cut_or_padded_to_the_length_of_the_input() -> None:

@@ -134,6 +134,18 @@ def test_errors_name_the_key(num_workers: int, pooled: Audiomentations) -> None:
         transform.apply(torch.zeros(1, 9), transform.draw(keys(1), crops=[7]))
 
 
+def test_the_key_is_that_of_the_row_that_fails() -> None:
+    def unless_empty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        if not samples.any():
+            raise ValueError("no sound in it")
+        return samples
+
+    rows = torch.ones(4, 9)
+    rows[2] = 0
+    with pytest.raises(BadSample, match="key blues_00002, crop 0: "):
+        Audiomentations(unless_empty, num_workers=0)(rows, keys(4))
+
+
 def test_stereo_is_an_error() -> None:
     transform = Audiomentations(lambda samples, rate: np.stack([samples, samples]), num_workers=0)
     with pytest.raises(BadSample, match=r"expected mono samples.*\(2, 9\)"):

@@ -4,6 +4,7 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -118,6 +119,22 @@ def test_an_exception_reaches_the_caller_and_the_pool_lives_on(n_rows):
     called = []
     for_rows(called.append, 4)
     assert sorted(called) == [0, 1, 2, 3]
+
+
+def test_rows_that_were_not_begun_are_left_out_after_an_exception(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr(module, "_pool", threads(2, "two"))
+    called = []
+
+    def work(i: int) -> None:
+        called.append(i)
+        if i == 0:
+            raise KeyError("row")
+        time.sleep(0.002)
+
+    with pytest.raises(KeyError, match="row"):
+        for_rows(work, 1000)
+    assert len(called) < 1000
 
 
 FORKED = """

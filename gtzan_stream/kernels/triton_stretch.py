@@ -66,7 +66,6 @@ def _vocode(
         sr, si = tl.associative_scan((tr, ti), 0, _multiply)
         qr, qi = _multiply(sr, si, tr, -ti)  # the product before this frame: a unit phasor's inverse is its conjugate
         qr, qi = _multiply(qr, qi, pr[None, :], pi[None, :])
-        qr, qi = _normalise(qr, qi)
         level = a_level + alpha * (b_level - a_level)
         target = out + ((row * n_out + frame[:, None]) * n_freq + freq[None, :]) * 2
         stored = (frame < n_out)[:, None] & here[None, :]

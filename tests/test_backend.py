@@ -174,12 +174,13 @@ class Convolution(Transform):
         return self.layer(waveform[:, None])[:, 0].float()[:, :length]
 
 
-def test_rows_are_computed_in_the_modes_of_the_caller() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rows_are_computed_in_the_modes_of_the_caller(dtype: torch.dtype) -> None:
     """Rows are computed in threads, and torch keeps its modes for each thread."""
     transform, waveform = Convolution(), music(3, 4000)
     with torch.no_grad():
         assert not transform(waveform).requires_grad
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", dtype):
         together = transform(waveform, keys(3))
         for row in range(3):
             assert torch.equal(transform(waveform[row : row + 1], keys(3)[row : row + 1])[0], together[row])

@@ -46,7 +46,7 @@ def test_what_frames_reach_is_given_back_and_the_rest_is_zero(rng, how):
     assert (back[:, 9 * 512 + 1024 :] == 0).all()
 
 
-@pytest.mark.parametrize("missing", [0, 1, 37, 128, 300])
+@pytest.mark.parametrize("missing", [0, 1, 37, 128, 300, 640, 703])
 def test_frames_that_contradict_each_other_are_weighed_as_librosas(rng, missing):
     """Of a waveform's own frames any one may be left out; of others, each counts to its last sample."""
     spectrogram = rng.standard_normal((257, 9)) + 1j * rng.standard_normal((257, 9))

@@ -159,7 +159,8 @@ y = torch.zeros(1, 101)
 y[0, 50], y[0, 52] = 0.5, -0.5  # one bin sounds in one frame: both of its medians are 0
 with force("triton"):
     got = percussive(y, n_fft=4)
-assert (got - percussive(y.double(), n_fft=4)).abs().max() < 1e-6
+with force("torch"):  # in float64 the medians are not quite 0
+    assert (got - percussive(y, n_fft=4)).abs().max() < 1e-6
 """
 
 

@@ -32,6 +32,7 @@ BAD: list[tuple[Callable[[], Transform], str]] = [
     (lambda: TimeStretch(0.0, 1.0), "TimeStretch: expected min_rate <= max_rate, both > 0"),
     (lambda: TimeStretch(1.0, float("inf")), "max_rate=inf"),
     (lambda: PitchShift(-60.0, 0.0), "within"),
+    (lambda: PitchShift(0.0, 60.0), "within"),
     (lambda: SpeedPerturb(1.0, 0.5), "min_rate <= max_rate"),
     (lambda: TimeShift(5, 4), "min_shift <= max_shift"),
     (lambda: OneOf([]), "at least one transform"),

@@ -4,6 +4,7 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -120,6 +121,22 @@ def test_an_exception_reaches_the_caller_and_the_pool_still_works(n_rows):
     assert sorted(called) == [0, 1, 2, 3]
 
 
+def test_rows_that_were_not_begun_are_left_out_after_an_exception(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr(module, "_pool", threads(2, "two"))
+    called = []
+
+    def work(i: int) -> None:
+        called.append(i)
+        if i == 0:
+            raise KeyError("row")
+        time.sleep(0.002)
+
+    with pytest.raises(KeyError, match="row"):
+        for_rows(work, 1000)
+    assert len(called) < 1000
+
+
 FORKED = """
 import multiprocessing
 from gtzan_stream.dsp.backend import for_rows
@@ -157,12 +174,13 @@ class Convolution(Transform):
         return self.layer(waveform[:, None])[:, 0].float()[:, :length]
 
 
-def test_rows_are_computed_in_the_modes_of_the_caller() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rows_are_computed_in_the_modes_of_the_caller(dtype: torch.dtype) -> None:
     """Torch's modes belong to a thread, and rows are computed in other threads."""
     transform, waveform = Convolution(), music(3, 4000)
     with torch.no_grad():
         assert not transform(waveform).requires_grad
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", dtype):
         together = transform(waveform, keys(3))
         for row in range(3):
             assert torch.equal(transform(waveform[row : row + 1], keys(3)[row : row + 1])[0], together[row])

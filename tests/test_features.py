@@ -136,10 +136,11 @@ def test_features_are_float32_under_autocast_and_in_half_precision(waveform):
     assert whole_clips(LogMel(), waveform.bfloat16()).dtype == torch.float32
 
 
-def test_trainable_kernels_learn(waveform):
-    features = LogMel(trainable=True)
+@pytest.mark.parametrize("options", [{}, {"power": 2.0, "compression": "db"}], ids=str)
+def test_trainable_kernels_learn(waveform, options):
+    features = LogMel(trainable=True, **options)
     got = whole_clips(features, waveform)
-    assert relative(got.detach(), whole_clips(LogMel(), waveform)) < 1e-3
+    assert relative(got.detach(), whole_clips(LogMel(**options), waveform)) < 1e-3
     got.sum().backward()
     gradients = {name: parameter.grad for name, parameter in features.named_parameters()}
     assert len(gradients) == 3
@@ -190,6 +191,7 @@ def test_building_prints_nothing(capsys):
         ({"n_mels": 0}, "n_mels must be"),
         ({"f_max": 12000.0}, r"f_min < f_max <= 11025 Hz, got 0 and 12000"),
         ({"f_min": 500.0, "f_max": 400.0}, "f_min < f_max"),
+        ({"f_min": 400.0, "f_max": 400.0}, "f_min < f_max"),
         ({"f_min": -1.0}, "f_min < f_max"),
         ({"power": 0.0}, "power must be positive"),
         ({"frames": 0}, "frames must be"),

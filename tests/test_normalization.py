@@ -21,6 +21,7 @@ def test_normalized_features_have_mean_0_and_variance_1(kind):
     std, mean = torch.std_mean(got, dim=over, correction=0)
     assert mean.abs().max() < 1e-3
     assert (std - 1).abs().max() < 1e-3
+    assert not list(normalize.parameters())  # nothing to learn
 
 
 def test_none_changes_nothing():

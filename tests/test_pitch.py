@@ -107,12 +107,14 @@ def test_a_row_is_the_same_alone_bit_for_bit():
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_every_backend_agrees_with_the_oracle(how):
-    x = torch.from_numpy(np.stack([music(1.0), np.zeros(SAMPLE_RATE), music(1.0, 2)]))
-    n_steps = np.array([-7.3, 2.0, 4.4])
+@pytest.mark.parametrize("offset", [None, np.array([900.0, 5.0, 700.0, -300.0])])
+def test_every_backend_agrees_with_the_oracle(how, offset):
+    x = torch.from_numpy(np.stack([music(1.0), np.zeros(SAMPLE_RATE), music(1.0, 2), music(1.0, 3)])).flip(1)
+    n_steps = np.array([-7.3, 2.0, 4.4, 11.0])
     with force(how):
-        result = pitch_shift(x.float(), n_steps, 20_000)
-    torch.testing.assert_close(result, pitch_shift(x, n_steps, 20_000).float(), atol=5e-4, rtol=0)
+        result = pitch_shift(x.float(), n_steps, 20_000, offset=offset)
+    exact = pitch_shift(x, n_steps, 20_000, offset=offset).float()
+    torch.testing.assert_close(result, exact, atol=5e-4, rtol=0)
     assert (result[1] == 0).all()
 
 

@@ -115,6 +115,16 @@ def test_noise_has_a_standard_deviation_for_each_example(backend):
     torch.testing.assert_close(noise, standard * torch.from_numpy(std).float()[:, None])
 
 
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_the_smallest_word_gives_the_largest_noise(backend):
+    """The counters of these crops give words below 256, the logarithm's limit, in the first and in the second pair."""
+    crops = np.array([13_222_856, 11_655_894])
+    with force(backend):
+        noise = normal(3, hash_keys(["a", "a"]), crops, 1024).double()
+    assert torch.hypot(noise[0, 0], noise[0, 256]) == pytest.approx(np.sqrt(48 * np.log(2)), rel=1e-5)
+    assert torch.hypot(noise[1, 512], noise[1, 768]) == pytest.approx(np.sqrt(48 * np.log(2)), rel=1e-5)
+
+
 def test_noise_of_an_empty_batch():
     assert normal(3, KEYS[:0], CROPS[:0], 10).shape == (0, 10)
 
@@ -143,13 +153,17 @@ def test_noise_on_cuda_is_the_same_without_a_sync(cuda):
 INTERPRETED = """
 import numpy as np, torch
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.random import normal
+from gtzan_stream.dsp.random import hash_keys, normal
 keys, crops = np.array([2**64 - 1, 5], np.uint64), np.array([2**32 - 1, 0])
 for rng in (1, 2**64 - 3):
     with force("triton"):
         noise = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]))
     exact = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]), dtype=torch.float64)
     assert (noise - exact).abs().max() < 1e-5, (noise - exact).abs().max()
+smallest = hash_keys(["a", "a"]), np.array([13_222_856, 11_655_894]), 1024  # words below 256, the logarithm's limit
+with force("triton"):
+    noise = normal(3, *smallest)
+assert (noise - normal(3, *smallest, dtype=torch.float64)).abs().max() < 1e-5
 """
 
 

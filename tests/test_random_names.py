@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gtzan_stream.plan
-from gtzan_stream.augment import Transform, recipe
+from gtzan_stream.augment import Audiomentations, Transform, recipe
 from gtzan_stream.dsp import random
 from gtzan_stream.loader import Loader
 from gtzan_stream.permutation import permute
@@ -80,6 +80,14 @@ PERMUTED = {
     10: [4, 1, 7, 6, 0, 8, 3, 2, 5, 9],
     16: [7, 9, 0, 4, 1, 12, 3, 2, 8, 10, 15, 13, 6, 11, 5, 14],
 }
+CHOSEN = [  # of strong's five members, for the keys a to f
+    [True, True, False, False, False],
+    [True, False, False, True, False],
+    [True, True, False, True, False],
+    [True, False, False, True, True],
+    [True, True, False, True, True],
+    [True, True, False, False, True],
+]
 NOISE_KEYS = {"study": 0x1F4738B74CB3AB33, "strong": 0x86A3C821D93BD2F3}
 
 
@@ -110,6 +118,19 @@ def test_draws_are_frozen(name: str) -> None:
         assert tuple(part.values[parameter].tolist()) == expected, path
     first = draw if name == "study" else draw.children[0]
     assert first.rng == NOISE_KEYS[name]
+
+
+def test_the_chosen_examples_are_frozen() -> None:
+    draw = recipe("strong").draw(list("abcdef"), seed=3, epoch=2)
+    assert np.array([child.chosen for child in draw.children]).T.tolist() == CHOSEN
+
+
+def test_the_names_of_audiomentations_are_frozen() -> None:
+    draw = Audiomentations(np.copy, num_workers=0).draw(["blues_00000"], seed=3, epoch=2)
+    assert draw.rng == random.rng(3, 2, "Audiomentations.noise")
+    key, crop = random.hash_keys(["blues_00000"]), np.zeros(1, np.uint32)
+    expected = np.floor(random.uniform(random.rng(3, 2, "Audiomentations.seed"), key, crop)[:, 0] * 2**53)
+    assert draw.values["seed"].tolist() == expected.tolist()
 
 
 def test_the_starts_of_crops_are_frozen(shards: Path) -> None:

@@ -79,6 +79,8 @@ def test_strong_changes_most_and_keeps_a_plain_level() -> None:
     assert max(vocoded) == 1
     assert np.mean(vocoded) == pytest.approx(0.7, abs=0.04)
     assert np.mean(["Percussive" in line for line in told]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(["Gain" in line for line in told]) == pytest.approx(0.8, abs=0.03)
+    assert np.mean(["GaussianNoise" in line for line in told]) == pytest.approx(0.3, abs=0.03)
     assert np.ptp(transform.rate(draw)) == pytest.approx(0.45, abs=0.02)
     assert transform(music(4, 4000), keys(4)).abs().max() < 10
 
@@ -97,8 +99,13 @@ def test_audiomentations_is_the_library_itself() -> None:
     assert isinstance(transform, Audiomentations)
     assert not isinstance(transform, OneOf)
     assert isinstance(transform.transform, am.OneOf)
-    wave = music(12, 4000)
-    out = Audiomentations(transform.transform, p=transform.p, num_workers=0)(wave, keys(12), seed=1)
-    changed = [not torch.equal(a, b) for a, b in zip(out, wave, strict=True)]
-    assert 6 <= sum(changed) <= 12
+    assert transform.draw(keys(4000)).chosen.mean() == pytest.approx(6 / 7, abs=0.02)
+    noise, shift, *_, gain = transform.transform.transforms
+    wave = music(1, 4000)[0].numpy()
+    assert np.array_equal(shift(wave, 22050), np.roll(wave, 1600))
+    assert np.std(noise(0 * wave, 22050)) == pytest.approx(0.005, rel=0.05)
+    gains = [float(gain(wave, 22050).max() / wave.max()) for _ in range(300)]
+    assert (min(gains), max(gains)) == pytest.approx((1.5, 3), abs=0.05)
+    out = Audiomentations(transform.transform, num_workers=0)(music(12, 4000), keys(12), seed=1)
+    assert not (out == music(12, 4000)).all(dim=1).any()
     transform.close()

@@ -52,7 +52,7 @@ class Compose(Transform):
             transform.draw_for(examples, f"{path}.{i}/{type(transform).__name__}")
             for i, transform in enumerate(self.members)
         )
-        chosen = (child.only(draw.chosen & self.members_mask(draw, i)) for i, child in enumerate(drawn))
+        chosen = (child.only(self.members_mask(draw, i)) for i, child in enumerate(drawn))
         return replace(draw, children=tuple(chosen))
 
     def members_mask(self, draw: Draw, i: int) -> np.ndarray:

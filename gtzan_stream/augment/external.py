@@ -78,9 +78,9 @@ class Audiomentations(Transform):
                 changed = self._workers.call(samples, self.sample_rate, seed)
             else:
                 changed = call_seeded(self.transform, samples, self.sample_rate, seed)
-        except RuntimeError:
-            raise
         except Exception as error:
+            if self._workers is not None and isinstance(error, RuntimeError):  # the worker failed, not the transform
+                raise
             raise BadSample(f"{draw.label(row)}: audiomentations' {self.transform!r} failed: {error}") from error
         if changed.ndim != 1:
             raise BadSample(

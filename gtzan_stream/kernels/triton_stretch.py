@@ -75,7 +75,6 @@ def _vocode(
             sr, si, rr, -ri
         )  # without the frame's own rotation: a unit phasor's inverse is its conjugate
         qr, qi = _multiply(qr, qi, pr[None, :], pi[None, :])
-        qr, qi = _normalise(qr, qi)
         level = a_level + alpha * (b_level - a_level)
         target = out + ((row * n_out + frame[:, None]) * n_freq + freq[None, :]) * 2
         stored = (frame < n_out)[:, None] & is_bin[None, :]

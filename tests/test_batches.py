@@ -1,6 +1,7 @@
 """Making a batch: where its rows are read, what its labels count, and what is said of rows that cannot be read."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, crops
+from gtzan_stream import audio, batches, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.dsp import random
 from gtzan_stream.features import LogMel, RawWaveform
@@ -89,6 +90,24 @@ def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: py
     assert len(batch.skipped) == 4
 
 
+def test_nothing_that_was_not_read_reaches_the_features(
+    one_unreadable: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not what a buffer held before: behind a row that is shorter than others, or in one that cannot be read."""
+
+    def features(folder: Path, held: float) -> torch.Tensor:
+        def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
+            return torch.full(shape, held, dtype=dtype)
+
+        monkeypatch.setattr(batches, "_uninitialized", filled)
+        augment = TimeStretch(0.8, 1.5)
+        with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
+            return torch.cat([batch.features for batch in loader])
+
+    for folder in (one_unreadable, shards):
+        assert torch.equal(features(folder, 7), features(folder, -9))
+
+
 @pytest.fixture
 def mixed_rates(tmp_path: Path) -> Path:
     """Shards of somebody else: clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
@@ -116,6 +135,9 @@ def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog
             start = int(batch.starts[row])
             np.testing.assert_allclose(batch.features[row, 0], whole[start : start + 8192], atol=1e-6)
         assert batch.weights.all()
+    rows = (row for batch in loader.evaluation(chunks="all") for row in zip(batch.keys, batch.weights, strict=True))
+    lengths = zip(loader.manifest.keys.to_pylist(), loader.manifest.frames.tolist(), strict=True)
+    assert Counter(key for key, weight in rows if weight) == {key: (n + 4096) // 8192 for key, n in lengths}
     assert len(caplog.messages) == 1
 
 

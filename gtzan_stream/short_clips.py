@@ -33,7 +33,7 @@ def proposal(
         Samples in each clip.
     geometry : Geometry
         As it is now.
-    min_frames : int
+    min_frames : int, 1 or more
         The fewest frames that the network takes.
     any_hop : bool
         Whether the hop may change, which is proposed where `min_frames` frames of this hop are too long.
@@ -54,9 +54,9 @@ def proposal(
         return min(stepped.frames_in(median), 2 * stepped.frames_in(shortest))
 
     frames = most_frames(geometry.step)
-    if frames >= max(min_frames, 1):
+    if frames >= min_frames:
         rounded = frames - frames % 8
-        return {"frames": rounded if rounded >= max(min_frames, 8) else frames}
+        return {"frames": rounded if rounded >= min_frames else frames}
     hops = range(geometry.step - 1, 0, -1) if any_hop else ()
     hop = next((hop for hop in hops if most_frames(hop) >= min_frames), None)
     if hop is None:

@@ -1,7 +1,9 @@
 """Making a batch: where its rows are read, what its labels count, and what is said of rows that cannot be read."""
 
 import logging
+import threading
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ import webdataset
 from gtzan_stream import audio, batches, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.dsp import random
+from gtzan_stream.errors import BadSample
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.index import index
 from gtzan_stream.store.pack import pack
+from gtzan_stream.store.read import ClipReader
 from tests.test_store_index import sound
 
 
@@ -78,7 +82,7 @@ def one_unreadable(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
+def test_skipped_rows_weigh_nothing_and_are_logged(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
     loader = Loader(one_unreadable, on_error="skip", batch_size=16, crops_per_clip=4, num_workers=3)
     with caplog.at_level(logging.WARNING):
         (batch,) = loader
@@ -88,6 +92,25 @@ def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: py
     assert [record.getMessage() for record in caplog.records] == [f"skipped: {text}" for text in batch.skipped]
     assert list(batch.skipped) == loader.skipped
     assert len(batch.skipped) == 4
+
+
+def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not in the order in which threads fail to read them: the first one asked for comes last here."""
+    asked, last = count(1), threading.Event()
+
+    def read(reader: ClipReader, clip: int, start: int, out: np.ndarray) -> None:
+        number = next(asked)
+        if number == 1:
+            last.wait(60)
+        elif number == 8:
+            last.set()
+        raise BadSample(f"clip {clip}")
+
+    monkeypatch.setattr(ClipReader, "read", read)
+    with Loader(shards, augment="none", on_error="skip", batch_size=8, num_workers=2) as loader:
+        batch = next(iter(loader))
+        keys = loader.manifest.keys.to_pylist()
+    assert list(batch.skipped) == [f"clip {keys.index(key)}" for key in batch.keys]
 
 
 def test_nothing_that_was_not_read_reaches_the_features(

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -63,6 +64,17 @@ def test_decoded_clips_are_kept_up_to_a_limit():
     kept.clear()
     kept.get(2, lambda: decode(2))
     assert made[-2:] == [2, 2]
+
+
+def test_two_clips_are_decoded_at_the_same_time():
+    kept, both = Decoded(100), Barrier(2, timeout=60)
+
+    def decode() -> np.ndarray:
+        both.wait()  # breaks unless another thread decodes, too
+        return np.zeros(5)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(lambda clip: kept.get(clip, decode), range(2)))) == 2
 
 
 def test_a_hole_in_a_shard_is_no_silence(tmp_path: Path):

@@ -4,9 +4,12 @@ import copy
 import gc
 import pickle
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gtzan_stream.batches import BatchMaker
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
@@ -30,6 +33,39 @@ def test_a_closed_loader_has_no_threads_and_says_so(shards):
         with pytest.raises(UserError, match="this loader is closed: make another one"):
             step()
     loader.close()
+
+
+def test_no_batch_is_made_after_closing(shards, monkeypatch):
+    make, made, closed = BatchMaker.make, [], threading.Event()
+
+    def waiting(*arguments, **options):
+        made.append(None)
+        if len(made) == 2:
+            closed.wait(60)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BatchMaker, "make", waiting)
+    loader = Loader(shards, batch_size=8, augment="none", on_error="skip")
+    iterator = iter(loader)
+    next(iterator)  # three more are asked for
+    loader.close()
+    closed.set()
+    loader._maker.ahead.shutdown(wait=True)
+    assert len(made) == 2
+    iterator.close()
+
+
+def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards):
+    loader, closed = Loader(shards, batch_size=8, augment="none"), threading.Event()
+    loader._maker.ahead.submit(closed.wait, 60)  # as while it makes batches of an evaluation
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(next, iter(loader))
+        while not loader._maker.ahead._work_queue.qsize():
+            time.sleep(0.01)
+        loader.close()
+        closed.set()
+        with pytest.raises(UserError, match="this loader is closed"):
+            batch.result(60)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

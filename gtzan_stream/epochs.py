@@ -1,7 +1,7 @@
 """Epochs of batches, made ahead of the trainer that consumes them, and resumed at any batch."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -200,10 +200,10 @@ class Epochs:
                 shard.cancel()
 
     def _until_closed(self, batches: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any]]:
-        """Turn what a closed thread pool raises into the error of a closed loader."""
+        """Turn what closed threads and shards raise into the error of a closed loader."""
         try:
             yield from batches
-        except (RuntimeError, CancelledError):
+        except Exception:
             self._check_open()
             raise
 

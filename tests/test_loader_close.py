@@ -55,11 +55,29 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
     iterator.close()
 
 
-def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards):
-    loader, closed = Loader(shards, batch_size=8, augment="none"), threading.Event()
-    loader._maker.ahead.submit(closed.wait, 60)  # as while it makes batches of an evaluation
+@pytest.mark.parametrize("moment", ["before it is begun", "before it is read", "when it is made"])
+def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards, monkeypatch, moment):
+    make, begun, closed = BatchMaker.make, threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        closed.wait(60)
+
+    def waiting(*arguments, **options):
+        if moment == "before it is read":
+            wait()
+        made = make(*arguments, **options)
+        if moment == "when it is made":
+            wait()
+        return made
+
+    monkeypatch.setattr(BatchMaker, "make", waiting)
+    loader = Loader(shards, batch_size=8, augment="none")
+    if moment == "before it is begun":
+        loader._maker.ahead.submit(wait)  # as while batches of an evaluation are made
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(next, iter(loader))
+        assert begun.wait(60)
         while not loader._maker.ahead._work_queue.qsize():
             time.sleep(0.01)
         loader.close()

@@ -118,6 +118,7 @@ def test_ten_million_clips_cost_nothing():
     [
         ({"clips": np.array([])}, "at least one clip"),
         ({"shards": np.zeros(2)}, "a shard for each of 3 clips, got 2"),
+        ({"shards": np.zeros(4)}, "a shard for each of 3 clips, got 4"),
         ({"shards": np.array([0, 1, 0])}, "grouped by shard"),
         ({"crops": 0}, "crops must be at least 1 per clip, got 0"),
         ({"crops": np.array([1, 0, 2])}, "crops must be at least 1 per clip, got 0"),

@@ -74,6 +74,11 @@ def test_fewer_frames_and_where_a_network_needs_them_a_shorter_hop(min_frames, f
     assert proposal(lengths, DIGITS, min_frames) == found
 
 
+def test_of_an_even_number_of_clips_the_shorter_ones_decide():
+    """Half of the clips have 14 frames or fewer, and the shortest has 7, half of 14."""
+    assert proposal(lengths_of(0.15, 0.3, 0.39, 0.5), DIGITS, 14) == {"frames": 14}
+
+
 def test_a_hop_that_cannot_change_is_not_proposed():
     assert proposal(lengths_of(0.39), DIGITS, 64, any_hop=False) is None
     assert proposal(lengths_of(0.39), RawWaveform(sample_rate=8_000).geometry, 59_049) is None

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import webdataset
 
 from gtzan_stream import audio, batches, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
+from gtzan_stream.batches import BatchMaker
 from gtzan_stream.dsp import random
 from gtzan_stream.errors import BadSample
 from gtzan_stream.features import LogMel, RawWaveform
@@ -39,6 +41,23 @@ def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform:
         assert (batch.valid_frames[room] >= geometry.frames - 1).all()
         padded += int((~room).sum())
     assert padded
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int):
+    make, makers = BatchMaker.make, []
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        makers.append(threading.get_ident())
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BatchMaker, "make", noting)
+    loader = Loader(shards, batch_size=8, augment="none", num_workers=num_workers)
+    for batches in (loader, loader.evaluation()):
+        makers.clear()
+        next(iter(batches))
+        assert (set(makers) == {threading.get_ident()}) == (num_workers == 0)
+        assert num_workers or len(makers) == 1
 
 
 def test_labels_count_the_classes_of_the_split(clips_folder: Path, tmp_path: Path):

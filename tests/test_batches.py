@@ -53,9 +53,9 @@ def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytes
 
     monkeypatch.setattr(BatchMaker, "make", noting)
     loader = Loader(shards, batch_size=8, augment="none", num_workers=num_workers)
-    for batches in (loader, loader.evaluation()):
+    for epochs in (loader, loader.evaluation()):
         makers.clear()
-        next(iter(batches))
+        next(iter(epochs))
         assert (set(makers) == {threading.get_ident()}) == (num_workers == 0)
         assert num_workers or len(makers) == 1
 

@@ -53,6 +53,10 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
     loader._maker.ahead.shutdown(wait=True)
     assert len(made) == 2
     iterator.close()
+    loader = Loader(shards, augment="none", on_error="skip", num_workers=0)
+    loader.close()
+    with pytest.raises(UserError, match="this loader is closed"):
+        next(iter(loader))
 
 
 @pytest.mark.parametrize("moment", ["before it is begun", "before it is read", "when it is made"])

@@ -22,7 +22,7 @@ The examples of an epoch are a pure function of the settings and the epoch, so t
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import numpy as np
@@ -221,10 +221,10 @@ class Epochs:
                 download.cancel()
 
     def _until_closed(self, batches: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any]]:
-        """Yield `batches`; if a thread pool fails because the loader was closed, raise the error of a closed loader."""
+        """Yield `batches`; if anything fails because the loader was closed, raise the error of a closed loader."""
         try:
             yield from batches
-        except (RuntimeError, CancelledError):
+        except Exception:
             self._check_open()
             raise
 

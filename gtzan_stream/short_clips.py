@@ -38,7 +38,7 @@ def suggested_settings(
         Samples in each clip.
     geometry : Geometry
         The geometry now, in which clips are too short.
-    min_frames : int
+    min_frames : int, 1 or more
         The fewest frames that the network takes.
     any_hop : bool
         Whether a shorter hop may be suggested.
@@ -59,9 +59,9 @@ def suggested_settings(
         return min(changed.frames_in(median), 2 * changed.frames_in(short))
 
     frames = most_frames(geometry.step)
-    if frames >= max(min_frames, 1):
+    if frames >= min_frames:
         rounded = frames - frames % 8
-        return {"frames": rounded if rounded >= max(min_frames, 8) else frames}
+        return {"frames": rounded if rounded >= min_frames else frames}
     hops = range(geometry.step - 1, 0, -1) if any_hop else ()
     hop = next((hop for hop in hops if most_frames(hop) >= min_frames), None)
     if hop is None:

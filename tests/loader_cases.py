@@ -12,7 +12,9 @@ def collect(*loaders: Epochs) -> dict[tuple[str, int], torch.Tensor]:
         for row in range(len(batches[0].keys)):
             for batch in batches:
                 if batch.weights[row]:
-                    out[batch.keys[row], int(batch.crops[row])] = batch.features[row]
+                    example = batch.keys[row], int(batch.crops[row])
+                    assert example not in out, f"{example} comes twice"
+                    out[example] = batch.features[row]
     return out
 
 

@@ -1,20 +1,27 @@
 """Making a batch: where its rows are read, what its labels mean, and messages about rows that cannot be read."""
 
 import logging
+import threading
+from collections import Counter
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, crops
+from gtzan_stream import audio, batches, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
+from gtzan_stream.batches import BatchMaker
 from gtzan_stream.dsp import random
+from gtzan_stream.errors import BadSample
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.index import index
 from gtzan_stream.store.pack import pack
+from gtzan_stream.store.read import ClipReader
 from tests.test_store_index import sound
 
 
@@ -34,6 +41,23 @@ def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform:
         assert (batch.valid_frames[fits] >= geometry.frames - 1).all()
         padded += int((~fits).sum())
     assert padded
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int):
+    make, makers = BatchMaker.make_batch, []
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        makers.append(threading.get_ident())
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BatchMaker, "make_batch", noting)
+    loader = Loader(shards, batch_size=8, augment="none", num_workers=num_workers)
+    for epochs in (loader, loader.evaluation()):
+        makers.clear()
+        next(iter(epochs))
+        assert (set(makers) == {threading.get_ident()}) == (num_workers == 0)
+        assert num_workers or len(makers) == 1
 
 
 def test_labels_are_indices_of_the_splits_classes(clips_folder: Path, tmp_path: Path):
@@ -89,6 +113,43 @@ def test_skipped_rows_are_logged_in_order(one_unreadable: Path, caplog: pytest.L
     assert len(batch.skipped) == 4
 
 
+def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not in the order in which threads fail to read them: the first one asked for comes last here."""
+    asked, last = count(1), threading.Event()
+
+    def read(reader: ClipReader, clip: int, start: int, out: np.ndarray) -> None:
+        number = next(asked)
+        if number == 1:
+            last.wait(60)
+        elif number == 8:
+            last.set()
+        raise BadSample(f"clip {clip}")
+
+    monkeypatch.setattr(ClipReader, "read", read)
+    with Loader(shards, augment="none", on_error="skip", batch_size=8, num_workers=2) as loader:
+        batch = next(iter(loader))
+        keys = loader.manifest.keys.to_pylist()
+    assert list(batch.skipped) == [f"clip {keys.index(key)}" for key in batch.keys]
+
+
+def test_nothing_that_was_not_read_reaches_the_features(
+    one_unreadable: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not what a buffer held before: behind a row that is shorter than others, or in one that cannot be read."""
+
+    def features(folder: Path, held: float) -> torch.Tensor:
+        def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
+            return torch.full(shape, held, dtype=dtype)
+
+        monkeypatch.setattr(batches, "_uninitialized", filled)
+        augment = TimeStretch(0.8, 1.5)
+        with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
+            return torch.cat([batch.features for batch in loader])
+
+    for folder in (one_unreadable, shards):
+        assert torch.equal(features(folder, 7), features(folder, -9))
+
+
 @pytest.fixture
 def mixed_rates(tmp_path: Path) -> Path:
     """Shards from elsewhere, with clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
@@ -116,6 +177,9 @@ def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog
             start = int(batch.starts[row])
             np.testing.assert_allclose(batch.features[row, 0], whole[start : start + 8192], atol=1e-6)
         assert batch.weights.all()
+    rows = (row for batch in loader.evaluation(chunks="all") for row in zip(batch.keys, batch.weights, strict=True))
+    lengths = zip(loader.manifest.keys.to_pylist(), loader.manifest.frames.tolist(), strict=True)
+    assert Counter(key for key, weight in rows if weight) == {key: (n + 4096) // 8192 for key, n in lengths}
     assert len(caplog.messages) == 1
 
 

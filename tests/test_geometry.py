@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtzan_stream.geometry import Geometry
+from gtzan_stream.errors import UserError
+from gtzan_stream.geometry import MOST_SAMPLES, Geometry
 
 VALID = {"sample_rate": 22050, "frame_length": 1024, "step": 512, "context": 512, "frames": 128, "grid": 512}
 
@@ -80,6 +81,13 @@ def test_n_fft_must_be_even(n_fft: int) -> None:
 def test_hop_length_must_be_positive() -> None:
     with pytest.raises(ValueError, match="hop_length must be at least 1, got 0"):
         Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=0, frames=128)
+
+
+def test_a_crop_may_be_as_long_as_memory_allows_and_no_longer() -> None:
+    assert Geometry(**VALID | {"frames": 1, "frame_length": MOST_SAMPLES}).read_length == MOST_SAMPLES
+    for change in ({"frame_length": MOST_SAMPLES + 1}, {"frames": 2, "step": 1, "frame_length": MOST_SAMPLES}):
+        with pytest.raises(UserError, match=f"would read {MOST_SAMPLES + 1:,} samples"):
+            Geometry(**VALID | {"frames": 1} | change)
 
 
 def test_a_geometry_is_immutable() -> None:

@@ -4,9 +4,12 @@ import copy
 import gc
 import pickle
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gtzan_stream.batches import BatchMaker
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
@@ -30,6 +33,61 @@ def test_a_closed_loader_has_no_threads_and_raises_when_iterated(shards):
         with pytest.raises(UserError, match="this loader is closed: make another one"):
             step()
     loader.close()
+
+
+def test_no_batch_is_made_after_closing(shards, monkeypatch):
+    make, made, closed = BatchMaker.make, [], threading.Event()
+
+    def waiting(*arguments, **options):
+        made.append(None)
+        if len(made) == 2:
+            closed.wait(60)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BatchMaker, "make", waiting)
+    loader = Loader(shards, batch_size=8, augment="none", on_error="skip")
+    iterator = iter(loader)
+    next(iterator)  # three more are asked for
+    loader.close()
+    closed.set()
+    loader._maker.ahead.shutdown(wait=True)
+    assert len(made) == 2
+    iterator.close()
+    loader = Loader(shards, augment="none", on_error="skip", num_workers=0)
+    loader.close()
+    with pytest.raises(UserError, match="this loader is closed"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize("moment", ["before it is begun", "before it is read", "when it is made"])
+def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards, monkeypatch, moment):
+    make, begun, closed = BatchMaker.make, threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        closed.wait(60)
+
+    def waiting(*arguments, **options):
+        if moment == "before it is read":
+            wait()
+        made = make(*arguments, **options)
+        if moment == "when it is made":
+            wait()
+        return made
+
+    monkeypatch.setattr(BatchMaker, "make", waiting)
+    loader = Loader(shards, batch_size=8, augment="none")
+    if moment == "before it is begun":
+        loader._maker.ahead.submit(wait)  # as while batches of an evaluation are made
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(next, iter(loader))
+        assert begun.wait(60)
+        while not loader._maker.ahead._work_queue.qsize():
+            time.sleep(0.01)
+        loader.close()
+        closed.set()
+        with pytest.raises(UserError, match="this loader is closed"):
+            batch.result(60)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -36,6 +36,21 @@ def test_each_block_is_requested_with_the_next(shards: Path, requested: list[lis
     assert set(names) <= {name for request in requested for name in request}
 
 
+def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    under_way: list[Future] = []
+
+    def prefetch(folder: Folder, names: list[str]) -> list[Future]:
+        under_way.extend(new := [Future() for _ in names])
+        return new
+
+    monkeypatch.setattr(Folder, "prefetch", prefetch)
+    for _ in Loader(shards, batch_size=1, crops_per_clip=1, shuffle_shards=1, num_workers=0):
+        assert not any(shard.cancelled() for shard in under_way)
+        if len(under_way) >= 4:  # those of two blocks, each with the next
+            break
+    assert all(shard.cancelled() for shard in under_way)
+
+
 @pytest.mark.parametrize(("shuffle_shards", "room"), [(None, None), (1, 2), (3, 6)])
 def test_the_cache_must_hold_two_blocks(
     shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, room: int | None

@@ -52,6 +52,7 @@ def load(loader: Loader, state: Any) -> None:
 @given(changes=st.dictionaries(st.integers(0, 8), VALUES, min_size=1, max_size=3))
 @example(changes={0: 2**70})
 @example(changes={0: 3, 1: 8})
+@example(changes={4: np.array([8, 8])})
 def test_a_state_with_other_values_is_refused_or_loaded(loader, changes):
     state = dict(loader.state_dict())
     names = list(state)

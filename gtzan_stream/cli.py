@@ -3,18 +3,26 @@
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gtzan_stream import console, folders
 from gtzan_stream.console import bar, print_summary, print_tracks, stages
 from gtzan_stream.errors import BadSample, UserError, in_words
-from gtzan_stream.options import Address, Codec, GroupBy, LabelDepth, LabelFile, NumWorkers, OnError, Shards, SplitFile
-from gtzan_stream.settings import help_of
-
-if TYPE_CHECKING:
-    pass
+from gtzan_stream.options import (
+    Address,
+    Codec,
+    GroupBy,
+    LabelDepth,
+    LabelFile,
+    NumWorkers,
+    OnError,
+    Shards,
+    SplitFile,
+    Version,
+    setting,
+)
 
 app = typer.Typer(
     help="Pack music into WebDataset shards, check and inspect them, and classify audio files by genre.",
@@ -24,9 +32,9 @@ app = typer.Typer(
 )
 
 
-def setting(name: str) -> Any:
-    """Return the option for a setting of features, with the same help text as in train.py."""
-    return typer.Option(help=help_of(name), show_default=False)
+@app.callback()
+def options(version: Version = False) -> None:
+    """Handle options that come before a command."""
 
 
 @app.command()
@@ -186,28 +194,11 @@ def preview(
     f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
     """Plot the first crops of a training epoch: log-mel spectrograms without and with augmentation."""
-    from gtzan_stream.features import build
-    from gtzan_stream.inference.preview import pairs, picture
-    from gtzan_stream.loader import Loader
-    from gtzan_stream.store.manifest import Manifest
+    from gtzan_stream.inference.preview import draw
 
-    features = build(
-        "logmel",
-        frames=frames,
-        sample_rate=Manifest.open(folder).sample_rate if sample_rate is None else sample_rate,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        n_mels=n_mels,
-        f_min=f_min,
-        f_max=f_max,
-    )
-    part = part or ("train" if split else None)
-    with Loader(
-        folder, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
-    ) as loader:
-        loader.set_epoch(epoch)
-        geometry = loader.features.geometry
-        picture(out, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+    sizes = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
+    settings = {**sizes, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
+    draw(out, folder, augment=augment, split=split, part=part, seed=seed, epoch=epoch, count=count, settings=settings)
     console.print_line(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}")
 
 

@@ -2,9 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from gtzan_stream import __version__
+from gtzan_stream.settings import help_of
 
 
 class Codec(StrEnum):
@@ -21,6 +24,19 @@ class OnError(StrEnum):
     fail = "fail"
 
 
+def setting(name: str) -> Any:
+    """Return the option for a setting of features, with the same help text as in train.py."""
+    return typer.Option(help=help_of(name), show_default=False)
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"gtzan-stream {__version__}")
+        raise typer.Exit
+    return asked
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version and exit.")]
 Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")]
 Address = Annotated[
     str, typer.Argument(metavar="DIR", help="Folder of shards, or its https://, s3:// or hf:// address.")

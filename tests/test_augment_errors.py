@@ -56,7 +56,7 @@ def test_a_foreign_transform_in_a_chain() -> None:
 def test_waveforms_that_do_not_fit_the_draw() -> None:
     gain = Gain()
     draw = gain.draw(["a", "b"])
-    with pytest.raises(ValueError, match="Gain: expected 2 examples, as many as were drawn for, got 3"):
+    with pytest.raises(ValueError, match="Gain: expected the 2 examples of the draw, got 3"):
         gain.apply(torch.zeros(3, 10), draw)
     for wave in (torch.zeros(10), torch.zeros(2, 1, 1, 10)):
         with (

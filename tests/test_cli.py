@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from gtzan_stream import console, demo
+from gtzan_stream import __version__, console, demo
 from gtzan_stream.cli import main
 from gtzan_stream.store.manifest import Manifest
+
+ROOT = Path(__file__).parent.parent
 
 
 class Result(NamedTuple):
@@ -73,6 +75,24 @@ def test_help_lists_the_commands_without_loading_torch():
     assert done.returncode == 0, done.stderr
     for command in ("demo", "fetch", "pack", "index", "info", "verify", "preview", "classify"):
         assert f" {command} " in done.stdout
+
+
+def test_the_version_is_printed_without_loading_torch():
+    check = "import sys; from gtzan_stream.cli import main; main()"
+    code = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {check}"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == (f"gtzan-stream {__version__}\nFalse\n", 0)
+
+
+def test_python_m_gtzan_stream_is_the_command_line(tmp_path: Path):
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gtzan_stream", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert "python -m gtzan_stream" in run("--help").stdout
+    failed = run("info", str(tmp_path / "nowhere"))
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"gtzan-stream: {tmp_path / 'nowhere'} does not exist")
 
 
 def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):

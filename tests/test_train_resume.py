@@ -70,7 +70,7 @@ def test_a_run_ends_with_its_steps_and_a_validation(beyond, unbroken):
     assert [row["step"] for row in rows] == [4, 6]
     assert all(row["valid_loss"] > 0 for row in rows)
     training = json.loads((beyond / "report.json").read_text())["training"]
-    assert (training["epochs"], training["steps"], training["stopped"]) == (2, 6, "all steps were made")
+    assert (training["epochs"], training["steps"], training["stopped"]) == (2, 6, "all steps are done")
     assert rows[0]["train_loss"] != history_of(unbroken)[0]["train_loss"]
     assert rows[-1]["lr"] == pytest.approx(0, abs=1e-12)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gtzan_stream.catalog.splits import PUBLISHED
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
@@ -31,6 +32,17 @@ def test_a_split_of_folders_is_taken_if_it_has_a_test_part(tmp_path: Path) -> No
     assert completed(shards=str(tmp_path / "no test packed")).split == "stratified"
     with pytest.raises(UserError, match=r"the split folders of .* has no part 'test': choose one of train, valid"):
         completed(shards=str(tmp_path / "no test packed"), split="folders")
+
+
+def test_one_of_the_users_own_is_taken_but_not_one_that_pack_makes(tmp_path: Path, monkeypatch) -> None:
+    keys = [f"{label}_{i}" for label in ("rock", "jazz") for i in range(6)]
+    rows = [f"{key},{('train', 'valid', 'test')[i % 3]}\n" for i, key in enumerate(keys)]
+    (tmp_path / "mine.csv").write_text("".join(rows))
+    clips = music(tmp_path / "src", *(f"{key.replace('_', '/')}.wav" for key in keys))
+    pack(clips, tmp_path / "out", splits=tmp_path / "mine.csv")
+    assert completed(shards=str(tmp_path / "out")).split == "mine"
+    monkeypatch.setitem(PUBLISHED, "mine", dict)
+    assert completed(shards=str(tmp_path / "out")).split == "stratified"
 
 
 def test_parts_that_lack_a_label_are_told(go, tiny: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""A picture of what training is fed: crops as they lie in their clips, and as the loader augments them."""
+"""Plot crops before and after augmentation, exactly as a loader yields them."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +10,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import build
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.loader import Loader
+from gtzan_stream.store.manifest import Manifest
 
 COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One example, untouched and augmented.
+    """Features of one example before and after augmentation.
 
     Attributes
     ----------
     key : str
     crop : int
     start : int
-        Sample of the clip at which the crop starts.
+        Sample of the clip where the crop starts.
     description : str
-        What was drawn for it, in words.
+        Its augmentation and parameters.
     untouched, augmented : float32 [mel, frame]
     """
 
@@ -39,24 +41,65 @@ class Pair:
     augmented: np.ndarray
 
 
-def pairs(loader: Loader) -> list[Pair]:
-    """The examples of the next batch of `loader`, each beside the same place of its clip, untouched.
+def draw(
+    path: Path,
+    shards: str | Path,
+    *,
+    augment: str = "study",
+    split: str | None = None,
+    part: str | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    count: int = 8,
+    settings: Mapping[str, object] | None = None,
+) -> None:
+    """Draw the first `count` crops of an epoch of training, untouched and augmented; write a PNG.
 
     Parameters
     ----------
-    loader : Loader
-        Of log-mels, at the beginning of an epoch. Examples of weight 0 are left out.
+    path : Path
+        File to write; its folder is made.
+    shards, augment, split, seed : as of `Loader`
+    part : str, optional
+        "train" by default if there is a split.
+    settings : mapping
+        Of `LogMel`; the sample rate is by default that of the shards.
 
     Raises
     ------
     UserError
-        If none is left.
+        As of `Loader`; or if the crops lie outside their clips, or a setting is out of its range.
+    """
+    given: dict[str, object] = {"sample_rate": Manifest.open(shards).sample_rate}
+    given |= {name: value for name, value in (settings or {}).items() if value is not None}
+    features = build("logmel", **given)
+    part = part or ("train" if split else None)
+    with Loader(
+        shards, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
+    ) as loader:
+        loader.set_epoch(epoch)
+        geometry = loader.features.geometry
+        picture(path, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+
+
+def pairs(loader: Loader) -> list[Pair]:
+    """Return the examples of the loader's next batch, each with the features of the same crop without augmentation.
+
+    Parameters
+    ----------
+    loader : Loader
+        At the beginning of an epoch. Examples of weight 0 are left out.
+
+    Raises
+    ------
+    UserError
+        If all have weight 0.
     """
     batch = next(iter(loader))
     shown = np.flatnonzero(batch.weights.cpu().numpy()).tolist()
     if not shown:
         raise UserError(
-            f"there is nothing to show: none of the first {len(batch.keys)} crops lies at least half inside its clip; "
+            f"there is nothing to show: all of the first {len(batch.keys)} crops are mostly padding; "
             "show more with --count, or shorter ones with --frames"
         )
     draw, untouched, augmented = batch.draw, loader.untouched(batch).cpu().numpy(), batch.features.cpu().numpy()
@@ -74,16 +117,16 @@ def pairs(loader: Loader) -> list[Pair]:
 
 
 def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
-    """Draw each pair, untouched above augmented, all in the same colours; write a PNG.
+    """Plot each pair, original above augmented, on one colour scale, and write a PNG.
 
     Parameters
     ----------
     path : Path
-        File to write; its folder is made.
+        File to write; its folder is created.
     shown : sequence of Pair
         At least one.
     frame_s : float
-        Seconds from frame to frame.
+        Seconds from one frame to the next.
     """
     n_columns = min(COLUMNS, len(shown))
     n_rows = -(-len(shown) // n_columns)
@@ -94,10 +137,10 @@ def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
         panel.set_visible(False)
     for number, pair in enumerate(shown):
         row, column = divmod(number, n_columns)
-        place = f"{pair.key}, crop {pair.crop}"
+        name = f"{pair.key}, crop {pair.crop}"
         duration_s = frame_s * pair.augmented.shape[1]
-        _show(panels[2 * row, column], pair.untouched, f"{place}\nuntouched", duration_s, top)
-        _show(panels[2 * row + 1, column], pair.augmented, f"{place}\n{pair.description}", duration_s, top)
+        _show(panels[2 * row, column], pair.untouched, f"{name}\noriginal", duration_s, top)
+        _show(panels[2 * row + 1, column], pair.augmented, f"{name}\n{pair.description}", duration_s, top)
     for panel in panels[:, 0]:
         panel.set_ylabel("mel band")
     write_png(path, figure)

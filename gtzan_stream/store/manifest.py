@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtzan_stream.catalog.splits import FOLDS, SEEDED
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.columns import check_clips, check_offsets, check_split, codes, damaged, read_columns
 from gtzan_stream.store.folder import Folder
@@ -216,10 +217,10 @@ class Manifest:
 
     def _few_clips(self, split: str) -> str:
         """Why a random split lacks a part: the labels with too few clips, in words; empty if that is not why."""
-        if split != "stratified" and not split.startswith("folds-"):
+        if split not in SEEDED:
             return ""
         label_of = {key: self.labels[code] for key, code in zip(self.keys.to_pylist(), self.label, strict=True)}
-        kinds = ("few clips", "few for folds") if split.startswith("folds-") else ("few clips",)
+        kinds = ("few clips", "few for folds") if split in FOLDS else ("few clips",)
         few = [line["detail"] for line in self.report if line["kind"] in kinds]
         few = few or [line.detail for line in too_few(label_of, {}) if line.kind in kinds]
         return "; ".join(few[:3]) + (f"; and {len(few) - 3} labels more" if len(few) > 3 else "")

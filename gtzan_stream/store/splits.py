@@ -12,7 +12,6 @@ from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.shards import Row
 from gtzan_stream.words import count, first_few
 
-N_FOLDS = 5
 Split = dict[str, str]
 SplitFiles = str | Path | Mapping[str, str | Path] | None
 
@@ -30,7 +29,7 @@ def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Sp
     if files is None:
         return {}
     by_name = files if isinstance(files, Mapping) else {Path(files).stem: files}
-    reserved = {"filtered", "study", "stratified", *(f"folds-{i}" for i in range(N_FOLDS))}
+    reserved = {*catalog.PUBLISHED, *catalog.SEEDED}
     for name in by_name:
         if name in reserved:
             raise UserError(f"{by_name[name]} would make a split named {name}, which every set has: rename the file")
@@ -60,16 +59,15 @@ def applicable_splits(
 ) -> tuple[dict[str, Split], list[Issue]]:
     """Splits by name, and a line of report for each that names clips the set does not have.
 
-    ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` for any set, and the `extra`
-    ones. The random ones keep clips of equal `digests`, by key, on one side: the checksums of their samples, or what
-    stands for the clips that are joined by samples and groups. `folders` are the parts by key that train, valid and
+    The catalogue's `PUBLISHED` ones for GTZAN, its `SEEDED` ones for any set, and the `extra` ones. The seeded ones
+    keep clips of equal `digests`, by key, on one side: the checksums of their samples, or what stands for the clips
+    that are joined by samples and groups. `folders` are the parts by key that train, valid and
     test folders say: the split ``folders``.
     """
     labels = {row.key: row.label for row in rows}
-    published = {"filtered": catalog.filtered(), "study": catalog.study()} if is_gtzan else {}
+    published = {name: make() for name, make in catalog.PUBLISHED.items()} if is_gtzan else {}
     given = {"folders": with_validation(folders, labels, digests)} if folders else {}
-    seeded = {"stratified": catalog.stratified(labels, groups=digests)}
-    seeded |= {f"folds-{i}": fold for i, fold in enumerate(catalog.folds(labels, N_FOLDS, groups=digests))}
+    seeded = catalog.seeded(labels, digests)
     named = {**published, **extra}
     report = [oddity for name, split in named.items() if (oddity := _incomplete(name, split, labels))]
     every = named | given | seeded
@@ -93,14 +91,14 @@ def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Issu
         units[label].add(f"group {together[key]}" if key in together else f"alone {key}")
         clips[label] += 1
     found = []
-    for label in sorted(label for label in units if len(units[label]) < N_FOLDS):
+    for label in sorted(label for label in units if len(units[label]) < catalog.N_FOLDS):
         n, apart = clips[label], len(units[label])
         has = count(n, "clip")
         has += "" if n == apart else f" in {count(apart, 'group')} that stay together"
         if apart < len(catalog.PARTS):
             kind, need = "few clips", "3 for one in train, valid and test of the random splits"
         else:
-            kind, need = "few for folds", f"{N_FOLDS} for one in each of the folds"
+            kind, need = "few for folds", f"{catalog.N_FOLDS} for one in each of the folds"
         found.append(Issue(kind, label, "", f"{label} has {has}: it takes {need}"))
     return found
 

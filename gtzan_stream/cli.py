@@ -34,7 +34,7 @@ app = typer.Typer(
 
 @app.callback()
 def options(version: Version = False) -> None:
-    """What comes before a command."""
+    """Handle options that come before a command."""
 
 
 @app.command()

@@ -141,7 +141,7 @@ def test_nothing_that_was_not_read_reaches_the_features(
         def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
             return torch.full(shape, held, dtype=dtype)
 
-        monkeypatch.setattr(batches, "_uninitialized", filled)
+        monkeypatch.setattr(batches, "uninitialized", filled)
         augment = TimeStretch(0.8, 1.5)
         with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
             return torch.cat([batch.features for batch in loader])

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 collect_ignore_glob = ["*_program.py"]  # programs of their own, of libraries that may not be here
+
+settings.register_profile("untimed", deadline=None)  # a loaded machine must not fail a test
+settings.load_profile("untimed")
 
 TEST_ALL = os.environ.get("GTZAN_STREAM_TEST_ALL") == "1"
 """Whether this is `make test-all`: slow tests run, and a library that is missing fails its tests."""

@@ -14,7 +14,6 @@ import soundfile
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
-from gtzan_stream.store.shards import deal
 
 RATE = 22050
 
@@ -52,28 +51,6 @@ def test_nothing_to_pack(tmp_path: Path):
     with pytest.raises(UserError, match="is not a folder"):
         pack(tmp_path / "nowhere", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-# Dealing
-
-
-def test_shards_are_balanced_in_label_and_size():
-    rng = np.random.default_rng(0)
-    labels = [f"genre {i % 7}" for i in range(500)]
-    sizes = rng.integers(100, 1000, 500).tolist()
-    shards = deal(labels, sizes, shard_bytes=20_000)
-    assert len(shards) == -(-sum(sizes) // 20_000)
-    assert sorted(clip for shard in shards for clip in shard) == list(range(500))
-    for label in set(labels):
-        counts = [sum(labels[clip] == label for clip in shard) for shard in shards]
-        assert max(counts) - min(counts) <= 1
-    filled = [sum(sizes[clip] for clip in shard) for shard in shards]
-    assert max(filled) < 1.15 * min(filled)
-
-
-def test_no_shard_is_empty():
-    assert deal(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
-    assert deal(["a"], [0], shard_bytes=1) == [[0]]
 
 
 # Packing

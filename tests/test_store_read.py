@@ -96,19 +96,6 @@ def test_many_threads_share_a_reader(shards: Path, monkeypatch: pytest.MonkeyPat
         list(pool.map(work, range(8)))
 
 
-def test_open_shards_are_few_and_are_closed(shards: Path):
-    manifest = Manifest.open(shards)
-    before = len(os.listdir("/proc/self/fd"))
-    reader = ClipReader(manifest)
-    for clip in range(len(manifest)):
-        reader.read(clip, 0, np.empty(100, np.int16))
-    assert len(os.listdir("/proc/self/fd")) == before + len(manifest.shards)
-    reader.close()
-    assert len(os.listdir("/proc/self/fd")) == before
-    with pytest.raises(BadSample, match="the reader is closed"):
-        reader.read(0, 0, np.empty(100, np.int16))
-
-
 def test_short_reads_are_continued(shards: Path, monkeypatch: pytest.MonkeyPatch):
     preadv = os.preadv
     monkeypatch.setattr(os, "preadv", lambda file, buffers, offset: preadv(file, [buffers[0][:999]], offset))

@@ -5,6 +5,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gtzan_stream.store.index import index
@@ -53,6 +54,23 @@ def test_one_bit_of_a_description(copy: Path):
     flip(shard, 600)  # in the first member, a .json
     (problem,) = verify(manifest)
     assert problem.startswith(f"{shard}: sha256 ")
+
+
+@pytest.mark.parametrize("rate", [22050, 8000])
+def test_a_length_or_a_rate_that_the_table_has_wrong_is_named(rate: int, tmp_path: Path):
+    """The same bytes: what is wrong is the table that says what they hold."""
+    samples = [{"__key__": f"rock_{i}", "flac": sound(i, "FLAC", rate=hz)} for i, hz in enumerate((22050, 22050, 8000))]
+    write(tmp_path / "x.tar", samples, 0)
+    manifest = index(tmp_path).resampled(rate)
+    assert verify(manifest) == []
+    frames, hz = manifest.native_frames, manifest.clip_rate
+    for clip, key in enumerate(manifest.keys.to_pylist()):
+        for more in (1, -1):
+            manifest.native_frames, manifest.clip_rate = frames + more * (np.arange(3) == clip), hz
+            words = f"{tmp_path}/x.tar, key {key}: 5000 samples at {hz[clip]} Hz, the manifest says"
+            assert verify(manifest) == [f"{words} {5000 + more} at {hz[clip]}"]
+            manifest.native_frames, manifest.clip_rate = frames, hz + more * (np.arange(3) == clip)
+            assert verify(manifest) == [f"{words} 5000 at {hz[clip] + more}"]
 
 
 def test_a_truncated_shard_names_the_members_it_lost(copy: Path):

@@ -14,6 +14,7 @@ import soundfile
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
+from gtzan_stream.store.verify import verify
 
 RATE = 22050
 
@@ -124,6 +125,7 @@ def test_what_is_odd_is_reported(tmp_path: Path):
     assert not {"rock_nan", "rock_empty", "rock_text", "rock_other"} & set(manifest.keys.to_pylist())
     assert manifest.frames[manifest.keys.to_pylist().index("rock_cut")] == RATE - 1000
     assert json.loads((tmp_path / "out/manifest.json").read_text())["report"] == manifest.report
+    assert verify(manifest) == []  # what is odd in the shards, too, was reported
 
 
 @pytest.mark.parametrize("name", ["text.wav", "empty.wav"])

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
+from gtzan_stream.store.swap import INCOMING
 from gtzan_stream.store.verify import verify
 
 
@@ -69,6 +71,8 @@ def test_an_interrupted_swap_leaves_a_whole_set(
         pack(clips_folder, old, codec="flac", shard_mb=1000)
     between = is_whole(old)
     assert (between == before) == (calls == 0)
+    if (old / INCOMING).exists():  # to be read by whoever may read the folder
+        assert stat.S_IMODE((old / INCOMING).stat().st_mode) == 0o755
     (tmp_path / "bad/rock").mkdir(parents=True)
     (tmp_path / "bad/rock/a.wav").write_text("no audio")
     with pytest.raises(UserError):  # a next pack tidies up first, and then fails
@@ -146,6 +150,7 @@ def test_indexing_ones_own_shards_keeps_them(old: Path):
 def test_two_packs_do_not_share_a_folder(old: Path, clips_folder: Path):
     descriptor = os.open(old, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match="another gtzan-stream is packing into"):
-        pack(clips_folder, old)
+    for work in (lambda: pack(clips_folder, old), lambda: index(old)):
+        with pytest.raises(UserError, match="another gtzan-stream is packing into"):
+            work()
     os.close(descriptor)

@@ -259,5 +259,12 @@ def test_a_folder_of_shards_is_left_as_it_was(tmp_path: Path):
 def test_labels_of_few_clips_are_reported(tmp_path: Path):
     names = ["rock_1", "rock_2", "rock_3", "jazz_1", "jazz_2"]
     write(tmp_path / "x.tar", [{"__key__": name, "wav": sound(i)} for i, name in enumerate(names)])
-    found = [(line["kind"], line["key"]) for line in index(tmp_path).report]
-    assert found == [("few clips", "jazz"), ("few for folds", "rock")]
+    (tmp_path / "mine.csv").write_text("rock_1,train\nrock_4,test\n")
+    found = [(line["kind"], line["key"]) for line in index(tmp_path, splits=tmp_path / "mine.csv").report]
+    assert found == [("few clips", "jazz"), ("few for folds", "rock"), ("incomplete split", "mine")]
+
+
+def test_equal_clips_count_once_for_a_labels_parts(tmp_path: Path):
+    write(tmp_path / "x.tar", [{"__key__": f"rock_{i}", "wav": sound(i // 2)} for i in range(4)])
+    details = {line["kind"]: line["detail"] for line in index(tmp_path).report}
+    assert details["few clips"].startswith("rock has 4 clips in 2 groups that stay together: it takes 3")

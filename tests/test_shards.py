@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gtzan_stream import audio
@@ -15,6 +15,7 @@ from tests.audio_files import encoded
     clips=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5000)), min_size=1, max_size=40),
     shard_bytes=st.integers(1, 20_000),
 )
+@example(clips=[("a", 1), ("a", 100), ("b", 1), ("b", 100)], shard_bytes=101)
 def test_shards_are_balanced_in_label_and_size(clips: list[tuple[str, int]], shard_bytes: int):
     """Shards differ by one clip of a label at most, and in size by one clip at most."""
     labels, sizes = [label for label, _ in clips], [size for _, size in clips]

@@ -119,6 +119,20 @@ def test_equal_samples_under_other_tags_are_on_one_side(tmp_path: Path):
     ]
 
 
+def test_equal_samples_at_two_rates_are_two_clips(tmp_path: Path):
+    members = [(f"rock_{rate}.wav", sound(1, rate=rate)) for rate in (22050, 44100)]
+    manifest = index(tar(tmp_path / "x.tar", members).parent, name="Mine")
+    assert lines(manifest) == []
+    assert manifest.dataset == "Mine"
+
+
+def test_labels_of_numbers_and_of_words_are_reported(tmp_path: Path):
+    members = [(f"{label}_{i}.wav", sound(i)) for i, label in enumerate(("rock", "7", "jazz", "12"))]
+    (line,) = lines(index(tar(tmp_path / "x.tar", members).parent))
+    assert line["kind"] == "mixed labels"
+    assert line["detail"].startswith("some labels are numbers (7, 12) and others words (jazz, rock)")
+
+
 def test_equal_samples_with_two_labels_are_a_conflict(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("jazz_1.wav", sound(1)), ("rock_1.wav", sound(1))]).parent)
     (line,) = lines(manifest)

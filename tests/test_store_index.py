@@ -86,7 +86,7 @@ def test_what_was_indexed_can_be_read_and_verified(tmp_path: Path):
 
 def test_part_names_of_shards_are_a_split(tmp_path: Path):
     for part in ("train", "val", "test"):
-        write(tmp_path / f"music-{part}-000.tar", [{"__key__": f"a_{part}", "wav": sound()}])
+        write(tmp_path / f"Music-{part.title()}-000.tar", [{"__key__": f"a_{part}", "wav": sound()}])
     manifest = index(tmp_path)
     keys = manifest.keys.to_pylist()
     split = {part: [keys[clip] for clip in manifest.part("shards", part)] for part in manifest.split_names()["shards"]}

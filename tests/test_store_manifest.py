@@ -32,6 +32,9 @@ def test_columns_are_those_of_the_table(shards: Path):
     assert (manifest.data_size == 2 * manifest.frames).all()
     place = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
     assert place == sorted(place)
+    for shard in range(len(manifest.shards)):  # in an order that mixes the labels
+        hashes = manifest.key_hash[manifest.shard == shard].tolist()
+        assert hashes == sorted(hashes)
 
 
 def test_parts_are_those_of_the_file(shards: Path):

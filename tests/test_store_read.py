@@ -155,7 +155,9 @@ def test_every_codec_gives_full_scale_floats(tmp_path: Path):
 @pytest.mark.parametrize("rate", [22050, 8000, 48000, 11025])
 def test_clips_of_another_rate_are_resampled(rate: int, tmp_path: Path):
     data = {"a_1.wav": encoded(noise()), "a_2.wav": encoded(noise()), "a_3.flac": encoded(noise(9001), 8000, "FLAC")}
-    manifest = foreign(tmp_path, data).resampled(rate)
+    native = foreign(tmp_path, data)
+    manifest = native.resampled(rate)
+    assert native.frames.tolist() == [9000, 9000, 24809]  # unchanged
     reader = ClipReader(manifest)
     assert reader.dtype == np.float32
     assert manifest.direct.tolist() == [rate == 22050, rate == 22050, False]

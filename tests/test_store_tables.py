@@ -85,8 +85,8 @@ def test_a_split_of_another_form_is_a_sentence(case: str, copy: Path):
             read()
 
 
-def test_a_split_of_wider_numbers_is_the_same(shards: Path, copy: Path):
-    rewrite(copy, "splits.parquet", cast("clip", pa.int64()))
+def test_a_split_of_wider_numbers_in_another_order_is_the_same(shards: Path, copy: Path):
+    rewrite(copy, "splits.parquet", lambda table: cast("clip", pa.int64())(table)[::-1])
     assert Manifest.open(copy).part("three", "test").tolist() == Manifest.open(shards).part("three", "test").tolist()
 
 

@@ -146,6 +146,19 @@ def test_nothing_that_can_be_packed(tmp_path: Path):
         pack(tmp_path / "src", tmp_path / "out")
 
 
+def test_shards_of_which_no_clip_can_be_packed_leave_no_gap(tmp_path: Path):
+    """Their headers promised something, so that they were dealt a shard."""
+    for i in range(9):
+        samples = 0.1 * np.random.default_rng(i).standard_normal(3000)
+        samples[5] = np.nan if i % 3 else 0
+        put(tmp_path / f"src/rock/{i}.wav", samples, subtype="FLOAT")
+    manifest = pack(tmp_path / "src", tmp_path / "out", shard_mb=0.006, name="x")
+    assert set(manifest.keys.to_pylist()) == {"rock_0", "rock_3", "rock_6"}
+    assert [shard.name for shard in manifest.shards] == [f"x-{number:06d}.tar" for number in range(3)]
+    tables = {"manifest.json", "samples.parquet", "splits.parquet"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == tables | {shard.name for shard in manifest.shards}
+
+
 OPTIONS = {"codec": "mp3", "sample_rate": 0, "shard_mb": 0.0, "num_workers": 0, "on_error": "ignore"}
 
 

@@ -198,6 +198,32 @@ def test_links_and_impossible_sizes_are_reported(tmp_path: Path):
     assert manifest.left_out == 4
 
 
+def test_a_label_file_of_an_impossible_size_is_not_read(tmp_path: Path):
+    path = tar(tmp_path / "x.tar", [("rock_1.wav", sound(1)), ("rock_1.json", b'{"label": "jazz"}')])
+    with tarfile.open(path) as archive:
+        member = archive.getmember("rock_1.json")
+    with path.open("r+b") as file:
+        member.size = 2**62
+        file.seek(member.offset)
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+    manifest = index(tmp_path)
+    assert labels(manifest) == {"rock_1": "rock"}  # by its key
+    assert report(manifest) == [("truncated", "")]
+
+
+def test_suffixes_may_be_in_upper_case(tmp_path: Path):
+    members = [("1.WAV", sound(1)), ("1.JSON", b'{"label": "rock"}'), ("2.Flac", sound(2, "FLAC")), ("2.Cls", b"jazz")]
+    assert labels(index(tar(tmp_path / "x.tar", members).parent)) == {"1": "rock", "2": "jazz"}
+
+
+def test_sound_whose_name_begins_with_a_dot_is_counted(tmp_path: Path):
+    members = [("rock/rock_1.wav", sound(1)), ("rock/.38 Special.wav", sound(2)), ("rock/.notes.txt", b"")]
+    manifest = index(tar(tmp_path / "x.tar", members).parent)
+    assert report(manifest) == [("hidden", "")]
+    assert lines(manifest)[0]["detail"].startswith("rock/.38 Special.wav: left out: its name begins with a dot")
+    assert manifest.left_out == 1
+
+
 def test_macos_doubles_are_passed_over(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("a/._rock_1.wav", b"\0\5\x16\7"), ("a/rock_1.wav", sound())]).parent)
     assert report(manifest) == []

@@ -164,6 +164,8 @@ def test_what_pack_reports_is_reported(tmp_path: Path):
     assert verify(manifest) == []
     frames = dict(zip(manifest.keys.to_pylist(), manifest.frames.tolist(), strict=True))
     assert 0 < frames["a_cut"] < len(tone())
+    seekable = {key for key, is_seekable in zip(frames, manifest.seekable, strict=True) if is_seekable}
+    assert seekable == {"a_short", "a_silent", "a_loud"}
     assert frames["a_short"] == len(tone()) - 1000
     reader = ClipReader(manifest)
     for clip, key in enumerate(frames):  # every sample of the index can be read, from anywhere

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,12 +79,6 @@ def test_wrong_names_list_the_right_ones(shards: Path):
         manifest.part("three", "dev")
     with pytest.raises(UserError, match="no split 'studi'"):
         manifest.labels_of("studi")
-
-
-@pytest.fixture
-def copy(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def test_the_digest_is_that_of_the_data(shards: Path, copy: Path, clips_folder: Path, tmp_path: Path):

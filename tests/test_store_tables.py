@@ -1,7 +1,6 @@
 """Tables that can be read but do not fit: each is one sentence, that names the file and the remedy."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
 
 REMEDY = "copy or pack the set again"
-
-
-@pytest.fixture
-def copy(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:

@@ -1,7 +1,6 @@
 """Verifying names every member, shard and table that is not as it was packed."""
 
 import os
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -12,12 +11,6 @@ from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from tests.test_store_index import sound, write
-
-
-@pytest.fixture
-def copy(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def flip(path: Path, offset: int) -> None:

@@ -27,6 +27,9 @@ def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
     assert set(keys[manifest.part("filtered", "train")]) == expected
     assert "blues_00029" in expected
     assert found["filtered"] == "incomplete split"
+    mine = pack(tmp_path / "src", tmp_path / "out", name="mine")
+    assert "known fault" not in kinds(mine).values()
+    assert "filtered" not in mine.split_names()
 
 
 @pytest.mark.parametrize("key", ["jazz_00001", "jazz_00101"])
@@ -67,7 +70,8 @@ def test_equal_clips_are_on_one_side(tmp_path: Path):
         assert all(side[f"rock_{2 * i}"] == side[f"rock_{2 * i + 1}"] for i in range(20)), name
 
 
-def test_a_split_file_cannot_take_a_name_that_is_taken(clips_folder: Path, tmp_path: Path):
-    (tmp_path / "stratified.csv").write_text("blues_00000,train\n")
-    with pytest.raises(UserError, match=r"stratified\.csv would make a split named stratified.*rename"):
-        pack(clips_folder, tmp_path / "out", splits=tmp_path / "stratified.csv")
+@pytest.mark.parametrize("name", ["stratified", "folds-0", "folds-4", "filtered", "study"])
+def test_a_split_file_cannot_take_a_name_that_is_taken(name: str, clips_folder: Path, tmp_path: Path):
+    (tmp_path / f"{name}.csv").write_text("blues_00000,train\n")
+    with pytest.raises(UserError, match=rf"{name}\.csv would make a split named {name}.*rename"):
+        pack(clips_folder, tmp_path / "out", splits=tmp_path / f"{name}.csv")

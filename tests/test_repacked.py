@@ -76,6 +76,24 @@ def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, co
             loader.evaluation("test")
 
 
+@pytest.mark.parametrize("differs", ["time", "file", "size"])
+def test_another_manifest_is_noticed_by_its_time_its_file_or_its_size(differs: str, copy: Path):
+    """After its content was compared once, it is compared again if one of them is another."""
+    manifest, path = Manifest.open(copy), copy / "manifest.json"
+    assert len(manifest.keys)
+    data, status = path.read_bytes(), path.stat()
+    other = data.replace(b'"sha256": "', b'"sha256": "f', 1) if differs == "size" else data.replace(b"0", b"1", 1)
+    if differs == "file":
+        path.rename(copy / "kept")  # so that its number is not given to the new one
+    path.write_bytes(other)
+    if differs != "time":
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    with pytest.raises(UserError, match=WORDS):
+        manifest.part("stratified", "test")
+
+
 def test_shards_that_a_pack_removed_are_said_to_be_so(copy: Path, clips_folder: Path):
     reader = ClipReader(Manifest.open(copy))
     pack(clips_folder, copy, name="renamed")

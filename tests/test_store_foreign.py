@@ -218,14 +218,6 @@ def test_suffixes_may_be_in_upper_case(tmp_path: Path):
     assert labels(index(tar(tmp_path / "x.tar", members).parent)) == {"1": "rock", "2": "jazz"}
 
 
-def test_sound_whose_name_begins_with_a_dot_is_counted(tmp_path: Path):
-    members = [("rock/rock_1.wav", sound(1)), ("rock/.38 Special.wav", sound(2)), ("rock/.notes.txt", b"")]
-    manifest = index(tar(tmp_path / "x.tar", members).parent)
-    assert report(manifest) == [("hidden", "")]
-    assert lines(manifest)[0]["detail"].startswith("rock/.38 Special.wav: left out: its name begins with a dot")
-    assert manifest.left_out == 1
-
-
 def test_macos_doubles_are_passed_over(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("a/._rock_1.wav", b"\0\5\x16\7"), ("a/rock_1.wav", sound())]).parent)
     assert report(manifest) == []

@@ -30,6 +30,7 @@ def harmful(kind: bytes, name: str, link: str = "") -> bytes:
         harmful(tarfile.REGTYPE, "genres/../../outside.wav"),
         harmful(tarfile.DIRTYPE, "../outside"),
         harmful(tarfile.REGTYPE, "C:\\outside.wav"),
+        harmful(tarfile.REGTYPE, "..\\outside.wav"),
         harmful(tarfile.SYMTYPE, "genres/link", "/etc"),
         harmful(tarfile.LNKTYPE, "genres/hard.wav", "/etc/passwd"),
         harmful(tarfile.CHRTYPE, "genres/device"),

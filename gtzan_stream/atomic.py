@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gtzan_stream.errors import Unwritable, writing
-from gtzan_stream.folders import made
+from gtzan_stream.folders import created
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
     if not path.name or path.is_dir():
         raise Unwritable(f"{path} is a folder: name a file in it")
     unfinished = path.with_name(path.name + ".unfinished")
-    with writing(path, n_bytes), made(path.parent, path, n_bytes):
+    with writing(path, n_bytes), created(path.parent, path, n_bytes):
         try:
             with unfinished.open("wb") as file:
                 yield file

@@ -220,7 +220,7 @@ class BatchMaker:
         lengths = self.manifest.frames[clips]
 
         def remedy() -> str:
-            settings = short_clips.proposal(lengths, self.geometry)
+            settings = short_clips.suggested_settings(lengths, self.geometry)
             if settings is None:
                 return "choose features of shorter crops"
             arguments = as_arguments({"sample_rate": self.geometry.sample_rate, **settings})

@@ -43,7 +43,7 @@ def demo(
 
     if (folder / MANIFEST).exists() and Manifest.open(folder).dataset != "demo":
         raise UserError(f"{folder} holds another data set: choose another folder for the demo set, or remove that one")
-    with folders.made(folder), folders.scratch(Path(tempfile.gettempdir()), "gtzan-stream-demo-") as temporary:
+    with folders.created(folder), folders.scratch(Path(tempfile.gettempdir()), "gtzan-stream-demo-") as temporary:
         with bar("synthesising") as progress:
             music, split = demo_set.write(temporary, seed=seed, progress=progress)
         with bar("packing") as progress:
@@ -140,8 +140,8 @@ def info(
 
     manifest = Manifest.open(folder)
     if as_json:
-        facts = summary(manifest, all_issues=issues)
-        console.print_json(facts["report"] if issues else facts)
+        metadata = summary(manifest, all_issues=issues)
+        console.print_json(metadata["report"] if issues else metadata)
     elif issues:
         console.print_issues(manifest.report)
     else:

@@ -51,22 +51,22 @@ def print_summary(manifest: Manifest) -> None:
     """Print a folder of shards as tables: what was left out in the first line, the packing report last."""
     from gtzan_stream.store.summary import summary
 
-    facts = summary(manifest)
-    hours, megabytes, left_out = facts["hours"], facts["size"] / 1e6, facts["left_out"]
+    metadata = summary(manifest)
+    hours, megabytes, left_out = metadata["hours"], metadata["size"] / 1e6, metadata["left_out"]
     clips, shards = count(len(manifest), "clip"), count(len(manifest.shards), "shard")
     print_line(
         f"{manifest.root}: {manifest.dataset}, {clips}, {hours:.2f} h at {manifest.sample_rate} Hz "
-        f"({', '.join(facts['encodings'])}), {shards}, {megabytes:.1f} MB"
+        f"({', '.join(metadata['encodings'])}), {shards}, {megabytes:.1f} MB"
         + (f"; {count(left_out, 'file')} left out, see the report" if left_out else "")
     )
-    print_line("labels: " + ", ".join(f"{label} {count}" for label, count in facts["labels"].items()))
+    print_line("labels: " + ", ".join(f"{label} {count}" for label, count in metadata["labels"].items()))
     out.print(_split_table(manifest))
     if not manifest.report:
         print_line("nothing odd was found")
         return
-    print_line("report: " + ", ".join(f"{count} {kind}" for kind, count in facts["issues"].items()))
-    print_report(facts["report"])
-    if more := len(manifest.report) - len(facts["report"]):
+    print_line("report: " + ", ".join(f"{count} {kind}" for kind, count in metadata["issues"].items()))
+    print_report(metadata["report"])
+    if more := len(manifest.report) - len(metadata["report"]):
         print_line(f"{count(more, 'more line')}: gtzan-stream info {manifest.root} --issues")
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 
 
@@ -19,7 +19,7 @@ def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] |
         raise UserError("rank and world_size go together: give both or neither")
     if rank is None or world_size is None:
         return None
-    rank, world_size = whole("rank", rank), whole("world_size", world_size, 1)
+    rank, world_size = checked_int("rank", rank), checked_int("world_size", world_size, 1)
     if rank >= world_size:
         raise UserError(f"rank must be in 0..{world_size - 1}, got {rank}")
     return rank, world_size

@@ -11,13 +11,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.threads import limit_torch_after_fork
-from gtzan_stream.words import brief, some
+from gtzan_stream.words import first_few, short_repr
 
 _Self = TypeVar("_Self", bound="Epochs")
 _PREFETCH = 3  # batches made ahead of the consumer
@@ -106,7 +106,7 @@ class Epochs:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` at the next iteration, or where `load_state_dict` put the loader in it."""
-        epoch, self._placed = whole("epoch", epoch), True
+        epoch, self._placed = checked_int("epoch", epoch), True
         if epoch != self.epoch:
             self.epoch, self._start, self._consumed = epoch, 0, 0
 
@@ -131,7 +131,7 @@ class Epochs:
         """
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
-            found = some(map(brief, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
+            found = first_few(map(short_repr, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
             raise UserError(f"a loader's state is a dict with the keys {', '.join(now)}; got {found}")
         same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
         if not same["manifest_digest"]:
@@ -142,11 +142,11 @@ class Epochs:
         for name, expected in self._settings.items():
             if not same[name]:
                 raise UserError(
-                    f"the state was taken with {name}={brief(state[name])}, this loader has {expected!r}: make the "
-                    f"loader with the old value, or start again without the state"
+                    f"the state was taken with {name}={short_repr(state[name])}, this loader has {expected!r}: make "
+                    f"the loader with the old value, or start again without the state"
                 )
         epoch, consumed = (
-            whole(f"{name} of a state", state[name], most=2**62) for name in ("epoch", "examples_consumed")
+            checked_int(f"{name} of a state", state[name], most=2**62) for name in ("epoch", "examples_consumed")
         )
         if consumed % self.batch_size or consumed >= self._length * self.batch_size:
             raise UserError(

@@ -16,7 +16,7 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def made(folder: Path, path: Path | None = None, n_bytes: int | None = None) -> Iterator[None]:
+def created(folder: Path, path: Path | None = None, n_bytes: int | None = None) -> Iterator[None]:
     """Make a folder, with its parents; if the block fails, those that were made here are removed, if they are empty.
 
     Raises
@@ -70,7 +70,7 @@ def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[P
         _unlock(lock)
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Bring a file to the disk; or of a folder, what was made, renamed and removed in it."""
     if not path.is_dir():
         with path.open("r+b") as file:  # Windows does not write out what is open for reading

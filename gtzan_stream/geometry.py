@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 
 MOST_SAMPLES = 2**28
@@ -59,8 +59,8 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "frame_length", "step", "frames", "grid"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
-        object.__setattr__(self, "context", whole("context", self.context))
+            object.__setattr__(self, name, checked_int(name, getattr(self, name), 1))
+        object.__setattr__(self, "context", checked_int("context", self.context))
         if self.context > self.frame_length:
             raise ValueError(f"context must be in 0..{self.frame_length}, the frame length, got {self.context}")
         if self.read_length > MOST_SAMPLES:
@@ -74,7 +74,7 @@ class Geometry:
     @classmethod
     def of_stft(cls, *, sample_rate: int, n_fft: int, hop_length: int, frames: int, silence: float = 0.0) -> "Geometry":
         """Geometry of centred STFT frames, on whose hops crops start."""
-        n_fft, hop_length = whole("n_fft", n_fft), whole("hop_length", hop_length, 1)
+        n_fft, hop_length = checked_int("n_fft", n_fft), checked_int("hop_length", hop_length, 1)
         if n_fft < 2 or n_fft % 2:
             raise ValueError(f"n_fft must be even and at least 2, got {n_fft}")
         return cls(

@@ -16,7 +16,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
-from gtzan_stream.checks import SEEDS, whole
+from gtzan_stream.checks import SEEDS, checked_int
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
@@ -109,12 +109,12 @@ class Loader(Epochs):
         limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
         batch_size, crops_per_clip = (
-            whole("batch_size", batch_size, 1, 2**20),
-            whole("crops_per_clip", crops_per_clip, 1),
+            checked_int("batch_size", batch_size, 1, 2**20),
+            checked_int("crops_per_clip", crops_per_clip, 1),
         )
-        num_workers, seed = whole("num_workers", num_workers), whole("seed", seed, most=SEEDS)
+        num_workers, seed = checked_int("num_workers", num_workers), checked_int("seed", seed, most=SEEDS)
         if shuffle_shards is not None:
-            shuffle_shards = whole("shuffle_shards", shuffle_shards, 1)
+            shuffle_shards = checked_int("shuffle_shards", shuffle_shards, 1)
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)

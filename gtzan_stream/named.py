@@ -52,7 +52,9 @@ def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str
         raise UserError(f"{kind} {name} failed: {type(error).__name__}: {error}") from error
 
 
-def taken(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, settings: Collection[str]) -> list[str]:
+def accepted_settings(
+    name: str, registry: Mapping[str, Callable[..., Any]], kind: str, settings: Collection[str]
+) -> list[str]:
     """Which of these settings are arguments of what `name` stands for.
 
     Raises

@@ -22,7 +22,7 @@ def too_short(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
     return ~crops.segments(np.zeros(len(lengths), np.int64), lengths, geometry).counted
 
 
-def proposal(
+def suggested_settings(
     lengths: np.ndarray, geometry: Geometry, min_frames: int = 1, *, any_hop: bool = True
 ) -> dict[str, int] | None:
     """Find a crop in which at least nine tenths of the clips count, about as long as their median.

@@ -12,10 +12,10 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
+def first_few(names: Iterable[str], most: int = 5) -> str:
     """The first few names.
 
-    >>> some("abcd", 3), some("abc", 3)
+    >>> first_few("abcd", 3), first_few("abc", 3)
     ('a, b, c, ...', 'a, b, c')
     """
     names = list(names)
@@ -31,10 +31,10 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def brief(value: object, most: int = 60) -> str:
+def short_repr(value: object, most: int = 60) -> str:
     """A value as Python writes it, in one line.
 
-    >>> brief([1, "a"]), brief("x" * 100, 8)
+    >>> short_repr([1, "a"]), short_repr("x" * 100, 8)
     ("[1, 'a']", "'xxxx...")
     """
     text = " ".join(repr(value).split())

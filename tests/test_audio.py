@@ -46,7 +46,7 @@ def test_resampling_by_blocks_equals_resampling_the_whole(rate: int):
 def test_16_bit_mono_keeps_its_samples(format: str, subtype: str):
     samples = np.random.default_rng(1).integers(-32768, 32768, 100_000).astype(np.int16)
     pcm = audio.decode_pcm16(file_of(samples, format=format, subtype=subtype), 22050)
-    assert pcm.overs == 0
+    assert pcm.n_clipped == 0
     np.testing.assert_array_equal(pcm.samples, samples)
 
 
@@ -66,7 +66,7 @@ def test_quantising_rounds_to_the_nearest_and_clamps():
     floats = np.array([0.5, 1.0, -1.0, 1.5, -2.0], np.float32)
     pcm = audio.decode_pcm16(file_of(floats, subtype="FLOAT"), 22050)
     assert pcm.samples.tolist() == [16384, 32767, -32768, 32767, -32768]
-    assert pcm.overs == 2
+    assert pcm.n_clipped == 2
 
 
 @pytest.mark.parametrize("rate", [None, 44100, 22050])

@@ -85,7 +85,7 @@ def test_ffmpegs_formats_are_decoded(name: str):
     waveform, rate = audio.decode(data)
     assert rate == RATE
     pcm = audio.decode_pcm16(data)
-    assert (pcm.damage, pcm.overs, len(pcm.samples)) == ("", 0, len(waveform))
+    assert (pcm.damage, pcm.n_clipped, len(pcm.samples)) == ("", 0, len(waveform))
     assert N <= len(waveform) <= N + 4096 or name == "wma"  # whose encoder drops its first block
     if name in LOSSLESS:
         np.testing.assert_allclose(waveform, tone(N, rate=RATE), atol=1e-4)

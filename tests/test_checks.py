@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
@@ -18,23 +18,23 @@ GEOMETRY = {"sample_rate": 8000, "frame_length": 400, "step": 200, "context": 20
 
 @pytest.mark.parametrize("number", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
 def test_a_whole_number_of_any_library_becomes_an_int(number):
-    assert whole("n", number) == 3
-    assert type(whole("n", number)) is int
+    assert checked_int("n", number) == 3
+    assert type(checked_int("n", number)) is int
 
 
 @pytest.mark.parametrize("value", [1.0, 1.5, "1", None, True, [1], np.array([1, 2]), torch.tensor([1, 2]), 1j])
 def test_other_values_are_a_sentence(value):
     with pytest.raises(UserError, match="n must be a whole number, got "):
-        whole("n", value)
+        checked_int("n", value)
 
 
 def test_the_least_number_is_allowed_and_none_below_it():
-    assert whole("n", 0) == 0
-    assert whole("n", 2, least=2) == 2
+    assert checked_int("n", 0) == 0
+    assert checked_int("n", 2, least=2) == 2
     with pytest.raises(UserError, match="n must be at least 2, got 1"):
-        whole("n", 1, least=2)
+        checked_int("n", 1, least=2)
     with pytest.raises(UserError, match="n must be at least 0, got -1"):
-        whole("n", -1)
+        checked_int("n", -1)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "crops_per_clip", "shuffle_shards", "num_workers", "seed", "rank"])

@@ -82,12 +82,12 @@ def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: P
     assert "11 clips" in packed.stdout
     assert "mine" in packed.stdout
     assert gtzan_stream("info", tmp_path / "shards").stdout == packed.stdout
-    facts = json.loads(gtzan_stream("info", "--json", tmp_path / "shards").stdout)
-    assert facts["clips"] == 11
-    assert facts["labels"] == {"blues": 4, "jazz": 3, "metal": 4}
-    assert facts["encodings"] == {"flac": 11}
-    assert facts["splits"]["mine"] == {"train": 1, "test": 1}
-    assert facts["digest"] == Manifest.open(tmp_path / "shards").digest
+    metadata = json.loads(gtzan_stream("info", "--json", tmp_path / "shards").stdout)
+    assert metadata["clips"] == 11
+    assert metadata["labels"] == {"blues": 4, "jazz": 3, "metal": 4}
+    assert metadata["encodings"] == {"flac": 11}
+    assert metadata["splits"]["mine"] == {"train": 1, "test": 1}
+    assert metadata["digest"] == Manifest.open(tmp_path / "shards").digest
     assert "are as the manifest says" in gtzan_stream("verify", tmp_path / "shards").stdout
 
 

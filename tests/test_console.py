@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gtzan_stream import console
 from gtzan_stream.cli import app
-from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
 from tests.audio_files import mp3
@@ -56,16 +56,16 @@ def test_at_most_twenty_lines_of_a_kind_are_printed(reported: Path):
 
 
 def test_json_counts_first_and_gives_as_many_lines(reported: Path):
-    facts = json.loads(printed("info", reported, "--json"))
-    assert facts["left_out"] == 30
-    assert facts["issues"] == {"unreadable": 30, "silent": 4}
-    assert len(facts["report"]) == 24
+    metadata = json.loads(printed("info", reported, "--json"))
+    assert metadata["left_out"] == 30
+    assert metadata["issues"] == {"unreadable": 30, "silent": 4}
+    assert len(metadata["report"]) == 24
     assert len(json.loads(printed("info", reported, "--json", "--issues"))) == 34
     assert Manifest.open(reported).left_out == 30
 
 
 def test_control_characters_are_printed_as_escapes(capsys: pytest.CaptureFixture[str]):
-    console.print_report([Oddity("silent", "a\x1b[2Jb", "a\nb.wav", "peak").as_dict()])
+    console.print_report([Issue("silent", "a\x1b[2Jb", "a\nb.wav", "peak").as_dict()])
     assert "a\\x1b[2Jb" in capsys.readouterr().out
 
 

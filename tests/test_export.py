@@ -19,7 +19,7 @@ from gtzan_stream.features import REGISTRY, Frames, LogMel, build
 from gtzan_stream.inference import export
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training import checkpoints
-from gtzan_stream.training.network import Classifier, LearntLogMel
+from gtzan_stream.training.network import Classifier, TrainableLogMel
 
 LABELS = ["blues", "jazz", "metal"]
 
@@ -87,7 +87,7 @@ def test_every_network_can_be_exported(model):
 
 def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
     torch.manual_seed(0)
-    frontend = LearntLogMel(LogMel(trainable=True))
+    frontend = TrainableLogMel(LogMel(trainable=True))
     with torch.no_grad():
         for weights in frontend.parameters():
             weights *= 1.1  # as training might have left them
@@ -122,10 +122,10 @@ def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
         import torch
         extra_files = {{"gtzan_stream.json": ""}}
         model = torch.export.load({str(path)!r}, extra_files=extra_files).module()
-        facts = json.loads(extra_files["gtzan_stream.json"])
-        geometry = facts["geometry"]
+        metadata = json.loads(extra_files["gtzan_stream.json"])
+        geometry = metadata["geometry"]
         read_length = (geometry["frames"] - 1) * geometry["step"] + geometry["frame_length"]
-        assert facts["labels"] == {LABELS} and read_length == {features.geometry.read_length}, facts
+        assert metadata["labels"] == {LABELS} and read_length == {features.geometry.read_length}, metadata
         torch.save(model(torch.load("waveform.pt")), "logits.pt")
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -137,10 +137,10 @@ def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
 
 def test_it_says_what_it_is(cnn2d):
     path, network, _ = cnn2d
-    facts = export.read_facts(path)
-    assert (facts.model, facts.labels, facts.config["lr"]) == ("cnn2d", LABELS, 0.01)
-    assert facts.geometry == LogMel().geometry
-    assert facts.torch == torch.__version__
+    metadata = export.read_metadata(path)
+    assert (metadata.model, metadata.labels, metadata.config["lr"]) == ("cnn2d", LABELS, 0.01)
+    assert metadata.geometry == LogMel().geometry
+    assert metadata.torch == torch.__version__
     assert network[1][1][0].weight.is_contiguous(memory_format=torch.channels_last)  # it was left as it was
 
 

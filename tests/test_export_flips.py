@@ -24,11 +24,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def logits(path: Path) -> torch.Tensor:
     loaded = export.Model.load(path)
-    return loaded(torch.linspace(-1, 1, loaded.facts.geometry.read_length)[None])
+    return loaded(torch.linspace(-1, 1, loaded.metadata.geometry.read_length)[None])
 
 
 def places(path: Path, rng: random.Random, n: int) -> list[int]:
-    """Bytes of the file, half of them in what is small: headers, names, facts."""
+    """Bytes of the file, half of them in what is small: headers, names, metadata."""
     with zipfile.ZipFile(path) as archive:
         starts = [entry.header_offset for entry in archive.infolist()]
         central = archive.start_dir

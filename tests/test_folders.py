@@ -10,7 +10,7 @@ import pytest
 
 from gtzan_stream import folders
 from gtzan_stream.errors import Unwritable
-from gtzan_stream.folders import made, scratch
+from gtzan_stream.folders import created, scratch
 
 HOLD = """
 import sys, time
@@ -70,15 +70,15 @@ def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path: Path, mo
 
 def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
     def fail(folder: Path, leave: str) -> None:
-        with made(folder):
+        with created(folder):
             (folder / leave).mkdir()
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), made(tmp_path / "a/b"):
+    with pytest.raises(KeyboardInterrupt), created(tmp_path / "a/b"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "there").mkdir()
-    with pytest.raises(KeyboardInterrupt), made(tmp_path / "there"):
+    with pytest.raises(KeyboardInterrupt), created(tmp_path / "there"):
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         fail(tmp_path / "new", "of somebody else")
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(Unwritable, match=r"file/a cannot be written: Not a directory; choose another folder"),
-        made(tmp_path / "file/a"),
+        created(tmp_path / "file/a"),
     ):
         pass
     with (

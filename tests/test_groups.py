@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gtzan_stream.catalog import splits
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.divide import too_few, with_validation
 from gtzan_stream.store.groups import connected, group_names
+from gtzan_stream.store.splits import too_few, with_validation
 
 PATHS = {"a": "rock/Ann/Hits/1.wav", "b": "jazz/Ann/2.wav", "c": "jazz/Bob/Cy - 3.wav", "d": "jazz/4.wav"}
 

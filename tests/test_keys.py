@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtzan_stream.store.keys import Named, printable, unique_keys
+from gtzan_stream.store.keys import KeyParts, printable, unique_keys
 
 
 def keys_of(paths: list[str], depth: int = 1) -> dict[str, str]:
     """Key by path, of clips whose label is the folder of level `depth`."""
     return dict(
-        zip(paths, unique_keys([Named(p, depth, PurePosixPath(p).parts[depth - 1]) for p in paths]), strict=True)
+        zip(paths, unique_keys([KeyParts(p, depth, PurePosixPath(p).parts[depth - 1]) for p in paths]), strict=True)
     )
 
 

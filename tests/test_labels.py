@@ -6,7 +6,7 @@ import pytest
 
 from gtzan_stream.catalog import faults
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.labels import Layout, layout, sorted_labels
+from gtzan_stream.store.labels import FolderLevels, folder_levels, sorted_labels
 from gtzan_stream.store.survey import survey
 from tests.music_trees import keys_and_labels, touch
 
@@ -74,22 +74,22 @@ def test_labels_and_keys(tree: dict[str, tuple[str, str]], tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("paths", "depth", "expected"),
     [
-        (["a/x/1.wav", "b/x/1.wav"], None, Layout(1, ())),
-        (["top/a/1.wav", "top/b/1.wav", "top/2.wav"], None, Layout(2, ())),
-        (["Train/a/1.wav", "VALIDATION/b/1.wav"], None, Layout(2, (1,))),
-        (["a/dev/1.wav", "b/test/1.wav"], None, Layout(1, (2,))),
-        (["a/x/train/1.wav", "a/y/val/1.wav"], None, Layout(2, (3,))),
-        (["train/a/1.wav", "train/b/1.wav"], None, Layout(2, ())),  # one part alone is no split
-        (["val/a/1.wav", "dev/b/1.wav"], None, Layout(1, ())),
-        (["train/1.wav", "extra/1.wav"], None, Layout(1, ())),  # not all of them are parts
-        (["train/a/1.wav", "test/a/1.wav"], 1, Layout(1, ())),
-        (["train/a/1.wav", "test/a/1.wav"], 2, Layout(2, (1,))),
-        (["a/1.wav"], None, Layout(None, ())),
-        (["1.wav"], None, Layout(None, ())),
+        (["a/x/1.wav", "b/x/1.wav"], None, FolderLevels(1, ())),
+        (["top/a/1.wav", "top/b/1.wav", "top/2.wav"], None, FolderLevels(2, ())),
+        (["Train/a/1.wav", "VALIDATION/b/1.wav"], None, FolderLevels(2, (1,))),
+        (["a/dev/1.wav", "b/test/1.wav"], None, FolderLevels(1, (2,))),
+        (["a/x/train/1.wav", "a/y/val/1.wav"], None, FolderLevels(2, (3,))),
+        (["train/a/1.wav", "train/b/1.wav"], None, FolderLevels(2, ())),  # one part alone is no split
+        (["val/a/1.wav", "dev/b/1.wav"], None, FolderLevels(1, ())),
+        (["train/1.wav", "extra/1.wav"], None, FolderLevels(1, ())),  # not all of them are parts
+        (["train/a/1.wav", "test/a/1.wav"], 1, FolderLevels(1, ())),
+        (["train/a/1.wav", "test/a/1.wav"], 2, FolderLevels(2, (1,))),
+        (["a/1.wav"], None, FolderLevels(None, ())),
+        (["1.wav"], None, FolderLevels(None, ())),
     ],
 )
-def test_levels(paths: list[str], depth: int | None, expected: Layout) -> None:
-    assert layout(paths, depth) == expected
+def test_levels(paths: list[str], depth: int | None, expected: FolderLevels) -> None:
+    assert folder_levels(paths, depth) == expected
 
 
 def test_the_level_can_be_chosen(tmp_path: Path) -> None:

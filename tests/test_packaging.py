@@ -116,9 +116,9 @@ def test_every_path_that_the_documents_name_is_in_the_source_distribution(unpack
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    facts = {name for name in names if name.startswith(f"gtzan_stream-{gtzan_stream.__version__}.dist-info/")}
-    assert names - facts == {name for name in sources() if name.startswith("gtzan_stream/")}
-    assert any(name.endswith("licenses/LICENSE") for name in facts)
+    metadata = {name for name in names if name.startswith(f"gtzan_stream-{gtzan_stream.__version__}.dist-info/")}
+    assert names - metadata == {name for name in sources() if name.startswith("gtzan_stream/")}
+    assert any(name.endswith("licenses/LICENSE") for name in metadata)
 
 
 def test_the_metadata_are_whole(metadata: Message):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gtzan_stream import audio
 from gtzan_stream.audio import Pcm
-from gtzan_stream.store.shards import deal, layout
+from gtzan_stream.store.shards import assign_shards, data_location
 from tests.audio_files import encoded
 
 
@@ -19,7 +19,7 @@ from tests.audio_files import encoded
 def test_shards_are_balanced_in_label_and_size(clips: list[tuple[str, int]], shard_bytes: int):
     """Shards differ by one clip of a label at most, and in size by one clip at most."""
     labels, sizes = [label for label, _ in clips], [size for _, size in clips]
-    shards = deal(labels, sizes, shard_bytes)
+    shards = assign_shards(labels, sizes, shard_bytes)
     assert len(shards) == min(len(clips), -(-sum(sizes) // shard_bytes))
     assert sorted(clip for shard in shards for clip in shard) == list(range(len(clips)))
     for label in set(labels):
@@ -30,8 +30,8 @@ def test_shards_are_balanced_in_label_and_size(clips: list[tuple[str, int]], sha
 
 
 def test_no_shard_is_empty():
-    assert deal(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
-    assert deal(["a"], [0], shard_bytes=1) == [[0]]
+    assert assign_shards(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
+    assert assign_shards(["a"], [0], shard_bytes=1) == [[0]]
 
 
 @pytest.mark.parametrize(("format", "named"), [("WAV", "pcm16"), ("FLAC", "flac")])
@@ -41,8 +41,10 @@ def test_a_file_of_which_not_all_decodes_has_no_samples_of_known_places(format: 
     data = encoded(samples, format, "PCM_16")
     header = audio.info(data)
     start = len(data) - 4000 if format == "WAV" else 0
-    assert layout(data) == layout(data, Pcm(samples, 22050, 0, header)) == (start, len(data) - start, named)
+    assert (
+        data_location(data) == data_location(data, Pcm(samples, 22050, 0, header)) == (start, len(data) - start, named)
+    )
     whole = "wav" if format == "WAV" else "flac (whole)"
-    assert layout(data, Pcm(samples[:-1], 22050, 0, header)) == (0, len(data), whole)
+    assert data_location(data, Pcm(samples[:-1], 22050, 0, header)) == (0, len(data), whole)
     if format == "FLAC":
-        assert layout(data, Pcm(samples, 22050, 0, header, "it breaks off")) == (0, len(data), whole)
+        assert data_location(data, Pcm(samples, 22050, 0, header, "it breaks off")) == (0, len(data), whole)

@@ -11,7 +11,7 @@ from gtzan_stream import crops
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
-from gtzan_stream.short_clips import check, proposal, too_short
+from gtzan_stream.short_clips import check, suggested_settings, too_short
 
 DIGITS = LogMel(sample_rate=8_000).geometry  # 360 samples, hop 180
 
@@ -42,7 +42,7 @@ def test_a_clip_counts_from_half_a_crop_on_or_if_it_is_long_enough_itself():
 def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_rate, min_frames, any_hop):
     lengths = np.array(lengths, np.int64)
     geometry = LogMel(sample_rate=sample_rate).geometry
-    found = proposal(lengths, geometry, min_frames, any_hop=any_hop)
+    found = suggested_settings(lengths, geometry, min_frames, any_hop=any_hop)
     if found is None:
         shortest, median = np.quantile(lengths, [0.1, 0.5], method="lower")
         assert not any_hop or min(1 + median, 2 * (1 + shortest)) < min_frames  # even with a frame at each sample
@@ -71,17 +71,17 @@ def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_ra
 )
 def test_fewer_frames_and_where_a_network_needs_them_a_shorter_hop(min_frames, found):
     lengths = lengths_of(0.2, 0.3, 0.39, 0.5, 0.9)
-    assert proposal(lengths, DIGITS, min_frames) == found
+    assert suggested_settings(lengths, DIGITS, min_frames) == found
 
 
 def test_a_hop_that_cannot_change_is_not_proposed():
-    assert proposal(lengths_of(0.39), DIGITS, 64, any_hop=False) is None
-    assert proposal(lengths_of(0.39), RawWaveform(sample_rate=8_000).geometry, 59_049) is None
-    assert proposal(lengths_of(0.4), RawWaveform(sample_rate=8_000).geometry) == {"frames": 3200}
+    assert suggested_settings(lengths_of(0.39), DIGITS, 64, any_hop=False) is None
+    assert suggested_settings(lengths_of(0.39), RawWaveform(sample_rate=8_000).geometry, 59_049) is None
+    assert suggested_settings(lengths_of(0.4), RawWaveform(sample_rate=8_000).geometry) == {"frames": 3200}
 
 
 def test_nothing_is_proposed_for_no_clips():
-    assert proposal(lengths_of(), DIGITS) is None
+    assert suggested_settings(lengths_of(), DIGITS) is None
 
 
 def test_where_no_clip_counts_that_is_an_error_with_their_lengths():

@@ -54,19 +54,19 @@ def test_flipped_bytes_are_a_sentence(name: str, copy: Path):
     assert verify(Manifest.open(copy)) == []
 
 
-FACTS = ["format", "format_version", "dataset", "sample_rate", "labels", "clips", "shards", "splits", "tables"]
+METADATA = ["format", "format_version", "dataset", "sample_rate", "labels", "clips", "shards", "splits", "tables"]
 
 
-@pytest.mark.parametrize("name", [*FACTS, "report"])
+@pytest.mark.parametrize("name", [*METADATA, "report"])
 @pytest.mark.parametrize("value", ["lacking", None, 7, -1, "x", [], ["x"], {}, [{}], {"a": None}, [None], 2**70])
-def test_facts_of_another_form_are_a_sentence(name: str, value: Any, copy: Path):
+def test_metadata_of_another_form_are_a_sentence(name: str, value: Any, copy: Path):
     whole = (copy / "manifest.json").read_bytes()
-    facts = json.loads(whole)
+    metadata = json.loads(whole)
     if value == "lacking":
-        del facts[name]
+        del metadata[name]
     else:
-        facts[name] = value
-    (copy / "manifest.json").write_text(json.dumps(facts))
+        metadata[name] = value
+    (copy / "manifest.json").write_text(json.dumps(metadata))
     try:
         use(copy)
     finally:
@@ -75,13 +75,13 @@ def test_facts_of_another_form_are_a_sentence(name: str, value: Any, copy: Path)
 
 def test_a_manifest_says_what_it_lacks(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
-    facts = json.loads(whole)
+    metadata = json.loads(whole)
     for change, words in (({"report": None}, "its report have another form"), ({"splits": [1]}, "its splits have")):
-        (copy / "manifest.json").write_text(json.dumps(facts | change))
+        (copy / "manifest.json").write_text(json.dumps(metadata | change))
         with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{words}"):
             Manifest.open(copy)
-    del facts["labels"]
-    (copy / "manifest.json").write_text(json.dumps(facts))
+    del metadata["labels"]
+    (copy / "manifest.json").write_text(json.dumps(metadata))
     with pytest.raises(UserError, match=r"it lacks labels"):
         Manifest.open(copy)
     (copy / "manifest.json").write_bytes(whole)
@@ -109,8 +109,8 @@ def test_flipped_bytes_of_a_shard_are_reported_or_change_a_clip(tmp_path: Path):
 
 def test_another_version_is_said_as_it_is(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
-    facts = json.loads(whole) | {"format_version": 99}
-    (copy / "manifest.json").write_text(json.dumps(facts))
+    metadata = json.loads(whole) | {"format_version": 99}
+    (copy / "manifest.json").write_text(json.dumps(metadata))
     with pytest.raises(UserError) as caught:
         Manifest.open(copy)
     assert str(caught.value).startswith(f"{copy}/manifest.json has format gtzan-stream version 99, this is")

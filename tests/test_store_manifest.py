@@ -126,8 +126,8 @@ def test_what_is_no_manifest_is_a_sentence(text: str, copy: Path):
 
 
 def test_another_version_is_a_sentence(copy: Path):
-    facts = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps(facts | {"format_version": 99}))
+    metadata = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(metadata | {"format_version": 99}))
     with pytest.raises(UserError, match="version 99, this is gtzan-stream version 1"):
         Manifest.open(copy)
 

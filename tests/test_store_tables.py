@@ -20,10 +20,10 @@ REMEDY = "copy or pack the set again"
 def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
     """Change a table, and its size in manifest.json."""
     pq.write_table(change(pq.read_table(root / name)), root / name)
-    facts = json.loads((root / "manifest.json").read_text())
-    for table in facts["tables"]:
+    metadata = json.loads((root / "manifest.json").read_text())
+    for table in metadata["tables"]:
         table["size"] = (root / table["name"]).stat().st_size
-    (root / "manifest.json").write_text(json.dumps(facts))
+    (root / "manifest.json").write_text(json.dumps(metadata))
 
 
 def put(name: str, row: int, value: Any) -> Callable[[pa.Table], pa.Table]:

@@ -114,9 +114,9 @@ def test_windows_shows_labels_that_its_encoding_lacks(tmp_path: Path):
     printed = run_on(
         "windows", "import gtzan_stream.cli\n" + RUN + program, tmp_path / "shards", PYTHONIOENCODING="cp1252"
     )
-    table, _, facts = printed.partition("then")
+    table, _, metadata = printed.partition("then")
     assert r"\u65e5\u672c" in table
-    assert set(json.loads(facts)["labels"]) == {"日本", "🎵"}
+    assert set(json.loads(metadata)["labels"]) == {"日本", "🎵"}
 
 
 def test_windows_transforms_as_linux_does(tmp_path: Path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gtzan_stream.store.index import index
 from gtzan_stream.store.tar import TarMember, members
-from tests.test_store_foreign import tar
+from tests.test_scan_shards import tar
 from tests.test_store_index import lines, sound
 
 SIZES = st.one_of(st.integers(0, 3000), st.sampled_from([512, 1024, 511, 513]))

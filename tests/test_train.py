@@ -12,7 +12,7 @@ import torch
 import models
 import train
 from gtzan_stream.features import LogMel
-from gtzan_stream.inference.export import read_facts
+from gtzan_stream.inference.export import read_metadata
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.training import checkpoints, optimizers
 from gtzan_stream.training.config import Config
@@ -235,8 +235,8 @@ def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(g
     assert result.exit_code == 0, result.output
     config = json.loads((go.out / "own" / "config.json").read_text())
     assert (config["augment"], config["features"]) == (f"{own}:louder", f"{own}:decibels")
-    facts = read_facts(go.out / "own" / "model.pt2")
-    assert facts.geometry == LogMel(compression="db").geometry
+    metadata = read_metadata(go.out / "own" / "model.pt2")
+    assert metadata.geometry == LogMel(compression="db").geometry
     result = go("--resume", str(go.out / "own"), defaults=False)
     assert result.exit_code == 0, result.output
 

@@ -43,7 +43,7 @@ def test_what_is_proposed_for_short_clips_trains_and_its_model_classifies_a_file
     assert report["test"]["tracks"] == 4
     assert report["config"]["sample_rate"] == 8000
     model = Model.load(go.out / "words" / "model.pt2")
-    assert model.facts.geometry == LogMel(sample_rate=8000, hop_length=int(proposed[1]), frames=64).geometry
+    assert model.metadata.geometry == LogMel(sample_rate=8000, hop_length=int(proposed[1]), frames=64).geometry
     for label, tone_hz in (("high", 1900), ("low", 300)):
         tone = 0.3 * np.sin(2 * np.pi * tone_hz * np.arange(20_000) / 44_100)
         assert classify(model, write_wav(tmp_path / f"{label}.wav", tone, 44_100)).ranking[0][0] == label

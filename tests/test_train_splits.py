@@ -42,9 +42,9 @@ def test_parts_that_lack_a_label_are_told(go, tiny: Path, tmp_path: Path) -> Non
     ]
     split = {key: part for key, part in rows if not (part == "test" and key.startswith(("blues", "jazz")))}
     counts = write_splits(tmp_path / "shards/splits.parquet", keys, {"demo": split})
-    facts = json.loads((tmp_path / "shards/manifest.json").read_text())
-    facts["splits"], facts["tables"][1] = counts, describe_file(tmp_path / "shards/splits.parquet")
-    (tmp_path / "shards/manifest.json").write_text(json.dumps(facts))
+    metadata = json.loads((tmp_path / "shards/manifest.json").read_text())
+    metadata["splits"], metadata["tables"][1] = counts, describe_file(tmp_path / "shards/splits.parquet")
+    (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata))
     result = go("--shards", str(tmp_path / "shards"), "--steps", "1", "--name", "lacking")
     assert result.exit_code == 0, result.output
     assert "part test of split demo has no clip of blues, jazz: its results say nothing of them" in result.output

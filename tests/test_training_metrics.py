@@ -39,7 +39,7 @@ def test_accuracy_per_chunk_and_per_track(chunks):
     expected = torch.tensor([[0.4, 0.5, 0.1], [0.25, 0.7, 0.05], [0.1, 0.2, 0.7]])
     torch.testing.assert_close(tracks.probabilities, expected)
     assert tracks.labels.tolist() == [0, 1, 1]
-    assert tracks.right.tolist() == [False, True, False]
+    assert tracks.correct.tolist() == [False, True, False]
 
 
 def test_the_loss_is_the_cross_entropy(chunks):
@@ -76,10 +76,10 @@ def test_intervals_of_many_chunks_are_no_narrower_than_their_tracks_allow(chunks
 
 
 @pytest.mark.parametrize(
-    ("right", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962)]
+    ("correct", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962)]
 )
-def test_the_interval_is_wilsons(right, total, low, high):
-    assert metrics.interval(right, total) == pytest.approx((low, high), abs=1e-4)
+def test_the_interval_is_wilsons(correct, total, low, high):
+    assert metrics.interval(correct, total) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_rows_of_weight_zero_do_not_count():

@@ -12,7 +12,7 @@ from gtzan_stream.features import Frames, LogMel
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training.losses import loss_of
 from gtzan_stream.training.mixup import mixup
-from gtzan_stream.training.network import Classifier, LearntLogMel, SpecAugment
+from gtzan_stream.training.network import Classifier, SpecAugment, TrainableLogMel
 
 
 def music(n: int, length: int) -> torch.Tensor:
@@ -28,9 +28,9 @@ def music(n: int, length: int) -> torch.Tensor:
 def test_before_it_has_learnt_it_is_the_log_mel_spectrogram():
     frames, plain = Frames(frames=6), LogMel(frames=6)
     waveform = music(2, plain.geometry.read_length)
-    learnt = LearntLogMel(LogMel(trainable=True))(frames(waveform))
+    learnt = TrainableLogMel(LogMel(trainable=True))(frames(waveform))
     torch.testing.assert_close(learnt, plain(waveform), rtol=0, atol=2e-3)  # nnAudio adds 1e-8 to trained powers
-    silent = LearntLogMel(LogMel(trainable=True))(torch.zeros(1, 1024, 3))
+    silent = TrainableLogMel(LogMel(trainable=True))(torch.zeros(1, 1024, 3))
     assert silent.abs().max() < 1e-3
 
 
@@ -38,7 +38,7 @@ def test_gradients_reach_the_kernels_even_of_silence():
     network = Classifier(
         nn.Sequential(nn.Flatten(), nn.Linear(128 * 4, 3)),
         Normalization("clip"),
-        frontend=LearntLogMel(LogMel(trainable=True)),
+        frontend=TrainableLogMel(LogMel(trainable=True)),
     )
     frames = Frames(frames=4)(music(3, Frames(frames=4).geometry.read_length)).clone()
     frames[0, :, 2:] = 0
@@ -52,7 +52,7 @@ def test_gradients_reach_the_kernels_even_of_silence():
 
 def test_a_spectrogram_of_fixed_kernels_has_nothing_to_learn():
     with pytest.raises(ValueError, match="nothing to learn: make it with LogMel\\(trainable=True\\)"):
-        LearntLogMel(LogMel())
+        TrainableLogMel(LogMel())
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------

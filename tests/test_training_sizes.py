@@ -128,7 +128,7 @@ def test_a_network_of_another_size_is_exported(name, tmp_path):
     network = Classifier(models.build(name, 2), Normalization("clip")).eval()
     export.write(tmp_path / "model.pt2", network, features, labels=["a", "b"], config={"model": name})
     model = export.Model.load(tmp_path / "model.pt2")
-    assert model.facts.geometry == features.geometry
+    assert model.metadata.geometry == features.geometry
     waveform = torch.from_numpy(np.random.default_rng(0).standard_normal((3, features.geometry.read_length))).float()
     with torch.no_grad():
         expected = network(features(waveform))

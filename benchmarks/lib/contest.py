@@ -180,12 +180,12 @@ def _clip_by_clip(contest: Contest, run: Run) -> list[Callable[[], object]]:
 def _one_core(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
     """All libraries work clip by clip, with one thread, so that none gains from batches."""
 
-    def whole(contender: Contender) -> Callable[[], object]:
+    def checked_int(contender: Contender) -> Callable[[], object]:
         clips = _clip_by_clip(contest, contender.run)
         return lambda: [clip() for clip in clips]
 
     with threads(1):
-        yield {c.library: whole(c) for c in contest.contenders}
+        yield {c.library: checked_int(c) for c in contest.contenders}
 
 
 @contextmanager
@@ -193,18 +193,18 @@ def _all_cores(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
     """Libraries that spread a batch over the cores get all clips at once; the others get a clip a thread."""
     with threads(1), ThreadPoolExecutor(cores()) as pool:
 
-        def whole(contender: Contender) -> Callable[[], object]:
+        def checked_int(contender: Contender) -> Callable[[], object]:
             if contender.batches:
                 return lambda: contender.run(contest.waveform, contest.draw)
             clips = _clip_by_clip(contest, contender.run)
             return lambda: [future.result() for future in [pool.submit(clip) for clip in clips]]
 
-        yield {c.library: whole(c) for c in contest.contenders}
+        yield {c.library: checked_int(c) for c in contest.contenders}
 
 
 @contextmanager
 def _on_gpu(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
-    def whole(contender: Contender) -> Callable[[], object]:
+    def checked_int(contender: Contender) -> Callable[[], object]:
         return lambda: contender.run(contest.waveform, contest.draw)
 
-    yield {c.library: whole(c) for c in contest.contenders}
+    yield {c.library: checked_int(c) for c in contest.contenders}

@@ -51,13 +51,13 @@ class AudioInfo:
 class Pcm:
     """A decoded clip: `samples` int16 [time] at `sample_rate`.
 
-    `overs` samples lay beyond full scale and were clamped; `damage` says why a part of the sound is missing, and is
+    `n_clipped` samples lay beyond full scale and were clamped; `damage` says why a part of the sound is missing, and is
     empty if none is.
     """
 
     samples: np.ndarray
     sample_rate: int
-    overs: int
+    n_clipped: int
     source: AudioInfo
     damage: str = ""
 
@@ -205,12 +205,12 @@ def decode_pcm16(source: Source, sample_rate: int | None = None) -> Pcm:
     with _open(source) as opened:
         described = _describe(opened)
         rate = sample_rate or described.sample_rate
-        overs, blocks = 0, [np.empty(0, np.int16)]
+        n_clipped, blocks = 0, [np.empty(0, np.int16)]
         for block in _blocks(opened, rate):
-            overs += int(np.count_nonzero(np.abs(block) > 1)) if block.dtype == np.float32 else 0
+            n_clipped += int(np.count_nonzero(np.abs(block) > 1)) if block.dtype == np.float32 else 0
             blocks.append(quantise(block) if block.dtype == np.float32 else block)
         damage = "; ".join(reading.damage for reading in opened if reading.damage)
-    return Pcm(np.concatenate(blocks), rate, overs, described, damage)
+    return Pcm(np.concatenate(blocks), rate, n_clipped, described, damage)
 
 
 def read_segment(file: io.IOBase, start: int, out: np.ndarray) -> None:

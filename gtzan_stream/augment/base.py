@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, compiler, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
-from gtzan_stream.augment.waveforms import blank_after, check_computed, check_examples, check_shape, fit
+from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit, zero_after
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.dsp.parameters import to_device
@@ -265,6 +265,6 @@ class Transform(nn.Module):
     ) -> Tensor:
         """All rows at once, side by side at the width of the longest."""
         if needed is not None:
-            waveform = blank_after(waveform[:, : needed.max()], needed)
+            waveform = zero_after(waveform[:, : needed.max()], needed)
         out = self.run(waveform, draw, wanted)
         return out.clone() if out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr() else out

@@ -42,7 +42,7 @@ def fit(waveform: Tensor, width: int) -> Tensor:
     return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform[:, :width]
 
 
-def blank_after(waveform: Tensor, length: np.ndarray) -> Tensor:
+def zero_after(waveform: Tensor, length: np.ndarray) -> Tensor:
     """Set row i to zero from sample ``length[i]`` on, whatever a reader left there."""
     if (length == waveform.shape[1]).all():
         return waveform

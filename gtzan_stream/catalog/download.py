@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gtzan_stream.errors import UserError, writing
-from gtzan_stream.folders import sync
+from gtzan_stream.folders import fsync
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
             log.warning("%s: %s; trying again", url, error)
             time.sleep(PAUSE_S * 2 ** (failures - 1))
     with writing(target):
-        sync(part)
+        fsync(part)
         os.replace(part, target)
 
 

@@ -12,7 +12,7 @@ from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.catalog.unpack import unpack
 from gtzan_stream.errors import Unwritable, UserError
-from gtzan_stream.folders import made
+from gtzan_stream.folders import created
 
 URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
 ARCHIVE_MD5 = "5b3d6dddb579ab49814ab86dba69e7c7"
@@ -74,7 +74,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     archive = folder / (PurePosixPath(unquote(path)).name or "genres.tar.gz")
     tell = progress or (lambda stage, done, total: None)
     try:
-        with made(folder):
+        with created(folder):
             if not archive.exists():
                 download(url, archive, progress=partial(tell, "download"))
             digests = unpack(archive, folder, progress=partial(tell, "unpack"))

@@ -19,7 +19,7 @@ from gtzan_stream.demo.band import play
 from gtzan_stream.demo.styles import STYLES
 from gtzan_stream.demo.synth import RATE, Audio
 from gtzan_stream.errors import UserError, writing
-from gtzan_stream.folders import made, scratch
+from gtzan_stream.folders import created, scratch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def write(
     n_bytes = round(2 * RATE * clip_s * len(clips))
     with (
         writing(folder, n_bytes),
-        made(folder, n_bytes=n_bytes),
+        created(folder, n_bytes=n_bytes),
         scratch(folder, _UNFINISHED, n_bytes) as unfinished,
     ):
         if genres.exists() or (split.exists() and not interrupted):

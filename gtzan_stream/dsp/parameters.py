@@ -32,7 +32,7 @@ def per_example(values: np.ndarray | float | None, batch: int, name: str, *, pos
     return np.broadcast_to(array, (batch,))
 
 
-def stream_of(device: torch.device) -> int:
+def cuda_stream_id(device: torch.device) -> int:
     """Current CUDA stream id, a cache key: cached tensors are per stream, as streams do not wait for each other."""
     return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 

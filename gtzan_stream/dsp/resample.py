@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, fill_rows
-from gtzan_stream.dsp.parameters import per_example, stream_of, to_device
+from gtzan_stream.dsp.parameters import cuda_stream_id, per_example, to_device
 from gtzan_stream.shapes import Waveform
 
 ZEROS = 29
@@ -75,7 +75,7 @@ def resample(
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_resample
 
-        points = _prototype_on(waveform.device, stream_of(waveform.device))
+        points = _prototype_on(waveform.device, cuda_stream_id(waveform.device))
         return triton_resample.resample(waveform.contiguous(), points, parameters, PER_CROSSING, length)
     return _plain(waveform, parameters, int(reach(rate).max(initial=1)), length)
 

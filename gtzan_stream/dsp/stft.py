@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, for_rows
-from gtzan_stream.dsp.parameters import stream_of
+from gtzan_stream.dsp.parameters import cuda_stream_id
 from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
@@ -24,7 +24,7 @@ BLOCK = 64
 
 def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Give the periodic Hann window [n_fft], made once for each dtype, device and stream."""
-    return _hann(n_fft, dtype, device, stream_of(device))
+    return _hann(n_fft, dtype, device, cuda_stream_id(device))
 
 
 @lru_cache(maxsize=32)

@@ -15,7 +15,7 @@ from gtzan_stream.features.frames import Frames
 from gtzan_stream.features.log_mel import LogMel
 from gtzan_stream.features.raw_waveform import RawWaveform
 from gtzan_stream.features.whole import whole_clips
-from gtzan_stream.named import build_named, taken
+from gtzan_stream.named import accepted_settings, build_named
 from gtzan_stream.settings import FEATURE_SETTINGS, flag
 
 __all__ = [
@@ -59,7 +59,7 @@ def build(name: str, **settings: object) -> nn.Module:
     """
     given = {setting: value for setting, value in settings.items() if value is not None}
     check_settings(name, [setting for setting in given if setting not in ALWAYS_KNOWN])
-    accepted = taken(name, REGISTRY, "feature", given)
+    accepted = accepted_settings(name, REGISTRY, "feature", given)
     try:
         return check(build_named(name, REGISTRY, "feature", **{setting: given[setting] for setting in accepted}))
     except UserError:
@@ -70,12 +70,12 @@ def build(name: str, **settings: object) -> nn.Module:
 
 def takes(name: str) -> list[str]:
     """Which settings of `gtzan_stream.settings.FEATURE_SETTINGS` a feature takes."""
-    return taken(name, REGISTRY, "feature", FEATURE_SETTINGS)
+    return accepted_settings(name, REGISTRY, "feature", FEATURE_SETTINGS)
 
 
 def check_settings(name: str, settings: Collection[str]) -> None:
     """Raise UserError if the feature called `name` does not take one of these settings."""
-    accepted = taken(name, REGISTRY, "feature", settings)
+    accepted = accepted_settings(name, REGISTRY, "feature", settings)
     if wrong := [flag(setting) for setting in settings if setting not in accepted]:
         does = "do" if len(wrong) > 1 else "does"
         can = ", ".join(map(flag, takes(name))) or "no settings"

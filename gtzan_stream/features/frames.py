@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Waveform
 
@@ -36,9 +36,9 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     >>> stft_size(22050), stft_size(16000), stft_size(16000, n_fft=400)
     ((1024, 512), (750, 375), (400, 200))
     """
-    sample_rate = whole("sample_rate", sample_rate, 1, 1_000_000)
-    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else whole("n_fft", n_fft, most=2**20)
-    return n_fft, max(n_fft // 2, 1) if hop_length is None else whole("hop_length", hop_length, 1)
+    sample_rate = checked_int("sample_rate", sample_rate, 1, 1_000_000)
+    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else checked_int("n_fft", n_fft, most=2**20)
+    return n_fft, max(n_fft // 2, 1) if hop_length is None else checked_int("hop_length", hop_length, 1)
 
 
 def _nearest_fast(numerator: int, denominator: int) -> int:

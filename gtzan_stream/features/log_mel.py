@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
 from gtzan_stream.features.frames import stft_size
 from gtzan_stream.geometry import Geometry
@@ -94,7 +94,7 @@ class LogMel(nn.Module):
             silence=0.0 if compression == "log10" else DB_FLOOR,
         )
         f_max = min(sample_rate / 2, HIGHEST_F_MAX) if f_max is None else f_max
-        n_mels = whole("n_mels", n_mels, 1, 2**14)
+        n_mels = checked_int("n_mels", n_mels, 1, 2**14)
         _require(
             0 <= f_min < f_max <= sample_rate / 2,
             f"expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got {f_min:g} and {f_max:g}",

@@ -80,7 +80,7 @@ def classify(model: Model, path: str | Path) -> Track:
     UserError
         If the file cannot be decoded, or is empty.
     """
-    labels, geometry = model.facts.labels, model.facts.geometry
+    labels, geometry = model.metadata.labels, model.metadata.geometry
     pcm = _read(Path(path), geometry.sample_rate)
     samples = pcm.samples
     n_chunks = int(crops.chunks_per_clip(np.array([len(samples)]), geometry, "all")[0])

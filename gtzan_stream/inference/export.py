@@ -23,10 +23,10 @@ from gtzan_stream.audio.decode import RATES
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.errors import UserError, first_line
 from gtzan_stream.geometry import Geometry
-from gtzan_stream.words import brief
+from gtzan_stream.words import short_repr
 
 MODEL = "model.pt2"
-FACTS = "gtzan_stream.json"
+METADATA = "gtzan_stream.json"
 INPUT = (
     "waveform [batch, (frames - 1) * step + frame_length], float32, mono at sample_rate, full scale at +/-1. Chunk i "
     "of a recording begins `context` samples before its sample `i * frames * step`; both ends of the recording are "
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Metadata:
     """What is known of a model, stored in its file as ``gtzan_stream.json``.
 
     Parameters
@@ -125,22 +125,22 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
     except Exception as error:  # a user's network may do anything
         _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, first_line(error))
         return
-    facts = Facts(model=config["model"], labels=list(labels), config=config, geometry=features.geometry)
+    metadata = Metadata(model=config["model"], labels=list(labels), config=config, geometry=features.geometry)
     n_bytes = sum(tensor.nbytes for tensor in traced.state_dict.values())
     with atomic_write(path, n_bytes) as file, _quiet():
-        torch.export.save(traced, file, extra_files={FACTS: json.dumps(dataclasses.asdict(facts), indent=2)})
+        torch.export.save(traced, file, extra_files={METADATA: json.dumps(dataclasses.asdict(metadata), indent=2)})
 
 
 class Model:
-    """A model of a file: facts, and a program to call.
+    """A model of a file: metadata, and a program to call.
 
     Attributes
     ----------
-    facts : Facts
+    metadata : Metadata
     """
 
-    def __init__(self, facts: Facts, program: torch.nn.Module) -> None:
-        self.facts, self._program = facts, program
+    def __init__(self, metadata: Metadata, program: torch.nn.Module) -> None:
+        self.metadata, self._program = metadata, program
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -151,27 +151,27 @@ class Model:
         UserError
             If it is something else, such as a checkpoint.
         """
-        facts = read_facts(Path(path))
+        metadata = read_metadata(Path(path))
         try:
             with Path(path).open("rb") as file, _quiet():
                 exported = torch.export.load(file)
                 program, expected = exported.module(), _shapes(exported)
         except Exception as error:  # torch raises all kinds
             raise UserError(
-                f"{path} was written with torch {facts.torch} and cannot be loaded with torch {torch.__version__} "
+                f"{path} was written with torch {metadata.torch} and cannot be loaded with torch {torch.__version__} "
                 f"({first_line(error)}): train again, or use the torch that it was written with"
             ) from error
-        if wrong := _misfit(facts, *expected):
-            raise UserError(f"{path} does not fit its own {FACTS}, {wrong}: copy or train it again")
-        return cls(facts, program)
+        if wrong := _misfit(metadata, *expected):
+            raise UserError(f"{path} does not fit its own {METADATA}, {wrong}: copy or train it again")
+        return cls(metadata, program)
 
     @torch.no_grad()
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Logits [batch, n_classes] of waveforms [batch, ``facts.geometry.read_length``]."""
+        """Logits [batch, n_classes] of waveforms [batch, ``metadata.geometry.read_length``]."""
         return self._program(waveform)
 
 
-def read_facts(path: Path) -> Facts:
+def read_metadata(path: Path) -> Metadata:
     """Read what a model says of itself, without loading it.
 
     Raises
@@ -188,33 +188,33 @@ def read_facts(path: Path) -> Facts:
         try:
             with zipfile.ZipFile(file) as archive:
                 damaged = archive.testzip()  # torch does not compare the checksums of what it reads
-                name = next((name for name in archive.namelist() if name.endswith(f"/extra/{FACTS}")), None)
+                name = next((name for name in archive.namelist() if name.endswith(f"/extra/{METADATA}")), None)
                 content = {} if name is None else json.loads(archive.read(name))
         except Exception:  # zipfile raises all kinds on wrong bytes
             damaged, content = None, {}
     if damaged:
         raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; copy or train it again")
     try:
-        facts = Facts(**content | {"geometry": Geometry(**content["geometry"])})
+        metadata = Metadata(**content | {"geometry": Geometry(**content["geometry"])})
     except (TypeError, KeyError, ValueError, OverflowError):
         what = "a checkpoint, which needs the network's code" if path.suffix == ".pt" else "no model of gtzan-stream"
         raise UserError(f"{path} is {what}: {expected}") from None
-    if wrong := _impossible(facts):
-        raise UserError(f"{path} holds a {FACTS} in which {wrong}: copy or train it again")
-    return facts
+    if wrong := _impossible(metadata):
+        raise UserError(f"{path} holds a {METADATA} in which {wrong}: copy or train it again")
+    return metadata
 
 
-def _impossible(facts: Facts) -> str | None:
-    """What in a model's facts no model has, in words."""
-    labels, sample_rate = facts.labels, facts.geometry.sample_rate
+def _impossible(metadata: Metadata) -> str | None:
+    """What in a model's metadata no model has, in words."""
+    labels, sample_rate = metadata.labels, metadata.geometry.sample_rate
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-        return f"labels must be a list of names, got {brief(labels)}"
+        return f"labels must be a list of names, got {short_repr(labels)}"
     if len(set(labels)) < len(labels):
-        return f"labels must differ, got {brief(labels)}"
+        return f"labels must differ, got {short_repr(labels)}"
     if sample_rate > RATES[-1]:  # files are resampled to it
-        return f"sample_rate must be at most {RATES[-1]} Hz, got {brief(sample_rate)}"
-    texts = (facts.model, facts.input, facts.version, facts.torch)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(facts.config, dict):
+        return f"sample_rate must be at most {RATES[-1]} Hz, got {short_repr(sample_rate)}"
+    texts = (metadata.model, metadata.input, metadata.version, metadata.torch)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(metadata.config, dict):
         return "model, input, version and torch must be texts, and config an object"
     return None
 
@@ -229,13 +229,13 @@ def _shapes(exported: torch.export.ExportedProgram) -> tuple[list[int], list[int
     )
 
 
-def _misfit(facts: Facts, time: list[int], classes: list[int], ends: list[int]) -> str | None:
-    """Where the facts and the shapes of their program differ, in words."""
-    labels, geometry = facts.labels, facts.geometry
+def _misfit(metadata: Metadata, time: list[int], classes: list[int], ends: list[int]) -> str | None:
+    """Where the metadata and the shapes of their program differ, in words."""
+    labels, geometry = metadata.labels, metadata.geometry
     if classes != [len(labels)]:
         return f"which has {len(labels)} labels for logits of shape {classes}"
-    if geometry.frames != len(ends):  # first: the facts may say any number
-        return f"where frames is {brief(geometry.frames)} instead of {len(ends)}"
+    if geometry.frames != len(ends):  # first: the metadata may say any number
+        return f"where frames is {short_repr(geometry.frames)} instead of {len(ends)}"
     if time != [geometry.read_length] or ends != [geometry.span(n) for n in range(1, geometry.frames + 1)]:
         return f"where frames of {geometry.frame_length} samples, {geometry.step} apart, are not those of its input"
     return None

@@ -69,7 +69,7 @@ def check_clips(shard: np.ndarray, label: np.ndarray, frames: np.ndarray, clip_r
         raise ValueError(f"a clip has {frames.max()} samples or a rate of {clip_rate.max()} Hz")
 
 
-def check_places(offset: np.ndarray, size: np.ndarray, shard: np.ndarray, shard_sizes: Sequence[int]) -> None:
+def check_offsets(offset: np.ndarray, size: np.ndarray, shard: np.ndarray, shard_sizes: Sequence[int]) -> None:
     """Raise ValueError if a clip does not lie in its shard; all in bytes."""
     last = np.array(shard_sizes, np.int64)[shard]
     last -= size  # by subtraction, as the sum of two wrong numbers might not fit in 64 bits

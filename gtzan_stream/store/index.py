@@ -8,15 +8,15 @@ from pathlib import Path
 from gtzan_stream.catalog import faults
 from gtzan_stream.catalog.splits import PART_OF
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity, repeated
-from gtzan_stream.store.divide import SplitFiles, applicable_splits, load_splits, too_few
-from gtzan_stream.store.foreign import scan
+from gtzan_stream.store.issues import Issue, find_duplicates
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.scan_shards import scan
 from gtzan_stream.store.shards import Row
-from gtzan_stream.store.swap import replacing, reserved
+from gtzan_stream.store.splits import SplitFiles, applicable_splits, load_splits, too_few
+from gtzan_stream.store.swap import locked_for_packing, replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
-from gtzan_stream.words import count, some
+from gtzan_stream.words import count, first_few
 
 _TABLE_BYTES = 300
 """Of the tables, for a clip, about."""
@@ -51,7 +51,7 @@ def index(
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give the folder of the *.tar shards")
-    with reserved(root):  # from the beginning, so that nobody packs into it meanwhile
+    with locked_for_packing(root):  # from the beginning, so that nobody packs into it meanwhile
         paths = sorted(root.glob("*.tar"))
         if not paths:
             raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them)")
@@ -63,7 +63,7 @@ def index(
                 f"{root}: no sample with audio and a label in {count(len(paths), 'shard')}; {_first(report)}"
             )
         label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
-        report += repeated(label_of, found.digests, sources) + too_few(label_of, found.digests)
+        report += find_duplicates(label_of, found.digests, sources) + too_few(label_of, found.digests)
         report += _mixed_labels(label_of)
         is_gtzan = all(row.key in faults.CHECKSUMS for row in rows)
         divided, split_report = applicable_splits(
@@ -88,22 +88,23 @@ def index(
     return Manifest.open(root)
 
 
-def _first(report: list[Oddity]) -> str:
+def _first(report: list[Issue]) -> str:
     if not report:
         return "there is no audio"
     key = f", key {report[0].key}" if report[0].key else ""
     return f"the first: {report[0].source}{key}: {report[0].detail}"
 
 
-def _mixed_labels(label_of: dict[str, str]) -> list[Oddity]:
+def _mixed_labels(label_of: dict[str, str]) -> list[Issue]:
     """Report labels of which some are numbers and others words: likely two names of the same classes."""
     labels = set(label_of.values())
     numbers = sorted_labels(label for label in labels if label.isdecimal())
     words = sorted_labels(labels - set(numbers))
     if not numbers or not words:
         return []
-    detail = f"some labels are numbers ({some(numbers)}) and others words ({some(words)}): they may be the same classes"
-    return [Oddity("mixed labels", "", "", detail)]
+    kinds = f"some labels are numbers ({first_few(numbers)}) and others words ({first_few(words)})"
+    detail = f"{kinds}: they may be the same classes"
+    return [Issue("mixed labels", "", "", detail)]
 
 
 def _split_by_shard(rows: list[Row]) -> dict[str, dict[str, str]]:

@@ -29,7 +29,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Named:
+class KeyParts:
     """What a clip's key is made of.
 
     `path` is the file's path below the source folder, with ``/`` between folders; `depth` says how many of its folders
@@ -61,7 +61,7 @@ class Named:
         return "_".join(_clean(part) for part in parts)
 
 
-def unique_keys(clips: Sequence[Named]) -> list[str]:
+def unique_keys(clips: Sequence[KeyParts]) -> list[str]:
     """Key of each clip, in the clips' order; no two are equal, even where upper and lower case are one.
 
     A key is ``<label>_<path below the label's folder>``, without extension, with ``_`` for ``/``, ``.`` and spaces; the
@@ -72,7 +72,7 @@ def unique_keys(clips: Sequence[Named]) -> list[str]:
     A key that was ever contested belongs to no clip, so adding a clip can change the keys of those it collides with but
     never gives the key of one clip to another.
 
-    >>> unique_keys([Named(f"rock/{name}", 1, "rock") for name in ("x.mp3", "x.wav", "rock.00001.wav")])
+    >>> unique_keys([KeyParts(f"rock/{name}", 1, "rock") for name in ("x.mp3", "x.wav", "rock.00001.wav")])
     ['rock_x_mp3', 'rock_x_wav', 'rock_00001']
     """
     attempts = [0] * len(clips)

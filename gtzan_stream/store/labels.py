@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gtzan_stream.catalog.splits import PART_OF
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLevels:
     """What the levels of folders mean; level 1 is the first below the source folder.
 
     `label_level` is None where each clip's own folder is its label. `split_levels` hold train, valid and test folders
@@ -40,7 +40,7 @@ class Layout:
         return PART_OF[folders[self.split_levels[0] - 1].lower()]
 
 
-def layout(paths: Sequence[str], label_depth: int | None = None) -> Layout:
+def folder_levels(paths: Sequence[str], label_depth: int | None = None) -> FolderLevels:
     """Find the levels of labels and splits in the paths of clips below the source folder.
 
     The labels' level is the first that has more than one folder. A level whose folders are all named train, valid,
@@ -58,12 +58,12 @@ def layout(paths: Sequence[str], label_depth: int | None = None) -> Layout:
     UserError
         If no clip is as deep as `label_depth`.
 
-    >>> layout(["Data/train/rock/1.wav", "Data/test/rock/1.wav", "Data/test/jazz/2.wav"])
-    Layout(label_level=3, split_levels=(2,))
+    >>> folder_levels(["Data/train/rock/1.wav", "Data/test/rock/1.wav", "Data/test/jazz/2.wav"])
+    FolderLevels(label_level=3, split_levels=(2,))
     """
     all_folders = [_folders(path) for path in paths]
     depth = max(map(len, all_folders), default=0)
-    if label_depth is not None and not 1 <= whole("label_depth", label_depth) <= depth:
+    if label_depth is not None and not 1 <= checked_int("label_depth", label_depth) <= depth:
         raise UserError(
             f"--label-depth is 1 for the first level of folders below SRC, and at most {depth} here; got {label_depth}"
             if depth
@@ -72,13 +72,13 @@ def layout(paths: Sequence[str], label_depth: int | None = None) -> Layout:
     levels = [level for level in range(1, depth + 1) if level != label_depth]
     splits = tuple(level for level in levels if _is_split(folders[level - 1] for folders in _deep(all_folders, level)))
     if label_depth is not None:
-        return Layout(label_depth, splits)
+        return FolderLevels(label_depth, splits)
     others = [level for level in levels if level not in splits]
     for level in others:
         above = [other for other in others if other <= level]
         if len({tuple(folders[other - 1] for other in above) for folders in _deep(all_folders, level)}) > 1:
-            return Layout(level, splits)
-    return Layout(None, splits)
+            return FolderLevels(level, splits)
+    return FolderLevels(None, splits)
 
 
 def sorted_labels(labels: Iterable[str]) -> list[str]:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.columns import check_clips, check_places, check_split, codes, damaged, read_columns
-from gtzan_stream.store.divide import too_few
-from gtzan_stream.store.facts import check_facts, digest, parse
+from gtzan_stream.store.columns import check_clips, check_offsets, check_split, codes, damaged, read_columns
 from gtzan_stream.store.folder import Folder
+from gtzan_stream.store.manifest_json import check_metadata, digest, parse
 from gtzan_stream.store.remote import RemoteFolder, is_remote
+from gtzan_stream.store.splits import too_few
 from gtzan_stream.store.tables import FORMAT, FORMAT_VERSION, MANIFEST, SAMPLES, SPLITS
 
 _SEEKABLE = r"flac|pcm\d+|float\d+"
@@ -68,18 +68,18 @@ class Manifest:
         Whether a segment can be read without decoding what comes before it.
     """
 
-    def __init__(self, folder: Folder, facts: dict[str, Any]) -> None:
+    def __init__(self, folder: Folder, metadata: dict[str, Any]) -> None:
         self.folder = folder
         self.root = folder.root
-        self.format_version: int = facts["format_version"]
-        self.dataset: str = facts["dataset"]
-        self.labels: list[str] = facts["labels"]
-        self.shards = [Shard(shard["name"], shard["size"], shard["sha256"]) for shard in facts["shards"]]
-        self.split_counts: dict[str, dict[str, int]] = facts["splits"]
-        self.tables: list[dict[str, Any]] = facts["tables"]
-        self.left_out: int = facts.get("left_out", 0)
-        self.report: list[dict[str, str]] = facts["report"]
-        self.digest = digest(facts)
+        self.format_version: int = metadata["format_version"]
+        self.dataset: str = metadata["dataset"]
+        self.labels: list[str] = metadata["labels"]
+        self.shards = [Shard(shard["name"], shard["size"], shard["sha256"]) for shard in metadata["shards"]]
+        self.split_counts: dict[str, dict[str, int]] = metadata["splits"]
+        self.tables: list[dict[str, Any]] = metadata["tables"]
+        self.left_out: int = metadata.get("left_out", 0)
+        self.report: list[dict[str, str]] = metadata["report"]
+        self.digest = digest(metadata)
         self.shard = codes(self.column("shard"), [shard.name for shard in self.shards])
         self.label = codes(self.column("label"), self.labels)
         self.data_offset = self.column("data_offset").to_numpy()
@@ -91,8 +91,8 @@ class Manifest:
         seekable = [name for name in pc.unique(encoding).to_pylist() if re.fullmatch(_SEEKABLE, name)]
         self._seekable = codes(encoding, seekable) >= 0
         self._mono_pcm16 = (codes(encoding, ["pcm16"]) == 0) & (self.column("channels").to_numpy() == 1)
-        self._check(facts["clips"])
-        self._read_at(facts["sample_rate"])
+        self._check(metadata["clips"])
+        self._read_at(metadata["sample_rate"])
 
     @classmethod
     def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
@@ -111,10 +111,10 @@ class Manifest:
             If `root` is missing, empty, of another format version, or lacks one of its files, or one has another size.
         """
         folder = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
-        facts = _read_facts(folder)
-        folder.register_files(facts["shards"] + facts["tables"], check_sizes=check_sizes)
+        metadata = _read_metadata(folder)
+        folder.register_files(metadata["shards"] + metadata["tables"], check_sizes=check_sizes)
         try:
-            return cls(folder, facts)
+            return cls(folder, metadata)
         except UserError:
             raise
         except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError) as error:
@@ -127,7 +127,7 @@ class Manifest:
         if len(self.shard) != n_clips:
             raise ValueError(f"there are {len(self.shard)} clips, {MANIFEST} says {n_clips}")
         check_clips(self.shard, self.label, self.native_frames, self.clip_rate)
-        check_places(self.data_offset, self.data_size, self.shard, [shard.size for shard in self.shards])
+        check_offsets(self.data_offset, self.data_size, self.shard, [shard.size for shard in self.shards])
         if (self._mono_pcm16 & (self.data_size // 2 != self.native_frames)).any():
             raise ValueError("a clip has another number of samples than its bytes hold")
 
@@ -186,12 +186,12 @@ class Manifest:
     def _members(self) -> tuple[np.ndarray, np.ndarray]:
         offset, size = self.column("member_offset").to_numpy(), self.column("member_size").to_numpy()
         try:
-            check_places(offset, size, self.shard, [shard.size for shard in self.shards])
+            check_offsets(offset, size, self.shard, [shard.size for shard in self.shards])
         except ValueError as error:
             raise damaged(self.path(SAMPLES), error) from error
         return offset, size
 
-    def where(self, clip: int) -> str:
+    def location(self, clip: int) -> str:
         """Shard and key of a clip, for messages."""
         return f"{self.folder.address(self.shards[self.shard[clip]].name)}, key {self.keys[int(clip)]}"
 
@@ -248,20 +248,20 @@ class Manifest:
         return rows
 
 
-def _read_facts(folder: Folder) -> dict[str, Any]:
+def _read_metadata(folder: Folder) -> dict[str, Any]:
     address = folder.address(MANIFEST)
     try:
         data = folder.manifest().read_bytes()
         folder.remember(data)
-        facts = parse(data)
-        if facts["format"] != FORMAT or facts["format_version"] != FORMAT_VERSION:
+        metadata = parse(data)
+        if metadata["format"] != FORMAT or metadata["format_version"] != FORMAT_VERSION:
             raise UserError(
-                f"{address} has format {facts['format']} version {facts['format_version']},"
+                f"{address} has format {metadata['format']} version {metadata['format_version']},"
                 f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
             )
-        check_facts(facts)
+        check_metadata(metadata)
     except UserError:
         raise
     except (ValueError, KeyError) as error:
         raise UserError(f"{address} is not a manifest of gtzan-stream ({error!r}): pack the set again") from None
-    return facts
+    return metadata

@@ -8,21 +8,21 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.catalog import faults
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.dsp.random import hash_key
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity, examine, kind_of, repeated
-from gtzan_stream.store.divide import applicable_splits, load_splits, too_few
 from gtzan_stream.store.groups import connected
+from gtzan_stream.store.issues import Issue, find_duplicates, find_issues, issue_kind
 from gtzan_stream.store.keys import printable
 from gtzan_stream.store.labels import sorted_labels
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.parallel import in_order
-from gtzan_stream.store.shards import Member, Row, deal, write_shard
+from gtzan_stream.store.shards import Member, Row, assign_shards, write_shard
+from gtzan_stream.store.splits import applicable_splits, load_splits, too_few
 from gtzan_stream.store.survey import Clip, Survey, survey
-from gtzan_stream.store.swap import replacing, reserved
+from gtzan_stream.store.swap import locked_for_packing, replacing
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
-from gtzan_stream.words import brief
+from gtzan_stream.words import short_repr
 
 Progress = Callable[[int, int], None]
 
@@ -42,11 +42,11 @@ class PackOptions:
             raise UserError(f"unknown codec {self.codec!r}: choose one of {', '.join(audio.CODECS)}")
         if self.on_error not in ("skip", "fail"):
             raise UserError(f"on_error is skip or fail, got {self.on_error!r}")
-        object.__setattr__(self, "sample_rate", whole("sample_rate", self.sample_rate, 1000, 384_000))
+        object.__setattr__(self, "sample_rate", checked_int("sample_rate", self.sample_rate, 1000, 384_000))
         if not isinstance(self.shard_mb, int | float) or not 0.001 <= self.shard_mb <= 1e6:
-            raise UserError(f"shard_mb is 0.001 to 1,000,000 megabytes, got {brief(self.shard_mb)}")
+            raise UserError(f"shard_mb is 0.001 to 1,000,000 megabytes, got {short_repr(self.shard_mb)}")
         if self.num_workers is not None:
-            object.__setattr__(self, "num_workers", whole("num_workers", self.num_workers, 1))
+            object.__setattr__(self, "num_workers", checked_int("num_workers", self.num_workers, 1))
 
 
 def pack(
@@ -115,13 +115,13 @@ def pack(
     dataset = _dataset_name(name, Path(src), found.clips)
     if announce:
         announce(found)
-    with reserved(Path(dst)):
+    with locked_for_packing(Path(dst)):
         packer = _Packer(options, dataset, found.clips, progress or (lambda done, total: None))
         with replacing(Path(dst), packer.n_bytes) as folder:
             rows = packer.write(folder)
             digests = {row.key: row.sha256 for row in rows}
             if not rows:
-                first = min(packer.report, key=Oddity.rank)
+                first = min(packer.report, key=Issue.rank)
                 raise UserError(
                     f"none of the {len(found.clips)} files in {src} could be packed: {first.source}, {first.detail}"
                 )
@@ -130,7 +130,9 @@ def pack(
             divided, split_report = applicable_splits(
                 rows, extra, digests=together, is_gtzan=dataset == "gtzan", folders=found.folders
             )
-            report = packer.report + repeated(label_of, digests, sources) + split_report + too_few(label_of, together)
+            report = (
+                packer.report + find_duplicates(label_of, digests, sources) + split_report + too_few(label_of, together)
+            )
             write_samples(folder / SAMPLES, rows)
             counts = write_splits(folder / SPLITS, [row.key for row in rows], divided)
             write_manifest(
@@ -175,7 +177,7 @@ class _Packer:
     def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: Progress) -> None:
         self.options, self.dataset, self.clips, self.progress = options, dataset, clips, progress
         self.sizes = list(in_order(self._expected_bytes, clips, options.num_workers))
-        self.report: list[Oddity] = []
+        self.report: list[Issue] = []
 
     @property
     def n_bytes(self) -> int:
@@ -184,7 +186,7 @@ class _Packer:
 
     def write(self, folder: Path) -> list[Row]:
         """Write the shards into `folder`; `report` then holds what was odd."""
-        dealt = deal([clip.label for clip in self.clips], self.sizes, int(self.options.shard_mb * 1e6))
+        dealt = assign_shards([clip.label for clip in self.clips], self.sizes, int(self.options.shard_mb * 1e6))
         shards = [sorted((self.clips[i] for i in shard), key=lambda clip: hash_key(clip.key)) for shard in dealt]
         encoded = self._collect(in_order(self._encode, chain.from_iterable(shards), self.options.num_workers))
         rows: list[Row] = []
@@ -213,9 +215,9 @@ class _Packer:
             pcm = audio.decode_pcm16(clip.path, self.options.sample_rate)
             if not len(pcm.samples):
                 return clip, None, [("empty", "no samples")]
-            odd = examine(pcm)
+            odd = find_issues(pcm)
         except (OSError, ValueError) as error:
-            return clip, None, [(kind_of(error), printable(str(error)))]
+            return clip, None, [(issue_kind(error), printable(str(error)))]
         data = audio.encode(pcm.samples, pcm.sample_rate, self.options.codec)
         return clip, self._member(clip, len(pcm.samples), data), odd
 
@@ -240,6 +242,6 @@ class _Packer:
                 )
             if self.dataset == "gtzan" and (fault := faults.known(clip.key)):
                 odd = [*odd, ("known fault", fault)]
-            self.report += [Oddity(kind, clip.key, clip.name, detail) for kind, detail in odd]
+            self.report += [Issue(kind, clip.key, clip.name, detail) for kind, detail in odd]
             self.progress(done, len(self.clips))
             yield member

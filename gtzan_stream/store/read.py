@@ -72,7 +72,7 @@ class ClipReader:
         except UserError:  # the set, not the sample: must not be skipped
             raise
         except (OSError, ValueError) as error:
-            raise BadSample(f"{self.manifest.where(clip)}: {error}") from error
+            raise BadSample(f"{self.manifest.location(clip)}: {error}") from error
 
     def close(self) -> None:
         """Close the shards. Reading afterwards is an error."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gtzan_stream.errors import UserError, writing
-from gtzan_stream.folders import made, scratch, sync
+from gtzan_stream.folders import created, fsync, scratch
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
 from gtzan_stream.threads import fork_safe_lock, threads
@@ -141,14 +141,14 @@ class RemoteFolder(Folder):
 
     def _download_once(self, name: str, target: Path, sha256: str | None, size: int | None) -> None:
         file_system, remote = _file_system(self.address(name))
-        with made(self.cache, target, size), scratch(self.cache, _PART, size) as folder:
+        with created(self.cache, target, size), scratch(self.cache, _PART, size) as folder:
             part = folder / target.name
             with writing(target, size, reads_too=True):
                 file_system.get_file(remote, str(part))
             if sha256 is not None and (found := _sha256(part)) != sha256:
                 raise OSError(f"its sha256 is {found[:12]}..., the manifest says {sha256[:12]}...")
             with writing(target, size):
-                sync(part)
+                fsync(part)
                 os.replace(part, target)
 
     def _make_room(self, size: int) -> None:

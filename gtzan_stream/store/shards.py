@@ -62,17 +62,17 @@ class Member:
     data: bytes
 
     def as_sample(self) -> dict[str, Any]:
-        facts = {
+        metadata = {
             "clip_id": self.clip_id,
             "label": self.label,
             "sample_rate": self.sample_rate,
             "frames": self.frames,
             "source": self.source,
         }
-        return {"__key__": self.key, self.codec: self.data, "json": json.dumps(facts, ensure_ascii=False).encode()}
+        return {"__key__": self.key, self.codec: self.data, "json": json.dumps(metadata, ensure_ascii=False).encode()}
 
 
-def deal(labels: Sequence[str], sizes: Sequence[int], shard_bytes: int) -> list[list[int]]:
+def assign_shards(labels: Sequence[str], sizes: Sequence[int], shard_bytes: int) -> list[list[int]]:
     """Deal clips into as many shards as `shard_bytes` asks for, so that each has as much of every label as any other.
 
     Label by label, largest clips first, a round gives every shard one clip, the largest to the shard that is smallest.
@@ -82,7 +82,7 @@ def deal(labels: Sequence[str], sizes: Sequence[int], shard_bytes: int) -> list[
     list of lists of int
         The clips of each shard, by number.
 
-    >>> shards = deal(["a", "a", "b", "b"], [4, 1, 1, 3], shard_bytes=5)
+    >>> shards = assign_shards(["a", "a", "b", "b"], [4, 1, 1, 3], shard_bytes=5)
     >>> [sorted(shard) for shard in shards]
     [[0, 2], [1, 3]]
     """
@@ -118,7 +118,7 @@ def write_shard(path: Path, members: Iterable[Member]) -> list[Row]:
 
 def _row(member: Member, shard: str) -> Row:
     """Row of a clip whose member begins at byte 0."""
-    offset, size, encoding = layout(member.data)
+    offset, size, encoding = data_location(member.data)
     return Row(
         key=member.key,
         clip_id=member.clip_id,
@@ -136,7 +136,7 @@ def _row(member: Member, shard: str) -> Row:
     )
 
 
-def layout(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
+def data_location(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
     """Offset and size, in bytes, of the samples in an audio file, and their encoding.
 
     The whole file counts as samples where they do not lie in it as numbers. If `pcm`, what was decoded of it, does not

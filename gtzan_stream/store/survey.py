@@ -6,15 +6,15 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.catalog.splits import PART_OF, PARTS
-from gtzan_stream.store.check import Oddity
-from gtzan_stream.store.divide import SplitFiles, load_splits, too_few
+from gtzan_stream.store.find_audio import scan
 from gtzan_stream.store.groups import group_names
-from gtzan_stream.store.keys import Named, printable, unique_keys
+from gtzan_stream.store.issues import Issue
+from gtzan_stream.store.keys import KeyParts, printable, unique_keys
 from gtzan_stream.store.label_file import read_labels
-from gtzan_stream.store.labels import Layout, layout, sorted_labels
+from gtzan_stream.store.labels import FolderLevels, folder_levels, sorted_labels
 from gtzan_stream.store.lookup import Lookup
-from gtzan_stream.store.scan import scan
-from gtzan_stream.words import count, some
+from gtzan_stream.store.splits import SplitFiles, load_splits, too_few
+from gtzan_stream.words import count, first_few
 
 _MOST_LABELS, _MOST_WARNINGS = 40, 10
 
@@ -48,7 +48,7 @@ class Survey:
         How labels, split and groups were chosen, a line each.
     n_files : int
         Audio files that were found, hidden ones and those without a label too.
-    report : list of Oddity
+    report : list of Issue
         Files that were left out, and links that were not followed.
     """
 
@@ -59,7 +59,7 @@ class Survey:
     groups: dict[str, str]
     choice: list[str]
     n_files: int
-    report: list[Oddity] = field(default_factory=list)
+    report: list[Issue] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Describe the choice, with counts, for people to read before they pack."""
@@ -131,13 +131,13 @@ def survey(
     """
     root = Path(src)
     paths, report, n_hidden = scan(src)
-    levels = layout(paths, label_depth)
+    levels = folder_levels(paths, label_depth)
     placed = {path: levels.label(path, root.resolve().name or "music") for path in paths}
     if labels is None:
         report += [_above(path, levels) for path, (label, _) in placed.items() if label is None]
         placed = {path: place for path, place in placed.items() if place[0] is not None}
     in_front = labels is None or levels.label_level is not None
-    names = [Named(path, depth, (label or "") if in_front else "") for path, (label, depth) in placed.items()]
+    names = [KeyParts(path, depth, (label or "") if in_front else "") for path, (label, depth) in placed.items()]
     named = dict(zip(unique_keys(names), names, strict=True))
     by_key = {key: name.path for key, name in named.items()}
     lookup = Lookup(by_key)
@@ -179,24 +179,24 @@ def split_lines(found: Survey, files: SplitFiles) -> list[str]:
     return lines
 
 
-def _above(path: str, levels: Layout) -> Oddity:
+def _above(path: str, levels: FolderLevels) -> Issue:
     detail = (
         f"left out: it lies above the folders of labels, which are at level {levels.label_level};"
         " move it into one of them"
     )
-    return Oddity("no label", "", printable(path), detail)
+    return Issue("no label", "", printable(path), detail)
 
 
-def _not_matched(file: str | Path, without: list[str], unknown: list[str]) -> list[Oddity]:
+def _not_matched(file: str | Path, without: list[str], unknown: list[str]) -> list[Issue]:
     found = []
     if without:
         found.append(("no label", f"left out: {count(len(without), 'clip')} that {file} does not name", without))
     if unknown:
         found.append(("no such clip", f"{count(len(unknown), 'row')} of {file} that names no clip of SRC", unknown))
-    return [Oddity(kind, "", "", f"{what}: {some(map(printable, names))}") for kind, what, names in found]
+    return [Issue(kind, "", "", f"{what}: {first_few(map(printable, names))}") for kind, what, names in found]
 
 
-def _label_choice(levels: Layout, label_depth: int | None, file: str | Path | None) -> str:
+def _label_choice(levels: FolderLevels, label_depth: int | None, file: str | Path | None) -> str:
     if file is not None:
         return f"labels are those of {file}"
     if levels.label_level is None:
@@ -205,7 +205,7 @@ def _label_choice(levels: Layout, label_depth: int | None, file: str | Path | No
     return f"labels are the folders of level {levels.label_level} below SRC, {why}"
 
 
-def _split_choice(levels: Layout, parts: dict[str, str], clips: int) -> list[str]:
+def _split_choice(levels: FolderLevels, parts: dict[str, str], clips: int) -> list[str]:
     if not parts:
         return []
     counts = Counter(parts.values())
@@ -220,4 +220,6 @@ def _group_choice(groups: dict[str, str], group_by: int | str | None, file: str 
         return []
     alone = f"; {count(clips - len(groups), 'clip')} in none" if clips > len(groups) else ""
     origin = f"the column group of {file}" if group_by is None else f"--group-by {group_by}"
-    return [f"groups: {len(set(groups.values()))}, by {origin}, such as {some(dict.fromkeys(groups.values()))}{alone}"]
+    return [
+        f"groups: {len(set(groups.values()))}, by {origin}, such as {first_few(dict.fromkeys(groups.values()))}{alone}"
+    ]

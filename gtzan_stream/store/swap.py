@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gtzan_stream.errors import UserError, writing
-from gtzan_stream.folders import locked, made, scratch, sync
-from gtzan_stream.store.facts import check_facts, parse
+from gtzan_stream.folders import created, fsync, locked, scratch
+from gtzan_stream.store.manifest_json import check_metadata, parse
 from gtzan_stream.store.tables import MANIFEST
 
 INCOMING = ".incoming"
@@ -23,7 +23,7 @@ _STAGING = ".packing-"
 
 
 @contextmanager
-def reserved(dst: Path) -> Iterator[None]:
+def locked_for_packing(dst: Path) -> Iterator[None]:
     """Keep other processes from packing into `dst`, which is made, and finish what an interrupted one has begun.
 
     Raises
@@ -36,7 +36,7 @@ def reserved(dst: Path) -> Iterator[None]:
     except UnicodeEncodeError:
         name = os.fsencode(dst).decode(errors="replace")
         raise UserError(f"{name}: the folder's name is not UTF-8, which its tables need: choose another") from None
-    with made(dst), ExitStack() as stack:
+    with created(dst), ExitStack() as stack:
         try:
             stack.enter_context(locked(dst))
         except BlockingIOError:
@@ -55,7 +55,7 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
     Parameters
     ----------
     dst : Path
-        `reserved`.
+        `locked_for_packing`.
     n_bytes : int, optional
         About how much will be written, for the message if there is no room for it.
 
@@ -69,7 +69,7 @@ def replacing(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
             yield staging
             _refuse_to_overwrite(dst, staging)
             for path in (*sorted(staging.iterdir()), staging):
-                sync(path)
+                fsync(path)
             staging.chmod(0o755)
             staging.rename(dst / INCOMING)
         finish(dst)
@@ -81,19 +81,19 @@ def finish(dst: Path) -> None:
     if not _manifest(incoming):  # before anything of the old set is removed
         shutil.rmtree(incoming, ignore_errors=True)
         return
-    sync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
+    fsync(dst)  # the new set counts from now on, after a power cut too, so that the old one may go
     for name in _packed(dst) - _listed(incoming):
         (dst / name).unlink(missing_ok=True)
     for path in sorted(incoming.iterdir()):
         if path.name != MANIFEST:
             os.replace(path, dst / path.name)
-    sync(dst)  # likewise before the manifest, without which what is left in `incoming` is removed
+    fsync(dst)  # likewise before the manifest, without which what is left in `incoming` is removed
     os.replace(incoming / MANIFEST, dst / MANIFEST)
     incoming.rmdir()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """Facts of a folder's manifest; none if it is missing or not that of a set.
+    """Metadata of a folder's manifest; none if it is missing or not that of a set.
 
     A disk's error is raised: a whole new set must not be removed for it.
     """
@@ -101,11 +101,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        facts = parse(path.read_bytes())
-        check_facts(facts)
+        metadata = parse(path.read_bytes())
+        check_metadata(metadata)
     except ValueError:
         return {}
-    return facts
+    return metadata
 
 
 def _listed(folder: Path) -> set[str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtzan_stream.dsp.random import hash_keys
-from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.shards import Row
 
 FORMAT = "gtzan-stream"
@@ -66,7 +66,7 @@ def write_manifest(
     clips: int,
     splits: Mapping[str, Mapping[str, int]],
     left_out: int,
-    report: Sequence[Oddity],
+    report: Sequence[Issue],
 ) -> None:
     """Write manifest.json into `folder`, for the tables that already lie there and for `shards`, described.
 
@@ -85,7 +85,7 @@ def write_manifest(
         "splits": splits,
         "shards": list(shards),
         "tables": [describe_file(folder / name) for name in (SAMPLES, SPLITS)],
-        "report": [oddity.as_dict() for oddity in sorted(report, key=Oddity.rank)],
+        "report": [oddity.as_dict() for oddity in sorted(report, key=Issue.rank)],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

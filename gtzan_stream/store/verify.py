@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gtzan_stream.store.foreign import Scan, scan
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.scan_shards import Scan, scan
 from gtzan_stream.store.shards import Row
 from gtzan_stream.store.tables import describe_file
 
@@ -83,7 +83,7 @@ def _verify_shard(manifest: Manifest, shard: int, found: Scan, reported: set[tup
         key = manifest.keys[clip].as_py()
         listed.add(key)
         if problem := _bad_clip(manifest, clip, rows.get(key), list(odd.get(key, {}).values())):
-            yield f"{manifest.where(clip)}: {problem}"
+            yield f"{manifest.location(clip)}: {problem}"
             odd.pop(key, None)
     name = manifest.shards[shard].name
     address = manifest.folder.address(name)

@@ -9,7 +9,7 @@ from torch import nn
 
 from gtzan_stream.atomic import atomic_write
 from gtzan_stream.errors import UserError, first_line
-from gtzan_stream.words import some
+from gtzan_stream.words import first_few
 
 BEST, LAST = "best.pt", "last.pt"
 
@@ -39,8 +39,8 @@ class RandomNumbers:
             torch.cuda.set_rng_state(state["cuda"], self._cuda)
 
 
-def save(path: Path, parts: dict[str, Stateful], **facts: Any) -> None:
-    """Write the state of `parts`, and `facts` of plain data. An interruption leaves the old file as it was.
+def save(path: Path, parts: dict[str, Stateful], **metadata: Any) -> None:
+    """Write the state of `parts`, and `metadata` of plain data. An interruption leaves the old file as it was.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def save(path: Path, parts: dict[str, Stateful], **facts: Any) -> None:
     """
     state = {name: part.state_dict() for name, part in parts.items()}
     with atomic_write(path, _n_bytes(state)) as file:
-        torch.save({**facts, "parts": state}, file)
+        torch.save({**metadata, "parts": state}, file)
 
 
 def _n_bytes(state: Any) -> int:
@@ -109,7 +109,7 @@ def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> Non
     """
     for name, part in parts.items():
         if name not in state["parts"]:
-            raise UserError(f"{what} has no {name}; it has {some(map(str, state['parts']), 12)}: start a new run")
+            raise UserError(f"{what} has no {name}; it has {first_few(map(str, state['parts']), 12)}: start a new run")
         stored = state["parts"][name]
         try:
             if not isinstance(part, nn.Module | RandomNumbers) and (difference := _difference(part, stored)):
@@ -155,7 +155,7 @@ def _other_form(own: Any, stored: Any, path: str) -> str | None:
         return None
     entries = [dict(value) if isinstance(value, dict) else dict(enumerate(value)) for value in (own, stored)]
     if entries[0].keys() != entries[1].keys():
-        there, here = (some(map(str, names)) or "none" for names in reversed(entries))
+        there, here = (first_few(map(str, names)) or "none" for names in reversed(entries))
         return f"{path or 'it'} has the entries {there} there and {here} here"
     found = (_other_form(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items())
     return next(filter(None, found), None)

@@ -14,7 +14,7 @@ from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.settings import flag, help_of
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
-from gtzan_stream.words import brief
+from gtzan_stream.words import short_repr
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -99,7 +99,7 @@ class Config:
             kinds, value = get_args(entry.type) or (entry.type,), getattr(self, entry.name)
             if type(value) not in kinds and not (float in kinds and type(value) is int):
                 expected = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-                raise UserError(f"{flag(entry.name)} must be {expected}, got {brief(value)}")
+                raise UserError(f"{flag(entry.name)} must be {expected}, got {short_repr(value)}")
         at_least = {
             "fold": 0,
             "epochs": 1,
@@ -118,7 +118,7 @@ class Config:
             if value is not None and value < least:
                 raise UserError(f"{flag(option)} must be {least} or more, got {value}")
             if value is not None and value > (most := SEEDS if option == "seed" else MOST):
-                raise UserError(f"{flag(option)} must be {most} or less, got {brief(value)}")
+                raise UserError(f"{flag(option)} must be {most} or less, got {short_repr(value)}")
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"--lr must be a positive number, got {self.lr}")
         for option in ("weight_decay", "mixup"):

@@ -11,9 +11,9 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.settings import FEATURE_SETTINGS, as_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
-from gtzan_stream.training.network import LearntLogMel
+from gtzan_stream.training.network import TrainableLogMel
 from gtzan_stream.training.sizes import check_input, fewest_frames
-from gtzan_stream.words import some
+from gtzan_stream.words import first_few
 
 PARTS = ("train", "valid", "test")
 
@@ -27,12 +27,12 @@ def build_features(config: Config) -> nn.Module:
     return features.build(name, **settings)
 
 
-def build_frontend(config: Config) -> LearntLogMel | None:
+def build_frontend(config: Config) -> TrainableLogMel | None:
     """Build the spectrogram that is learnt, if one is, for what `build_features` computes."""
     if not config.trainable_frontend:
         return None
     spectrogram: Any = features.build("logmel", trainable=True, **_settings(config))
-    return LearntLogMel(spectrogram)
+    return TrainableLogMel(spectrogram)
 
 
 def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs: nn.Module, n_rows: int) -> list[str]:
@@ -75,7 +75,7 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
     lengths = {part: frames[manifest.part(str(config.split), part)] for part in PARTS}
 
     def remedy() -> str:
-        settings = short_clips.proposal(
+        settings = short_clips.suggested_settings(
             np.concatenate(list(lengths.values())),
             geometry,
             fewest_frames(network, n_rows) or geometry.frames,
@@ -95,14 +95,14 @@ def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
     labels = set().union(*by_part.values())
     lacking = {part: sorted(labels - set(by_part[part])) for part in PARTS}
     return [
-        f"part {part} of split {split} has no clip of {some(names)}: its "
+        f"part {part} of split {split} has no clip of {first_few(names)}: its "
         f"results say nothing of {'it' if len(names) == 1 else 'them'}"
         for part, names in lacking.items()
         if names
     ]
 
 
-def rows_of(inputs: nn.Module, frontend: LearntLogMel | None) -> int:
+def rows_of(inputs: nn.Module, frontend: TrainableLogMel | None) -> int:
     """Rows of what a network is fed, such as mel bands."""
     return frontend.n_rows if frontend else features.n_rows(inputs, torch.device("cpu"))
 

@@ -40,7 +40,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     folder = Path(config.out, str(config.name))
     if config.check:
         check(config.shards)
-    with folders.made(folder, folder / checkpoints.LAST), _locked(folder) as lock:
+    with folders.created(folder, folder / checkpoints.LAST), _locked(folder) as lock:
         if (folder / checkpoints.LAST).exists():
             raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
         run = Run(config, folder, build=build, console=console)

@@ -32,7 +32,7 @@ class Predictions:
     keys: list[str]
 
     @property
-    def right(self) -> Tensor:
+    def correct(self) -> Tensor:
         """Whether the most probable class is the right one, bool [example]."""
         return self.probabilities.argmax(dim=1) == self.labels
 
@@ -44,7 +44,7 @@ class Predictions:
     @property
     def accuracy(self) -> float:
         """Share of examples whose most probable class is the right one."""
-        return self.right.double().mean().item()
+        return self.correct.double().mean().item()
 
 
 class Collector:
@@ -95,13 +95,13 @@ def confusion(predictions: Predictions) -> Tensor:
     return torch.bincount(predictions.labels * n + predictions.probabilities.argmax(dim=1), minlength=n * n).view(n, n)
 
 
-def interval(right: float, total: int) -> tuple[float, float]:
+def interval(correct: float, total: int) -> tuple[float, float]:
     """Range in which the true accuracy lies with 95 % confidence.
 
     Parameters
     ----------
-    right : float
-        Examples classified rightly, of `total` independent ones.
+    correct : float
+        Examples classified correctly, of `total` independent ones.
 
     References
     ----------
@@ -113,7 +113,7 @@ def interval(right: float, total: int) -> tuple[float, float]:
     [0.49, 0.943]
     """
     z = 1.959964
-    share, z2 = right / total, z * z
+    share, z2 = correct / total, z * z
     centre = (share + z2 / (2 * total)) / (1 + z2 / total)
     half = z / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -144,8 +144,8 @@ def _genre(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, A
     own = tracks.labels == number
     return {
         "tracks": int(own.sum()),
-        "chunk_recall": _mean(chunks.right[chunks.labels == number]),
-        "track_recall": _mean(tracks.right[own]),
+        "chunk_recall": _mean(chunks.correct[chunks.labels == number]),
+        "track_recall": _mean(tracks.correct[own]),
         "track_precision": _mean(own[tracks.probabilities.argmax(dim=1) == number]),
     }
 

@@ -40,7 +40,7 @@ class Classifier(nn.Module):
         return self.network(self.masks(self.normalization(self.frontend(features))))
 
 
-class LearntLogMel(nn.Module):
+class TrainableLogMel(nn.Module):
     """Log-mel spectrograms whose STFT kernels and mel basis are learnt, of what `gtzan_stream.features.Frames` yields.
 
     Parameters

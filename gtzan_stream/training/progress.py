@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 
 
 class Progress:
@@ -96,5 +96,5 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
-        counts = {name: whole(f"{name} of a run", state[name]) for name in ("epoch", "batch", "steps")}
+        counts = {name: checked_int(f"{name} of a run", state[name]) for name in ("epoch", "batch", "steps")}
         self.__dict__.update({**state, **counts, "_sums": sums})

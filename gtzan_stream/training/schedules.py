@@ -6,7 +6,7 @@ from typing import Any
 from torch import optim
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
-from gtzan_stream.checks import whole
+from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 
 SCHEDULES = ("plateau", "cosine")
@@ -114,7 +114,7 @@ class Cosine:
         return {"made": self._made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._go_to(whole("made", state["made"]))
+        self._go_to(checked_int("made", state["made"]))
 
     def _go_to(self, step: int) -> None:
         self._made = step

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from gtzan_stream import audio
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.keys import printable
 from gtzan_stream.words import count
 
 
-def scan(src: str | Path) -> tuple[list[str], list[Oddity], int]:
+def scan(src: str | Path) -> tuple[list[str], list[Issue], int]:
     """List the audio files under `src`, and report what cannot be read, and links that lead nowhere.
 
     macOS's ``._*`` and whatever is not audio by its suffix are passed over; other audio whose name, or whose folder's,
@@ -21,7 +21,7 @@ def scan(src: str | Path) -> tuple[list[str], list[Oddity], int]:
     -------
     paths : list of str
         Relative to `src`, with ``/`` between folders, sorted.
-    report : list of Oddity
+    report : list of Issue
     n_hidden : int
         Audio files that were left out for the dot that their name begins with, or their folder's.
 
@@ -45,7 +45,7 @@ class _Walk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths: list[str] = []
-        self.report: list[Oddity] = []
+        self.report: list[Issue] = []
         self.n_hidden = 0
         self._seen: dict[str, str] = {}
         self._links: list[str] = []
@@ -99,7 +99,7 @@ class _Walk:
             self._add("hidden", path, detail)
 
     def _add(self, kind: str, path: str, detail: str) -> None:
-        self.report.append(Oddity(kind, "", printable(path), detail))
+        self.report.append(Issue(kind, "", printable(path), detail))
 
 
 def _is_audio(name: str) -> bool:

@@ -7,31 +7,31 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.issues import Issue
 
 _MOST_BYTES = 2**60  # of a file; leaves room to add to it in 64 bits
 _LONGEST_NAME = 255  # bytes, in most file systems
 
 
 def parse(text: str | bytes) -> dict[str, Any]:
-    """Read the JSON of a manifest, in whatever form its facts are. Raises ValueError if it is no JSON object."""
+    """Read the JSON of a manifest, in whatever form its metadata are. Raises ValueError if it is no JSON object."""
     try:
-        facts = json.loads(text)
+        metadata = json.loads(text)
     except RecursionError:
         raise ValueError("its brackets are nested too deep") from None
-    if not isinstance(facts, dict):
-        raise ValueError(f"it is a {type(facts).__name__}")
-    return facts
+    if not isinstance(metadata, dict):
+        raise ValueError(f"it is a {type(metadata).__name__}")
+    return metadata
 
 
-def digest(facts: dict[str, Any]) -> str:
+def digest(metadata: dict[str, Any]) -> str:
     """sha256 over format, rate, labels and the checksums of shards and tables."""
-    content = {key: facts[key] for key in ("format_version", "sample_rate", "labels", "shards", "tables")}
+    content = {key: metadata[key] for key in ("format_version", "sample_rate", "labels", "shards", "tables")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def check_facts(facts: dict[str, Any]) -> None:
-    """Raise ValueError if `facts`, the content of a manifest.json, has not the form that `write_manifest` gives it.
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Raise ValueError if `metadata`, the content of a manifest.json, has not the form that `write_manifest` gives it.
 
     Every name is that of a file in the manifest's own folder.
     """
@@ -46,11 +46,11 @@ def check_facts(facts: dict[str, Any]) -> None:
         "report": lambda lines: isinstance(lines, list) and all(map(_is_line, lines)),
     }
     for name, check in checks.items():
-        if name not in facts:
+        if name not in metadata:
             raise ValueError(f"it lacks {name}")
-        if not check(facts[name]):
+        if not check(metadata[name]):
             raise ValueError(f"its {name} have another form")
-    for file in facts["shards"] + facts["tables"]:
+    for file in metadata["shards"] + metadata["tables"]:
         if not _is_file_name(file["name"]):
             raise ValueError(f"it lists a file outside its folder, {file['name']!r}")
 
@@ -70,7 +70,7 @@ def _counts(parts: Any) -> bool:
 
 
 def _is_line(line: Any) -> bool:
-    columns = [field.name for field in fields(Oddity)]
+    columns = [field.name for field in fields(Issue)]
     return isinstance(line, dict) and all(isinstance(line.get(column), str) for column in columns)
 
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtzan_stream.audio import AudioInfo, Pcm
-from gtzan_stream.store.check import examine
+from gtzan_stream.store.issues import find_issues
 
 
 def kinds(samples: np.ndarray, overs: int = 0) -> dict[str, str]:
     info = AudioInfo(len(samples), 22050, 1, "WAV", "PCM_16")
-    return dict(examine(Pcm(samples.astype(np.int16), 22050, overs, info)))
+    return dict(find_issues(Pcm(samples.astype(np.int16), 22050, overs, info)))
 
 
 @given(st.lists(st.sampled_from([32767, -32768, 32766, 0]), max_size=40))

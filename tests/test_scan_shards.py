@@ -48,8 +48,8 @@ def test_null_is_no_label_and_other_types_are_reported(tmp_path: Path):
     }
     members = [
         (f"{key}.{suffix}", data)
-        for i, (key, facts) in enumerate(says.items())
-        for suffix, data in (("wav", sound(i)), ("json", json.dumps(facts).encode()))
+        for i, (key, metadata) in enumerate(says.items())
+        for suffix, data in (("wav", sound(i)), ("json", json.dumps(metadata).encode()))
     ]
     manifest = index(tar(tmp_path / "x.tar", members).parent)
     assert labels(manifest) == {"a_null": "rock", "a_empty": "pop", "a_number": "7.5"}

@@ -1,4 +1,4 @@
-"""model.pt2 files with other facts than their program's: one sentence that names the file and the remedy."""
+"""model.pt2 files with other metadata than their program's: one sentence that names the file and the remedy."""
 
 import json
 import re
@@ -26,19 +26,19 @@ HUGE = (10**12, 2**70)
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write a model with some of its facts, and of its geometry's numbers, replaced; its checksums are right."""
+    """Write a model with some of its metadata, and of its geometry's numbers, replaced; its checksums are right."""
     folder = tmp_path_factory.mktemp("model")
     network = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(128, 3))
     export.write(folder / "whole.pt2", network, LogMel(frames=8), labels=LABELS, config={"model": "own"})
 
-    def change(geometry: dict[str, Any] | None = None, **facts: Any) -> Path:
+    def change(geometry: dict[str, Any] | None = None, **metadata: Any) -> Path:
         path = folder / "model.pt2"
         with zipfile.ZipFile(folder / "whole.pt2") as whole, zipfile.ZipFile(path, "w") as copy:
             for name in whole.namelist():
                 content = whole.read(name)
-                if name.endswith(export.FACTS):
+                if name.endswith(export.METADATA):
                     found = json.loads(content)
-                    content = json.dumps(found | facts | {"geometry": found["geometry"] | (geometry or {})}).encode()
+                    content = json.dumps(found | metadata | {"geometry": found["geometry"] | (geometry or {})}).encode()
                 copy.writestr(name, content)
         return path
 
@@ -47,10 +47,10 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 def test_the_same_facts_are_taken(changed):
     model = export.Model.load(changed())
-    assert model(torch.zeros(1, model.facts.geometry.read_length)).shape == (1, 3)
+    assert model(torch.zeros(1, model.metadata.geometry.read_length)).shape == (1, 3)
 
 
-FACTS = [
+METADATA = [
     *({"labels": labels} for labels in (None, 3, {}, [], "abc", ["a"], [str(n) for n in range(11)], [1, 2, 3])),
     *({"labels": labels} for labels in (["a", "b", "b"], [["a"], ["b"], ["c"]], {"a": 0, "b": 1, "c": 2})),
     *({"model": 3}, {"config": []}, {"config": None}, {"torch": {}}, {"version": None}, {"input": 1}, {"more": 1}),
@@ -65,9 +65,9 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize("facts", FACTS, ids=lambda facts: str(facts)[:60])
-def test_other_facts_are_one_sentence(changed, facts):
-    path = changed(**facts)
+@pytest.mark.parametrize("metadata", METADATA, ids=lambda metadata: str(metadata)[:60])
+def test_other_metadata_are_one_sentence(changed, metadata):
+    path = changed(**metadata)
     with untyped(), pytest.raises(UserError) as caught:
         export.Model.load(path)
     sentence = str(caught.value)

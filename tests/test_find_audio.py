@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gtzan_stream.store.scan import scan
+from gtzan_stream.store.find_audio import scan
 from gtzan_stream.store.survey import survey
 from tests.music_trees import touch
 

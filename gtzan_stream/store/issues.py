@@ -19,7 +19,7 @@ CLIPPED_RUN = 4
 
 
 @dataclass(frozen=True)
-class Oddity:
+class Issue:
     """One line of the packing report: what `kind`, which clip (or split), its file, and the `detail`."""
 
     kind: str
@@ -35,11 +35,11 @@ class Oddity:
         return KINDS.index(self.kind) if self.kind in KINDS else -1, self.key, self.source, self.detail
 
 
-def examine(pcm: audio.Pcm) -> list[tuple[str, str]]:
+def find_issues(pcm: audio.Pcm) -> list[tuple[str, str]]:
     """List what is odd about decoded samples, as (kind, detail): truncated, silent, clipped.
 
     >>> hum = audio.quantise(np.full(22050, 0.0005))
-    >>> examine(audio.Pcm(hum, 22050, 0, audio.AudioInfo(22050, 22050, 1, "WAV", "PCM_16")))
+    >>> find_issues(audio.Pcm(hum, 22050, 0, audio.AudioInfo(22050, 22050, 1, "WAV", "PCM_16")))
     [('silent', 'peak at -66.2 dB')]
     """
     found = [("truncated", pcm.damage)] if pcm.damage else []
@@ -47,14 +47,14 @@ def examine(pcm: audio.Pcm) -> list[tuple[str, str]]:
     level = 20 * np.log10(peak) if peak else -np.inf
     if level < SILENT_DB:
         found.append(("silent", f"peak at {level:.1f} dB"))
-    if pcm.overs:
-        found.append(("clipped", f"{count(pcm.overs, 'sample')} beyond full scale"))
+    if pcm.n_clipped:
+        found.append(("clipped", f"{count(pcm.n_clipped, 'sample')} beyond full scale"))
     elif runs := _clipped_runs(pcm.samples):
         found.append(("clipped", f"{count(runs, 'run')} of {CLIPPED_RUN} or more samples at full scale"))
     return found
 
 
-def kind_of(error: Exception) -> str:
+def issue_kind(error: Exception) -> str:
     """Kind of report for a file that could not be decoded."""
     return "needs av" if isinstance(error, audio.NeedsAv) else "unreadable"
 
@@ -68,7 +68,7 @@ def _clipped_runs(samples: np.ndarray) -> int:
     return int(np.count_nonzero(np.diff(ends, prepend=-1) >= CLIPPED_RUN))
 
 
-def repeated(labels: Mapping[str, str], digests: Mapping[str, str], sources: Mapping[str, str]) -> list[Oddity]:
+def find_duplicates(labels: Mapping[str, str], digests: Mapping[str, str], sources: Mapping[str, str]) -> list[Issue]:
     """Report every clip that has the same samples as an earlier one, by key: a duplicate, or a conflict of labels.
 
     Parameters
@@ -85,5 +85,5 @@ def repeated(labels: Mapping[str, str], digests: Mapping[str, str], sources: Map
         kind, detail = "duplicate", f"the same samples as {same} ({sources[same]})"
         if labels[same] != labels[key]:
             kind, detail = "conflict", f"{detail}, but another label: {labels[key]} here, {labels[same]} there"
-        found.append(Oddity(kind, key, sources[key], detail))
+        found.append(Issue(kind, key, sources[key], detail))
     return found

@@ -9,12 +9,12 @@ from itertools import accumulate
 from pathlib import Path
 
 from gtzan_stream import audio
-from gtzan_stream.store.check import Oddity, examine, kind_of
+from gtzan_stream.store.issues import Issue, find_issues, issue_kind
 from gtzan_stream.store.keys import printable
 from gtzan_stream.store.parallel import in_order
-from gtzan_stream.store.shards import Row, layout
+from gtzan_stream.store.shards import Row, data_location
 from gtzan_stream.store.tar import TarMember, members
-from gtzan_stream.words import count, some
+from gtzan_stream.words import count, first_few
 
 _SAYS_LABEL = ("json", "cls", "txt")
 _LONGEST_LABEL = 1000
@@ -30,14 +30,14 @@ class Scan:
         A row a clip, by shard, then by offset.
     digests : dict
         Checksum of each clip's decoded samples, by key: equal ones are equal recordings.
-    report : list of Oddity
+    report : list of Issue
     left_out : int
         Files with sound that are not among the rows; one for each stretch of a shard that cannot be read.
     """
 
     rows: list[Row] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
-    report: list[Oddity] = field(default_factory=list)
+    report: list[Issue] = field(default_factory=list)
     left_out: int = 0
 
 
@@ -106,20 +106,20 @@ def scan(
             found.digests[key] = decoded.digest
         if not decoded.row or decoded.row is not found.rows[-1]:
             found.left_out += 1
-        found.report += [Oddity(kind, key, shard, detail) for kind, detail in odd]
+        found.report += [Issue(kind, key, shard, detail) for kind, detail in odd]
         if progress:
             progress(before[sound.path] + sound.member.offset + sound.member.size, total)
     found.left_out += sum(line.kind in ("damaged", "hidden") for line in found.report)
     return found
 
 
-def _sounds(path: Path, report: list[Oddity]) -> Iterator[_Sound]:
+def _sounds(path: Path, report: list[Issue]) -> Iterator[_Sound]:
     """The sounds of a shard, in order, each with the key of its clip."""
     samples = _samples(path, report)
     without = [sample.key for sample in samples if not sample.sounds]
     if without:
-        detail = f"{count(len(without), 'sample')} without sound: {some(without, 3)}"
-        report.append(Oddity("no sound", "", path.name, detail))
+        detail = f"{count(len(without), 'sample')} without sound: {first_few(without, 3)}"
+        report.append(Issue("no sound", "", path.name, detail))
     for sample in samples:
         names = Counter(middle for middle, _ in sample.sounds)
         if len(names) > 1:
@@ -127,17 +127,17 @@ def _sounds(path: Path, report: list[Oddity]) -> Iterator[_Sound]:
                 f"{len(names)} sounds whose names differ behind a dot, where WebDataset ends a key: indexed as one "
             )
             detail += "clip each, but other programs see one sample; rename them without dots to mend that"
-            report.append(Oddity("dots", sample.key, path.name, detail))
+            report.append(Issue("dots", sample.key, path.name, detail))
         for middle, member in sample.sounds:
             key = f"{sample.key}_{middle.replace('.', '_')}" if len(names) > 1 and middle else sample.key
             yield _Sound(path, key, member, sample)
 
 
-def _samples(path: Path, report: list[Oddity]) -> list[_Sample]:
+def _samples(path: Path, report: list[Issue]) -> list[_Sample]:
     """Group a shard's members by key; a sample whose members do not lie side by side is put together, and reported."""
     samples: dict[str, _Sample] = {}
     last, scattered = None, set()
-    for member in members(path, lambda kind, detail: report.append(Oddity(kind, "", path.name, detail))):
+    for member in members(path, lambda kind, detail: report.append(Issue(kind, "", path.name, detail))):
         folder, _, name = printable(member.name).rpartition("/")
         stem, _, suffix = name.partition(".")
         key = f"{folder}/{stem}" if folder else stem
@@ -146,7 +146,7 @@ def _samples(path: Path, report: list[Oddity]) -> list[_Sample]:
         if not stem:
             if not name.startswith("._") and f".{kind}" in audio.SUFFIXES:
                 detail = "left out: its name begins with a dot, so WebDataset gives it no key; rename it"
-                report.append(Oddity("hidden", "", path.name, f"{printable(member.name)}: {detail}"))
+                report.append(Issue("hidden", "", path.name, f"{printable(member.name)}: {detail}"))
             continue
         if key != last and key in samples:
             scattered.add(key)
@@ -157,7 +157,7 @@ def _samples(path: Path, report: list[Oddity]) -> list[_Sample]:
             sample.says[kind] = member
     for key in sorted(scattered):
         detail = "its members do not lie side by side: other programs see several samples; pack the shard again"
-        report.append(Oddity("scattered", key, path.name, detail))
+        report.append(Issue("scattered", key, path.name, detail))
     return list(samples.values())
 
 
@@ -175,10 +175,10 @@ def _decode(sound: _Sound) -> _Decoded:
     except _NoLabel as error:
         return _Decoded(sound.key, None, "", [("no label", str(error))])
     except (OSError, ValueError) as error:
-        kind = "truncated" if sound.member.reason else kind_of(error)
+        kind = "truncated" if sound.member.reason else issue_kind(error)
         return _Decoded(sound.key, None, "", [(kind, str(error))])
     digest = hashlib.sha256(pcm.samples.tobytes() + str(pcm.sample_rate).encode()).hexdigest()
-    return _Decoded(sound.key, row, digest, examine(pcm))
+    return _Decoded(sound.key, row, digest, find_issues(pcm))
 
 
 def _read(path: Path, member: TarMember) -> bytes:
@@ -188,7 +188,7 @@ def _read(path: Path, member: TarMember) -> bytes:
 
 
 def _row(sound: _Sound, data: bytes, pcm: audio.Pcm, label: str) -> Row:
-    data_offset, data_size, encoding = layout(data, pcm)
+    data_offset, data_size, encoding = data_location(data, pcm)
     return Row(
         key=sound.key,
         clip_id=sound.key,
@@ -214,12 +214,14 @@ def _label(sound: _Sound) -> str:
     """Label of a sample, by its members or its key."""
     says = {kind: _read(sound.path, member) for kind, member in sound.sample.says.items() if not member.reason}
     try:
-        facts = json.loads(says.get("json", b"{}"))
+        metadata = json.loads(says.get("json", b"{}"))
     except RecursionError:
         raise _NoLabel("its .json cannot be read: it is nested too deeply") from None
     except ValueError as error:
         raise _NoLabel(f"its .json cannot be read: {error}") from None
-    candidates = [(f"{name} in its .json", facts.get(name)) for name in ("label", "genre") if isinstance(facts, dict)]
+    candidates = [
+        (f"{name} in its .json", metadata.get(name)) for name in ("label", "genre") if isinstance(metadata, dict)
+    ]
     texts = [kind for kind in ("cls", "txt") if kind in says]
     candidates += [(f".{kind}", says[kind].decode("utf-8", errors="replace").strip()) for kind in texts]
     for where, value in candidates:

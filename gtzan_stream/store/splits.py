@@ -7,10 +7,10 @@ from pathlib import Path
 from gtzan_stream.catalog import splits as catalog
 from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.errors import UserError
-from gtzan_stream.store.check import Oddity
+from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.shards import Row
-from gtzan_stream.words import count, some
+from gtzan_stream.words import count, first_few
 
 N_FOLDS = 5
 Split = dict[str, str]
@@ -57,7 +57,7 @@ def applicable_splits(
     digests: Mapping[str, str],
     is_gtzan: bool,
     folders: Split | None = None,
-) -> tuple[dict[str, Split], list[Oddity]]:
+) -> tuple[dict[str, Split], list[Issue]]:
     """Splits by name, and a line of report for each that names clips the set does not have.
 
     ``filtered`` and ``study`` for GTZAN, ``stratified`` and ``folds-0`` to ``folds-4`` for any set, and the `extra`
@@ -85,7 +85,7 @@ def with_validation(split: Split, labels: Mapping[str, str], together: Mapping[s
     return split | catalog.stratified(train, fractions=(0.85, 0.15, 0.0), groups=together)
 
 
-def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddity]:
+def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Issue]:
     """Report the labels with too few clips, or groups of clips that stay together, for the parts of random splits."""
     units: dict[str, set[str]] = defaultdict(set)
     clips: dict[str, int] = defaultdict(int)
@@ -101,14 +101,14 @@ def too_few(labels: Mapping[str, str], together: Mapping[str, str]) -> list[Oddi
             kind, need = "few clips", "3 for one in train, valid and test of the random splits"
         else:
             kind, need = "few for folds", f"{N_FOLDS} for one in each of the folds"
-        found.append(Oddity(kind, label, "", f"{label} has {has}: it takes {need}"))
+        found.append(Issue(kind, label, "", f"{label} has {has}: it takes {need}"))
     return found
 
 
-def _incomplete(name: str, split: Split, labels: Mapping[str, str]) -> Oddity | None:
+def _incomplete(name: str, split: Split, labels: Mapping[str, str]) -> Issue | None:
     absent = sorted(split.keys() - labels.keys())
     if not absent:
         return None
-    return Oddity(
-        "incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not in this set: {some(absent)}"
+    return Issue(
+        "incomplete split", name, "", f"{len(absent)} of {len(split)} clips are not in this set: {first_few(absent)}"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gtzan_stream.errors import UserError
@@ -46,6 +46,7 @@ def upload(memory: Any, folder: Path, contents: dict[str, bytes]) -> list[dict[s
     limit=st.integers(20, 60),
     asked=st.lists(st.integers(0, 4), max_size=12),
 )
+@example(sizes=[10, 10, 10, 10, 10], limit=20, asked=[0, 1, 2])
 def test_the_cache_holds_the_shards_that_were_used_last(sizes: list[int], limit: int, asked: list[int]):
     """As many as the limit allows, to the byte. Tables are not counted, and stay."""
     memory = fsspec.filesystem("memory")

@@ -260,5 +260,5 @@ def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder"):
+    with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder$"):
         fetch.fetch(tmp_path / "file" / "gtzan")

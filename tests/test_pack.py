@@ -128,6 +128,14 @@ def test_what_is_odd_is_reported(tmp_path: Path):
     assert verify(manifest) == []  # what is odd in the shards, too, was reported
 
 
+def test_shards_are_as_large_as_the_clips_will_be(tmp_path: Path):
+    """Of two seconds at 44,100 Hz each, half of the samples are packed: 88,200 bytes."""
+    for i in range(4):
+        put(tmp_path / f"src/rock/{i}.wav", noise(88_200, seed=i), 44100)
+    for shard_mb, n_shards in ((0.353, 1), (0.352, 2), (0.0883, 4)):
+        assert len(pack(tmp_path / "src", tmp_path / "out", shard_mb=shard_mb).shards) == n_shards
+
+
 @pytest.mark.parametrize("name", ["text.wav", "empty.wav"])
 def test_on_error_fail_names_the_file(name: str, tmp_path: Path):
     put(tmp_path / "src/rock/fine.wav", noise())

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,18 @@ def test_a_move_that_cannot_be_finished_is_a_sentence(old: Path, clips_folder: P
     with pytest.raises(UserError, match=f"^{old} cannot be written: Read-only file system; choose another folder$"):
         pack(clips_folder, old)
     is_whole(old)
+
+
+def test_a_disk_without_room_for_a_folder_says_what_is_needed(
+    clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*args: object, **options: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(UserError, match=r"No space left on device; it needs about \d\.\d MB, "):
+        pack(clips_folder, tmp_path / "shards")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pack_that_fails_changes_nothing(old: Path, tmp_path: Path):

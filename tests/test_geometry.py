@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.geometry import MOST_SAMPLES, Geometry
+from gtzan_stream.geometry import MAX_CROP_SAMPLES, Geometry
 
 VALID = {"sample_rate": 22050, "frame_length": 1024, "step": 512, "context": 512, "frames": 128, "grid": 512}
 
@@ -84,9 +84,9 @@ def test_hop_length_must_be_positive() -> None:
 
 
 def test_a_crop_may_be_as_long_as_memory_allows_and_no_longer() -> None:
-    assert Geometry(**VALID | {"frames": 1, "frame_length": MOST_SAMPLES}).read_length == MOST_SAMPLES
-    for change in ({"frame_length": MOST_SAMPLES + 1}, {"frames": 2, "step": 1, "frame_length": MOST_SAMPLES}):
-        with pytest.raises(UserError, match=f"would read {MOST_SAMPLES + 1:,} samples"):
+    assert Geometry(**VALID | {"frames": 1, "frame_length": MAX_CROP_SAMPLES}).read_length == MAX_CROP_SAMPLES
+    for change in ({"frame_length": MAX_CROP_SAMPLES + 1}, {"frames": 2, "step": 1, "frame_length": MAX_CROP_SAMPLES}):
+        with pytest.raises(UserError, match=f"would read {MAX_CROP_SAMPLES + 1:,} samples"):
             Geometry(**VALID | {"frames": 1} | change)
 
 

@@ -8,8 +8,10 @@ import pytest
 from gtzan_stream.catalog import splits
 from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.errors import UserError
+from gtzan_stream.store.index import index
 from gtzan_stream.store.pack import pack
 from tests.test_pack import kinds, noise, put
+from tests.test_store_index import sound, write
 
 
 def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
@@ -27,6 +29,23 @@ def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
     assert set(keys[manifest.part("filtered", "train")]) == expected
     assert "blues_00029" in expected
     assert found["filtered"] == "incomplete split"
+    mine = pack(tmp_path / "src", tmp_path / "out", name="mine")
+    assert "known fault" not in kinds(mine).values()
+    assert "filtered" not in mine.split_names()
+
+
+@pytest.mark.parametrize("key", ["jazz_00001", "jazz_00101"])
+def test_a_set_is_gtzan_if_all_of_its_clips_are(key: str, tmp_path: Path):
+    samples = [{"__key__": name, "wav": sound(i)} for i, name in enumerate(("blues_00029", key))]
+    write(tmp_path / "foreign/x.tar", samples)
+    for sample in samples:
+        path = tmp_path / f"music/{sample['__key__'][:-6]}/{sample['__key__']}.wav"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(sample["wav"])
+    for manifest in (index(tmp_path / "foreign"), pack(tmp_path / "music", tmp_path / "packed")):
+        is_gtzan = key == "jazz_00001"
+        assert (manifest.dataset == "gtzan") == is_gtzan
+        assert ("filtered" in manifest.split_names()) == is_gtzan
 
 
 def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_path: Path):

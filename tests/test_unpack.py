@@ -1,12 +1,14 @@
-"""Malicious archives: nothing of them is unpacked."""
+"""Malicious or damaged archives: nothing of them is unpacked."""
 
 import io
+import random
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gtzan_stream.catalog import fetch
+from gtzan_stream.catalog import fetch, unpack
 from gtzan_stream.errors import UserError
 
 
@@ -48,3 +50,26 @@ def test_a_leading_slash_is_ignored(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("absolute.wav")] == [
         Path(*tmp_path.parts[1:], "absolute.wav")
     ]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_wrong_bytes_in_an_archive_are_a_sentence_or_other_bytes(mode: str, tmp_path: Path) -> None:
+    """Each kind of compression has errors of its own."""
+    rng = random.Random(0)
+    data = " ".join(str(rng.randrange(1000)) for _ in range(20_000)).encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        member = tarfile.TarInfo("rock.wav")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    whole, path, out = buffer.getvalue(), tmp_path / "x.tar", tmp_path / "out"
+    out.mkdir()
+    for case in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged if case % 4 else whole[: rng.randrange(len(whole))])
+        with suppress(UserError):
+            unpack.unpack(path, out)
+            assert [file.name for file in out.iterdir()] == ["rock.wav"]
+            (out / "rock.wav").unlink()
+        assert list(out.iterdir()) == []

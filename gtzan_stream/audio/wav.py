@@ -40,11 +40,6 @@ class WavData:
         bits = self.encoding.removeprefix("pcm").removeprefix("float")
         return self.size * 8 // (self.channels * int(bits)) if bits.isdecimal() and int(bits) * self.channels else 0
 
-    @property
-    def truncated(self) -> bool:
-        """Whether the header promises more than there is."""
-        return self.promised > self.size
-
 
 def wav_data(source: bytes | io.IOBase) -> WavData | None:
     """Find the samples of a RIFF or RF64 WAV file; None if it is not one.

@@ -79,13 +79,13 @@ def test_the_largest_shards_must_fit_together():
     sizes = {"a.tar": 3, "b.tar": 9, "c.tar": 5, "samples.parquet": 100}
     folder.register_files([{"name": name, "size": size, "sha256": ""} for name, size in sizes.items()])
     for n_shards in (0, 1, 2):
-        folder.check_room(n_shards)
+        folder.check_cache_holds(n_shards)
     for n_shards in (3, 4, None):
         with pytest.raises(UserError, match=r"^3 shards of memory://set, 1\.7e-08 GB, are shuffled together"):
-            folder.check_room(n_shards)
+            folder.check_cache_holds(n_shards)
     folder.limit_bytes = 13
     with pytest.raises(UserError, match=r"^2 shards of memory://set, 1\.4e-08 GB, .* holds 1\.3e-08 GB: choose a sma"):
-        folder.check_room(2)
+        folder.check_cache_holds(2)
 
 
 def test_a_set_that_was_packed_again_does_not_get_the_files_of_the_old_one(memory: Any, tmp_path: Path):
@@ -115,4 +115,4 @@ def test_each_pause_before_another_try_is_twice_as_long(memory: Any, tmp_path: P
     monkeypatch.setattr(remote.time, "sleep", pauses.append)
     with pytest.raises(OSError, match=r"its sha256 is .*, the manifest says"):
         folder.path("x.tar")
-    assert pauses == [remote.FIRST_WAIT_S * 2**attempt for attempt in range(remote.RETRIES - 1)]
+    assert pauses == [remote.FIRST_WAIT_S * 2**attempt for attempt in range(remote.MAX_ATTEMPTS - 1)]

@@ -29,14 +29,14 @@ def test_results_come_in_order_and_few_of_them_ahead(num_workers: int):
         assert item or first.wait(20)
         return item * item
 
-    for done, result in enumerate(parallel.in_order(square, items(), num_workers), 1):
+    for done, result in enumerate(parallel.map_in_order(square, items(), num_workers), 1):
         assert result == (done - 1) ** 2
         assert len(taken) <= done + 2 * num_workers
     assert done == 50
 
 
 def test_an_error_is_raised_in_its_place():
-    results = parallel.in_order(lambda item: 6 // item, [3, 2, 0, 1], 2)
+    results = parallel.map_in_order(lambda item: 6 // item, [3, 2, 0, 1], 2)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)

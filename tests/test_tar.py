@@ -39,7 +39,7 @@ def test_members_are_tarfiles_and_a_shard_needs_no_end_marker(sizes: list[int], 
             path.write_bytes(whole[: data.draw(st.integers(last[1], end - 1))])
             (*found, cut), kinds = listed(path)
             assert found == [TarMember(*entry) for entry in entries[:-1]]
-            assert cut.reason
+            assert cut.problem
             assert kinds == ["truncated"]
 
 

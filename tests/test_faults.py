@@ -17,7 +17,7 @@ from gtzan_stream.store.pack import pack
 from gtzan_stream.store.verify import verify
 from tests.audio_files import MP3_FRAME, N, encoded, mp3, tone, wav, without_tag
 from tests.test_classify import LABELS, trained
-from tests.test_store_foreign import tar
+from tests.test_scan_shards import tar
 
 N_FRAMES = -(-(N + 1105) // MP3_FRAME) * MP3_FRAME
 SOUNDS = {  # data, samples, kinds of report

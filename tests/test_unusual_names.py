@@ -18,7 +18,7 @@ from gtzan_stream.store.swap import INCOMING
 from gtzan_stream.store.verify import verify
 from tests.audio_files import encoded, tone, wav
 from tests.test_pack import noise, put
-from tests.test_store_foreign import labels, report, tar
+from tests.test_scan_shards import labels, report, tar
 from tests.test_store_index import sound
 
 

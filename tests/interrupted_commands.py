@@ -210,7 +210,7 @@ def bring(root: Path, number: int = 1) -> None:
     for path in (root / "shards").iterdir():
         memory.pipe_file(f"/shards/{path.name}", path.read_bytes())
     folder = remote.RemoteFolder("memory://shards", limit_bytes=30_000)
-    folder.manifest()
+    folder.manifest_path()
     manifest = Manifest.open("memory://shards")
     folder.register_files([vars(shard) for shard in manifest.shards])
     data = folder.path(manifest.shards[number].name).read_bytes()

@@ -115,9 +115,9 @@ class RemoteFolder(Folder):
         needed = sum(sizes[:n_shards])
         if needed > self.limit_bytes:
             raise UserError(
-                f"{len(sizes[:n_shards])} shards of {self.root} are shuffled together and take {needed / 1e9:.3g} GB,"
-                f" but the cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: choose a smaller shuffle_shards or"
-                " set GTZAN_STREAM_CACHE_GB"
+                f"{len(sizes[:n_shards])} shards of {self.root}, {needed / 1e9:.3g} GB, are shuffled together, but"
+                f" the cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: choose a smaller shuffle_shards or set"
+                " GTZAN_STREAM_CACHE_GB"
             )
 
     def address(self, name: str = "") -> str:

@@ -126,7 +126,7 @@ def test_the_default_sizes_are_those_of_the_code() -> None:
     features = LogMel()
     assert f"`read_length` {features.geometry.read_length:,} samples, 128 bands, 128 frames" in PAGE
     assert f"float32 [B, {features.geometry.read_length}]" in PAGE
-    assert f"up to {epochs._PREFETCH} batches ahead" in PAGE
+    assert f"up to {epochs._PREFETCH_DEPTH} batches ahead" in PAGE
 
 
 def test_the_table_of_choices_has_every_frozen_name_and_no_other() -> None:

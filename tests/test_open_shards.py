@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtzan_stream.errors import BadSample
+from gtzan_stream.store import open_shards
 from gtzan_stream.store.folder import Folder
 from gtzan_stream.store.manifest import Manifest, Shard
 from gtzan_stream.store.read import ClipReader

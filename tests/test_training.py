@@ -4,15 +4,15 @@ import json
 import os
 import pickle
 import signal
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.training import checkpoints, device, optimizers, plots, report
-from gtzan_stream.training.clock import DataClock
+from gtzan_stream.inference.png import write_png
+from gtzan_stream.training import checkpoints, clock, device, optimizers, plots, report
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.progress import Progress
@@ -50,6 +50,7 @@ def test_an_unknown_setting_is_an_error():
         ({"mixup": -0.1}, "--mixup must be 0 or more, got -0.1"),
         ({"mixup": float("inf")}, "--mixup must be 0 or more"),
         ({"label_smoothing": 1.0}, "--label-smoothing must be 0 or more and below 1, got 1.0"),
+        ({"label_smoothing": -0.1}, "--label-smoothing must be 0 or more and below 1, got -0.1"),
         ({"spec_augment": 129}, "--spec-augment must be 0 to 128, the bands there are, got 129"),
         ({"spec_augment": -1}, "--spec-augment must be 0 or more"),
         ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
@@ -89,7 +90,8 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert optimizer.defaults["lr"] == optimizers.default_lr(name)
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (optimizers.default_lr(name), 1e-6)
+    assert optimizers.build(name, layer.parameters(), weight_decay=0.5).defaults["weight_decay"] == 0.5
     assert losses[-1] < 0.95 * losses[0]
 
 
@@ -175,29 +177,52 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
     progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
     progress.add_time(2.0, 0.25)
+    again = Progress(CPU)
+    again.load_state_dict(progress.state_dict())
+    assert again.measures() == progress.measures()
     measures = progress.measures()
     assert measures["train_loss"] == pytest.approx(3.0)
     assert measures["train_accuracy"] == pytest.approx(2 / 3)
     assert measures["clips_per_second"] == pytest.approx(1.5)
     assert measures["data_wait_share"] == pytest.approx(0.25)
+    shown = progress.measures(2.0, 0.75)  # with time that is not added yet
+    assert (shown["clips_per_second"], shown["data_wait_share"]) == pytest.approx((0.75, 0.5))
+    progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
+    assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
+    progress.step(torch.tensor(7.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
+    assert (progress.history[1]["train_loss"], progress.history[1]["train_accuracy"]) == (7.0, 0.0)
+    progress.step(torch.tensor(1.0), logits, torch.tensor([0, 1, 0]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=0.9)
-    assert (progress.best["epoch"], progress.epoch, progress.steps, progress.batch) == (3, 3, 2, 0)
-    assert progress.summary()["data_wait_share"] == pytest.approx(0.125)
+    assert not progress.end_epoch(valid_chunk_accuracy=0.4, valid_loss=0.1)
+    assert progress.best["epoch"] == 3
+    progress.history.pop()
+    summary = progress.summary()
+    assert summary["data_wait_share"] == pytest.approx(0.125)
+    assert summary["clips_per_second"] == pytest.approx(9 / 4)
+    assert (summary["seconds"], summary["last_train_accuracy"], summary["steps"]) == (4.0, 1.0, 4)
 
 
-def test_the_clock_tells_waiting_from_working():
+def test_the_clock_tells_waiting_from_working(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
+
     def slow():
+        nonlocal now
         for number in range(4):
-            time.sleep(0.03)
+            now += 3.0
             yield number
 
-    clock = DataClock(CPU)
-    assert [number for number in clock.watch(slow()) if time.sleep(0.01) is None] == [0, 1, 2, 3]
-    assert 0.5 < clock.waiting < 0.95
+    watched, shares = clock.DataClock(CPU), []
+    assert watched.waiting == 0
+    for number in watched.watch(slow()):
+        now += 1.0 + number
+        shares.append(watched.waiting)  # of the steps before
+    assert shares == pytest.approx([0, 3 / 4, 6 / 9, 9 / 15])
+    assert watched.waiting == pytest.approx(12 / 22)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -211,10 +236,16 @@ def test_the_first_interruption_asks_and_the_second_insists(number):
     assert signal.getsignal(number) is default
 
 
-def test_precision_is_what_was_asked_for():
-    assert device.precision("fp32", CPU) == "fp32"
-    assert device.precision("bf16", CPU) == "bf16"
-    assert device.precision("auto", CPU) in ("bf16", "fp32")
+def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
+    for able, expected in [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert [device.precision(wanted, CPU) for wanted in ("fp32", "bf16", "auto")] == ["fp32", "bf16", expected]
+    for native, expected in [(False, "fp32"), (True, "bf16")]:
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert device.precision("auto", torch.device("cuda")) == expected
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(UserError, match="--precision bf16 needs a GPU of compute capability 8.0 or more"):
+        device.precision("bf16", torch.device("cuda"))
     with device.autocast("bf16", CPU):
         assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == torch.bfloat16
     with device.autocast("fp32", CPU):
@@ -223,9 +254,10 @@ def test_precision_is_what_was_asked_for():
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:99", "cuda:99: torch sees . GPUs here")],
+    [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:1", "cuda:1: torch sees 1 GPUs here")],
 )
-def test_a_device_that_is_not_there(name, sentence):
+def test_a_device_that_is_not_there(name, sentence, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=sentence):
         device.find(name)
 
@@ -233,17 +265,25 @@ def test_a_device_that_is_not_there(name, sentence):
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def is_png(path):
-    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 5_000
-
-
-def test_the_pictures_are_pictures(tmp_path):
+def test_the_pictures_show_the_numbers(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "write_png", lambda path, figure: drawn.append(figure) or write_png(path, figure))
     columns = ("train_loss", "valid_loss", "train_accuracy", "valid_chunk_accuracy", "valid_track_accuracy")
-    history = [{"epoch": epoch, **dict.fromkeys(columns, 1 / epoch)} for epoch in range(1, 4)]
+    history = [{"epoch": epoch, **{name: epoch / n for n, name in enumerate(columns, 1)}} for epoch in (1, 2, 3)]
     plots.learning_curves(tmp_path / "curves.png", history, best_epoch=2)
     plots.confusion_matrix(tmp_path / "confusion.png", [[3, 1], [0, 0]], ["blues", "rock"])
-    assert is_png(tmp_path / "curves.png")
-    assert is_png(tmp_path / "confusion.png")
+    panels = drawn[0].get_axes()
+    curves = [[line.get_ydata()[0] for line in panel.get_lines()[:-1]] for panel in panels]
+    assert curves == [[1 / 1, 1 / 2], [1 / 3, 1 / 4, 1 / 5]]
+    words = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in panels]
+    assert words[0] == ["training", "validation", "kept: epoch 2"]
+    assert words[1] == ["training, per chunk", "validation, per chunk", "validation, per track", "kept: epoch 2"]
+    assert [set(panel.get_lines()[-1].get_xdata()) for panel in panels] == [{2}, {2}]
+    (panel,) = drawn[1].get_axes()
+    assert panel.get_images()[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
+    assert {text.get_position(): text.get_text() for text in panel.texts} == {(0, 0): "3", (1, 0): "1"}
+    for name in ("curves.png", "confusion.png"):
+        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_history_is_a_line_an_epoch(tmp_path):

@@ -105,6 +105,52 @@ def test_a_clip_shorter_than_a_chunk_is_padded(cnn2d, tmp_path):
     np.testing.assert_allclose(track.chunks, logits.softmax(1), atol=1e-4)
 
 
+class Level(nn.Module):
+    """A program whose logits are three samples of each chunk, and which keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[torch.Tensor] = []
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        self.given.append(waveforms)
+        return 4 * waveforms[:, 1000:1300:100]
+
+
+def model_of(program: Level) -> export.Model:
+    """With 16,384 samples from one chunk to the next."""
+    return export.Model(
+        export.Facts(model="level", labels=LABELS, geometry=LogMel(frames=32).geometry, config={}), program
+    )
+
+
+def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
+    """More than an evaluation in the study's way uses, and more than the model sees at once."""
+    samples = (np.random.default_rng(0).standard_normal(25 * 22050) * 3000).astype(np.int16)
+    soundfile.write(tmp_path / "long.wav", samples, 22050)
+    program = Level()
+    track = classify(model_of(program), tmp_path / "long.wav")
+    assert (len(track.chunks), track.chunk_s, track.duration_s, track.damage) == (34, 16384 / 22050, 25, "")
+    np.testing.assert_allclose(track.starts_s, np.arange(34) * 16384 / 22050)
+    given = torch.cat(program.given).numpy()
+    assert max(map(len, program.given)) <= 16
+    whole = np.pad(samples, 512, mode="reflect") / np.float32(32768)  # half a window before and after
+    for number, waveform in enumerate(given):
+        read = whole[number * 16384 :][: 31 * 512 + 1024]
+        assert np.array_equal(waveform[: len(read)], read), number
+        assert np.isnan(waveform[len(read) :]).all()
+    share = np.exp(4 * given[:, 1000:1300:100])
+    np.testing.assert_allclose(track.chunks, share / share.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_a_file_that_was_cut_is_classified_and_said_to_be_damaged(tmp_path):
+    soundfile.write(tmp_path / "cut.wav", np.ones(40_000, np.int16), 22050)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:60_000])
+    track = classify(model_of(Level()), tmp_path / "cut.wav")
+    assert track.damage
+    assert track.to_dict()["damage"] == track.damage
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, cnn2d):
     """Run `gtzan-stream classify` with a model, check its exit code, and give what it printed."""

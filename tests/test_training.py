@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import signal
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.inference.png import write_png
-from gtzan_stream.training import checkpoints, clock, device, optimizers, plots, report
+from gtzan_stream.training import clock, device, optimizers, plots, report
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.progress import Progress
@@ -95,79 +94,6 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
     assert losses[-1] < 0.95 * losses[0]
 
 
-# --- checkpoints ------------------------------------------------------------------------------------------------------
-
-
-def test_a_checkpoint_gives_everything_back(tmp_path):
-    torch.manual_seed(1)
-    parts = {"network": nn.Linear(2, 2), "random numbers": checkpoints.RandomNumbers(CPU)}
-    checkpoints.save(tmp_path / "new" / "last.pt", parts, config={"seed": 1})
-    expected = torch.randn(3)
-    torch.manual_seed(2)
-    other = {"network": nn.Linear(2, 2), "random numbers": checkpoints.RandomNumbers(CPU)}
-    state = checkpoints.load(checkpoints.find(tmp_path / "new"))
-    checkpoints.restore(state, other, "last.pt")
-    assert torch.equal(torch.randn(3), expected)
-    assert torch.equal(other["network"].weight, parts["network"].weight)
-    assert state["config"] == {"seed": 1}
-
-
-def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path):
-    path = tmp_path / "last.pt"
-    checkpoints.save(path, {}, epoch=1)
-    with pytest.raises((pickle.PicklingError, AttributeError)):  # which of them depends on the version of Python
-        checkpoints.save(path, {}, epoch=lambda: None)
-    assert checkpoints.load(path)["epoch"] == 1
-
-
-def test_there_is_no_checkpoint(tmp_path):
-    with pytest.raises(UserError, match=r"last\.pt is not a checkpoint: give the folder of a run"):
-        checkpoints.find(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"])
-def test_a_broken_checkpoint_is_named(tmp_path, content):
-    path = tmp_path / "last.pt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"last\.pt cannot be read as a checkpoint"):
-        checkpoints.load(path)
-
-
-def test_a_checkpoint_only_holds_data(tmp_path):
-    path = tmp_path / "last.pt"
-    torch.save({"parts": {}, "config": os.path.join}, path)
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        checkpoints.load(path)
-
-
-def test_another_files_content_is_no_checkpoint(tmp_path):
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"not a checkpoint of train\.py"):
-        checkpoints.load(tmp_path / "other.pt")
-
-
-def test_a_network_that_does_not_fit_is_told_in_one_line(tmp_path):
-    checkpoints.save(tmp_path / "last.pt", {"network": nn.Linear(2, 3)})
-    state = checkpoints.load(tmp_path / "last.pt")
-    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) there"
-    with pytest.raises(UserError, match=rf"^last\.pt, of tiny, does not fit this network: {shapes}; start a new run$"):
-        checkpoints.restore(state, {"network": nn.Linear(2, 4)}, "last.pt, of tiny,")
-    with pytest.raises(UserError, match="bias is missing here and has the shape"):
-        checkpoints.restore(state, {"network": nn.Linear(2, 3, bias=False)}, "last.pt")
-    with pytest.raises(UserError, match=r"last\.pt has no optimizer; it has network: start a new run"):
-        checkpoints.restore(state, {"optimizer": nn.Linear(2, 3)}, "last.pt")
-
-
-def test_an_optimizer_that_does_not_fit_is_told_in_one_line(tmp_path):
-    checkpoints.save(tmp_path / "last.pt", {"optimizer": optimizers.build("sgd", nn.Linear(2, 3).parameters())})
-    state = checkpoints.load(tmp_path / "last.pt")
-    entries = r"param_groups\.0\.params has the entries 0, 1 there and 0 here"
-    with pytest.raises(UserError, match=rf"last\.pt does not fit this optimizer: {entries}; start a new run$"):
-        checkpoints.restore(
-            state, {"optimizer": optimizers.build("sgd", nn.Linear(2, 3, bias=False).parameters())}, "last.pt"
-        )
-
-
 # --- progress, clock, interruption, device ----------------------------------------------------------------------------
 
 
@@ -244,7 +170,7 @@ def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
         assert device.precision("auto", torch.device("cuda")) == expected
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    with pytest.raises(UserError, match="--precision bf16 needs a GPU of compute capability 8.0 or more"):
+    with pytest.raises(UserError, match="--precision bf16 needs a GPU of compute capability"):
         device.precision("bf16", torch.device("cuda"))
     with device.autocast("bf16", CPU):
         assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == torch.bfloat16

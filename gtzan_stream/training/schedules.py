@@ -85,7 +85,7 @@ class Cosine:
             if step < warmup_steps:
                 return _FIRST + (1 - _FIRST) * step / warmup_steps
             done = (step - warmup_steps) / max(steps - warmup_steps, 1)
-            return (1 + math.cos(math.pi * min(done, 1.0))) / 2
+            return (1 + math.cos(math.pi * done)) / 2
 
         self._optimizer, self._schedule = optimizer, LambdaLR(optimizer, share)
 

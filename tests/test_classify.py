@@ -136,7 +136,8 @@ def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
     assert max(map(len, program.given)) <= 16
     whole = np.pad(samples, 512, mode="reflect") / np.float32(32768)  # half a window before and after
     for number, waveform in enumerate(given):
-        read = whole[number * 16384 :][: 31 * 512 + 1024]
+        frames = min(32, 1 + (len(samples) - number * 16384) // 512)  # with their middle inside the file
+        read = whole[number * 16384 :][: (frames - 1) * 512 + 1024]
         assert np.array_equal(waveform[: len(read)], read), number
         assert np.isnan(waveform[len(read) :]).all()
     share = np.exp(4 * given[:, 1000:1300:100])
@@ -227,3 +228,22 @@ def test_the_picture_shows_which_genre_is_when(tmp_path):
     assert len(columns["blue"]) > 200
     assert abs(len(columns["blue"]) - len(columns["orange"])) < 5
     assert columns["blue"].max() < columns["orange"].min()
+
+
+def test_the_picture_stacks_the_genres_and_ends_with_the_track(tmp_path, monkeypatch):
+    from gtzan_stream.inference import timeline as module
+
+    drawn = []
+    monkeypatch.setattr(module, "write_png", lambda path, figure: drawn.append(figure))
+    chunks = np.random.default_rng(0).dirichlet(np.ones(9), 2).astype(np.float32)
+    timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
+    (panel,) = drawn[0].get_axes()
+    order = np.argsort(-chunks.mean(axis=0))
+    stack = np.stack([*chunks[:, order[:6]].T, chunks[:, order[6:]].sum(axis=1)])  # three others in grey
+    bars = [[bar.get_bbox().bounds for bar in container] for container in panel.containers]
+    for place, (first, second) in enumerate(bars):
+        bottom = stack[:place].sum(axis=0)
+        np.testing.assert_allclose(first, (0, bottom[0], 4, stack[place, 0]), atol=1e-6)
+        np.testing.assert_allclose(second, (4, bottom[1], 3, stack[place, 1]), atol=1e-6)
+    words = [text.get_text().split()[0] for text in panel.get_legend().get_texts()]
+    assert words == ["3", *("abcdefghi"[genre] for genre in order[5::-1])]

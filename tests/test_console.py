@@ -99,15 +99,6 @@ def test_genres_that_are_hardly_probable_are_left_out(capsys: pytest.CaptureFixt
     console.print_tracks([Track("a.wav", 3.0, ["rock", "jazz", "pop"], np.zeros(1), 3.0, chunks)])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "a.wav" in line]
     assert line.replace("│", "").split() == ["a.wav", "jazz", "90%", "rock", "10%"]
-        "a.wav",
-        "│",
-        "jazz",
-        "│",
-        "90%",
-        "│",
-        "rock",
-        "10%",
-    ]
 
 
 def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):

@@ -157,6 +157,7 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
         (["--optimizer", "lion"], "--optimizer must be one of sgd, adam"),
         (["--chunks", "clip"], "--chunks must be one of study, all"),
         (["--device", "gpu"], "there is no device 'gpu'"),
+        (["--crops-per-clip", "0"], "--crops-per-clip must be 1 or more, got 0"),
         (["--lr", "-1"], "--lr must be a positive number"),
         (["--name", "unbroken"], "holds a run: continue it with --resume"),
         (["--shards", "/nowhere"], "/nowhere does not exist: fill it with `gtzan-stream demo /nowhere`"),

@@ -79,15 +79,6 @@ def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, b
     assert_equal_runs(beyond, go.out / name)
 
 
-def test_a_cosine_cannot_be_prolonged(go, beyond):
-    result = go("--resume", str(beyond), "--epochs", "9", defaults=False)
-    assert result.exit_code == 2
-    assert (
-        "--epochs cannot change in a run that is resumed, only --check, --device, --num-workers, --on-error"
-        in result.output
-    )
-
-
 def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
     assert go("--name", "short", "--epochs", "1").exit_code == 0
     assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0

@@ -64,13 +64,16 @@ def test_an_unreadable_clip_ends_it_with_what_to_do(go, tiny: Path, tmp_path: Pa
     assert "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad" in result.output
 
 
-def test_the_defaults_are_the_studys(shards: Path) -> None:
+def test_the_defaults_are_the_studys_and_those_of_the_demo_set(shards: Path, checkout: Path) -> None:
     study = {"model": "cnn2d", "augment": "study", "crops_per_clip": 8, "chunks": "study", "normalization": "global"}
     study |= {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-6, "schedule": "plateau", "warmup_steps": None}
     study |= {"batch_size": 16, "frames": 128, "sample_rate": 22050, "mixup": 0.0, "label_smoothing": 0.0}
     config = completed(shards=str(shards))
     assert {name: getattr(config, name) for name in study} == study
     assert config.epochs > 26  # at which the study's best run had stopped
+    assert completed(shards=str(shards), steps=3).epochs is None
+    demo = completed(shards=str(checkout / "shards"))
+    assert (demo.optimizer, demo.lr, demo.schedule, demo.epochs) == ("adamw", 1e-3, "cosine", 5)
     assert config.name.startswith("cnn2d-study-0-")
     assert completed(shards=str(shards), name="mine").name == "mine"
     one_dimensional = [completed(shards=str(shards), model=name) for name in ("cnn1d", "samplecnn")]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from gtzan_stream.checks import MOST, SEEDS
 from gtzan_stream.errors import UserError
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.training import clock, device, optimizers, plots, report
@@ -62,6 +63,8 @@ def test_an_unknown_setting_is_an_error():
             "there is no feature 'spectrum'; there are logmel, .*, and module:function",
         ),
         ({"frames": 0}, "--frames must be 1 or more, got 0"),
+        ({"frames": 2**63}, f"--frames must be {MOST} or less, got "),
+        ({"seed": SEEDS + 1}, f"--seed must be {SEEDS} or less, got "),
     ],
 )
 def test_a_wrong_setting_is_answered_with_the_right_ones(setting, sentence):

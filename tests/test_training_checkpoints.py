@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -81,3 +82,46 @@ def test_an_optimizer_that_does_not_fit_is_told_in_one_line(tmp_path):
         checkpoints.restore(
             state, {"optimizer": optimizers.build("sgd", nn.Linear(2, 3, bias=False).parameters())}, "last.pt"
         )
+
+
+class Kept:
+    """A part of a run that takes any state."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+OWN = {"sums": torch.zeros(2), "rates": [0.1, 0.2], "switch": None, "count": 1}
+
+
+@pytest.mark.parametrize("change", [{}, {"switch": True}, {"count": 1.0}, {"rates": [3, 4]}], ids=str)
+def test_a_state_of_the_same_form_is_taken(change):
+    part = Kept(OWN)
+    checkpoints.restore({"parts": {"schedule": OWN | change}}, {"schedule": part}, "last.pt")
+    assert part.state == OWN | change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"sums": torch.zeros(3)}, r"sums is torch\.float32 \[3\] there"),
+        ({"sums": torch.zeros(2, dtype=torch.float64)}, r"sums is torch\.float64 \[2\] there"),
+        ({"rates": [0.1]}, "rates has the entries 0 there and 0, 1 here"),
+        ({"rates": [0.1, 0.2, 0.3]}, "rates has the entries 0, 1, 2 there and 0, 1 here"),
+        ({"rates": [0.1, "2"]}, r"rates\.1 is a str there and a float here"),
+        ({"switch": "on"}, "switch is a str there and a NoneType here"),
+        ({"more": 1}, "it has the entries sums, rates, switch, count, more there and sums, rates, switch, count here"),
+    ],
+    ids=str,
+)
+def test_a_state_of_another_form_is_refused(change, sentence):
+    part = Kept(OWN)
+    with pytest.raises(UserError, match=rf"^last\.pt does not fit this schedule: {sentence}; start a new run$"):
+        checkpoints.restore({"parts": {"schedule": OWN | change}}, {"schedule": part}, "last.pt")
+    assert part.state is OWN

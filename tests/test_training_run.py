@@ -154,6 +154,7 @@ def test_a_run_that_is_interrupted_anywhere_continues_to_the_same_end(start, mon
     unbroken.train()
     expected = end(unbroken)
     assert [row["step"] for row in expected[0]] == [2, 4, 5]
+    assert type(unbroken.schedule).__name__.lower() == schedule
     for method, number in [*(("step", number) for number in range(1, 6)), ("evaluate", 1), ("evaluate", 3)]:
         run = start(normed, name=f"{method}-{number}", **settings)
         with monkeypatch.context() as patch:
@@ -232,8 +233,13 @@ def test_a_resumed_run_takes_what_may_change_and_checks_it(start, checkout, tmp_
     shutil.copytree(checkout / "shards", tmp_path / "shards")
     folder = start(shards=str(tmp_path / "shards"), epochs=1).folder
     run = launch.resume(folder, {"epochs": 3, "seed": 0}, build=build)
-    assert (run.steps, run.train_loader.on_error) == (6, "fail")
+    assert run.steps == 6
+    assert json.loads((folder / "config.json").read_text())["epochs"] == 3
     run.close()
+
+    cosine = start(schedule="cosine", name="cosine").folder
+    with pytest.raises(UserError, match="--epochs cannot change in a run that is resumed, only --check, --device"):
+        launch.resume(cosine, {"epochs": 9}, build=build)
 
     def refuse(*_: Any) -> None:
         raise UserError("no bf16 here")

@@ -144,12 +144,14 @@ def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
     np.testing.assert_allclose(track.chunks, share / share.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
-def test_a_file_that_was_cut_is_classified_and_said_to_be_damaged(tmp_path):
+def test_a_file_that_was_cut_is_classified_and_said_to_be_damaged(run, tmp_path):
     soundfile.write(tmp_path / "cut.wav", np.ones(40_000, np.int16), 22050)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:60_000])
     track = classify(model_of(Level()), tmp_path / "cut.wav")
     assert track.damage
     assert track.to_dict()["damage"] == track.damage
+    said = run(tmp_path / "cut.wav").err
+    assert said == f"gtzan-stream: {tmp_path}/cut.wav: {track.damage}; classified by what there is\n"
 
 
 @pytest.fixture

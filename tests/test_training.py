@@ -126,13 +126,13 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     progress.step(torch.tensor(1.0), logits, torch.tensor([0, 1, 0]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=0.9)
+    progress.step(torch.tensor(1.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
+    progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.4, valid_loss=0.1)
-    assert progress.best["epoch"] == 3
-    progress.history.pop()
     summary = progress.summary()
-    assert summary["data_wait_share"] == pytest.approx(0.125)
-    assert summary["clips_per_second"] == pytest.approx(9 / 4)
-    assert (summary["seconds"], summary["last_train_accuracy"], summary["steps"]) == (4.0, 1.0, 4)
+    assert (summary["best_epoch"], summary["epochs"], summary["steps"], summary["seconds"]) == (3, 4, 5, 5.0)
+    assert summary["last_train_accuracy"] == 0.0
+    assert (summary["data_wait_share"], summary["clips_per_second"]) == pytest.approx((0.5 / 5, 12 / 5))
 
 
 def test_the_clock_tells_waiting_from_working(monkeypatch):
@@ -218,3 +218,21 @@ def test_the_pictures_show_the_numbers(tmp_path, monkeypatch):
 def test_history_is_a_line_an_epoch(tmp_path):
     report.write_history(tmp_path / "metrics.jsonl", [{"epoch": 1}, {"epoch": 2}])
     assert [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_the_results_say_which_number_is_which():
+    blues = {"tracks": 4, "track_recall": 0.75, "chunk_recall": 0.5, "track_precision": 1.0}
+    rock = {"tracks": 0, "track_recall": None, "chunk_recall": None, "track_precision": None}
+    test = {
+        "tracks": 4,
+        "track_accuracy": 0.75,
+        "track_interval": [0.3, 0.95],
+        "genres": {"blues": blues, "rock": rock},
+    }
+    test |= {"chunks": 8, "chunk_accuracy": 0.5, "chunk_interval": [0.1, 0.9]}
+    text = report.results({"config": {"chunks": "all"}, "test": test})
+    assert (
+        "| per track | 75.0% | 30.0% to 95.0% | 4 tracks |\n| per chunk | 50.0% | 10.0% to 90.0% | 8 chunks |" in text
+    )
+    assert "| blues | 4 | 75% | 50% | 100% |\n| rock | 0 |  |  |  |\n" in text
+    assert "Evaluated on all chunks of each track" in text

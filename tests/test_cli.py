@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +96,8 @@ def test_python_m_gtzan_stream_is_the_command_line(tmp_path: Path):
 
 def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\njazz_00001,test\n")
-    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "1", "--num-workers", "2"]
+    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "0.2", "--num-workers", "2"]
+    options += ["--sample-rate", "8000", "--name", "ours"]
     packed = gtzan_stream("pack", clips_folder, tmp_path / "shards", *options)
     assert "11 clips" in packed.stdout
     assert "mine" in packed.stdout
@@ -107,7 +107,10 @@ def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: P
     assert metadata["labels"] == {"blues": 4, "jazz": 3, "metal": 4}
     assert metadata["encodings"] == {"flac": 11}
     assert metadata["splits"]["mine"] == {"train": 1, "test": 1}
-    assert metadata["digest"] == Manifest.open(tmp_path / "shards").digest
+    manifest = Manifest.open(tmp_path / "shards")
+    assert metadata["digest"] == manifest.digest
+    assert (manifest.dataset, manifest.sample_rate) == ("ours", 8000)
+    assert len(manifest.shards) > 1
     assert "are as the manifest says" in gtzan_stream("verify", tmp_path / "shards").stdout
 
 
@@ -119,12 +122,19 @@ def test_verify_names_each_damaged_clip(gtzan_stream: Run, shards: Path, tmp_pat
         file.write(b"\1\2\3\4")
     done = gtzan_stream("verify", tmp_path / "shards", code=1)
     assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256 is not the manifest's" in done.stderr
+    with (tmp_path / "shards" / manifest.shards[-1].name).open("r+b") as file:
+        file.truncate(1000)
+    done = gtzan_stream("verify", tmp_path / "shards", code=1)  # though a set of other sizes is not opened elsewhere
+    assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256" in done.stderr
+    assert f"{manifest.shards[-1].name}, key {manifest.keys[-1]}: " in done.stderr
 
 
 def test_index_prints_the_shards(gtzan_stream: Run, shards: Path, tmp_path: Path):
     for path in shards.glob("*.tar"):
         shutil.copy(path, tmp_path)
-    assert "11 clips" in gtzan_stream("index", tmp_path).stdout
+    (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\njazz_00001,test\n")
+    assert "11 clips" in gtzan_stream("index", tmp_path, "--splits", tmp_path / "mine.csv").stdout
+    assert Manifest.open(tmp_path).split_counts["mine"] == {"train": 1, "test": 1}
 
 
 def test_pack_prints_its_report(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
@@ -223,9 +233,19 @@ def test_fetched_clips_can_be_packed(gtzan_stream: Run, clips_folder: Path, tmp_
 
 
 def test_the_demo_has_its_split(gtzan_stream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(demo, "write", partial(demo.write, train=2, valid=1, test=1, clip_s=1.0))
-    assert "40 clips" in gtzan_stream("demo", tmp_path / "shards").stdout
+    write, seeds = demo.write, []
+
+    def few(folder: Path, *, seed: int, progress: Callable[..., None]) -> tuple[Path, Path]:
+        seeds.append(seed)
+        return write(folder, seed=seed, progress=progress, train=2, valid=1, test=1, clip_s=1.0)
+
+    monkeypatch.setattr(demo, "write", few)
+    assert "40 clips" in gtzan_stream("demo", tmp_path / "shards", "--seed", "3").stdout
+    assert seeds == [3]
     manifest = Manifest.open(tmp_path / "shards")
     assert manifest.dataset == "demo"
     assert len(manifest.labels) == 10
     assert list(manifest.split_names()["demo"]) == ["train", "valid", "test"]
+    metadata = json.loads((tmp_path / "shards/manifest.json").read_text())
+    (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata | {"dataset": "ours"}))
+    assert "holds another data set: choose another" in gtzan_stream("demo", tmp_path / "shards", code=2).stderr

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from gtzan_stream import features, short_clips
+from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
 from gtzan_stream.settings import FEATURE_SETTINGS, format_options
 from gtzan_stream.store.manifest import Manifest
@@ -14,8 +15,6 @@ from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel
 from gtzan_stream.training.sizes import check_input, fewest_frames
 from gtzan_stream.words import first_few
-
-PARTS = ("train", "valid", "test")
 
 
 def build_features(config: Config) -> nn.Module:

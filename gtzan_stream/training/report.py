@@ -9,6 +9,7 @@ import numpy as np
 
 from gtzan_stream import crops
 from gtzan_stream.atomic import write_text
+from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import plots
 
@@ -42,7 +43,7 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
 def describe_data(loader: Loader, split: str) -> dict[str, Any]:
     """Describe the clips of a run: data set, split, clips of each part, and how many are shorter than a crop."""
     manifest = loader.manifest
-    clips = {part: manifest.part(split, part) for part in ("train", "valid", "test")}
+    clips = {part: manifest.part(split, part) for part in PARTS}
     used = manifest.frames[np.concatenate(list(clips.values()))]
     n_short = int(crops.is_shorter_than_crop(used, loader.features.geometry).sum())
     return {

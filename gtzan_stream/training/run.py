@@ -188,7 +188,6 @@ class Run:
         """Train for the remaining steps of this epoch. Returns whether all were done, or False after an interrupt."""
         progress, clock, begun = self.progress, DataClock(self.device), time.perf_counter()
         self.network.train()
-        self.train_loader.set_epoch(progress.epoch)
         steps = min(len(self.train_loader), progress.batch + self.steps - progress.steps)
         display.begin(f"epoch {progress.epoch + 1}", steps, progress.batch)
         shown = begun

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import models
 from gtzan_stream.console import escape_unprintable
-from gtzan_stream.errors import BadSample, UserError, in_words
+from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.training import device, launch
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
@@ -37,10 +37,10 @@ def command(*, resume: Path | None, **given: Any) -> None:
             run.close()
     except BadSample as error:
         remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every bad clip"
-        typer.echo(f"error: {in_words(error)}; {remedy}", err=True)
+        typer.echo(f"error: {format_error(error)}; {remedy}", err=True)
         raise typer.Exit(2) from None
     except (UserError, OSError) as error:
-        typer.echo(f"error: {in_words(error)}", err=True)
+        typer.echo(f"error: {format_error(error)}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("Interrupted before training began", err=True)

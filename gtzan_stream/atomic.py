@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gtzan_stream.errors import Unwritable, writing
+from gtzan_stream.errors import WriteError, writing
 from gtzan_stream.folders import created
 
 
@@ -25,11 +25,11 @@ def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    Unwritable
+    WriteError
         If the file cannot be written.
     """
     if not path.name or path.is_dir():
-        raise Unwritable(f"{path} is a folder: name a file in it")
+        raise WriteError(f"{path} is a folder: name a file in it")
     unfinished = path.with_name(path.name + ".unfinished")
     with writing(path, n_bytes), created(path.parent, path, n_bytes):
         try:

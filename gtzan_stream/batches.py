@@ -165,7 +165,7 @@ class BatchMaker:
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def untouched(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
+    def unaugmented(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
         """Compute the features [batch, row, frame] of crops without augmentation."""
         segments = crops.segments(starts, self.manifest.frames[clips], self.geometry)
         buffer, _ = self._read(clips, segments)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from gtzan_stream import console, folders
-from gtzan_stream.console import bar, print_summary, print_tracks, stages
-from gtzan_stream.errors import BadSample, UserError, in_words
+from gtzan_stream.console import print_summary, print_tracks, progress_bar, progress_bars
+from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.options import (
     Address,
     Codec,
@@ -52,9 +52,9 @@ def demo(
     if (folder / MANIFEST).exists() and Manifest.open(folder).dataset != "demo":
         raise UserError(f"{folder} holds another data set: choose another folder for the demo set, or remove that one")
     with folders.created(folder), folders.scratch(Path(tempfile.gettempdir()), "gtzan-stream-demo-") as temporary:
-        with bar("synthesising") as progress:
+        with progress_bar("synthesising") as progress:
             music, split = demo_set.write(temporary, seed=seed, progress=progress)
-        with bar("packing") as progress:
+        with progress_bar("packing") as progress:
             manifest = pack_folder(music, folder, splits=split, name="demo", num_workers=num_workers, progress=progress)
     print_summary(manifest)
 
@@ -68,7 +68,7 @@ def fetch(
     from gtzan_stream.catalog.fetch import URL
     from gtzan_stream.catalog.fetch import fetch as fetch_archive
 
-    with stages() as progress:
+    with progress_bars() as progress:
         report = fetch_archive(folder, url or URL, progress=progress)
     console.print_line(str(report))
     console.print_line(f"pack it with `gtzan-stream pack {report.folder} shards/`")
@@ -106,7 +106,7 @@ def pack(
         for line in [*found.describe(), *describe_splits(found, splits)]:
             console.print_line(line)
         return
-    with bar("packing") as progress:
+    with progress_bar("packing") as progress:
         manifest = pack_folder(
             src,
             folder,
@@ -131,7 +131,7 @@ def index(folder: Shards, splits: SplitFile = None, num_workers: NumWorkers = No
     """Write a manifest for the WebDataset shards in DIR, if another program packed them."""
     from gtzan_stream.store.index import index as index_folder
 
-    with bar("reading shards") as progress:
+    with progress_bar("reading shards") as progress:
         manifest = index_folder(folder, splits=splits, num_workers=num_workers, progress=progress)
     print_summary(manifest)
 
@@ -163,7 +163,7 @@ def verify(folder: Address, num_workers: NumWorkers = None) -> None:
     from gtzan_stream.store.verify import verify as verify_folder
 
     manifest = Manifest.open(folder, check_sizes=False)
-    with bar("verifying") as progress:
+    with progress_bar("verifying") as progress:
         problems = verify_folder(manifest, num_workers=num_workers, progress=progress)
     for problem in problems:
         console.print_error(problem)
@@ -219,7 +219,7 @@ def classify(
         raise UserError(f"--plot {plot} is one picture for {len(files)} files: name a folder")
     model = Model.load(path)
     tracks, failed = [], False
-    with bar("classifying") as progress:
+    with progress_bar("classifying") as progress:
         for done, file in enumerate(files):
             progress(done, len(files))
             try:
@@ -253,5 +253,5 @@ def main() -> None:
         console.print_error("gtzan-stream: interrupted")
         sys.exit(130)
     except (UserError, BadSample, OSError) as error:
-        console.print_error(f"gtzan-stream: {in_words(error)}")
+        console.print_error(f"gtzan-stream: {format_error(error)}")
         sys.exit(2)

@@ -151,7 +151,7 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def bar(description: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar; yield a function (done, total) that updates it."""
     with _progress() as bars:
         task = bars.add_task(description, total=None)
@@ -159,7 +159,7 @@ def bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int | None], None]]:
+def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
     """Show a progress bar for each stage; yield a function (stage, bytes done, bytes in total) that updates it."""
     tasks: dict[str, TaskID] = {}
     with _progress() as bars:

@@ -19,11 +19,11 @@ class BadSample(ValueError):
     """An example that cannot be read or decoded. The message names its shard and key."""
 
 
-class Unwritable(UserError):
+class WriteError(UserError):
     """A file or folder that cannot be written. The message says why and, on a full disk, how much room is needed."""
 
 
-def in_words(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     """Return the message of an error on one line; for an OSError, its path, its reason and what to check."""
     if not isinstance(error, OSError) or error.strerror is None:
         return one_line(str(error))
@@ -38,7 +38,7 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def writing(path: Path, n_bytes: int | None = None, *, reads_too: bool = False) -> Iterator[None]:
-    """Convert the errors of a block that writes to `path` into `Unwritable`.
+    """Convert the errors of a block that writes to `path` into `WriteError`.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def writing(path: Path, n_bytes: int | None = None, *, reads_too: bool = False) 
 
     Raises
     ------
-    Unwritable
+    WriteError
     """
     try:
         yield
@@ -62,7 +62,7 @@ def writing(path: Path, n_bytes: int | None = None, *, reads_too: bool = False) 
         if not isinstance(reason, OSError) or (reads_too and reason.errno not in _NO_ROOM | {errno.EROFS}):
             raise
         remedy = _room(path, n_bytes) if reason.errno in _NO_ROOM else "choose another folder"
-        raise Unwritable(f"{path} cannot be written: {reason.strerror or reason}; {remedy}") from error
+        raise WriteError(f"{path} cannot be written: {reason.strerror or reason}; {remedy}") from error
 
 
 def _room(path: Path, n_bytes: int | None) -> str:

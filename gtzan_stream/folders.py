@@ -29,7 +29,7 @@ def created(folder: Path, path: Path | None = None, n_bytes: int | None = None) 
 
     Raises
     ------
-    Unwritable
+    WriteError
         If the folder cannot be created.
     """
     missing: list[Path] = []
@@ -64,7 +64,7 @@ def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[P
 
     Raises
     ------
-    Unwritable
+    WriteError
         If the folder cannot be created.
     """
     for leftover in parent.glob(f"{prefix}*"):

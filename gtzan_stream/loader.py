@@ -178,7 +178,7 @@ class Loader(Epochs):
         """
         return Evaluation(self, part, chunks)
 
-    def untouched(self, batch: Batch) -> Tensor:
+    def unaugmented(self, batch: Batch) -> Tensor:
         """Compute the features [batch, row, frame] of a batch's crops without augmentation.
 
         Raises
@@ -190,7 +190,7 @@ class Loader(Epochs):
         clips = pc.index_in(pa.array(batch.keys), value_set=self.manifest.keys)
         if clips.null_count:
             raise UserError(f"the batch is from another loader: {self.manifest.root} does not have all of its keys")
-        return self._maker.untouched(clips.to_numpy().astype(np.int64), batch.starts)
+        return self._maker.unaugmented(clips.to_numpy().astype(np.int64), batch.starts)
 
     def close(self) -> None:
         """End the loader's threads, and close its shards and, if `augment` was a name, its transform.

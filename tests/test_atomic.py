@@ -13,7 +13,7 @@ import torch
 
 from gtzan_stream.atomic import atomic_write, write_text
 from gtzan_stream.cli import main
-from gtzan_stream.errors import UserError, in_words
+from gtzan_stream.errors import UserError, format_error
 from gtzan_stream.training import checkpoints
 
 
@@ -77,7 +77,7 @@ def test_the_error_of_a_folder_that_cannot_be_made_names_the_file(tmp_path: Path
 FULL = """
 import resource, signal, sys, torch
 from gtzan_stream.cli import main
-from gtzan_stream.errors import UserError, in_words
+from gtzan_stream.errors import UserError, format_error
 from gtzan_stream.training import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # like a disk with this much room
@@ -141,11 +141,11 @@ def test_errors_of_files_are_a_line_with_path_and_remedy(tmp_path: Path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none").open()
     words = f"{tmp_path}/none: No such file or directory; check the path, its permissions and the room on its disk"
-    assert in_words(caught.value) == words
-    assert in_words(OSError("remote")) == "remote"
-    assert in_words(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"
-    assert in_words(FileNotFoundError(2, "gone", "a\nb")).startswith(r"a\nb: gone; ")
-    assert in_words(UserError("a sentence")) == "a sentence"
+    assert format_error(caught.value) == words
+    assert format_error(OSError("remote")) == "remote"
+    assert format_error(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"
+    assert format_error(FileNotFoundError(2, "gone", "a\nb")).startswith(r"a\nb: gone; ")
+    assert format_error(UserError("a sentence")) == "a sentence"
 
 
 def test_train_py_and_commands_say_where_they_cannot_write(go, shards: Path, tmp_path: Path, capsys, monkeypatch):

@@ -117,22 +117,22 @@ def test_chunks_of_an_evaluation_start_one_stride_apart(loader):
         assert batch.epoch == 0
 
 
-def test_untouched_is_the_crop_without_augmentation(loader, shards):
+def test_unaugmented_is_the_crop_without_augmentation(loader, shards):
     batch = next(iter(loader))
-    untouched = loader.untouched(batch)
-    assert untouched.shape == batch.features.shape
-    assert not torch.equal(untouched, batch.features)
+    unaugmented = loader.unaugmented(batch)
+    assert unaugmented.shape == batch.features.shape
+    assert not torch.equal(unaugmented, batch.features)
     plain = Loader(shards, batch_size=6, augment="none", seed=3, num_workers=0)
     other = next(iter(plain))
     assert other.keys == batch.keys
-    assert torch.equal(plain.untouched(other), other.features)
+    assert torch.equal(plain.unaugmented(other), other.features)
 
 
-def test_untouched_needs_a_batch_of_this_loader(loader, batch):
+def test_unaugmented_needs_a_batch_of_this_loader(loader, batch):
     with pytest.raises(UserError, match="the batch is from another loader"):
-        loader.untouched(dataclasses.replace(batch, keys=["someone_else"] * len(batch)))
+        loader.unaugmented(dataclasses.replace(batch, keys=["someone_else"] * len(batch)))
     with torch.inference_mode():
-        assert not loader.untouched(batch).is_inference()
+        assert not loader.unaugmented(batch).is_inference()
 
 
 def test_it_can_be_pickled_and_copied(batch):

@@ -85,7 +85,7 @@ def test_batches_need_no_gradients(shards: Path):
     loader = Loader(shards, augment=Weighted(), features=LogMel(trainable=True), batch_size=4, num_workers=0)
     batch = next(iter(loader))
     assert not batch.features.requires_grad
-    assert not loader.untouched(batch).requires_grad
+    assert not loader.unaugmented(batch).requires_grad
 
 
 @pytest.fixture

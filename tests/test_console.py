@@ -106,10 +106,10 @@ def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):
     data = mp3()
     (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
     code = (
-        "import sys; from gtzan_stream import audio; from gtzan_stream.console import bar\n"
+        "import sys; from gtzan_stream import audio; from gtzan_stream.console import progress_bar\n"
         "def read(): audio.decode(sys.argv[1])\n"
         "if sys.argv[2] == 'quiet':\n"
-        "    with bar('reading'): read(); print('still here', file=sys.stderr)\n"
+        "    with progress_bar('reading'): read(); print('still here', file=sys.stderr)\n"
         "else: read()\n"
         "import os; os.write(2, b'after'); print(' all', file=sys.stderr)\n"
     )

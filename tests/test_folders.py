@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gtzan_stream import folders
-from gtzan_stream.errors import Unwritable
+from gtzan_stream.errors import WriteError
 from gtzan_stream.folders import created, scratch
 
 HOLD = """
@@ -88,12 +88,12 @@ def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
 def test_the_error_of_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(Unwritable, match=r"file/a cannot be written: Not a directory; choose another folder"),
+        pytest.raises(WriteError, match=r"file/a cannot be written: Not a directory; choose another folder"),
         created(tmp_path / "file/a"),
     ):
         pass
     with (
-        pytest.raises(Unwritable, match=r"none cannot be written: No such file or directory"),
+        pytest.raises(WriteError, match=r"none cannot be written: No such file or directory"),
         scratch(tmp_path / "none", ".work-"),
     ):
         pass

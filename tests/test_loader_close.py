@@ -106,7 +106,7 @@ def test_a_loader_closed_at_its_last_batch_ends_and_earlier_raises(shards, num_w
     with pytest.raises(UserError, match="closed"):
         list(iterator)
     with pytest.raises(UserError, match="closed"):
-        loader.untouched(batch)
+        loader.unaugmented(batch)
 
 
 def test_closing_closes_a_transform_made_by_name_but_not_one_passed_in(shards):

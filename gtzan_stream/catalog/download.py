@@ -46,7 +46,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
     UserError
         If the address has another scheme, is refused, or `ATTEMPTS` attempts in a row bring nothing new.
         `<target>.part` is kept.
-    Unwritable
+    WriteError
         If the file cannot be written.
     """
     if urlsplit(url).scheme not in ("http", "https", "file"):

@@ -11,7 +11,7 @@ from gtzan_stream.catalog.download import download
 from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.catalog.unpack import unpack
-from gtzan_stream.errors import Unwritable, UserError
+from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.folders import created
 
 URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
@@ -65,7 +65,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     UserError
         If the archive cannot be downloaded or read, or is unsafe to unpack. The message says what to download by hand
         and where to put it.
-    Unwritable
+    WriteError
         If the folder cannot be written.
     """
     folder = Path(folder)
@@ -81,7 +81,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
                 download(url, archive, progress=partial(report, "download"))
             digests = unpack(archive, folder, progress=partial(report, "unpack"))
             warning = _warning(archive)
-    except Unwritable:
+    except WriteError:
         raise
     except (UserError, OSError) as error:
         raise UserError(f"{error}: {_remedy(url, archive)}") from error

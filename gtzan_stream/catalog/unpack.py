@@ -41,7 +41,7 @@ def unpack(
     UserError
         If the archive is not a tar file or is cut, or if a member is unsafe: a link, a device, or a path that is
         absolute or contains `..`.
-    Unwritable
+    WriteError
         If the folder cannot be written.
     """
     n_bytes = archive.stat().st_size  # an estimate: sound hardly compresses

@@ -30,14 +30,14 @@ class Pair:
         Sample of the clip where the crop starts.
     description : str
         Its augmentation and parameters.
-    untouched, augmented : float32 [mel, frame]
+    unaugmented, augmented : float32 [mel, frame]
     """
 
     key: str
     crop: int
     start: int
     description: str
-    untouched: np.ndarray
+    unaugmented: np.ndarray
     augmented: np.ndarray
 
 
@@ -53,22 +53,25 @@ def draw(
     count: int = 8,
     settings: Mapping[str, object] | None = None,
 ) -> None:
-    """Draw the first `count` crops of an epoch of training, untouched and augmented; write a PNG.
+    """Plot the first `count` crops of a training epoch before and after augmentation, and write a PNG.
 
     Parameters
     ----------
     path : Path
-        File to write; its folder is made.
-    shards, augment, split, seed : as of `Loader`
+        File to write; its folder is created.
+    shards, augment, split, seed
+        See `Loader`.
     part : str, optional
-        "train" by default if there is a split.
+        By default "train" if there is a split.
+    epoch, count : int
+        Which epoch, and how many crops of it.
     settings : mapping
-        Of `LogMel`; the sample rate is by default that of the shards.
+        Settings of `LogMel`; the sample rate is that of the shards by default.
 
     Raises
     ------
     UserError
-        As of `Loader`; or if the crops lie outside their clips, or a setting is out of its range.
+        For the reasons of `Loader`; if a setting is out of range; if all crops are mostly padding.
     """
     given: dict[str, object] = {"sample_rate": Manifest.open(shards).sample_rate}
     given |= {name: value for name, value in (settings or {}).items() if value is not None}
@@ -102,14 +105,14 @@ def pairs(loader: Loader) -> list[Pair]:
             f"there is nothing to show: all of the first {len(batch.keys)} crops are mostly padding; "
             "show more with --count, or shorter ones with --frames"
         )
-    draw, untouched, augmented = batch.draw, loader.untouched(batch).cpu().numpy(), batch.features.cpu().numpy()
+    draw, unaugmented, augmented = batch.draw, loader.unaugmented(batch).cpu().numpy(), batch.features.cpu().numpy()
     return [
         Pair(
             key=batch.keys[row],
             crop=int(batch.crops[row]),
             start=int(batch.starts[row]),
             description=draw.describe(row),
-            untouched=untouched[row],
+            unaugmented=unaugmented[row],
             augmented=augmented[row],
         )
         for row in shown
@@ -132,14 +135,14 @@ def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
     n_rows = -(-len(shown) // n_columns)
     figure = Figure(figsize=(1 + 3.2 * n_columns, 0.3 + 5.2 * n_rows), layout="constrained")
     panels = figure.subplots(2 * n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-    top = float(np.percentile([[pair.untouched, pair.augmented] for pair in shown], 99.8))
+    top = float(np.percentile([[pair.unaugmented, pair.augmented] for pair in shown], 99.8))
     for panel in panels.flat:
         panel.set_visible(False)
     for number, pair in enumerate(shown):
         row, column = divmod(number, n_columns)
         name = f"{pair.key}, crop {pair.crop}"
         duration_s = frame_s * pair.augmented.shape[1]
-        _show(panels[2 * row, column], pair.untouched, f"{name}\noriginal", duration_s, top)
+        _show(panels[2 * row, column], pair.unaugmented, f"{name}\noriginal", duration_s, top)
         _show(panels[2 * row + 1, column], pair.augmented, f"{name}\n{pair.description}", duration_s, top)
     for panel in panels[:, 0]:
         panel.set_ylabel("mel band")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from gtzan_stream import folders
-from gtzan_stream.errors import Unwritable, UserError
+from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
@@ -98,10 +98,10 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
     try:
         run.write_config()
-    except Unwritable as error:  # the folder cannot be another one
+    except WriteError as error:  # the folder cannot be another one
         words = str(error).replace("or choose another folder", "or copy the run elsewhere")
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
-        raise Unwritable(words) from error
+        raise WriteError(words) from error
     return run
 
 

@@ -1,4 +1,4 @@
-"""Train a network to tell genres, on music that is streamed, augmented and turned into features as it trains.
+"""Train a genre classifier on music that is streamed, augmented and turned into features on the fly.
 
 python train.py --shards shards/
 python train.py --shards shards/ --split folds --fold 2 --model vgg16 --augment strong
@@ -13,7 +13,7 @@ from rich.console import Console
 
 import models
 from gtzan_stream.console import escape_unprintable
-from gtzan_stream.errors import BadSample, UserError, in_words
+from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.training import device, launch
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @with_options
 def command(*, resume: Path | None, **given: Any) -> None:
-    """Train a network to tell genres, on music streamed from shards."""
+    """Train a genre classifier on music streamed from shards."""
     settings = {name: value for name, value in given.items() if value is not None}
     try:
         run = launch.resume(resume, settings, build=build, console=console) if resume else start(Config(**settings))
@@ -36,11 +36,11 @@ def command(*, resume: Path | None, **given: Any) -> None:
         finally:
             run.close()
     except BadSample as error:
-        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad"
-        typer.echo(f"error: {in_words(error)}; {remedy}", err=True)
+        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every bad clip"
+        typer.echo(f"error: {format_error(error)}; {remedy}", err=True)
         raise typer.Exit(2) from None
     except (UserError, OSError) as error:
-        typer.echo(f"error: {in_words(error)}", err=True)
+        typer.echo(f"error: {format_error(error)}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("Interrupted before training began", err=True)
@@ -49,12 +49,12 @@ def command(*, resume: Path | None, **given: Any) -> None:
 
 
 def start(config: Config) -> Run:
-    """Start a run with its network's own defaults."""
+    """Start a run, with the network's defaults for settings that were not given."""
     return launch.start(complete(config, spec(config.model)), build=build, console=console)
 
 
 def train(run: Run) -> Path:
-    """Say what will be trained, train it and test it. Returns the report's path."""
+    """Print what will be trained, train and test it, and return the path of the report."""
     config = run.config
     print_line(
         f"{config.model}, {run.n_parameters:,} parameters, on {device.describe(run.device)} in {config.precision}; "
@@ -66,7 +66,7 @@ def train(run: Run) -> Path:
     try:
         run.train()
         return run.finish()
-    except (Interrupted, KeyboardInterrupt) as stop:  # that of a second Ctrl-C, or of one while files are written
+    except (Interrupted, KeyboardInterrupt) as stop:  # KeyboardInterrupt: a second Ctrl-C, or one while writing
         print_line(f"Interrupted; continue with: python train.py --resume {run.folder}")
         raise typer.Exit(stop.code if isinstance(stop, Interrupted) else 130) from None
 
@@ -78,7 +78,7 @@ def build(name: str, n_classes: int) -> Any:
 
 
 def spec(name: str) -> models.Spec:
-    """Settings of a network of `models.REGISTRY`; a wrong name is the user's mistake."""
+    """Return a network's entry in `models.REGISTRY`. Raises UserError if there is none."""
     try:
         return models.spec(name)
     except ValueError as error:
@@ -86,7 +86,7 @@ def spec(name: str) -> models.Spec:
 
 
 def print_line(text: str) -> None:
-    """Print a line as it is, however long."""
+    """Print a line without wrapping it."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -1,7 +1,7 @@
 """Repeat the study's comparisons: ``python benchmarks/accuracy.py --shards shards/ --compare models``.
 
-Every cell of a table is a run as of ``train.py``, in its own folder. The benchmark can be stopped and started again:
-runs that have finished are not repeated, and an interrupted run continues from its checkpoint.
+Every cell of a table is a run like those of ``train.py``, in its own folder. The benchmark can be stopped and started
+again: finished runs are not repeated, and an interrupted run continues from its checkpoint.
 """
 
 import contextlib
@@ -25,24 +25,24 @@ from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, defaults, device, launch
-from gtzan_stream.training.config import Config, flag
+from gtzan_stream.training.config import Config, option_name
 from gtzan_stream.training.run import Diverged, Interrupted
 
 MAY_DIFFER = {"shards", "out", "name", "num_workers", "on_error", "check"}
-"""Settings in which a stored run may differ from what is asked for."""
+"""Settings in which a stored run may differ from the requested one."""
 MACHINE = "machine.json"
-"""The machine and commit of a run; written last, so a folder that has it holds a finished run."""
+"""File with the machine and commit of a run. It is written last, so it marks a finished run."""
 
 
 def complete(config: Config) -> Config:
-    """Fill in all settings of a run, and a name that is the same in every comparison that the run belongs to."""
+    """Fill in all settings of a run, and give it the same name in every comparison it belongs to."""
     config = defaults.complete(config, spec(config.model))
     words = (config.model, config.augment, config.normalization, config.optimizer, f"seed-{config.seed}")
     return replace(config, name="-".join(map(str, words)).replace(":", "-"))
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Train a run, or what is left of it, and return its report. Checkpoints of a finished run are removed.
+    """Train a run, or continue it, and return its report. Checkpoints of a finished run are removed.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def run(config: Config) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the folder holds a run of other settings or data.
+        If the folder holds a run with other settings or data.
     Diverged
         If the loss is not finite.
     """
@@ -82,7 +82,7 @@ def _refuse_other(folder: Path, config: Config) -> None:
     for name in sorted((stored.keys() | wanted.keys()) - MAY_DIFFER):
         if stored.get(name) != wanted.get(name):
             raise UserError(
-                f"{folder} was trained with {flag(name)} {stored.get(name)}, not {wanted.get(name)}: {remedy}"
+                f"{folder} was trained with {option_name(name)} {stored.get(name)}, not {wanted.get(name)}: {remedy}"
             )
     report = folder / "report.json"
     digest = Manifest.open(config.shards).digest
@@ -91,19 +91,19 @@ def _refuse_other(folder: Path, config: Config) -> None:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation; 0 for one value."""
+    """Return the mean and the sample standard deviation, which is 0 for one value."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def whole_machine(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The last run's machine without its load, and the commits and dates of all runs."""
+    """Return the machine of the last run without its load, and the commits and dates of all runs."""
     machines = [report["machine"] for report in reports]
     every = {name: ", ".join(dict.fromkeys(str(machine[name]) for machine in machines)) for name in ("commit", "date")}
     return {**machines[-1], **every, "load": None}
 
 
 def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A cell's row of the result: means and spreads over its seeds."""
+    """Return a cell's row of the result: means and spreads over its seeds."""
     first = reports[0]
     return {
         "row": cell.row,
@@ -127,14 +127,14 @@ def main(
     names: Annotated[str, typer.Option("--models", help="Networks, with commas between, or all.")] = "",
     seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
     steps: Annotated[
-        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; train.py's own end if empty.")
+        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; by default train.py decides.")
     ] = "",
     split: Annotated[str, typer.Option(help="Split; train.py's default if empty.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/accuracy"),
     device_name: Annotated[str, typer.Option("--device", help="As in train.py.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32, as in train.py.")] = "auto",
 ) -> None:
-    """Train every cell of a comparison, print the table, and write it and a picture of it into benchmarks/results."""
+    """Train every cell of a comparison, print the table, and write it and a plot to benchmarks/results."""
     if compare not in COMPARISONS:
         raise UserError(f"there is no comparison {compare!r}; there are {', '.join(COMPARISONS)}")
     cells = list(COMPARISONS[compare](networks(names, compare)))

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 
 def commands(shards: Path, device: str, only: list[str], *, cuda: bool) -> dict[str, list[str]]:
-    """The command line of each benchmark.
+    """Return the command line of each benchmark.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def main(
     device_name: Device = "auto",
     only: Annotated[str, typer.Option(help=f"Some of {', '.join(PROGRAMS)}; all by default.")] = "",
 ) -> None:
-    """Run the benchmarks, then render report.md and the README's figures; exit 1 if one has failed."""
+    """Run the benchmarks, then render report.md and the README's figures. Exits with 1 if one failed."""
     names = [name for name in only.split(",") if name]
     failed = []
     for name, command in commands(shards, device_name, names, cuda=find(device_name).type == "cuda").items():

@@ -1,7 +1,7 @@
 """Time each augmentation beside the other libraries': ``python benchmarks/augment.py --shards shards/``.
 
-All libraries get the same clips of 30 s and the same parameters, in turn, in one run: on one core, clip by clip, then
-on all cores. On a GPU, the clips are in its memory already.
+All libraries process the same clips of 30 s with the same parameters, in turn, in one run: on one core, clip by clip,
+then on all cores. On a GPU, the clips are in its memory beforehand.
 """
 
 import sys
@@ -37,7 +37,7 @@ SAME_AS_LIBROSA = {"time stretch", "percussive"}
 
 
 def contests(waveform: Tensor) -> Iterator[Contest]:
-    """A contest for each augmentation, on these clips [batch, time]."""
+    """Return a contest for each augmentation, on these clips [batch, time]."""
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
     for operation, (transform, parameters) in OPERATIONS.items():
         ours = Contender(library=OURS, run=transform.apply, exact=transform.apply, batches=True)

@@ -1,10 +1,10 @@
 """Our loader beside one made of other libraries: ``python benchmarks/baseline.py --shards shards/``.
 
 The other loader is what many people would write: webdataset reads the clips, soundfile decodes them, several random
-crops of each are shuffled, audiomentations changes them, torchaudio makes log-mels, and the workers of a DataLoader use
-every core. Ours does the same work on the same shards, without augmentation and with the six of the study's that
-audiomentations has. The two are measured in turn, in one run. The loader that is not being measured rests: it has made
-all the batches that it makes ahead.
+crops of each are shuffled, audiomentations augments them, torchaudio computes log-mels, and the workers of a DataLoader
+use every core. Our loader does the same work on the same shards, without augmentation and with the six of the study's
+augmentations that audiomentations has. The two are measured in turn, in one run. While one is measured the other is
+idle, as its prefetched batches are complete.
 """
 
 import random
@@ -39,7 +39,7 @@ CROPS_PER_CLIP = 8
 
 
 class Crops:
-    """A stage of webdataset's pipeline: from clips to random crops, float32 [time], each with its clip's key."""
+    """A webdataset stage that turns clips into random crops, float32 [time], each with its clip's key."""
 
     def __call__(self, clips: Iterable[dict[str, Any]]) -> Iterator[tuple[np.ndarray, str]]:
         import io
@@ -55,7 +55,7 @@ class Crops:
 
 
 class Work:
-    """A stage that augments each crop and, if `mel` is set, makes its log-mel."""
+    """A webdataset stage that augments each crop and, if `mel` is set, computes its log-mel."""
 
     def __init__(self, augment: bool, mel: bool) -> None:
         transform = recipe("audiomentations")
@@ -72,14 +72,14 @@ class Work:
 
 
 def log_mel(mel: torch.nn.Module, waveform: Tensor) -> Tensor:
-    """log10(1 + 10 m) of as many frames as our crops have."""
+    """Compute log10(1 + 10 m) for as many frames as our crops have."""
     return torch.log10(1 + 10 * mel(waveform)[..., :FRAMES])
 
 
 def theirs(
     shards: Path, *, augment: bool, batch_size: int, device: torch.device, num_workers: int
 ) -> Generator[tuple[Tensor, list[str]], None, None]:
-    """Yield batches of the other loader, without end."""
+    """Yield batches of the other loader, endlessly."""
     import webdataset
 
     names = [str(path) for path in sorted(shards.glob("*.tar"))]
@@ -98,7 +98,7 @@ def theirs(
 
 
 def our_transform(augment: bool) -> str | Transform:
-    """The study's recipe without `Percussive`, which audiomentations does not have; or "none"."""
+    """Return the study's recipe without `Percussive`, which audiomentations does not have, or "none"."""
     study = recipe("study")
     assert isinstance(study, OneOf)
     return OneOf(study.members[:-1]) if augment else "none"
@@ -107,7 +107,7 @@ def our_transform(augment: bool) -> str | Transform:
 def measure(
     shards: Path, device: torch.device, *, batch_size: int, num_workers: int, rounds: int, min_s: float, rest_s: float
 ) -> Iterator[dict[str, Any]]:
-    """A row for each recipe and loader: crops a second, and the time for a crop over ours."""
+    """Return a row for each recipe and loader: crops a second, and the time per crop divided by ours."""
     for name, augment in {"none": False, "six of the study's": True}.items():
         speeds: dict[str, list[float]] = {OURS: [], BASELINE: []}
         with make_loader(shards, augment=our_transform(augment), batch_size=batch_size, device=device) as loader:
@@ -146,7 +146,7 @@ def main(
     n_shards = len(list(shards.glob("*.tar")))
     if not n_shards:
         raise UserError(f"{shards} holds no packed shards: fill it with `gtzan-stream demo {shards}`")
-    num_workers = min(cores(), n_shards)  # webdataset deals whole shards to the workers
+    num_workers = min(cores(), n_shards)  # webdataset gives whole shards to the workers
     options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers}
     rows = list(measure(shards, device, **options, rounds=rounds, min_s=min_s, rest_s=2.0))
     show(f"Loaders, batch {batch_size}, {device}", *tables.baseline(rows))

@@ -26,7 +26,7 @@ from gtzan_stream.training.device import find
 
 
 def contest(waveform: Tensor) -> Contest:
-    """The contest of log-mels, on these clips [batch, time]."""
+    """Return the contest of log-mels, on these clips [batch, time]."""
     device = waveform.device
     ours = Contender(
         library=OURS, run=by_log_mel(LogMel().to(device)), exact=by_log_mel(LogMel().double().to(device)), batches=True
@@ -34,7 +34,7 @@ def contest(waveform: Tensor) -> Contest:
     nnaudio = by_module("nnAudio", mels.nnaudio, device)
     torchaudio = by_module(TORCHAUDIO, mels.torchaudio, device)
     if device.type == "cuda":
-        in_tf32 = replace(nnaudio, note="in TF32, which is what torch convolves in on a GPU by default")
+        in_tf32 = replace(nnaudio, note="in TF32, which torch uses for convolutions on a GPU by default")
         in_float32 = replace(
             nnaudio, library="nnAudio in float32", run=by_log_mel(LogMel(trainable=True).to(device)), note=""
         )
@@ -63,12 +63,12 @@ def as_run(function: Callable[[Tensor], Tensor]) -> Run:
 
 
 def by_log_mel(features: LogMel) -> Run:
-    """Our features of whole clips."""
+    """Compute our features of whole clips."""
     return as_run(partial(whole_clips, features))
 
 
 def by_module(library: str, build: Callable[[], nn.Module], device: torch.device) -> Contender:
-    """Another library's mel spectrogram, followed by log10(1 + 10 m)."""
+    """Apply log10(1 + 10 m) to another library's mel spectrogram."""
 
     def compressed(mel: nn.Module) -> Run:
         return as_run(lambda waveform: torch.log10(1 + 10 * mel(waveform)))

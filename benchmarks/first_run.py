@@ -18,7 +18,7 @@ from gtzan_stream.training.device import find
 
 
 def train(shards: Path, device_name: str, options: list[str]) -> dict[str, Any]:
-    """Run train.py and return its report, with the seconds that the whole program took."""
+    """Run train.py and return its report, with the duration of the whole program in seconds."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         settings = ["--shards", str(shards), "--device", device_name, "--out", folder, "--name", "run"]

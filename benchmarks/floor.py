@@ -1,7 +1,7 @@
 """How close each stage comes to the GPU's limit: ``python benchmarks/floor.py --shards shards/ --device cuda``.
 
-A stage must move some bytes, and the floor is the time that this GPU takes to copy as many in its memory. The medians
-of the percussive part are not counted in its floor.
+The floor of a stage is the time that this GPU takes to copy the bytes that the stage must at least read and write. For
+the percussive part, the medians are not counted.
 """
 
 import sys
@@ -24,7 +24,7 @@ from gtzan_stream.features import LogMel, whole_clips
 from gtzan_stream.training.device import find
 
 WAVE = 22050 * 30 * 4 / 1e6
-"""MB of a clip of 30 s in float32."""
+"""Size in MB of a clip of 30 s in float32."""
 MEGABYTES = {
     "Identity": 0.0,
     "GaussianNoise": 2 * WAVE,
@@ -35,13 +35,13 @@ MEGABYTES = {
     "PitchShift": 45.0,
     "Percussive": 60.0,
 }
-"""Least MB moved for a clip: it is read and written once; a vocoder also reads and writes spectrograms."""
+"""Least MB to move per clip: read and write it once; a vocoder also writes and reads spectrograms."""
 MEL_MEGABYTES = 3.3
 Stage = tuple[str, Callable[[], object], float]
 
 
 def stages(waveform: Tensor) -> Iterator[Stage]:
-    """Every stage on these clips [batch, time]: its name, a call, and its least MB a clip."""
+    """Return for every stage on these clips [batch, time] its name, a call, and its least MB per clip."""
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
     study, features = recipe("study"), LogMel().to(waveform.device)
     assert isinstance(study, OneOf)
@@ -57,7 +57,7 @@ def stages(waveform: Tensor) -> Iterator[Stage]:
 
 
 def copy_rate(device: torch.device, megabytes: int, *, rounds: int, min_s: float) -> float:
-    """MB a second that the device reads and writes while it copies its own memory: the best of the rounds."""
+    """Return the MB per second that the device reads and writes in copying its own memory, the best of the rounds."""
     source = torch.zeros(megabytes * 250_000, device=device)
     target = torch.empty_like(source)
     seconds = compete({"copy": lambda: target.copy_(source)}, device, rounds=rounds, min_s=min_s)["copy"]
@@ -65,7 +65,7 @@ def copy_rate(device: torch.device, megabytes: int, *, rounds: int, min_s: float
 
 
 def measure(waveform: Tensor, rate: float, *, rounds: int, min_s: float) -> list[dict[str, Any]]:
-    """A row for each stage: microseconds a clip, its floor, and the floor's share of the time."""
+    """Return a row for each stage: microseconds per clip, its floor, and the floor's share of the time."""
     named = {name: (call, megabytes) for name, call, megabytes in stages(waveform)}
     calls = {name: call for name, (call, _) in named.items()}
     timed = compete(calls, waveform.device, rounds=rounds, min_s=min_s)

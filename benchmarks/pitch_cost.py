@@ -1,7 +1,7 @@
 """Time pitch shifts by how far they shift: ``python benchmarks/pitch_cost.py --shards shards/``.
 
-torchaudio's resampling filters grow with the whole numbers of the ratio. A shift whose filters would hold over 20
-million numbers (80 MB), as most do at 22,050 Hz, is not timed; the table says how many numbers there would be.
+torchaudio resamples by a ratio of whole numbers, and its filters grow with them. A shift whose filters would have over
+20 million coefficients (80 MB), as most do at 22,050 Hz, is not timed; the table says how many there would be.
 """
 
 import math
@@ -27,11 +27,11 @@ from gtzan_stream.training.device import find
 
 STEPS = range(-12, 13)
 LARGEST_FILTERS = 20_000_000
-"""Numbers in torchaudio's resampling filters, up to which a shift is timed."""
+"""Largest number of coefficients in torchaudio's filters for which a shift is timed."""
 
 
 def filter_size(n_steps: int) -> int:
-    """Count the numbers in torchaudio's filters, as `torchaudio.functional._get_sinc_resample_kernel` makes them."""
+    """Count the coefficients of torchaudio's filters, from `torchaudio.functional._get_sinc_resample_kernel`."""
     wanted = int(RATE / 2.0 ** (-n_steps / 12))
     common = math.gcd(wanted, RATE)
     orig, new = wanted // common, RATE // common
@@ -40,14 +40,14 @@ def filter_size(n_steps: int) -> int:
 
 
 def our_shift(waveform: Tensor, n_steps: int) -> Callable[[], object]:
-    """A call of our pitch shift."""
+    """Return a call of our pitch shift."""
     transform = PitchShift(n_steps, n_steps)
     draw = transform.draw(hash_keys([f"clip_{i}" for i in range(len(waveform))]))
     return lambda: transform.apply(waveform, draw)
 
 
 def measure_costs(waveform: Tensor, steps: Sequence[int], *, rounds: int, min_s: float) -> list[dict[str, Any]]:
-    """A row for each library and shift: milliseconds a clip, and those over the milliseconds at 0."""
+    """Return a row for each library and shift: milliseconds per clip, absolute and relative to a shift of 0."""
     functions = {(OURS, n): our_shift(waveform, n) for n in steps}
     functions |= {
         (TORCHAUDIO, n): lambda n=n: pitch_shift(waveform, RATE, n)  # type: ignore[misc]

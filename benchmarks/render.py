@@ -23,16 +23,16 @@ FIGURES = (
     ("costs", "augment", of_costs),
     ("throughput", "throughput", of_throughput),
 )
-"""For each of the README's marks, the result it shows, and the function that renders it."""
+"""For each marked place of the README: its name, the result it shows, and the function that renders it."""
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """Every result in `folder`, by name, such as ``"throughput-cpu"``."""
+    """Load every result in `folder`, by name, such as ``"throughput-cpu"``."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def report(results: dict[str, Result]) -> str:
-    """The text of report.md."""
+    """Render the text of report.md."""
     text = [
         "# Benchmarks",
         "Rendered from `benchmarks/results/*.json` by `python benchmarks/render.py`. Speed and scale are measured "
@@ -51,13 +51,13 @@ def report(results: dict[str, Result]) -> str:
 
 
 def losses(results: dict[str, Result]) -> str:
-    """The table of the operations where another library is faster."""
+    """Render the table of operations for which another library is faster."""
     columns, rows = aims.losses(results)
     return markdown(columns, rows, words=3) if rows else "No other library was faster at anything that was measured."
 
 
 def figures(results: dict[str, Result]) -> dict[str, str]:
-    """The text for each of the README's marks; a mark whose results are missing is left out."""
+    """Render the text for each marked place of the README for which there is a result."""
     found: dict[str, list[str]] = {}
     for kind in KINDS:
         for name, key, section in FIGURES:
@@ -73,13 +73,13 @@ def figures(results: dict[str, Result]) -> dict[str, str]:
 
 
 def insert(document: str, name: str, text: str) -> str:
-    """Put `text` between ``<!-- figures:name -->`` and ``<!-- /figures:name -->``, if the document has them."""
+    """Replace the text between ``<!-- figures:name -->`` and ``<!-- /figures:name -->``, if the document has them."""
     pattern = re.compile(rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)", re.DOTALL)
     return pattern.sub(lambda mark: f"{mark[1]}{text}\n{mark[2]}", document)
 
 
 def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
-    """The text that each document should have."""
+    """Render all documents: text by path."""
     found = load(results)
     readme = (root / "README.md").read_text(encoding="utf-8")
     for name, text in figures(found).items():

@@ -1,8 +1,9 @@
 """Time start-up and resume by the number of clips: ``python benchmarks/scale.py --shards shards/``.
 
-Manifests of a thousand to ten million clips are written, without audio. A fresh process opens each and does what a
-loader does before its first read: it takes a part of a split, plans an epoch and looks up the first batch's keys. It
-opens a small manifest first, so that imports do not count. Resuming is timed with a real loader, on the given shards.
+The benchmark writes manifests of a thousand to ten million clips, without audio. A new process opens each and does what
+a loader does before its first read: it reads a part of a split, plans an epoch and looks up the keys of the first
+batch. It opens a small manifest first, so that imports do not count. Resuming is timed with a real loader, on the given
+shards.
 """
 
 import json
@@ -46,7 +47,7 @@ def start(root: Path) -> tuple[Manifest, EpochPlan]:
 
 
 def probe(root: Path, warm: Path) -> dict[str, Any]:
-    """Measure `start` at `root`, after one at `warm`: its seconds and MB, and microseconds to plan some batches."""
+    """Measure `start` on `root` after a run on `warm`: seconds, MB, and microseconds to plan some batches."""
     start(warm)
     before = memory_mb()
     forget_peak()
@@ -62,13 +63,13 @@ def probe(root: Path, warm: Path) -> dict[str, Any]:
 
 
 def probe_apart(root: Path, warm: Path) -> dict[str, Any]:
-    """Run `probe` in a fresh process."""
+    """Run `probe` in a new process."""
     command = [sys.executable, __file__, "--probe", str(root), "--warm", str(warm)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def measure(sizes: Sequence[int], runs: int) -> list[dict[str, Any]]:
-    """A row for each number of clips."""
+    """Return a row for each number of clips."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         warm = synthetic.write(Path(folder, "warm"), 1000)
@@ -82,7 +83,7 @@ def measure(sizes: Sequence[int], runs: int) -> list[dict[str, Any]]:
 
 
 def measure_resume(shards: Path, device: torch.device, rounds: int) -> dict[str, Any]:
-    """Milliseconds from loading a state to the first batch, at batch 0 and far into the epoch."""
+    """Measure the milliseconds from loading a state to the first batch, at batch 0 and far into the epoch."""
     crops_per_clip = -(-(FAR_BATCH + 1) * BATCH_SIZE // len(Manifest.open(shards)))
     with Loader(shards, batch_size=BATCH_SIZE, augment="none", device=device, crops_per_clip=crops_per_clip) as loader:
 
@@ -96,7 +97,7 @@ def measure_resume(shards: Path, device: torch.device, rounds: int) -> dict[str,
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw time and memory by the number of clips, with the aims for a million clips."""
+    """Plot time and memory by the number of clips, with the aims for a million clips."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
@@ -119,7 +120,7 @@ def main(
     probe_root: Annotated[Path | None, typer.Option("--probe", hidden=True)] = None,
     warm: Annotated[Path | None, typer.Option("--warm", hidden=True)] = None,
 ) -> None:
-    """Measure start-up and resume, write benchmarks/results/scale-*.json and the curves beside it."""
+    """Measure start-up and resume, and write benchmarks/results/scale-*.json and a plot beside it."""
     if probe_root is not None and warm is not None:
         print(json.dumps(probe(probe_root, warm)))
         return

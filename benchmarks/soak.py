@@ -1,7 +1,7 @@
 """Whether memory and speed stay flat over 10,000 batches: ``python benchmarks/soak.py --shards shards/``.
 
-Epochs are as long as in training, so that memory kept after each epoch would add up. Time and memory are measured a
-hundred times on the way, and summed up for each tenth of the run.
+Epochs are as long as in training, so a leak in each epoch adds up. Time and memory are measured a hundred times during
+the run and summarised for each tenth of it.
 """
 
 import statistics
@@ -28,16 +28,16 @@ from gtzan_stream.training.device import find
 TENTHS = 10
 MEASUREMENTS_PER_TENTH = 10
 WARM_UP = 100
-"""Batches before the first measurement: they compile, start threads and fill the allocator's caches."""
+"""Batches before the first measurement, in which kernels are compiled, threads started and caches filled."""
 GROWTH = 0.02
-"""Growth of memory from the first tenth to the last that still counts as flat."""
+"""Largest growth of memory from the first tenth to the last that counts as flat."""
 SLOWDOWN = 0.05
-"""Loss of speed from the first tenth to the last that still counts as flat."""
+"""Largest loss of speed from the first tenth to the last that counts as flat."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds for some batches, and the megabytes in use after them."""
+    """Duration of some batches in seconds, and the megabytes in use after them."""
 
     seconds: float
     host_mb: float
@@ -45,7 +45,7 @@ class Measurement:
 
 
 def measure(batches: Iterator[Any], n_batches: int, device: torch.device) -> Iterator[list[Measurement]]:
-    """Consume the batches, and yield the measurements of each tenth of them."""
+    """Consume the batches and yield the measurements of each tenth of them."""
     step = max(1, n_batches // (TENTHS * MEASUREMENTS_PER_TENTH))
     for _ in range(TENTHS):
         tenth = []
@@ -60,7 +60,7 @@ def measure(batches: Iterator[Any], n_batches: int, device: torch.device) -> Ite
 
 
 def row(number: int, tenth: Sequence[Measurement], crops: int) -> dict[str, Any]:
-    """The row of a tenth of the run, each of whose measurements is over `crops` crops."""
+    """Return the row of a tenth of the run; each measurement is over `crops` crops."""
     device = [found.device_mb for found in tenth if found.device_mb is not None]
     return {
         "tenth": number,
@@ -71,7 +71,7 @@ def row(number: int, tenth: Sequence[Measurement], crops: int) -> dict[str, Any]
 
 
 def flatness(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Compare the last tenth with the first: growth of memory, ratio of the speeds, and whether these are flat."""
+    """Compare the last tenth with the first: growth of memory, ratio of speeds, and whether both are flat."""
     first, last = rows[0], rows[-1]
     host = last["host_mb"]["median"] / first["host_mb"]["median"] - 1
     device = last["device_mb"]["median"] / first["device_mb"]["median"] - 1 if first["device_mb"] else 0.0
@@ -94,7 +94,7 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Crops in each.")] = 16,
     augment: Annotated[str, typer.Option(help="Recipe.")] = "study",
 ) -> None:
-    """Take many batches and write benchmarks/results/soak-*.json."""
+    """Consume many batches and write benchmarks/results/soak-*.json."""
     device = find(device_name)
     crops = max(1, batches // (TENTHS * MEASUREMENTS_PER_TENTH)) * batch_size
     with Loader(shards, augment=augment, batch_size=batch_size, device=device) as loader:

@@ -1,7 +1,7 @@
-"""How fast the loader is, and each of its stages: ``python benchmarks/throughput.py --shards shards/``.
+"""Measure the speed of the loader and of each of its stages: ``python benchmarks/throughput.py --shards shards/``.
 
-Measures reading, decoding, copying, each augmentation and the log-mel, each alone; then the loader, and training steps
-without and with it. ``--sweep`` instead varies the loader's number of workers, batch size, codec and length of crops.
+Reading, decoding, copying, each augmentation and the log-mel are measured alone, then the loader, and training steps
+without and with it. ``--sweep`` varies the loader's number of workers, batch size, codec and crop length instead.
 """
 
 import itertools
@@ -31,7 +31,7 @@ RUNS = 5
 
 
 def row(stage: str, crops_per_s: dict[str, float], **more: Any) -> dict[str, Any]:
-    """A row of the table: crops a second, and how many times real time that is."""
+    """Return a row of the table: crops per second, also relative to real time."""
     return {"stage": stage, "crops_per_s": crops_per_s, "times_real_time": crops_per_s["median"] * CROP_S, **more}
 
 
@@ -54,7 +54,7 @@ def measure_loaders(
 
 
 def measure_training(shards: Path, device: torch.device, num_workers: int, min_s: float) -> Iterator[dict[str, Any]]:
-    """Measure training of the study's network: on one batch again and again, then on the loader's batches."""
+    """Measure training of the study's network, first on one repeated batch, then on the loader's batches."""
     size = models.spec("cnn2d").batch_size
     for recipe in (None, "none", "study"):
         settings: dict[str, Any] = {"batch_size": size, "device": device, "num_workers": num_workers}

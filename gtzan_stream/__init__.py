@@ -1,6 +1,6 @@
 """On-the-fly augmentation and features for music, streamed from WebDataset shards and computed on the GPU.
 
-What is listed here is promised; `gtzan_stream.augment` lists the transforms.
+The public API is what `__all__` lists here and, for the transforms, in `gtzan_stream.augment`.
 """
 
 import importlib
@@ -45,7 +45,12 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``gtzan-stream --help`` does not wait for torch."""
+    """Import a public name when it is first used, so that ``gtzan-stream --help`` does not have to import torch."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names too, which are not here before they are used."""
+    return sorted({*globals(), *__all__})

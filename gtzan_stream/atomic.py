@@ -1,4 +1,4 @@
-"""Write a file in one step: either the old one stays as it is or the new one is whole, and nothing else is left."""
+"""Replace a file atomically: afterwards it is either the old one or the whole new one, and no other file is left."""
 
 import os
 from collections.abc import Iterator
@@ -6,30 +6,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gtzan_stream.errors import Unwritable, writing
+from gtzan_stream.errors import WriteError, writing
 from gtzan_stream.folders import created
 
 
 @contextmanager
 def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
-    """Give a binary file to write, which takes the place of `path` when the block ends well.
+    """Open a binary file for writing that replaces `path` when the block ends without an error.
 
-    What a killed process left, ``<path>.unfinished``, is overwritten.
+    The data are written to ``<path>.unfinished`` first. One that a killed process left is overwritten.
 
     Parameters
     ----------
     path : Path
-        Its folder is made.
+        File to write. Its folder is created if needed.
     n_bytes : int, optional
-        About how much will be written, for the message if there is no room for it.
+        About how much will be written, for the message if the disk is full.
 
     Raises
     ------
-    Unwritable
-        If the file cannot be written; says why and how much room there is.
+    WriteError
+        If the file cannot be written.
     """
     if not path.name or path.is_dir():
-        raise Unwritable(f"{path} is a folder: name a file in it")
+        raise WriteError(f"{path} is a folder: name a file in it")
     unfinished = path.with_name(path.name + ".unfinished")
     with writing(path, n_bytes), created(path.parent, path, n_bytes):
         try:
@@ -45,11 +45,11 @@ def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, as `atomic_write` does."""
+    """Write a text file in UTF-8 with `atomic_write`."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, as `atomic_write` does."""
+    """Write a file with `atomic_write`."""
     with atomic_write(path, len(data)) as file:
         file.write(data)

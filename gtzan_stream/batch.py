@@ -1,4 +1,4 @@
-"""Batch: what a loader yields."""
+"""Batch: the features, labels, weights and metadata that a loader yields at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,20 +21,22 @@ class Batch:
     labels : Tensor [batch], int64
         Indices into the loader's `labels`.
     weights : Tensor [batch], float32
-        1, or 0 for a row that is neither trained on nor counted: a filler of the last batch, an example that could not
-        be read, a crop more than half padding unless it holds all of its clip. A network's batch norm still sees it.
+        1, or 0 for a row that does not count in losses and metrics: a filler of the last batch, an example that could
+        not be read, or a crop that is more than half padding and does not hold its whole clip. A network's batch norm
+        still sees the row.
     keys : list of str
+        Keys of the clips.
     crops : int64 array [batch]
-        Crop indices; chunk numbers in an evaluation.
+        Crop indices; chunk indices in an evaluation.
     starts : int64 array [batch]
-        Sample of its clip at which each crop starts.
+        Sample of the clip at which each crop starts.
     valid_frames : int64 array [batch]
-        Frames that lie inside the clip; those after are padding.
+        Number of leading frames that lie inside the clip. The frames after them are padding.
     epoch : int
     skipped : tuple of str
-        What was wrong with the examples that could not be read.
+        Errors of the examples that could not be read.
     transform : Transform
-        What the rows were augmented with; `draw` says with which parameters.
+        The transform that augmented the rows; `draw` has its parameters.
     seed : int
     """
 
@@ -65,15 +67,15 @@ class Batch:
 
     @property
     def draw(self) -> Draw:
-        """The parameters that each row was augmented with, computed again: they are a pure function."""
+        """Parameters of each row's augmentation, computed again as a pure function of seed, epoch, keys and crops."""
         return self.transform.draw(self.keys, seed=self.seed, epoch=self.epoch, crops=self.crops)
 
     def to(self, device: str | torch.device, *, non_blocking: bool = False) -> "Batch":
-        """A copy whose tensors are on `device`."""
+        """Return a copy with its tensors on `device`."""
         return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
-        """A copy whose tensors are in page-locked memory, from where they go to a GPU without blocking."""
+        """Return a copy with its tensors in page-locked memory, from which a GPU can copy them without blocking."""
         return self._with_tensors(lambda tensor: tensor.pin_memory())
 
     def _with_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":

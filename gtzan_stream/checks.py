@@ -1,23 +1,23 @@
-"""Checks of the numbers that people pass in."""
+"""Check the numbers that people pass in."""
 
 import operator
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.words import short_repr
 
-MOST = 2**31 - 1
-SEEDS = 2**63 - 1
+MAX_INT = 2**31 - 1
+MAX_SEED = 2**63 - 1
 
 
-def checked_int(name: str, value: object, least: int = 0, most: int = MOST) -> int:
-    """An argument as an int, whatever library made the number.
+def checked_int(name: str, value: object, minimum: int = 0, maximum: int = MAX_INT) -> int:
+    """Convert an argument to int, also if it is a whole number of numpy or torch.
 
     Raises
     ------
     UserError
-        If it is not a whole number, or not within `least` and `most`.
+        If it is not a whole number, or not in ``minimum .. maximum``.
 
-    >>> checked_int("batch_size", 16, least=1)
+    >>> checked_int("batch_size", 16, minimum=1)
     16
     """
     try:
@@ -26,8 +26,8 @@ def checked_int(name: str, value: object, least: int = 0, most: int = MOST) -> i
         number = None
     if number is None or isinstance(value, bool):
         raise UserError(f"{name} must be a whole number, got {short_repr(value)}") from None
-    if number < least:
-        raise UserError(f"{name} must be at least {least}, got {number}")
-    if number > most:
-        raise UserError(f"{name} must be at most {most}, got {short_repr(number)}")
+    if number < minimum:
+        raise UserError(f"{name} must be at least {minimum}, got {number}")
+    if number > maximum:
+        raise UserError(f"{name} must be at most {maximum}, got {short_repr(number)}")
     return number

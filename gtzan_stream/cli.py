@@ -3,39 +3,47 @@
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gtzan_stream import console, folders
-from gtzan_stream.console import bar, print_summary, print_tracks, stages
-from gtzan_stream.errors import BadSample, UserError, in_words
-from gtzan_stream.options import Address, Codec, GroupBy, LabelDepth, LabelFile, NumWorkers, OnError, Shards, SplitFile
-from gtzan_stream.settings import help_of
-
-if TYPE_CHECKING:
-    pass
+from gtzan_stream.console import print_summary, print_tracks, progress_bar, progress_bars
+from gtzan_stream.errors import BadSample, UserError, format_error
+from gtzan_stream.options import (
+    Address,
+    Codec,
+    GroupBy,
+    LabelDepth,
+    LabelFile,
+    NumWorkers,
+    OnError,
+    Shards,
+    SplitFile,
+    Version,
+    setting,
+)
 
 app = typer.Typer(
-    help="Music in WebDataset shards: make them, check them, look at them; and tell the genres of other files.",
+    help="Pack music into WebDataset shards, check and inspect them, and classify audio files by genre.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 
 
-def setting(name: str) -> Any:
-    """The option for a setting of features, with the words that train.py has for it."""
-    return typer.Option(help=help_of(name), show_default=False)
+@app.callback()
+def options(version: Version = False) -> None:
+    """Handle options that come before a command."""
 
 
 @app.command()
 def demo(
     folder: Shards,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another set.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Each seed gives a different set.")] = 0,
     num_workers: NumWorkers = None,
 ) -> None:
-    """Synthesise a ten-genre set and pack it into DIR, with its split `demo`: everything runs without a download."""
+    """Synthesise a set of ten genres and pack it into DIR, with a split `demo`, to try things without a download."""
     from gtzan_stream import demo as demo_set
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack as pack_folder
@@ -44,9 +52,9 @@ def demo(
     if (folder / MANIFEST).exists() and Manifest.open(folder).dataset != "demo":
         raise UserError(f"{folder} holds another data set: choose another folder for the demo set, or remove that one")
     with folders.created(folder), folders.scratch(Path(tempfile.gettempdir()), "gtzan-stream-demo-") as temporary:
-        with bar("synthesising") as progress:
+        with progress_bar("synthesising") as progress:
             music, split = demo_set.write(temporary, seed=seed, progress=progress)
-        with bar("packing") as progress:
+        with progress_bar("packing") as progress:
             manifest = pack_folder(music, folder, splits=split, name="demo", num_workers=num_workers, progress=progress)
     print_summary(manifest)
 
@@ -56,11 +64,11 @@ def fetch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the archive and the clips.")],
     url: Annotated[str | None, typer.Option(help="Another address of the archive: http(s):// or file://.")] = None,
 ) -> None:
-    """Download GTZAN into DIR, unpack it and compare every clip with the original; then pack it."""
+    """Download GTZAN into DIR, unpack it, and compare every clip with the original. Pack it afterwards."""
     from gtzan_stream.catalog.fetch import URL
     from gtzan_stream.catalog.fetch import fetch as fetch_archive
 
-    with stages() as progress:
+    with progress_bars() as progress:
         report = fetch_archive(folder, url or URL, progress=progress)
     console.print_line(str(report))
     console.print_line(f"pack it with `gtzan-stream pack {report.folder} shards/`")
@@ -68,23 +76,23 @@ def fetch(
 
 @app.command()
 def pack(
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of <label>/<clip>.<ext>, at any depth.")],
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with <label>/<clip>.<ext>, at any depth.")],
     folder: Shards,
     label_depth: LabelDepth = None,
     labels: LabelFile = None,
     group_by: GroupBy = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print labels, keys and warnings; pack nothing.")] = False,
     splits: SplitFile = None,
-    codec: Annotated[Codec, typer.Option(help="How clips are stored.")] = Codec.wav,
-    sample_rate: Annotated[int, typer.Option(help="In Hz; other rates are resampled.")] = 22050,
-    shard_mb: Annotated[float, typer.Option(help="Megabytes a shard.")] = 64.0,
+    codec: Annotated[Codec, typer.Option(help="Format in which clips are stored.")] = Codec.wav,
+    sample_rate: Annotated[int, typer.Option(help="Sample rate in Hz; other clips are resampled.")] = 22050,
+    shard_mb: Annotated[float, typer.Option(help="Size of a shard in megabytes.")] = 64.0,
     num_workers: NumWorkers = None,
-    on_error: Annotated[OnError, typer.Option(help="Leave out clips that cannot be packed, or stop.")] = OnError.skip,
-    name: Annotated[str | None, typer.Option(help="Name of the data set; that of SRC by default.")] = None,
+    on_error: Annotated[OnError, typer.Option(help="Skip clips that cannot be packed, or fail.")] = OnError.skip,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; by default the name of SRC.")] = None,
 ) -> None:
-    """Pack the music in SRC into shards in DIR, in place of the set that is there, and report what is odd.
+    """Pack the music in SRC into shards in DIR, replacing any set there, and report issues.
 
-    Labels are the folders of the first level below SRC that has several with audio, else each clip's own folder.
+    Labels are the folders of the first level below SRC that has several with audio, or else the clips' own folders.
 
     Folders named train, valid (or validation, val, dev) and test are a split, not labels.
     """
@@ -98,7 +106,7 @@ def pack(
         for line in [*found.describe(), *describe_splits(found, splits)]:
             console.print_line(line)
         return
-    with bar("packing") as progress:
+    with progress_bar("packing") as progress:
         manifest = pack_folder(
             src,
             folder,
@@ -120,10 +128,10 @@ def pack(
 
 @app.command()
 def index(folder: Shards, splits: SplitFile = None, num_workers: NumWorkers = None) -> None:
-    """Make a manifest for the WebDataset shards in DIR that somebody else packed."""
+    """Write a manifest for the WebDataset shards in DIR, if another program packed them."""
     from gtzan_stream.store.index import index as index_folder
 
-    with bar("reading shards") as progress:
+    with progress_bar("reading shards") as progress:
         manifest = index_folder(folder, splits=splits, num_workers=num_workers, progress=progress)
     print_summary(manifest)
 
@@ -132,9 +140,9 @@ def index(folder: Shards, splits: SplitFile = None, num_workers: NumWorkers = No
 def info(
     folder: Address,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    issues: Annotated[bool, typer.Option("--issues", help="Print the whole report, and nothing else.")] = False,
+    issues: Annotated[bool, typer.Option("--issues", help="Print all issues of the report, and nothing else.")] = False,
 ) -> None:
-    """Describe the shards in DIR: clips, labels, splits, and what was odd when they were packed."""
+    """Describe the shards in DIR: clips, labels, splits, and issues that were found when they were packed."""
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.summary import summary
 
@@ -150,12 +158,12 @@ def info(
 
 @app.command()
 def verify(folder: Address, num_workers: NumWorkers = None) -> None:
-    """Re-read and decode everything in DIR; exit 1 and name every member that is bad."""
+    """Read and decode every clip in DIR; name each damaged one and exit with status 1 if there are any."""
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.verify import verify as verify_folder
 
     manifest = Manifest.open(folder, check_sizes=False)
-    with bar("verifying") as progress:
+    with progress_bar("verifying") as progress:
         problems = verify_folder(manifest, num_workers=num_workers, progress=progress)
     for problem in problems:
         console.print_error(problem)
@@ -167,16 +175,16 @@ def verify(folder: Address, num_workers: NumWorkers = None) -> None:
 @app.command()
 def preview(
     folder: Address,
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("preview.png"),
     augment: Annotated[
         str,
-        typer.Option(help="Recipe of augmentation; a wrong name lists them all, module:function is one of your own."),
+        typer.Option(help="Augmentation recipe, or module:function for your own; an unknown name lists all recipes."),
     ] = "study",
-    split: Annotated[str | None, typer.Option(help="Split of the data; all clips by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set; all clips by default.")] = None,
     part: Annotated[str | None, typer.Option(help="Part of the split; train by default.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="As that of a training run.")] = 0,
-    epoch: Annotated[int, typer.Option(min=0, help="As that of a training run, from 0.")] = 0,
-    count: Annotated[int, typer.Option(min=1, max=64, help="Crops to show.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training run.")] = 0,
+    epoch: Annotated[int, typer.Option(min=0, help="Epoch of the training run, counted from 0.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=64, help="Number of crops to show.")] = 8,
     frames: Annotated[int | None, setting("frames")] = None,
     sample_rate: Annotated[int | None, setting("sample_rate")] = None,
     n_fft: Annotated[int | None, setting("n_fft")] = None,
@@ -185,45 +193,25 @@ def preview(
     f_min: Annotated[float | None, setting("f_min")] = None,
     f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
-    """Draw the first crops of an epoch of training: log-mels of the clip as it is, and as the loader augments it."""
-    from gtzan_stream.features import build
-    from gtzan_stream.inference.preview import pairs, picture
-    from gtzan_stream.loader import Loader
-    from gtzan_stream.store.manifest import Manifest
+    """Plot the first crops of a training epoch: log-mel spectrograms without and with augmentation."""
+    from gtzan_stream.inference.preview import draw
 
-    features = build(
-        "logmel",
-        frames=frames,
-        sample_rate=Manifest.open(folder).sample_rate if sample_rate is None else sample_rate,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        n_mels=n_mels,
-        f_min=f_min,
-        f_max=f_max,
-    )
-    part = part or ("train" if split else None)
-    with Loader(
-        folder, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
-    ) as loader:
-        loader.set_epoch(epoch)
-        geometry = loader.features.geometry
-        picture(out, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+    sizes = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
+    settings = {**sizes, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
+    draw(out, folder, augment=augment, split=split, part=part, seed=seed, epoch=epoch, count=count, settings=settings)
     console.print_line(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}")
 
 
 @app.command()
 def classify(
-    path: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.pt2 that train.py writes.")],
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help="Audio; m4a and videos with the extra av."),
-    ],
+    path: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.pt2 that train.py has written.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio; m4a and videos need the extra av.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the probabilities over time.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the probabilities over time: a PNG, or a folder for one of each file.")
+        Path | None, typer.Option(help="Plot the probabilities over time to a PNG file, or to a folder of PNG files.")
     ] = None,
 ) -> None:
-    """Tell the genre of audio files: probabilities of each track, the mean over its chunks."""
+    """Classify audio files by genre, with probabilities that are the mean over each file's chunks."""
     from gtzan_stream.inference.classify import classify as classify_file
     from gtzan_stream.inference.export import Model
 
@@ -231,14 +219,14 @@ def classify(
         raise UserError(f"--plot {plot} is one picture for {len(files)} files: name a folder")
     model = Model.load(path)
     tracks, failed = [], False
-    with bar("classifying") as progress:
+    with progress_bar("classifying") as progress:
         for done, file in enumerate(files):
             progress(done, len(files))
             try:
                 track = classify_file(model, file)
                 tracks.append(track)
                 if track.damage:
-                    console.print_error(f"gtzan-stream: {file}: {track.damage}; classified by what there is")
+                    console.print_error(f"gtzan-stream: {file}: {track.damage}; the rest was classified")
             except UserError as error:
                 failed = True
                 console.print_error(f"gtzan-stream: {error}")
@@ -255,15 +243,15 @@ def classify(
 
 
 def main() -> None:
-    """Run the command line: a mistake of the user's is one sentence on stderr and exit code 2, never a stack trace."""
+    """Run the command line. A user's mistake is one sentence on stderr and exit code 2, without a traceback."""
     try:
         console.escape_unprintable()
         app()
     except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != 130:  # what typer makes of Ctrl-C
+        if isinstance(end, SystemExit) and end.code != 130:  # typer converts Ctrl-C to exit code 130
             raise
         console.print_error("gtzan-stream: interrupted")
         sys.exit(130)
     except (UserError, BadSample, OSError) as error:
-        console.print_error(f"gtzan-stream: {in_words(error)}")
+        console.print_error(f"gtzan-stream: {format_error(error)}")
         sys.exit(2)

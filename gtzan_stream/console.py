@@ -1,4 +1,4 @@
-"""What the commands show on a terminal: tables, and progress bars on stderr."""
+"""Print to the terminal: lines and tables on stdout, errors and progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def escape_unprintable() -> None:
-    """From now on, print what the encoding of stdout lacks as escapes: on Windows, a pipe has only 256 characters."""
+    """Make stdout print escapes for characters that its encoding lacks: pipes on Windows have only 256 characters."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def print_json(content: Any) -> None:
-    """Print JSON, with letters of all languages as they are where stdout has them."""
-    has_all = (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(content, indent=2, ensure_ascii=not has_all))
+    """Print JSON, with escapes for non-ASCII letters only if stdout's encoding is not a UTF."""
+    is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(content, indent=2, ensure_ascii=not is_utf))
 
 
 def print_line(text: str) -> None:
-    """Print a line as it is, however long, so that a path in it can be copied."""
+    """Print a line without markup and without wrapping, so that a path in it can be copied."""
     out.print(text, markup=False, soft_wrap=True)
 
 
 def print_error(text: str) -> None:
-    """Print a line on stderr, in red on a terminal."""
+    """Print a line to stderr, in red on a terminal."""
     errors.print(text, markup=False, style="red")
 
 
 def print_summary(manifest: Manifest) -> None:
-    """Print a folder of shards as tables: what was left out in the first line, the packing report last."""
+    """Print a folder of shards: a line with its size and the number of omitted files, labels, splits and the report."""
     from gtzan_stream.store.summary import summary
 
     metadata = summary(manifest)
@@ -62,7 +62,7 @@ def print_summary(manifest: Manifest) -> None:
     print_line("labels: " + ", ".join(f"{label} {count}" for label, count in metadata["labels"].items()))
     out.print(_split_table(manifest))
     if not manifest.report:
-        print_line("nothing odd was found")
+        print_line("no issues were found")
         return
     print_line("report: " + ", ".join(f"{count} {kind}" for kind, count in metadata["issues"].items()))
     print_report(metadata["report"])
@@ -80,39 +80,39 @@ def _split_table(manifest: Manifest) -> Table:
     for name, counts in manifest.split_counts.items():
         by_part = manifest.labels_by_part(name)
         n_labels = len(set().union(*by_part.values()))
-        words = [f"{part} lacks {n_labels - len(own)}" for part, own in by_part.items() if len(own) < n_labels]
-        table.add_row(name, ", ".join([str(n_labels), *words]), *(str(counts.get(part, 0)) for part in parts))
+        lacking = [f"{part} lacks {n_labels - len(own)}" for part, own in by_part.items() if len(own) < n_labels]
+        table.add_row(name, ", ".join([str(n_labels), *lacking]), *(str(counts.get(part, 0)) for part in parts))
     return table
 
 
 def print_issues(lines: Sequence[dict[str, str]]) -> None:
-    """Print lines of a packing report one to a line: kind, file, clip or split, and what, for people and for grep."""
+    """Print each issue of a packing report on a line of its own (kind, file, clip or split, detail), for grep."""
     for line in lines:
-        words = (line[column] for column in ("kind", "source", "key", "detail"))
-        print_line(": ".join(one_line(word) for word in words if word))
+        fields = (line[column] for column in ("kind", "source", "key", "detail"))
+        print_line(": ".join(one_line(field) for field in fields if field))
 
 
 def print_report(lines: Sequence[dict[str, str]]) -> None:
-    """Print lines of a packing report as a table."""
-    table = Table("kind", Column("clip or split", overflow="fold"), Column("file", overflow="fold"), "what")
+    """Print issues of a packing report as a table."""
+    table = Table("kind", Column("clip or split", overflow="fold"), Column("file", overflow="fold"), "detail")
     for line in lines:
         table.add_row(*(Text(one_line(line[column])) for column in ("kind", "key", "source", "detail")))
     out.print(table)
 
 
 def print_tracks(tracks: list[Track]) -> None:
-    """Print a line for each track: its genre, and the others that are at all probable."""
+    """Print a line for each track: its most probable genre, and the others with at least 0.5 %."""
     table = Table(Column("file", overflow="fold"), "genre", Column("probability", justify="right"), "others")
     for track in tracks:
         (genre, probability), *others = track.ranking
-        rest = ", ".join(f"{name} {share:.0%}" for name, share in others if share >= 0.005)
-        table.add_row(*map(Text, (track.path, genre, f"{probability:.0%}", rest)))
+        others_text = ", ".join(f"{name} {share:.0%}" for name, share in others if share >= 0.005)
+        table.add_row(*map(Text, (track.path, genre, f"{probability:.0%}", others_text)))
     out.print(table)
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A progress bar on stderr that goes away when done."""
+    """Show progress bars on stderr, if it is a terminal, until the block ends."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with (
         _quiet_libraries(),
@@ -123,43 +123,44 @@ def _progress() -> Iterator[Progress]:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Drop what C libraries write to stderr: libmpg123 notes, in the middle of the bars, what our report says better.
+    """Discard what C libraries write to stderr until the block ends.
 
-    They write to file descriptor 2, and Python's own stderr goes on through a copy of it.
+    libmpg123 would print its notes between the progress bars; our report says the same with the file's name. C
+    libraries write to file descriptor 2, so it is redirected to /dev/null, and `sys.stderr` writes to a copy of it.
     """
-    python = sys.stderr
+    stderr = sys.stderr
     try:
-        is_descriptor_2 = python.fileno() == 2
-    except (AttributeError, OSError, ValueError):  # of a program that has put something else there
+        is_descriptor_2 = stderr.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # The program has replaced sys.stderr.
         is_descriptor_2 = False
     if not is_descriptor_2:
         yield
         return
-    python.flush()
+    stderr.flush()
     with (
-        open(os.dup(2), "w", buffering=1, encoding=python.encoding, errors=python.errors) as copy,
-        open(os.devnull, "wb") as nothing,
+        open(os.dup(2), "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as copy,
+        open(os.devnull, "wb") as null,
     ):
         sys.stderr = copy
-        os.dup2(nothing.fileno(), 2)
+        os.dup2(null.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(copy.fileno(), 2)
-            sys.stderr = python
+            sys.stderr = stderr
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar; yields a callable (done, total) that moves it."""
+def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yield a function (done, total) that updates it."""
     with _progress() as bars:
-        task = bars.add_task(what, total=None)
+        task = bars.add_task(description, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show a bar for each stage; yields a callable (stage, bytes done, bytes in all) that moves them."""
+def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a progress bar for each stage; yield a function (stage, bytes done, bytes in total) that updates it."""
     tasks: dict[str, TaskID] = {}
     with _progress() as bars:
 

@@ -1,4 +1,4 @@
-"""Rank and world size of this process."""
+"""Find the rank and world size of this process."""
 
 import torch
 
@@ -7,14 +7,14 @@ from gtzan_stream.errors import UserError
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's rank and the number of ranks, as `torch.distributed` knows them now; (0, 1) without it."""
+    """Return the rank and world size that `torch.distributed` has now; (0, 1) if it is not initialised."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
-    """Rank and world size that were given together; None without either. Raises UserError if they do not fit."""
+    """Return `rank` and `world_size` if both are given, None if neither is. Raise UserError if they do not fit."""
     if (rank is None) != (world_size is None):
         raise UserError("rank and world_size go together: give both or neither")
     if rank is None or world_size is None:

@@ -1,8 +1,28 @@
-"""Epochs of batches, made ahead of the trainer that consumes them, and resumed at any batch."""
+"""Iterate over epochs of batches: make them ahead of the trainer, and resume at any batch.
+
+A loader's position is described by three numbers:
+
+- ``epoch``: the epoch of the current iteration, or of the next one if none is running.
+- ``_consumed``: examples of this epoch that were yielded, over all ranks and with fillers. Batches that were only
+  prepared do not count, so a resume skips no batch that the trainer has not seen.
+- ``_next_start``: the value of ``_consumed`` at which the next iteration starts: 0 unless a state was loaded, so an
+  iteration that was left early starts its epoch again.
+
+For instance an epoch of 3 batches of 8 examples::
+
+    event                       epoch  _consumed  _next_start
+    batch 0 is yielded              0          8            0
+    batch 1 is yielded              0         16            0   state_dict() has epoch 0, examples_consumed 16
+    batch 2 is yielded              1          0            0   after the last batch, the next epoch is due
+    that state is loaded            0         16           16
+    batch 2 is yielded              1          0            0
+
+The examples of an epoch are a pure function of the settings and the epoch, so the state needs nothing else.
+``_epoch_offset`` and ``_start_was_set`` serve trainers that count epochs themselves; see `SamplerProxy`.
+"""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
-from types import TracebackType
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,13 +40,13 @@ from gtzan_stream.threads import limit_torch_after_fork
 from gtzan_stream.words import first_few, short_repr
 
 _Self = TypeVar("_Self", bound="Epochs")
-_PREFETCH = 3  # batches made ahead of the consumer
+_PREFETCH_DEPTH = 3  # batches
 
 
 class Epochs:
-    """Iterates over the batches of one epoch after the other; `Loader` and `Evaluation` say which these are.
+    """Base class of `Loader` and `Evaluation`: an iterable that yields the batches of one epoch at a time.
 
-    For programs that insist on a `torch.utils.data.DataLoader`, ``DataLoader(loader, batch_size=None)`` is the same.
+    For programs that need a `torch.utils.data.DataLoader`, ``DataLoader(loader, batch_size=None)`` yields the same.
 
     Parameters
     ----------
@@ -34,13 +54,13 @@ class Epochs:
     transform : Transform
     plan : callable (epoch) -> EpochPlan
     training : bool
-        Random crops, in epochs that differ.
+        True for random crops, False for chunks.
     settings : dict
-        What the order of examples depends on besides the epoch: part of a state, and compared when one is loaded.
+        All that the examples depend on besides the epoch. It is part of the state, and compared when one is loaded.
     num_workers : int
-        0 makes each batch when it is asked for, otherwise batches are made ahead in the background.
+        0 makes each batch when it is requested; otherwise batches are made ahead in the background.
     ranks : (int, int), optional
-        Rank and world size; by default what `torch.distributed` says when an epoch begins.
+        Rank and world size; by default those of `torch.distributed` when an epoch begins.
     """
 
     def __init__(
@@ -60,29 +80,29 @@ class Epochs:
         self.skipped: list[str] = []
         self.epoch = 0
         self._maker, self._plan, self._training, self._settings, self._ranks = maker, plan, training, settings, ranks
-        self._consumed = self._start = 0  # examples yielded in this epoch; examples that a resume starts after
-        self._placed = False  # whether a caller chose where to start, and nothing was yielded since
-        self._ahead = 0  # of a trainer's epochs
+        self._consumed = self._next_start = 0
+        self._start_was_set = False  # by set_epoch or load_state_dict, since the last iteration began
+        self._epoch_offset = 0  # our epoch minus the trainer's
         self._closed = False
         first = plan(0)
-        self.batch_size, self._length, self._n_examples = first.batch_size, len(first), first.n_examples
+        self.batch_size, self._n_batches, self._n_examples = first.batch_size, len(first), first.n_examples
         self._check_world_size()
-        # Remote shards: the block being read and the next one must fit the cache together.
+        # The cache of remote shards must hold the block that is being read and the next one.
         self.manifest.folder.check_cache_holds(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
 
     @property
     def rank(self) -> int:
-        """This process among those that train together."""
+        """Index of this process among those that train together."""
         return (self._ranks or rank_and_world_size())[0]
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         return (self._ranks or rank_and_world_size())[1]
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self._length
+        """Return the number of batches in an epoch."""
+        return self._n_batches
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._settings.items() if name != "manifest_digest"}
@@ -95,39 +115,37 @@ class Epochs:
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Make iterating an error from now on."""
+        """Close the loader: iterating over it raises UserError from now on."""
         self._closed = True
 
     def set_epoch(self, epoch: int) -> None:
-        """Start `epoch` at the next iteration, or where `load_state_dict` put the loader in it."""
-        epoch, self._placed = checked_int("epoch", epoch), True
+        """Make the next iteration that of `epoch`: from its start, or from a state of that epoch that was loaded."""
+        epoch, self._start_was_set = checked_int("epoch", epoch), True
         if epoch != self.epoch:
-            self.epoch, self._start, self._consumed = epoch, 0, 0
+            self.epoch, self._next_start, self._consumed = epoch, 0, 0
 
     @property
-    def sampler(self) -> "TrainersEpoch":
-        """What trainers take for the sampler of a DataLoader, as `batch_sampler`, to tell it their epoch."""
-        return TrainersEpoch(self)
+    def sampler(self) -> "SamplerProxy":
+        """An object like the sampler of a DataLoader, on which trainers call ``set_epoch``; also as `batch_sampler`."""
+        return SamplerProxy(self)
 
     batch_sampler = sampler
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is, counting what it yielded and not what it prepared: a small dict of plain JSON."""
+        """Return a small dict of JSON values that says where the loader is, after the batches that it has yielded."""
         return {"epoch": self.epoch, "examples_consumed": self._consumed, **self._settings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, with any number of workers and ranks.
+        """Continue from where `state` was taken, with any number of workers and ranks.
 
         Raises
         ------
         UserError
-            If the shards or a setting that the order depends on have changed since.
+            If it is not a state of a loader with the same shards and settings.
         """
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
@@ -136,41 +154,41 @@ class Epochs:
         same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
         if not same["manifest_digest"]:
             raise UserError(
-                f"the state was taken on other clips than those of {self.manifest.folder.address()}: give the shards "
-                "that it was taken on, or start again without it"
+                f"the state was taken on other clips than those of {self.manifest.folder.address()}: use the shards "
+                "that it was taken on, or start without the state"
             )
         for name, expected in self._settings.items():
             if not same[name]:
                 raise UserError(
                     f"the state was taken with {name}={short_repr(state[name])}, this loader has {expected!r}: make "
-                    f"the loader with the old value, or start again without the state"
+                    f"the loader with the old value, or start without the state"
                 )
         epoch, consumed = (
-            checked_int(f"{name} of a state", state[name], most=2**62) for name in ("epoch", "examples_consumed")
+            checked_int(f"{name} of a state", state[name], maximum=2**62) for name in ("epoch", "examples_consumed")
         )
-        if consumed % self.batch_size or consumed >= self._length * self.batch_size:
+        if consumed % self.batch_size or consumed >= self._n_batches * self.batch_size:
             raise UserError(
-                f"the state was taken after {consumed} examples, which is not at a batch of this loader: it has "
-                f"{self._length} batches of {self.batch_size}"
+                f"the state was taken after {consumed} examples, where no batch of this loader starts: it has "
+                f"{self._n_batches} batches of {self.batch_size}"
             )
-        self.epoch, self._consumed, self._start, self._placed = epoch, consumed, consumed, True
+        self.epoch, self._consumed, self._next_start, self._start_was_set = epoch, consumed, consumed, True
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the epoch, from its start or from where `load_state_dict` put it."""
+        """Yield the batches of the epoch, from its start or from a state that was loaded."""
         limit_torch_after_fork()
         self._check_open()
         self._check_world_size()
         if get_worker_info() is not None:
             raise UserError(
                 "each worker process of a DataLoader would yield every batch: write DataLoader(loader, "
-                "batch_size=None, num_workers=0), as the loader reads ahead in threads of its own"
+                "batch_size=None, num_workers=0); the loader reads ahead in threads of its own"
             )
-        epoch, plan = self.epoch, self._plan(self.epoch)  # kept for this iteration, whatever is set while it runs
-        first = self._start // self.batch_size
-        self._consumed, self._start, self._placed = self._start, 0, False
-        batches = self._made(plan, epoch, first, self.rank, self.world_size)
+        epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not change an iteration that runs.
+        first = self._next_start // self.batch_size
+        self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
+        batches = self._make_batches(plan, epoch, first, self.rank, self.world_size)
         if self.num_workers:
-            batches = prefetch(batches, _PREFETCH, self._maker.ahead)
+            batches = prefetch(batches, _PREFETCH_DEPTH, self._maker.prefetch_executor)
         for number, (batch, event) in enumerate(self._until_closed(batches), first + 1):
             self._maker.synchronize(batch, event)
             self.skipped += batch.skipped
@@ -181,29 +199,32 @@ class Epochs:
             if number < len(plan):
                 self._check_open()
 
-    def _made(self, plan: EpochPlan, epoch: int, first: int, rank: int, world_size: int) -> Iterator[tuple[Batch, Any]]:
-        """Make the batches from number `first` on, while the remote shards of this block and the next arrive."""
+    def _make_batches(
+        self, plan: EpochPlan, epoch: int, first: int, rank: int, world_size: int
+    ) -> Iterator[tuple[Batch, Any]]:
+        """Make the batches from index `first` on, while remote shards of this block and the next are downloaded."""
         requested = -1
-        arriving: list[Future[Any]] = []
+        downloads: list[Future[Any]] = []
         try:
-            for number in range(first, len(plan)):
-                block = plan.block_of(number)
+            for index in range(first, len(plan)):
+                block = plan.block_of(index)
                 if block != requested:
                     requested = block
                     shards = np.concatenate([plan.shards_of(block), plan.shards_of(block + 1)])
                     names = [self.manifest.shards[shard].name for shard in shards]
-                    arriving = [shard for shard in arriving if not shard.done()] + self.manifest.folder.prefetch(names)
-                rows = plan.rows(number, rank, world_size)
-                yield self._maker.make(rows, epoch, self.transform, training=self._training)
+                    pending = [download for download in downloads if not download.done()]
+                    downloads = pending + self.manifest.folder.prefetch(names)
+                rows = plan.rows(index, rank, world_size)
+                yield self._maker.make_batch(rows, epoch, self.transform, training=self._training)
         finally:
-            for shard in arriving:  # cancel pending downloads, so that leaving the loop early does not block
-                shard.cancel()
+            for download in downloads:  # so that leaving the loop early does not block
+                download.cancel()
 
     def _until_closed(self, batches: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any]]:
-        """Turn what a closed thread pool raises into the error of a closed loader."""
+        """Yield `batches`; if anything fails because the loader was closed, raise the error of a closed loader."""
         try:
             yield from batches
-        except (RuntimeError, CancelledError):
+        except Exception:
             self._check_open()
             raise
 
@@ -222,12 +243,14 @@ class Epochs:
             raise UserError(f"batch_size must be divisible by the {self.world_size} ranks, got {self.batch_size}")
 
 
-class TrainersEpoch:
-    """Follows the epochs of a trainer that sets those of its sampler.
+class SamplerProxy:
+    """Stand-in for the sampler of a DataLoader, on which a trainer sets the loader's epoch.
 
-    Lightning is one. With `limit_train_batches` it ends its epochs early, and the loader would begin the same epoch
-    again. After a checkpoint of an epoch's end it does not give a loader its state back. Where it does, it may count an
-    epoch that `max_steps` had cut short, so the state goes first, and the trainer's next epochs are counted from there.
+    Lightning calls ``set_epoch`` before each of its epochs. Without that call, the loader would repeat an epoch that
+    `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from which
+    Lightning restores no state. But Lightning may count an epoch that `max_steps` cut short. So an epoch that was set
+    or loaded on the loader itself has priority, and the difference is kept: if a state of epoch 2 was loaded and
+    Lightning says 4, the loader starts epoch 2, and when Lightning then says 5, it starts epoch 3.
     """
 
     def __init__(self, loader: Epochs) -> None:
@@ -235,13 +258,13 @@ class TrainersEpoch:
         self._loader = loader
 
     def set_epoch(self, epoch: int) -> None:
-        """Move the loader on to the trainer's epoch, unless a caller chose where it starts."""
+        """Move the loader to the trainer's epoch, unless a caller has set where it starts."""
         loader = self._loader
-        if loader._placed:
-            loader._ahead = loader.epoch - epoch
+        if loader._start_was_set:
+            loader._epoch_offset = loader.epoch - epoch
         else:
-            loader.set_epoch(epoch + loader._ahead)
-            loader._placed = False
+            loader.set_epoch(epoch + loader._epoch_offset)
+            loader._start_was_set = False
 
 
-IterableDataset.register(Epochs)  # so that torch's DataLoader iterates over a loader and does not index it
+IterableDataset.register(Epochs)  # so that torch's DataLoader iterates over a loader instead of indexing it

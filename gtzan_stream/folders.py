@@ -1,4 +1,4 @@
-"""Folders for unfinished work: after an error nothing is left of it, and what killed processes left is removed."""
+"""Create, lock and sync folders. Errors leave nothing behind, and leftovers of killed processes are removed."""
 
 import os
 import shutil
@@ -17,12 +17,20 @@ except ImportError:  # Windows
 
 @contextmanager
 def created(folder: Path, path: Path | None = None, n_bytes: int | None = None) -> Iterator[None]:
-    """Make a folder, with its parents; if the block fails, those that were made here are removed, if they are empty.
+    """Create a folder and its parents. If the block fails, remove those that did not exist before and are empty.
+
+    Parameters
+    ----------
+    folder : Path
+    path : Path, optional
+        Path to name in errors; the folder by default.
+    n_bytes : int, optional
+        About how much will be written, for the message if the disk is full.
 
     Raises
     ------
-    Unwritable
-        If it cannot be made; names `path`, or else the folder.
+    WriteError
+        If the folder cannot be created.
     """
     missing: list[Path] = []
     try:
@@ -39,7 +47,7 @@ def created(folder: Path, path: Path | None = None, n_bytes: int | None = None) 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder until the block ends. Raises BlockingIOError if another process has locked it."""
+    """Lock a folder until the block ends. Raise BlockingIOError if another process has locked it."""
     lock = _lock(folder, wait=False)
     try:
         yield
@@ -49,15 +57,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[Path]:
-    """Give a new hidden folder in `parent`, which is removed when the block ends, unless it was moved.
+    """Create a temporary folder in `parent`, and remove it when the block ends, unless it was moved.
 
-    Its process holds a lock on it until then. Folders of that prefix that nobody has locked were left by processes that
-    were killed; they are removed first, where there are locks.
+    This process holds a lock on the folder until then. Other folders with the same prefix that are not locked were left
+    by killed processes, and are removed first. Where there are no locks, they stay.
 
     Raises
     ------
-    Unwritable
-        If it cannot be made.
+    WriteError
+        If the folder cannot be created.
     """
     for leftover in parent.glob(f"{prefix}*"):
         _remove_if_unlocked(leftover)
@@ -71,11 +79,11 @@ def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[P
 
 
 def fsync(path: Path) -> None:
-    """Bring a file to the disk; or of a folder, what was made, renamed and removed in it."""
+    """Write a file to the disk, or a folder's entries: files created, renamed and removed in it."""
     if not path.is_dir():
-        with path.open("r+b") as file:  # Windows does not write out what is open for reading
+        with path.open("r+b") as file:  # Windows cannot sync a file that is open for reading only.
             os.fsync(file.fileno())
-    elif hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+    elif hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders.
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -87,17 +95,17 @@ def _make_locked(parent: Path, prefix: str) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         lock = None
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # This file system may have no locks.
             lock = _lock(folder)
-        if folder.exists():  # else another process has taken it for a leftover before it was locked
+        if folder.exists():  # Otherwise another process removed it as a leftover before it was locked.
             return folder, lock
         _unlock(lock)
 
 
 def _remove_if_unlocked(leftover: Path) -> None:
-    if fcntl is None:  # nothing tells whether it is in use
+    if fcntl is None:  # Without locks it may be in use.
         return
-    with suppress(OSError):  # it is locked, another user's, or gone
+    with suppress(OSError):  # It is locked, belongs to another user, or no longer exists.
         lock = _lock(leftover, wait=False)
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -107,7 +115,7 @@ def _remove_if_unlocked(leftover: Path) -> None:
 
 
 def _lock(folder: Path, *, wait: bool = True) -> int | None:
-    """Lock a folder, until its descriptor is closed; None where there are no locks. Raises OSError if it cannot."""
+    """Lock a folder until the returned descriptor is closed; None without locks. Raise OSError if it fails."""
     if fcntl is None:
         return None
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,17 @@
-"""What a feature says of the audio it wants: the one description that crops, export and preview compute from."""
+"""Geometry: the sample rate, frame length and hop of a feature, and the crops it wants.
+
+Everything that converts between samples and frames (crops, export, preview) computes from it. A clip is continued by
+`context` samples at both ends, as a centred STFT pads it, so that frame 0 is centred on sample 0::
+
+    frames_in(T) = 1 + (T + 2 * context - frame_length) // step     frames of a clip of T samples
+    span(n)      = (n - 1) * step + frame_length                    samples that n adjacent frames read
+    read_length  = span(frames)                                     samples that a crop reads
+    stride       = frames * step                                    samples from one chunk to the next
+
+With n_fft 1024 and hop 512, 30 s at 22,050 Hz (661,500 samples) are ``1 + 661500 // 512 = 1292`` frames. A crop of 128
+frames reads ``127 * 512 + 1024 = 66048`` samples, though the next chunk starts 65,536 samples later: the windows of
+adjacent frames overlap.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,39 +22,39 @@ import numpy as np
 from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 
-MOST_SAMPLES = 2**28
-"""Of a crop: three hours at 22,050 Hz, a gigabyte."""
+MAX_CROP_SAMPLES = 2**28
+"""Three hours at 22,050 Hz, a gigabyte in float32."""
 Count = TypeVar("Count", int, np.ndarray)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Size and place of a feature's frames.
+    """Which samples each frame of a feature reads, and how many frames a crop has.
 
-    Frame t of a clip is centred on sample ``t * step`` and reads `frame_length` samples, from `context` samples before
-    its centre on. A crop is `frames` frames side by side, so it reads `read_length` samples.
+    Frame t of a clip is centred on sample ``t * step`` and reads `frame_length` samples, starting `context` samples
+    before its centre. A crop is `frames` adjacent frames, so it reads `read_length` samples.
 
     Parameters
     ----------
     sample_rate : int
-        Of the waveform, in Hz.
+        Sample rate of the waveform in Hz.
     frame_length : int
-        Samples that one frame reads: ``n_fft`` of a spectrogram.
+        Samples that one frame reads; ``n_fft`` of a spectrogram.
     step : int
-        Samples from one frame to the next: ``hop_length`` of a spectrogram.
+        Samples from one frame to the next; ``hop_length`` of a spectrogram.
     context : int
-        Samples before a frame's centre that the frame reads, at most `frame_length`.
+        Samples that a frame reads before its centre, at most `frame_length`; ``n_fft // 2`` of a centred spectrogram.
     frames : int
-        Frames of a crop.
+        Frames in a crop.
     grid : int
-        Samples; random crops start on multiples of it. With `step`, they start on the clip's own frames.
+        Random crops start on multiples of this many samples. If it equals `step`, their frames are frames of the clip.
     silence : float
-        The feature's value where there is no sound, which padding is filled with.
+        Value of the feature where there is no sound. Padding is filled with it.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -62,18 +75,18 @@ class Geometry:
             object.__setattr__(self, name, checked_int(name, getattr(self, name), 1))
         object.__setattr__(self, "context", checked_int("context", self.context))
         if self.context > self.frame_length:
-            raise ValueError(f"context must be in 0..{self.frame_length}, the frame length, got {self.context}")
-        if self.read_length > MOST_SAMPLES:
+            raise ValueError(f"context must be in 0..{self.frame_length} (the frame length), got {self.context}")
+        if self.read_length > MAX_CROP_SAMPLES:
             raise UserError(
                 f"a crop of {self.frames} frames would read {self.read_length:,} samples: choose fewer or shorter "
-                f"frames, of {MOST_SAMPLES:,} samples at most"
+                f"frames, with {MAX_CROP_SAMPLES:,} samples at most"
             )
         if not math.isfinite(self.silence):
             raise ValueError(f"silence must be finite, got {self.silence}")
 
     @classmethod
     def of_stft(cls, *, sample_rate: int, n_fft: int, hop_length: int, frames: int, silence: float = 0.0) -> "Geometry":
-        """Geometry of centred STFT frames, on whose hops crops start."""
+        """Return the geometry of a centred STFT. Random crops start on multiples of the hop."""
         n_fft, hop_length = checked_int("n_fft", n_fft), checked_int("hop_length", hop_length, 1)
         if n_fft < 2 or n_fft % 2:
             raise ValueError(f"n_fft must be even and at least 2, got {n_fft}")
@@ -94,13 +107,13 @@ class Geometry:
 
     @property
     def read_length(self) -> int:
-        """Samples that a crop reads."""
+        """Samples that a crop reads: `span` of its frames."""
         return self.span(self.frames)
 
     def span(self, n_frames: Count) -> Count:
-        """Samples that `n_frames` frames side by side read, 1 or more of them."""
+        """Return the number of samples that `n_frames` adjacent frames read; `n_frames` must be at least 1."""
         return (n_frames - 1) * self.step + self.frame_length
 
     def frames_in(self, n_samples: Count) -> Count:
-        """Frames of a clip of `n_samples` samples, `context` samples continuing it at both ends."""
+        """Return the number of frames in a clip of `n_samples` samples, padded by `context` samples at both ends."""
         return 1 + (n_samples + 2 * self.context - self.frame_length) // self.step

@@ -1,4 +1,4 @@
-"""Loader: augmented features of clips in shards, for training; and its evaluations."""
+"""Loader: stream augmented features for training from shards; Evaluation: stream features of a part in order."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batches import BatchMaker
-from gtzan_stream.checks import SEEDS, checked_int
+from gtzan_stream.checks import MAX_SEED, checked_int
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
@@ -27,56 +27,58 @@ from gtzan_stream.threads import limit_torch_after_fork
 
 
 class Loader(Epochs):
-    """Stream augmented features of music clips from WebDataset shards.
+    """A stream of augmented features, computed from music clips in WebDataset shards.
 
-    Each iteration is one epoch, and the next iteration the next epoch; an iteration that is left before its last batch
-    starts again. The order of an epoch and every augmentation are pure functions of (seed, epoch, key, crop index):
-    equal for any `num_workers`, any number of ranks, before and after a resume, and on any device.
+    Each iteration yields the batches of one epoch, and the next iteration those of the next epoch. If an iteration
+    stops before its last batch, the next one repeats the epoch. The order of an epoch and every augmentation are pure
+    functions of (seed, epoch, key, crop index). They are the same for any `num_workers`, any number of ranks and any
+    device, and after a resume.
 
-    A loader holds open files and threads, until it is closed or no longer referenced; it is a context manager.
+    A loader holds open files and threads until it is closed or garbage-collected. It is a context manager.
 
     Parameters
     ----------
     shards : path or address
         Folder with shards and their manifest, made by ``gtzan-stream pack`` or ``demo``. Shards at an address that
-        fsspec knows (s3://, gs://, https://, hf://) are downloaded to a local cache ahead of need.
+        fsspec supports (s3://, gs://, https://, hf://) are downloaded to a local cache before they are needed.
     split, part : str, optional
-        Which clips, for instance "filtered" and "train": both, or neither for all clips.
+        Which clips to use, for instance "filtered" and "train". Give both, or neither for all clips.
     batch_size : int
-        Rows of a global batch; rank r of W gets rows ``r::W``, so it must be divisible by W.
+        Rows of a global batch. Rank r of W gets rows ``r::W``, so it must be divisible by W.
     augment : str or Transform
         A recipe of `gtzan_stream.augment.recipes`, ``module:function`` for one of your own, or a transform.
     features : Module
-        What to compute, and with its geometry the length of a crop; `LogMel` at the shards' sample rate by default.
+        The features to compute; their geometry sets the length of a crop. Default: `LogMel` at the shards' sample rate.
     device : str or torch.device
-        Where augmentation and features are computed. On CUDA, in a stream of their own.
+        Where augmentation and features are computed. On CUDA they run in a stream of their own.
     num_workers : int
-        Threads that read. 0 makes each batch when it is asked for; 1 or more make batches ahead, in the background.
+        Threads that read. 0 makes each batch when it is requested; 1 or more make batches ahead, in the background.
     seed : int
     crops_per_clip : int
         Random crops of each clip in an epoch.
     rank, world_size : int, optional
-        This process among those that train together; by default, what `torch.distributed` says when an epoch begins.
+        Index of this process and number of processes that train together. By default those of `torch.distributed` when
+        an epoch begins.
     on_error : "fail" or "skip"
-        What to do with an unreadable example: raise `BadSample`, or skip it with weight 0 and note it in `skipped`.
+        What to do with an unreadable example: raise `BadSample`, or give it weight 0 and add the error to `skipped`.
     shuffle_shards : int, optional
-        How many shards' examples are mixed with each other; see `EpochPlan`. Twice as many remote shards must fit the
-        cache.
+        How many shards' examples are mixed with each other; see `EpochPlan`. The cache of remote shards must hold twice
+        as many.
 
     Attributes
     ----------
     labels : list of str
-        Names of the classes that the split has.
+        Names of the split's classes.
     n_rows : int
         Rows of the features, such as mel bands.
     skipped : list of str
-        What was wrong with examples that could not be read, since the loader was made.
+        Errors of the examples that were skipped since the loader was made.
 
     Raises
     ------
     UserError
-        If the shards, split, part or recipe do not exist, a number does not fit, an object is not a transform or a
-        feature, or every clip is too short to count.
+        If the shards, split, part or recipe do not exist, an argument has a wrong type or value, or all clips are too
+        short to count.
 
     Examples
     --------
@@ -108,17 +110,15 @@ class Loader(Epochs):
     ) -> None:
         limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
-        batch_size, crops_per_clip = (
-            checked_int("batch_size", batch_size, 1, 2**20),
-            checked_int("crops_per_clip", crops_per_clip, 1),
-        )
-        num_workers, seed = checked_int("num_workers", num_workers), checked_int("seed", seed, most=SEEDS)
+        batch_size = checked_int("batch_size", batch_size, 1, 2**20)
+        crops_per_clip = checked_int("crops_per_clip", crops_per_clip, 1)
+        num_workers, seed = checked_int("num_workers", num_workers), checked_int("seed", seed, maximum=MAX_SEED)
         if shuffle_shards is not None:
             shuffle_shards = checked_int("shuffle_shards", shuffle_shards, 1)
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)
-        self._owned = transform if isinstance(augment, str) else Identity()  # to close
+        self._own_transform = transform if isinstance(augment, str) else Identity()  # close() closes it
         manifest = Manifest.open(shards)
         features = LogMel(sample_rate=manifest.sample_rate) if features is None else features
         features = feature.check(features).to(device)
@@ -160,59 +160,60 @@ class Loader(Epochs):
         super().__init__(maker, transform, plan, training=True, settings=settings, num_workers=num_workers, ranks=ranks)
 
     def evaluation(self, part: str | None = None, *, chunks: crops.Chunks = "study") -> "Evaluation":
-        """Stream the chunks of the clips of another part, in order and not augmented.
+        """Return an iterable over the chunks of another part's clips, in order and not augmented.
 
         It shares this loader's shards, split, features, device, batch size, workers and ranks, and is closed with it.
 
         Parameters
         ----------
         part : str, optional
-            Part of the loader's split; all clips where the loader has none.
+            Part of the loader's split; None if the loader has no split, for all clips.
         chunks : "study" or "all"
-            Which chunks of each clip: those in its first 23.8 s, as in the study, or all.
+            Which chunks of each clip to use: those in its first 23.8 s, as in the study, or all.
 
         Raises
         ------
         UserError
-            If the split has no such part, or `chunks` is something else.
+            If the split has no such part, or `chunks` has another value.
         """
         return Evaluation(self, part, chunks)
 
-    def untouched(self, batch: Batch) -> Tensor:
-        """Features [batch, row, frame] of a batch's crops as they lie in their clips: without augmentation.
+    def unaugmented(self, batch: Batch) -> Tensor:
+        """Compute the features [batch, row, frame] of a batch's crops without augmentation.
 
         Raises
         ------
         UserError
-            If the batch is not one of this loader's, or the loader is closed.
+            If the batch is from another loader, or the loader is closed.
         """
         self._check_open()
         clips = pc.index_in(pa.array(batch.keys), value_set=self.manifest.keys)
         if clips.null_count:
-            raise UserError(f"the batch is not one of this loader: {self.manifest.root} lacks some of its keys")
-        return self._maker.untouched(clips.to_numpy().astype(np.int64), batch.starts)
+            raise UserError(f"the batch is from another loader: {self.manifest.root} does not have all of its keys")
+        return self._maker.unaugmented(clips.to_numpy().astype(np.int64), batch.starts)
 
     def close(self) -> None:
-        """End the loader's threads, close its shards, and close a transform that was asked for by name.
+        """End the loader's threads, and close its shards and, if `augment` was a name, its transform.
 
-        A transform that was passed in may be another loader's, too, and stays open. Iterating afterwards is an error.
+        A transform object that was passed in stays open, because other loaders may use it. Iterating over a closed
+        loader raises UserError.
         """
         super().close()
         self._maker.close()
-        for transform in self._owned.modules():
+        for transform in self._own_transform.modules():
             if isinstance(transform, Transform):
                 transform.close()
 
 
 class Evaluation(Epochs):
-    """What `Loader.evaluation` returns: the chunks of a part's clips, clip by clip. Every epoch is the same.
+    """Iterable over the chunks of a part's clips, clip by clip; `Loader.evaluation` makes it. All epochs are equal.
 
     Attributes
     ----------
     labels : list of str
-        As the loader's.
+        Names of the classes: those of the loader.
     skipped : list of str
-        As the loader's, of this evaluation.
+        Errors of the examples that this evaluation has skipped.
     """
 
     def __init__(self, loader: Loader, part: str | None, chunks: crops.Chunks) -> None:
@@ -233,7 +234,7 @@ class Evaluation(Epochs):
                 batch_size=loader.batch_size,
                 epoch=epoch,
                 shuffle=False,
-                shuffle_shards=1,  # reads shard after shard
+                shuffle_shards=1,  # one shard is needed at a time
             )
 
         settings: dict[str, Any] = {
@@ -255,7 +256,7 @@ class Evaluation(Epochs):
 
 
 def _clips(manifest: Manifest, split: str | None, part: str | None) -> np.ndarray:
-    """Numbers of the clips in a part of a split; all clips without either."""
+    """Return the indices of the clips in a part of a split, or of all clips if neither is given."""
     if split is not None and part is not None:
         return manifest.part(split, part)
     splits = {name: ", ".join(parts) for name, parts in manifest.split_names().items()}

@@ -1,4 +1,4 @@
-"""Normalisations of features: to mean 0 and variance 1, over what each one's name says."""
+"""Normalise features to mean 0 and variance 1, over the training set, each mel band, each example or each batch."""
 
 from collections.abc import Iterable
 
@@ -13,20 +13,21 @@ _SMALLEST_STD = 1e-5
 
 
 class Normalization(nn.Module):
-    """Bring features to mean 0 and variance 1.
+    """Module that normalises features to mean 0 and variance 1.
 
     Parameters
     ----------
     kind : "none", "global", "mel", "clip" or "batch"
-        Over what: nothing; the whole training set; the training set, each mel band apart; each example apart; each
-        batch, band by band, with running statistics when evaluating (batch norm).
+        Where mean and variance come from: "none" changes nothing; "global" is the whole training set; "mel" is the
+        training set, each mel band separately; "clip" is each example separately; "batch" is batch norm, each mel band
+        separately, with running statistics in evaluation mode.
     n_mels : int
-        Bands; 1 for waveforms.
+        Number of mel bands; 1 for waveforms.
 
     Notes
     -----
-    "global" and "mel" need `estimate` first. All statistics are buffers, so checkpoints hold them. What does not vary
-    becomes 0.
+    "global" and "mel" need a call of `estimate` first. All statistics are buffers, so checkpoints hold them. Constant
+    features become 0.
 
     Examples
     --------
@@ -53,7 +54,7 @@ class Normalization(nn.Module):
 
     @property
     def needs_estimate(self) -> bool:
-        """Whether the statistics come from the training set, by `estimate`."""
+        """Whether `estimate` must be called, because the statistics are those of the training set."""
         return self.kind in ("global", "mel")
 
     def forward(self, features: Features) -> Features:
@@ -70,15 +71,22 @@ class Normalization(nn.Module):
     def estimate(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
         """Estimate mean and standard deviation from batches, in one pass, in float64.
 
+        Squared deviations are summed around the mean of each batch and then merged (Chan, Golub, LeVeque 1979),
+        because ``mean(x**2) - mean(x)**2`` loses all digits where the mean is large. Two groups of n_a and n_b values,
+        with means m_a and m_b and sums of squared deviations S_a and S_b, have together::
+
+            m = m_a + (m_b - m_a) * n_b / (n_a + n_b)
+            S = S_a + S_b + (m_b - m_a)**2 * n_a * n_b / (n_a + n_b)
+
         Parameters
         ----------
-        batches : iterable of Tensor [batch, mel, frame], or of pairs with weights [batch]
+        batches : iterable of Tensor [batch, mel, frame], or of pairs (features, weights [batch])
             Rows of weight 0 do not count.
 
         Raises
         ------
-        ValueError
-            If all weights together are 0.
+        UserError
+            If the weights sum to 0.
         """
         if not self.needs_estimate:
             return
@@ -90,15 +98,15 @@ class Normalization(nn.Module):
             values = features.to(self.mean.device).double()
             weight = weights.to(values)[:, None, None].expand_as(values)
             n = weight.sum(over).mean() if self.kind == "global" else weight[:, 0].sum()
-            here = ((values * weight).sum(over) / n.clamp(min=1e-300)).reshape(-1, 1)
-            spread = ((values - here).square() * weight).sum(over).reshape(-1, 1)
-            count = count + n  # the pooled mean and squares of two groups: Chan, Golub, LeVeque 1979
+            batch_mean = ((values * weight).sum(over) / n.clamp(min=1e-300)).reshape(-1, 1)
+            batch_squares = ((values - batch_mean).square() * weight).sum(over).reshape(-1, 1)
+            count = count + n
             share = n / count.clamp(min=1e-300)
-            squares = squares + spread + (here - mean).square() * (count - n) * share
-            mean = mean + (here - mean) * share
+            squares = squares + batch_squares + (batch_mean - mean).square() * (count - n) * share
+            mean = mean + (batch_mean - mean) * share
         if not count > 0:
             raise UserError(
-                "the normalization has nothing to estimate from: every clip is too short for it, or was skipped"
+                "the normalization has no data to estimate from: all clips are too short to count, or were skipped"
             )
         self.mean.copy_(mean)
         self.std.copy_((squares / count).sqrt().clamp(min=_SMALLEST_STD))

@@ -1,15 +1,34 @@
-"""Which examples, in which order, for which rank: pure arithmetic on positions, with nothing kept per example.
+"""The order of an epoch: which examples each batch of each rank holds, computed on demand, with no table of examples.
 
-Number the part's examples clip by clip: clip 0's crops, clip 1's crops, and so on. A position is a place in the epoch's
-global order, and global batch b holds positions ``b * batch_size`` to ``(b + 1) * batch_size - 1``. An order maps each
-position to an example:
+Number the examples of a part clip by clip: first the crops of clip 0, then those of clip 1, and so on. A *position* is
+an index into the epoch's global order, and global batch b holds the positions ``b * batch_size`` to
+``(b + 1) * batch_size - 1``. The plan maps each position to an example:
 
-- shuffled, it is a permutation that can be evaluated at any position alone (`gtzan_stream.permutation`);
-- with `shuffle_shards`, the shards are shuffled first and laid out one after the other, then each block of that many
-  shards is permuted within itself, so that few shards are needed at a time;
-- not shuffled, it is the identity.
+- not shuffled, position i is example i;
+- shuffled, position i is example ``permute(i)``, a permutation that can be evaluated at any index alone
+  (`gtzan_stream.permutation`);
+- shuffled with `shuffle_shards`, the shards are shuffled first and laid out one after the other, which gives each
+  example a *slot*. Each run of `shuffle_shards` shards is a *block*, and positions are mapped to slots by a permutation
+  of their block, so that only one block of shards is needed at a time.
 
-Nothing is remembered between batches, so a resume at batch k costs what batch 0 costs.
+For instance shards A (2 clips), B (1 clip) and C (2 clips), 2 crops of each clip, ``shuffle_shards=2`` and
+``batch_size=4``, where the shards are shuffled to C, A, B::
+
+    slot                     0  1  2  3  4  5  6  7 |  8  9
+    its shard                C  C  C  C  A  A  A  A |  B  B
+    its example              6  7  8  9  0  1  2  3 |  4  5
+                                    block 0         | block 1
+    position                 0  1  2  3  4  5  6  7 |  8  9 10 11
+    its slot                 5  2  0  7  3  6  1  4 |  9  8
+    its example              1  8  6  3  9  2  7  0 |  5  4 (4) (5)
+    its batch                0  0  0  0  1  1  1  1 |  2  2  2  2
+    its rank, of 2           0  1  0  1  0  1  0  1 |  0  1  0  1
+
+The last batch is completed by fillers (in brackets): the last examples again, in reverse order and with weight 0. Their
+shards are open already. A batch may reach from one block into the next.
+
+Nothing is remembered between batches, so a resume at batch k costs what batch 0 costs, and any number of ranks share
+the same global batches.
 """
 
 from dataclasses import dataclass, field
@@ -28,11 +47,11 @@ class Rows:
     Attributes
     ----------
     clips : int64 [rows]
-        Clip numbers, rows of the manifest's table.
+        Indices of the clips in the manifest.
     crops : int64 [rows]
-        Crop indices; chunk numbers in an evaluation.
+        Crop indices; chunk indices in an evaluation.
     weights : float32 [rows]
-        1, or 0 for a filler row that completes the last batch.
+        1, or 0 for a filler that completes the last batch.
     """
 
     clips: np.ndarray
@@ -47,20 +66,20 @@ class EpochPlan:
     Parameters
     ----------
     clips : int64 [n_clips]
-        Clip numbers of the part, grouped by shard.
+        Indices in the manifest of the part's clips, grouped by shard.
     shards : int [n_clips]
-        Shard number of each.
+        Index of each clip's shard.
     crops : int or int64 [n_clips]
-        Examples per clip: one number for all, or one for each.
+        Examples of each clip: the same number for all, or one number a clip.
     batch_size : int
         Examples in a global batch, over all ranks.
     seed, epoch : int
-        The order is a function of these.
+        The order is a pure function of these and of the clips.
     shuffle : bool
-        False keeps the order of `clips`, crop by crop.
+        False keeps the order of `clips`, and of the crops of each clip.
     shuffle_shards : int, optional
-        How many shards' examples are mixed with each other. All of them by default, right for local disks; for remote
-        shards, at most half of what the cache holds. Without `shuffle`, how many shards are needed at a time.
+        How many shards' examples are mixed with each other. By default all, which suits local disks. For remote shards
+        choose at most half of what the cache holds. Without `shuffle`, how many shards are needed at a time.
 
     Raises
     ------
@@ -77,6 +96,7 @@ class EpochPlan:
     shuffle: bool = True
     shuffle_shards: int | None = None
     _shard_bounds: np.ndarray = field(init=False, repr=False)
+    """Index in `clips` of the first clip of each shard, and the number of clips: int64 [n_shards + 1]."""
 
     def __post_init__(self) -> None:
         if len(self.clips) == 0:
@@ -96,51 +116,53 @@ class EpochPlan:
 
     @property
     def n_examples(self) -> int:
+        """Number of examples in the epoch, without fillers."""
         return int(self._first_example(np.array([len(self.clips)]))[0])
 
     def __len__(self) -> int:
-        """Number of global batches, the last filled up with rows of weight 0."""
+        """Return the number of global batches. The last one is completed by fillers."""
         return -(-self.n_examples // self.batch_size)
 
     def rows(self, batch: int, rank: int = 0, world_size: int = 1) -> Rows:
-        """Rows ``rank::world_size`` of global batch number `batch`."""
+        """Return the rows of one rank, ``rank::world_size`` of the global batch with index `batch`."""
         positions = np.arange(batch * self.batch_size + rank, (batch + 1) * self.batch_size, world_size)
         n = self.n_examples
-        inside = positions < n
-        repeated = n - 1 - (positions - n) % n  # fillers repeat the last examples, whose shards are open already
-        clips, crops = self._locate(self._order(np.where(inside, positions, repeated)))
-        return Rows(clips, crops, inside.astype(np.float32))
+        is_example = positions < n
+        filler_positions = n - 1 - (positions - n) % n  # backwards from the last; again from there in a tiny epoch
+        clips, crops = self._to_clips_and_crops(self._to_examples(np.where(is_example, positions, filler_positions)))
+        return Rows(clips, crops, is_example.astype(np.float32))
 
     def block_of(self, batch: int) -> int:
-        """Number of the block of shards that a global batch begins in; 0 where all shards are mixed."""
+        """Return the index of the block of shards in which a global batch begins; 0 if all shards are mixed."""
         if self._mixes_all:
             return 0
-        return int(np.searchsorted(self._blocks[0], batch * self.batch_size, side="right")) - 1
+        return int(np.searchsorted(self._block_bounds, batch * self.batch_size, side="right")) - 1
 
     def shards_of(self, block: int) -> np.ndarray:
-        """Shard numbers of a block; none after the last block."""
+        """Return the indices of the shards in a block; none after the last block."""
         if self._mixes_all:
             return self.shards[self._shard_bounds[:-1]] if block == 0 else self.shards[:0]
         assert self.shuffle_shards is not None
-        places = self._blocks[1][block * self.shuffle_shards : (block + 1) * self.shuffle_shards]
-        return self.shards[self._shard_bounds[places]]
+        runs = self._shard_order[block * self.shuffle_shards : (block + 1) * self.shuffle_shards]
+        return self.shards[self._shard_bounds[runs]]
 
     @property
     def _mixes_all(self) -> bool:
         return self.shuffle_shards is None or self.shuffle_shards >= len(self._shard_bounds) - 1
 
     def _first_example(self, clip_index: np.ndarray) -> np.ndarray:
-        """Number of the first example of the clips at these places of `clips`."""
+        """Find the first example of the clips at these indices of `clips`."""
         if isinstance(self.crops, int):
             return clip_index * self.crops
         return self._crop_bounds[clip_index]
 
     @cached_property
     def _crop_bounds(self) -> np.ndarray:
+        """First example of each clip, and the number of examples: int64 [n_clips + 1]."""
         return np.r_[0, np.cumsum(self.crops)]
 
-    def _locate(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Clip number and crop index of each example number."""
+    def _to_clips_and_crops(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the clip and the crop index of each example."""
         if isinstance(self.crops, int):
             index, crops = np.divmod(examples, self.crops)
         else:
@@ -148,34 +170,38 @@ class EpochPlan:
             crops = examples - self._crop_bounds[index]
         return self.clips[index], crops
 
-    def _order(self, positions: np.ndarray) -> np.ndarray:
-        """Example number at each position of the epoch."""
+    def _to_examples(self, positions: np.ndarray) -> np.ndarray:
+        """Find the example at each position of the epoch."""
         if not self.shuffle:
             return positions
         if self._mixes_all:
             return permute(positions, self.n_examples, rng(self.seed, self.epoch, "order"))
-        examples = np.empty_like(positions)
-        block_bounds, shard_order, position_bounds = self._blocks
-        block_of = np.searchsorted(block_bounds, positions, side="right") - 1
-        for block in np.unique(block_of):
-            inside = block_of == block
-            start, stop = block_bounds[block], block_bounds[block + 1]
+        slots = np.empty_like(positions)
+        blocks = np.searchsorted(self._block_bounds, positions, side="right") - 1
+        for block in np.unique(blocks):
+            rows = blocks == block
+            start, stop = self._block_bounds[block], self._block_bounds[block + 1]
             key = rng(self.seed, self.epoch, f"order.{block}")  # each block has a permutation of its own
-            place = start + permute(positions[inside] - start, int(stop - start), key)
-            shard = np.searchsorted(position_bounds, place, side="right") - 1
-            first = self._first_example(self._shard_bounds[shard_order[shard]])
-            examples[inside] = first + place - position_bounds[shard]
-        return examples
+            slots[rows] = start + permute(positions[rows] - start, int(stop - start), key)
+        shard = np.searchsorted(self._slot_bounds, slots, side="right") - 1
+        first = self._first_example(self._shard_bounds[self._shard_order[shard]])
+        return first + slots - self._slot_bounds[shard]
 
     @cached_property
-    def _blocks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bounds of the blocks in positions, the shards in their shuffled order, and the bounds of each shard there."""
-        assert self.shuffle_shards is not None
+    def _shard_order(self) -> np.ndarray:
+        """Indices into `_shard_bounds` of the shards, in the order in which they are laid out."""
         n_shards = len(self._shard_bounds) - 1
-        shard_order = np.arange(n_shards)
-        if self.shuffle:
-            shard_order = permute(shard_order, n_shards, rng(self.seed, self.epoch, "shards"))
-        sizes = np.diff(self._first_example(self._shard_bounds))[shard_order]
-        position_bounds = np.r_[0, np.cumsum(sizes)]
-        block_bounds = position_bounds[np.r_[np.arange(0, n_shards, self.shuffle_shards), n_shards]]
-        return block_bounds, shard_order, position_bounds
+        shards = np.arange(n_shards)
+        return permute(shards, n_shards, rng(self.seed, self.epoch, "shards")) if self.shuffle else shards
+
+    @cached_property
+    def _slot_bounds(self) -> np.ndarray:
+        """First slot of each shard of `_shard_order`, and the number of slots: int64 [n_shards + 1]."""
+        sizes = np.diff(self._first_example(self._shard_bounds))
+        return np.r_[0, np.cumsum(sizes[self._shard_order])]
+
+    @cached_property
+    def _block_bounds(self) -> np.ndarray:
+        """First slot, and first position, of each block, and the number of slots: int64 [n_blocks + 1]."""
+        n_shards = len(self._shard_order)
+        return self._slot_bounds[np.r_[np.arange(0, n_shards, self.shuffle_shards), n_shards]]

@@ -1,4 +1,12 @@
-"""Run an iterator ahead of its consumer, in a thread."""
+"""Run an iterator ahead of its consumer in another thread.
+
+With depth 3, the consumer works on item i while items i + 1 to i + 3 are computed or wait in a queue::
+
+    thread     | 0 | 1 | 2 | 3 |    | 4 |      | 5 |      | ...
+    consumer       |  item 0   |      item 1   |  item 2  | ...
+
+Item 4 begins when the consumer takes item 1. There is one thread, because a generator cannot run in two at once.
+"""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,11 +18,20 @@ _END = object()
 
 
 def prefetch(items: Iterator[T], depth: int, executor: Executor) -> Iterator[T]:
-    """Yield what `items` yields, computed up to `depth` items ahead by `executor`, which has one thread.
+    """Yield the items of an iterator, computed up to `depth` items ahead.
 
-    An exception of `items` is raised here, after the items before it. Closing this generator (a ``break`` in its loop
-    is enough) leaves the thread to the next caller once the item that is being computed is done. Memory that was
-    allocated in a thread stays with it: a new thread for every epoch would make a process grow.
+    An exception of `items` is raised here, after the items before it. When this generator is closed (a ``break`` in the
+    loop over it is enough), the executor is free for the next caller as soon as the current item is done. The executor
+    outlives the generator, because a process would grow if each epoch had a new thread: the allocator keeps some
+    memory for each.
+
+    Parameters
+    ----------
+    items : iterator
+    depth : int
+        Number of items to compute ahead.
+    executor : Executor
+        Must have exactly one thread.
 
     Examples
     --------
@@ -26,12 +43,13 @@ def prefetch(items: Iterator[T], depth: int, executor: Executor) -> Iterator[T]:
     def compute() -> Future[Any]:
         return executor.submit(next, items, _END)
 
-    ahead = deque(compute() for _ in range(depth))
+    futures = deque(compute() for _ in range(depth))
     try:
-        while (item := ahead[0].result()) is not _END:
-            ahead.popleft()
-            ahead.append(compute())
+        while (item := futures[0].result()) is not _END:
+            futures.popleft()
+            futures.append(compute())
             yield item
     finally:
-        for future in ahead:  # none is waited for: this may be the thread that computes them, collecting garbage
+        # Do not wait for the futures: the garbage collector may close this generator in the executor's own thread.
+        for future in futures:
             future.cancel()

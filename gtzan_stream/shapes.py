@@ -1,4 +1,4 @@
-"""Names of the tensor shapes used in signatures: checked in the tests, free in production."""
+"""Types of tensors with their shapes, for signatures. They are checked in tests, and cost nothing otherwise."""
 
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -7,13 +7,13 @@ Waveform = Float[Tensor, "batch time"]
 """Mono audio, full scale at +/-1."""
 
 Waveforms = Float[Tensor, "batch *channel time"]
-"""Audio of one or of several channels, full scale at +/-1."""
+"""Audio with one or more channels, full scale at +/-1."""
 
 Spectrogram = Complex[Tensor, "batch freq frame"]
 """A short-time Fourier transform."""
 
 Magnitude = Float[Tensor, "batch freq frame"]
-"""Absolute values, or a power of them, of a short-time Fourier transform."""
+"""Magnitude of a short-time Fourier transform, or a power of it."""
 
 Features = Float[Tensor, "batch mel frame"]
-"""What a network is fed."""
+"""Input of a network."""

@@ -1,4 +1,9 @@
-"""CPU cores, and pools of threads that survive the fork of a process."""
+"""Count CPU cores, and make thread pools and locks that still work after a fork.
+
+A forked child has only the thread that called fork. It would wait forever for the other threads of its parent, and for
+locks that they held. So pools and locks made here are reset in the child, torch is limited to one thread there, and
+numba's compiler lock is held during the fork, so that no other thread holds it.
+"""
 
 import logging
 import os
@@ -12,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Count the CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -21,28 +26,22 @@ _locks: WeakSet[Any] = WeakSet()
 _pools: WeakKeyDictionary[ThreadPoolExecutor, tuple[int, str, Callable[[], object] | None]] = WeakKeyDictionary()
 
 
-def threads(n: int, name: str, initializer: Callable[[], object] | None = None) -> ThreadPoolExecutor:
-    """An executor of at most `n` threads, each started when it is first needed.
-
-    A forked child has none of its parent's threads and would wait for them forever, so the executor is reset there.
-    """
+def thread_pool(n: int, name: str, initializer: Callable[[], object] | None = None) -> ThreadPoolExecutor:
+    """Return an executor with at most `n` threads, each started when it is first needed; it is reset after a fork."""
     pool = ThreadPoolExecutor(n, name, initializer)
     _pools[pool] = n, name, initializer
     return pool
 
 
 def fork_safe_lock() -> AbstractContextManager[bool]:
-    """A lock that is released in a forked child, though another thread of the parent held it when it forked."""
+    """Return a lock that is free in a forked child, even if a thread of the parent held it."""
     lock = threading.Lock()
     _locks.add(lock)
     return lock
 
 
 def limit_torch_after_fork() -> None:
-    """In a forked process, make torch compute on one thread, once.
-
-    Its threads are OpenMP's: a forked child has none of them, and torch would wait for them forever.
-    """
+    """Make torch compute on one thread if this process was forked: it would wait forever for OpenMP's threads."""
     global _forked
     if not _forked:
         return
@@ -52,31 +51,31 @@ def limit_torch_after_fork() -> None:
     if torch.get_num_threads() > 1:
         torch.set_num_threads(1)
         _log.warning(
-            "this process was forked, and torch's threads do not survive that: torch computes on one thread here; "
+            "this process was forked, and torch's threads do not survive a fork: torch computes on one thread here; "
             "start processes with 'spawn' to use more"
         )
 
 
-_forked = False
-_held: list[Any] = []
+_forked = False  # whether this process was forked, and limit_torch_after_fork has not been called since
+_held: list[Any] = []  # numba's lock, during a fork
 
 
-def _acquire_compiler() -> None:
-    """Fork when no thread compiles: numba's lock would stay locked in the child."""
+def _acquire_compiler_lock() -> None:
+    """Before a fork, wait until no thread compiles, because numba's lock would stay locked in the child."""
     if (numba := sys.modules.get("numba.core.compiler_lock")) is not None:
         numba.global_compiler_lock.acquire()
         _held.append(numba.global_compiler_lock)
 
 
-def _release_compiler() -> None:
+def _release_compiler_lock() -> None:
     if _held:
         _held.pop().release()
 
 
-def _reset() -> None:
+def _reset_in_child() -> None:
     global _forked
     _forked = True
-    _release_compiler()
+    _release_compiler_lock()
     for lock in _locks:
         lock._at_fork_reinit()
     for pool, settings in list(_pools.items()):
@@ -84,4 +83,6 @@ def _reset() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_acquire_compiler, after_in_parent=_release_compiler, after_in_child=_reset)
+    os.register_at_fork(
+        before=_acquire_compiler_lock, after_in_parent=_release_compiler_lock, after_in_child=_reset_in_child
+    )

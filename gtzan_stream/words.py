@@ -1,19 +1,19 @@
-"""Words that messages share."""
+"""Format values for messages: numbers with nouns, lists of names, one-line texts."""
 
 from collections.abc import Iterable
 
 
-def count(number: int, what: str) -> str:
-    """A number of things, in words.
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1.
 
     >>> count(1, "clip"), count(2, "clip")
     ('1 clip', '2 clips')
     """
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def first_few(names: Iterable[str], most: int = 5) -> str:
-    """The first few names.
+    """Join the first few names with commas.
 
     >>> first_few("abcd", 3), first_few("abc", 3)
     ('a, b, c, ...', 'a, b, c')
@@ -23,7 +23,7 @@ def first_few(names: Iterable[str], most: int = 5) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text in one line: control characters, and what no terminal can show, as escapes.
+    """Return the text on one line, with escapes for line breaks and other unprintable characters.
 
     >>> one_line("a\\nb")
     'a\\\\nb'
@@ -32,7 +32,7 @@ def one_line(text: str) -> str:
 
 
 def short_repr(value: object, most: int = 60) -> str:
-    """A value as Python writes it, in one line.
+    """Return the repr of a value on one line, shortened to `most` characters.
 
     >>> short_repr([1, "a"]), short_repr("x" * 100, 8)
     ("[1, 'a']", "'xxxx...")

@@ -1,4 +1,4 @@
-"""The networks of the study, by name. A network of one's own is one file here and one entry of `REGISTRY`."""
+"""The study's networks by name. To add a network, add a file to this folder and an entry to `REGISTRY`."""
 
 from torch import nn
 
@@ -36,17 +36,17 @@ REGISTRY: dict[str, Spec] = {
 
 
 def names() -> list[str]:
-    """The networks there are, in the order of the study's table."""
+    """Return the names of all networks, in the order of the study's table."""
     return list(REGISTRY)
 
 
 def spec(name: str) -> Spec:
-    """What the network `name` is fed and how it is trained.
+    """Return the settings of a network: its input and its training defaults.
 
     Raises
     ------
     ValueError
-        If there is no such network; the message lists those there are.
+        If there is no such network; the message lists all names.
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no network {name!r}; there are {', '.join(names())}")
@@ -54,18 +54,18 @@ def spec(name: str) -> Spec:
 
 
 def build(name: str, n_classes: int) -> nn.Module:
-    """Build the network `name`, freshly initialised from torch's random numbers.
+    """Build a network with new weights, initialised from torch's global random numbers.
 
     Returns
     -------
     Module
-        From features ``[batch, *spec(name).shape]`` to logits [batch, n_classes]. In training, a network with
-        auxiliary heads returns a tuple, its own logits first.
+        Maps features ``[batch, *spec(name).shape]`` to logits [batch, n_classes]. In training mode, a network with
+        auxiliary heads returns a tuple: its own logits, then those of the heads.
 
     Raises
     ------
     ValueError
-        If there is no such network, or `n_classes` is less than two.
+        If there is no such network, or `n_classes` is below 2.
 
     Examples
     --------
@@ -74,5 +74,5 @@ def build(name: str, n_classes: int) -> nn.Module:
     torch.Size([2, 10])
     """
     if n_classes < 2:
-        raise ValueError(f"a classifier needs two classes at least, got n_classes={n_classes}")
+        raise ValueError(f"a classifier needs at least two classes, got n_classes={n_classes}")
     return spec(name).build(n_classes)

@@ -1,4 +1,4 @@
-"""AlexNet, torchvision's."""
+"""AlexNet, from torchvision."""
 
 import torchvision
 from torch import nn
@@ -7,11 +7,11 @@ from models.layers import Channel, on_one_channel
 
 
 def alexnet(n_classes: int) -> nn.Module:
-    """AlexNet on one channel.
+    """Build AlexNet for one input channel.
 
-    Input [batch, 128, 128], output [batch, n_classes]. 28,717,770 parameters for ten classes. A chunk leaves maps
-    of 3 x 3, which the first linear layer takes as they are, instead of stretched to the 6 x 6 of a photograph. It has
-    no batch norm, and a third of the others' learning rate under AdamW.
+    Input [batch, 128, 128], output [batch, n_classes]. 28,717,770 parameters for ten classes. The convolutions
+    reduce 128 x 128 to 3 x 3, so the first linear layer reads 3 x 3 maps instead of the 6 x 6 of a photograph. Without
+    batch norm, AlexNet needs about a third of the other networks' learning rate with AdamW.
 
     References
     ----------

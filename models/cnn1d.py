@@ -1,4 +1,4 @@
-"""One-dimensional convolutions over time, with the mel bands as channels."""
+"""Convolutions along time, with the mel bands as channels."""
 
 from torch import nn
 
@@ -6,18 +6,18 @@ from models.layers import classifier
 
 
 def cnn1d(n_classes: int) -> nn.Module:
-    """5L-1D CNN: kernels of 7, 7, 3, 3, 3 frames; max-pooling by 3 after the first, second and fifth; linear layers.
+    """Build the 5L-1D CNN: kernels of 7, 7, 3, 3, 3 frames, max-pooling by 3 after layers 1, 2 and 5, linear layers.
 
     Input [batch, 128, 1024], output [batch, n_classes]. 6,821,194 parameters for ten classes.
 
     References
     ----------
-    .. [1] X. Zhang, J. Zhao, Y. LeCun, "Character-level convolutional networks for text classification", NIPS 2015: the
-       same kernels and pools, one layer fewer.
+    .. [1] X. Zhang, J. Zhao, Y. LeCun, "Character-level convolutional networks for text classification", NIPS 2015.
+       This network has the same kernels and pools, and one layer fewer.
     """
     layers: list[nn.Module] = []
     for n_in, kernel, pooled in ((128, 7, True), (64, 7, True), (64, 3, False), (64, 3, False), (64, 3, True)):
         layers += [nn.Conv1d(n_in, 64, kernel), nn.ReLU(inplace=True)]
         layers += [nn.MaxPool1d(3)] if pooled else []
-    pool = nn.AdaptiveAvgPool1d(35)  # as many steps as 1,024 frames leave
+    pool = nn.AdaptiveAvgPool1d(35)  # 1,024 frames leave 35 steps; other lengths are pooled to as many
     return nn.Sequential(*layers, pool, nn.Flatten(), classifier(64 * 35, 2048, 1024, n_classes))

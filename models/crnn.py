@@ -1,4 +1,4 @@
-"""Convolutions, then a recurrent layer over the time steps that are left."""
+"""Convolutions followed by a recurrent layer over the remaining time steps."""
 
 from torch import Tensor, nn
 
@@ -6,14 +6,14 @@ from models.layers import Channel, block, classifier
 
 
 class CRNN(nn.Module):
-    """Four blocks of convolution, a bidirectional GRU of 512 over time, three linear layers.
+    """Four convolution blocks, a bidirectional GRU with 512 units over time, and three linear layers.
 
     Parameters
     ----------
     n_classes : int
-        Size of the output.
+        Number of logits.
     time_pools : four ints
-        Max-pooling of each block along time; along frequency it is 2, 2, 4, 8, which leaves one band of 128.
+        Max-pooling of each block along time. Along frequency it is 2, 2, 4, 8, which reduces 128 bands to one.
     """
 
     def __init__(self, n_classes: int, *, time_pools: tuple[int, int, int, int]) -> None:
@@ -25,13 +25,13 @@ class CRNN(nn.Module):
         self.classifier = classifier(1024, 512, 256, n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame], over the bands left: one of 128
+        maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame]; 128 bands leave one, others a mean
         states, _ = self.gru(maps.transpose(1, 2))  # [batch, frame, 1024]
         return self.classifier(states.mean(dim=1))
 
 
 def crnn(n_classes: int) -> nn.Module:
-    """4L-2D CNN + GRU, as the study has it: its pooling leaves one time step, so that nothing recurs.
+    """Build the study's 4L-2D CNN + GRU. Its pooling leaves one time step, so the GRU never recurs.
 
     Input [batch, 128, 128], output [batch, n_classes]. 5,361,354 parameters for ten classes.
 
@@ -44,10 +44,10 @@ def crnn(n_classes: int) -> nn.Module:
 
 
 def crnn_time(n_classes: int) -> nn.Module:
-    """The same layers, pooling frequency only: the GRU runs over all 128 frames, and its mean over them is classified.
+    """Build `crnn` without pooling along time: the GRU runs over all 128 frames, and its mean output is classified.
 
-    Input [batch, 128, 128], output [batch, n_classes]. 5,361,354 parameters for ten classes; the convolutions cost four
-    times those of `crnn`.
+    Input [batch, 128, 128], output [batch, n_classes]. 5,361,354 parameters for ten classes. The convolutions take
+    about four times as long as those of `crnn`.
 
     References
     ----------

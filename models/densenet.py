@@ -1,4 +1,4 @@
-"""DenseNet, torchvision's."""
+"""DenseNet, from torchvision."""
 
 import torchvision
 from torch import nn
@@ -7,7 +7,7 @@ from models.layers import Channel, on_one_channel
 
 
 def densenet(n_classes: int) -> nn.Module:
-    """DenseNet-121 on one channel.
+    """Build DenseNet-121 for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 6,957,834 parameters for ten classes.
 

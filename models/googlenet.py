@@ -1,4 +1,4 @@
-"""GoogLeNet, torchvision's."""
+"""GoogLeNet, from torchvision."""
 
 import torchvision
 from torch import nn
@@ -7,10 +7,10 @@ from models.layers import Channel, on_one_channel
 
 
 def googlenet(n_classes: int) -> nn.Module:
-    """GoogLeNet on one channel.
+    """Build GoogLeNet for one input channel.
 
-    Input [batch, 128, 128], output [batch, n_classes]; in training a tuple of three such outputs, the network's own
-    first and those of its two auxiliary heads after it. 9,954,366 parameters for ten classes.
+    Input [batch, 128, 128], output [batch, n_classes]; in training mode a tuple of three such outputs: the
+    network's own, then those of its two auxiliary heads. 9,954,366 parameters for ten classes.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Small pieces that several networks share."""
+"""Layers that several networks share."""
 
 from itertools import pairwise
 
@@ -6,21 +6,21 @@ from torch import Tensor, nn
 
 
 class Channel(nn.Module):
-    """Give features [batch, mel, frame] the one channel that two-dimensional convolutions expect."""
+    """Add the channel axis that two-dimensional convolutions expect: [batch, mel, frame] to [batch, 1, mel, frame]."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.unsqueeze(1)
 
 
 def block(n_in: int, n_out: int, pool: tuple[int, int]) -> nn.Sequential:
-    """3 x 3 convolution, batch norm, ReLU and a max-pool of `pool` (mel, frame)."""
-    # The convolution's bias would be subtracted again by the batch norm.
+    """Build a 3 x 3 convolution, batch norm, ReLU and max-pooling by `pool` (mel, frame)."""
+    # No bias: the batch norm would subtract it again.
     convolution = nn.Conv2d(n_in, n_out, kernel_size=3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True), nn.MaxPool2d(pool))
 
 
 def classifier(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
-    """Linear layers of the given sizes, with ReLU and dropout between them."""
+    """Build linear layers of the given sizes, with ReLU and dropout between them."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True), nn.Dropout(dropout)]
@@ -28,10 +28,10 @@ def classifier(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
 
 
 def on_one_channel(convolution: nn.Conv2d) -> nn.Conv2d:
-    """A first convolution like the given one, for spectrograms of one channel instead of pictures of three.
+    """Return a copy of a network's first convolution that takes one channel instead of three colours.
 
-    Its weights are the sum over the three colours, what a grey picture would meet, so that the output's variance stays
-    what the network's authors initialised it to.
+    Its weights are the sum over the three colours: what a grey picture would be multiplied with. The output's variance
+    stays as initialised by the network's authors.
     """
     one = nn.Conv2d(
         1,

@@ -1,4 +1,4 @@
-"""Residual networks, torchvision's."""
+"""Residual networks, from torchvision."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def _resnet(build: Callable[..., ResNet], n_classes: int) -> nn.Module:
 
 
 def resnet34(n_classes: int) -> nn.Module:
-    """ResNet of 34 layers on one channel.
+    """Build ResNet-34 for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 21,283,530 parameters for ten classes.
 
@@ -28,7 +28,7 @@ def resnet34(n_classes: int) -> nn.Module:
 
 
 def resnet50(n_classes: int) -> nn.Module:
-    """ResNet of 50 layers, with bottleneck blocks, on one channel.
+    """Build ResNet-50, with bottleneck blocks, for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 23,522,250 parameters for ten classes.
     See `resnet34` for the paper.

@@ -1,14 +1,14 @@
-"""One-dimensional convolutions over the samples themselves."""
+"""Convolutions over the raw waveform."""
 
 from torch import nn
 
 
 def samplecnn(n_classes: int) -> nn.Module:
-    """Sample CNN, basic block: eleven convolutions of kernel 3, the first striding and the next nine pooling by 3.
+    """Build Sample CNN with basic blocks: 11 convolutions of kernel 3, the first with stride 3, nine with pooling by 3.
 
     Input [batch, 1, 66150], output [batch, n_classes]. 2,370,698 parameters for ten classes. The study's
-    stayed at chance; this one learns, with batch norm, batches of 16, and each example brought to variance 1: loudness
-    is then no clue, and quiet music no silence.
+    version stayed at chance. This one learns, with batch norm, batches of 16, and each example normalised to variance
+    1, so that loudness is not a clue and quiet music is not mistaken for silence.
 
     References
     ----------
@@ -20,7 +20,7 @@ def samplecnn(n_classes: int) -> nn.Module:
     layers: list[nn.Module] = [first, nn.BatchNorm1d(128), nn.ReLU(inplace=True)]  # [batch, 128, 22050]
     for n_in, n_out in zip((128, *channels[:-1]), channels, strict=True):
         layers += [*_convolution(n_in, n_out), nn.MaxPool1d(3)]
-    layers += [*_convolution(512, 512), nn.AdaptiveAvgPool1d(1)]  # one step is left of 66,150 samples
+    layers += [*_convolution(512, 512), nn.AdaptiveAvgPool1d(1)]  # 66,150 samples leave one step
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, n_classes))
 
 

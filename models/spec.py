@@ -1,4 +1,4 @@
-"""What a network says of itself: what it is fed, and how it is trained where the study's settings are not the best."""
+"""Spec: a network's entry in the registry, with its input and its training defaults."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,23 +8,23 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """An entry of the registry.
+    """How to build a network, what to feed it, and its training defaults where the study's are not the best.
 
     Parameters
     ----------
     build : callable
-        From the number of classes to the network.
+        Takes the number of classes and returns the network.
     features : str
-        Name of the features that the network is fed: "logmel" (log-mel spectrograms), "waveform" (samples), or another
-        of the loader's features.
+        Name of the features it takes: "logmel" (log-mel spectrograms), "waveform" (samples), or any other name in
+        `gtzan_stream.features.REGISTRY`.
     rows, frames : int
-        Size of one example: 128 mel bands x 128 frames, about 3 s, by default; 1 x samples of a waveform.
+        Size of one example. By default 128 mel bands x 128 frames, about 3 s. For a waveform, 1 x its samples.
     batch_size : int
-        Examples a training step; the study's 16, and 64 for its network over all 1,024 frames.
+        Examples in a training step. The study's are 16, and 64 for `cnn1d`.
     lr : mapping from str to float
-        Learning rates by optimizer, where another than usual is better: ``{"sgd": 0.1}``.
+        Learning rate by optimizer, where the optimizer's default is not the best: ``{"sgd": 0.1}``.
     normalization : str
-        Of the features: a kind of `gtzan_stream.normalization`.
+        Normalisation of the features: one of `gtzan_stream.normalization.NORMALIZATIONS`.
     """
 
     build: Callable[[int], nn.Module]

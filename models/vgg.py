@@ -1,4 +1,4 @@
-"""VGG with batch norm and without dropout, torchvision's."""
+"""VGG with batch norm and without dropout, from torchvision."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from models.layers import Channel, on_one_channel
 
 
 def _vgg(build: Callable[..., VGG], n_classes: int) -> nn.Module:
-    # No dropout: beside batch norm it only adds noise, with which the deeper ones stay at chance for hundreds of steps.
+    # Without dropout: beside batch norm it only adds noise, and the deeper VGGs stayed at chance for hundreds of steps.
     network = build(weights=None, num_classes=n_classes, dropout=0.0)
     network.features[0] = on_one_channel(network.features[0])
-    # A chunk leaves maps of 4 x 4: nothing is won by stretching them to the 7 x 7 of a photograph.
+    # The convolutions reduce 128 x 128 to 4 x 4, so the first linear layer reads 4 x 4 maps, not a photograph's 7 x 7.
     network.avgpool = nn.AdaptiveAvgPool2d(4)
     network.classifier[0] = linear = nn.Linear(512 * 4 * 4, 4096)
     nn.init.normal_(linear.weight, std=0.01)  # as torchvision does
@@ -22,7 +22,7 @@ def _vgg(build: Callable[..., VGG], n_classes: int) -> nn.Module:
 
 
 def vgg11(n_classes: int) -> nn.Module:
-    """VGG of 11 layers, with batch norm, on one channel.
+    """Build VGG-11 with batch norm for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 59,605,642 parameters for ten classes.
 
@@ -34,7 +34,7 @@ def vgg11(n_classes: int) -> nn.Module:
 
 
 def vgg13(n_classes: int) -> nn.Module:
-    """VGG of 13 layers, with batch norm, on one channel.
+    """Build VGG-13 with batch norm for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 59,790,538 parameters for ten classes.
     See `vgg11` for the paper.
@@ -43,7 +43,7 @@ def vgg13(n_classes: int) -> nn.Module:
 
 
 def vgg16(n_classes: int) -> nn.Module:
-    """VGG of 16 layers, with batch norm, on one channel.
+    """Build VGG-16 with batch norm for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 65,102,794 parameters for ten classes.
     See `vgg11` for the paper.
@@ -52,7 +52,7 @@ def vgg16(n_classes: int) -> nn.Module:
 
 
 def vgg19(n_classes: int) -> nn.Module:
-    """VGG of 19 layers, with batch norm, on one channel.
+    """Build VGG-19 with batch norm for one input channel.
 
     Input [batch, 128, 128], output [batch, n_classes]. 70,415,050 parameters for ten classes.
     See `vgg11` for the paper.

@@ -20,6 +20,14 @@ def unless_silent(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return library()(samples, sample_rate)
 
 
+def exhausted(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    raise RuntimeError("no memory")
+
+
+def rate_as_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    return np.full_like(samples, sample_rate)
+
+
 def library() -> Any:
     """A composition of audiomentations, which is optional."""
     with warnings.catch_warnings():  # of its docstrings, when Python compiles them for the first time

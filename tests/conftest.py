@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import warnings
 import wave
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 collect_ignore_glob = ["*_program.py"]  # programs of their own, of libraries that may not be here
+
+settings.register_profile("untimed", deadline=None)  # a loaded machine must not fail a test
+settings.load_profile("untimed")
 
 TEST_ALL = os.environ.get("GTZAN_STREAM_TEST_ALL") == "1"
 """Whether this is `make test-all`: slow tests run, and a library that is missing fails its tests."""
@@ -115,6 +120,13 @@ def shards(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     split.write_text("key,part\n" + "".join(f"{name},{parts[i % 5]}\n" for i, name in enumerate(names)))
     pack(clips_folder, folder / "shards", splits=split, shard_mb=1)
     return folder / "shards"
+
+
+@pytest.fixture
+def copy(shards: Path, tmp_path: Path) -> Path:
+    """A copy of those shards, to be damaged or packed again."""
+    shutil.copytree(shards, tmp_path / "shards")
+    return tmp_path / "shards"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from gtzan_stream import cli, demo
 from gtzan_stream.catalog.fetch import fetch
 from gtzan_stream.demo import dataset
-from gtzan_stream.errors import BadSample, UserError, in_words
+from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.inference import export
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.store import remote
@@ -70,7 +70,7 @@ def program(function: Callable[[Path], object]) -> Callable[[Path], None]:
         try:
             function(root)
         except (UserError, BadSample, OSError) as error:
-            print(f"gtzan-stream: {in_words(error)}", file=sys.stderr)
+            print(f"gtzan-stream: {format_error(error)}", file=sys.stderr)
             sys.exit(2)
 
     return work

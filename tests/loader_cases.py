@@ -1,4 +1,4 @@
-"""What the tests of the loader share."""
+"""Helpers for tests of the loader."""
 
 import torch
 
@@ -6,13 +6,15 @@ from gtzan_stream.epochs import Epochs
 
 
 def collect(*loaders: Epochs) -> dict[tuple[str, int], torch.Tensor]:
-    """Features by example, in the order of the global batches, put together from all ranks; fillers left out."""
+    """Return features by example, in the order of the global batches, merged from all ranks, without fillers."""
     out = {}
     for batches in zip(*loaders, strict=True):
         for row in range(len(batches[0].keys)):
             for batch in batches:
                 if batch.weights[row]:
-                    out[batch.keys[row], int(batch.crops[row])] = batch.features[row]
+                    example = batch.keys[row], int(batch.crops[row])
+                    assert example not in out, f"{example} comes twice"
+                    out[example] = batch.features[row]
     return out
 
 

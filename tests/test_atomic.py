@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, with a sentence about the room that is needed."""
+"""Files are written whole or not at all, and the errors of full disks and damaged files are one sentence."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ import torch
 
 from gtzan_stream.atomic import atomic_write, write_text
 from gtzan_stream.cli import main
-from gtzan_stream.errors import UserError, in_words
+from gtzan_stream.errors import UserError, format_error
 from gtzan_stream.training import checkpoints
 
 
@@ -21,7 +21,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path):
+def test_a_file_replaces_the_old_one(tmp_path: Path):
     write_text(tmp_path / "new/a.txt", "één")
     write_text(tmp_path / "new/a.txt", "twee")
     assert (tmp_path / "new/a.txt").read_text(encoding="utf-8") == "twee"
@@ -29,7 +29,7 @@ def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), RuntimeError("no")])
-def test_an_error_in_the_block_leaves_the_old_file_and_passes(error: BaseException, tmp_path: Path):
+def test_an_error_in_the_block_leaves_the_old_file_and_is_raised(error: BaseException, tmp_path: Path):
     write_text(tmp_path / "a.txt", "old")
 
     def write() -> None:
@@ -60,7 +60,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("path", [".", "/", "folder"])
-def test_a_folder_in_the_place_of_a_file_is_a_sentence(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_with_the_name_of_the_file_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="is a folder: name a file in it"):
@@ -68,7 +68,7 @@ def test_a_folder_in_the_place_of_a_file_is_a_sentence(path: str, tmp_path: Path
     assert names(tmp_path) == {"folder"}
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
+def test_the_error_of_a_folder_that_cannot_be_made_names_the_file(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file/a\.txt cannot be written: .*; choose another folder"):
         write_text(tmp_path / "file/a.txt", "x")
@@ -77,10 +77,10 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
 FULL = """
 import resource, signal, sys, torch
 from gtzan_stream.cli import main
-from gtzan_stream.errors import UserError, in_words
+from gtzan_stream.errors import UserError, format_error
 from gtzan_stream.training import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a disk with so much room
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # like a disk with this much room
 try:
     checkpoints.save(checkpoints.Path(sys.argv[1]), {"network": torch.nn.Linear(1000, 1000)})
 except UserError as error:
@@ -89,7 +89,7 @@ except UserError as error:
 
 
 def test_a_checkpoint_on_a_full_disk_leaves_the_old_one(tmp_path: Path):
-    """torch raises a RuntimeError of its own when a file cannot take more."""
+    """torch raises a RuntimeError of its own when it cannot write to a file."""
     path = tmp_path / "last.pt"
     checkpoints.save(path, {"network": torch.nn.Linear(2, 2)})
     whole = path.read_bytes()
@@ -127,7 +127,7 @@ def test_wrong_bytes_in_a_checkpoint_are_refused_or_change_nothing(tmp_path: Pat
     assert refused > len(positions)
 
 
-def test_a_checkpoint_that_is_cut_or_something_else_is_refused(tmp_path: Path):
+def test_a_truncated_checkpoint_and_other_files_are_refused(tmp_path: Path):
     path = tmp_path / "last.pt"
     checkpoints.save(path, {"network": torch.nn.Linear(30, 30)})
     whole = path.read_bytes()
@@ -141,11 +141,11 @@ def test_errors_of_files_are_a_line_with_path_and_remedy(tmp_path: Path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none").open()
     words = f"{tmp_path}/none: No such file or directory; check the path, its permissions and the room on its disk"
-    assert in_words(caught.value) == words
-    assert in_words(OSError("remote")) == "remote"
-    assert in_words(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"
-    assert in_words(FileNotFoundError(2, "gone", "a\nb")).startswith(r"a\nb: gone; ")
-    assert in_words(UserError("a sentence")) == "a sentence"
+    assert format_error(caught.value) == words
+    assert format_error(OSError("remote")) == "remote"
+    assert format_error(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"
+    assert format_error(FileNotFoundError(2, "gone", "a\nb")).startswith(r"a\nb: gone; ")
+    assert format_error(UserError("a sentence")) == "a sentence"
 
 
 def test_train_py_and_commands_say_where_they_cannot_write(go, shards: Path, tmp_path: Path, capsys, monkeypatch):

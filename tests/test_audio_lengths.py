@@ -127,6 +127,7 @@ def test_notes_at_an_mp3s_end_are_no_damage():
 def test_chained_ogg_streams_are_all_decoded():
     first, second = encoded(tone(), "OGG", "VORBIS"), encoded(tone(30_000), "OGG", "VORBIS")
     assert decoded(first + second) == (N + 30_000, "")
+    assert audio.decode_pcm16(first + second).source.frames == N + 30_000
     for n in (36, 65_534, 65_536, 70_001):  # within and across the blocks that are searched for the next page
         stray = f"{n} bytes from byte {len(first)} on are not Ogg pages"
         assert decoded(first + b"x" * n + second) == (N + 30_000, stray)
@@ -160,7 +161,9 @@ def test_a_header_that_leaves_the_size_open_has_all_samples(name: str):
 
 
 def test_an_empty_wav_with_notes_behind_it_stays_empty():
-    assert decoded(wav(SAMPLES[:0], after=b"LIST" + (4).to_bytes(4, "little") + b"INFO")) == (0, "")
+    even, odd = (b"LIST" + len(notes).to_bytes(4, "little") + notes for notes in (b"INFO", b"odd"))
+    for notes in (even, odd, odd + b"\0" + even):  # the second without the byte that makes it even
+        assert decoded(wav(SAMPLES[:0], after=notes)) == (0, "")
     assert decoded(wav(np.zeros(5000), size=0)) == (5000, "")
 
 

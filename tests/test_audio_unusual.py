@@ -62,7 +62,7 @@ def test_a_size_near_the_limit_is_open_only_if_the_file_is_shorter(tmp_path: Pat
         file.seek(0, io.SEEK_END)
         file.write(b"LIST" + (4).to_bytes(4, "little") + b"INFO")
         found = audio.wav_data(file)
-    assert (found.size, found.unfinished, found.truncated) == (0x80000000, False, False)
+    assert (found.size, found.promised, found.unfinished) == (0x80000000, 0x80000000, False)
 
 
 @pytest.mark.parametrize("end", range(8, 44, 3))

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_samples_are_found_behind_any_header(options: dict):
     found = wav_data(data)
     assert found is not None
     assert (found.encoding, found.channels, found.sample_rate) == ("pcm16", 1, 22050)
-    assert not found.truncated
+    assert (found.size, found.promised, found.frames, found.unfinished) == (2000, 2000, 1000, False)
     np.testing.assert_array_equal(np.frombuffer(data, "<i2", found.size // 2, found.offset), RAMP)
     np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int16")[0], RAMP)
 
@@ -50,23 +51,42 @@ def test_samples_are_found_behind_any_header(options: dict):
 def test_a_header_that_promises_more_is_truncated():
     found = wav_data(wav(RAMP, promised=2400))
     assert found is not None
-    assert found.truncated
-    assert (found.size, found.promised) == (2000, 2400)
+    assert (found.size, found.promised, found.unfinished) == (2000, 2400, False)
 
 
-@pytest.mark.parametrize("promised", [0x7FFFF000, 0xFFFFFFFF])
+PIPED = [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFF00, 0xFFFFFFDB, 0xFFFFFFFF]
+
+
+@pytest.mark.parametrize("promised", [*PIPED, 0x7FFFEFFF, 0x80000001, 0xFFFFFEFF])
 def test_a_header_written_to_a_pipe_promises_nothing(promised: int):
+    """As much as 31 or 32 bits hold, or a header less; any other size is a promise."""
     found = wav_data(wav(RAMP, promised=promised))
     assert found is not None
-    assert not found.truncated
     assert found.size == 2000
+    assert (found.promised, found.unfinished) == ((2000, True) if promised in PIPED else (promised, False))
 
 
-@pytest.mark.parametrize(("subtype", "encoding"), [("PCM_24", "pcm24"), ("FLOAT", "float32"), ("PCM_U8", "pcm8")])
-def test_other_encodings_are_named(subtype: str, encoding: str):
-    found = wav_data(file_of(RAMP, "WAV", subtype))
+@pytest.mark.parametrize("options", HEADERS.values(), ids=HEADERS.keys())
+def test_a_plain_header_says_the_same(options: dict):
+    found = wav_data(wav(RAMP, **options))
     assert found is not None
-    assert found.encoding == encoding
+    data = found.header() + RAMP.astype("<i2").tobytes()
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    assert wav_data(data) == replace(found, offset=len(found.header()))
+    np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int16")[0], RAMP)
+    endless = replace(found, size=5 << 30).header()  # more than 32 bits hold
+    assert endless[4:8] == endless[-4:] == b"\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("subtype", "encoding", "frames"),
+    [("PCM_24", "pcm24", 1000), ("FLOAT", "float32", 1000), ("PCM_U8", "pcm8", 1000), ("ULAW", "tag7-8", 0)],
+)
+def test_other_encodings_are_named(subtype: str, encoding: str, frames: int, channels: int):
+    found = wav_data(file_of(np.stack([RAMP] * channels, axis=1), "WAV", subtype))
+    assert found is not None
+    assert (found.encoding, found.channels, found.frames) == (encoding, channels, frames)
 
 
 def test_rf64_keeps_its_size_elsewhere():
@@ -76,6 +96,11 @@ def test_rf64_keeps_its_size_elsewhere():
     np.testing.assert_array_equal(np.frombuffer(data, "<i2", found.size // 2, found.offset), RAMP)
 
 
-@pytest.mark.parametrize("data", [b"", b"RIFF\0\0\0\0WAVE", file_of(RAMP, "FLAC"), wav(RAMP)[:40]])
+UNNAMED = b"\xff\xfe\0\1" + bytes(4)  # a chunk with a name that is not ASCII
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF\0\0\0\0WAVE", file_of(RAMP, "FLAC"), wav(RAMP)[:40], wav(RAMP, before=UNNAMED)]
+)
 def test_what_is_no_wav_has_no_samples(data: bytes):
     assert wav_data(data) is None

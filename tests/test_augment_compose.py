@@ -24,6 +24,7 @@ from gtzan_stream.augment import (
     Transform,
     recipe,
 )
+from gtzan_stream.augment.draw import Examples
 from tests.augment_cases import keys, music
 
 
@@ -44,6 +45,13 @@ def test_one_of_picks_by_weight() -> None:
     picked = np.array([draw.values["pick"] == i for i in range(4)]).mean(1)
     assert picked == pytest.approx([0.25, 0.5, 0, 0.25], abs=0.03)
     assert not (draw.children[0].chosen & draw.children[3].chosen).any()
+
+
+def test_one_of_always_picks_a_member_that_has_a_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times 0.1 is less than 1 in floating point, and than the largest number that may be drawn."""
+    transform = OneOf([Gain() for _ in range(11)], weights=[0.1] * 10 + [0.0])
+    monkeypatch.setattr(Examples, "uniform", lambda self, name: np.full(len(self.key_hash), 1 - 2.0**-53))
+    assert transform.draw(keys(1)).values["pick"] == 9
 
 
 def test_one_of_copies_the_batch_once() -> None:

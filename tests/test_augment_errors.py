@@ -32,6 +32,7 @@ BAD: list[tuple[Callable[[], Transform], str]] = [
     (lambda: TimeStretch(0.0, 1.0), "TimeStretch: expected min_rate <= max_rate, both > 0"),
     (lambda: TimeStretch(1.0, float("inf")), "max_rate=inf"),
     (lambda: PitchShift(-60.0, 0.0), "within"),
+    (lambda: PitchShift(0.0, 60.0), "within"),
     (lambda: SpeedPerturb(1.0, 0.5), "min_rate <= max_rate"),
     (lambda: TimeShift(5, 4), "min_shift <= max_shift"),
     (lambda: OneOf([]), "at least one transform"),
@@ -56,7 +57,7 @@ def test_a_foreign_transform_in_a_chain() -> None:
 def test_waveforms_that_do_not_fit_the_draw() -> None:
     gain = Gain()
     draw = gain.draw(["a", "b"])
-    with pytest.raises(ValueError, match="Gain: expected 2 examples, as many as were drawn for, got 3"):
+    with pytest.raises(ValueError, match="Gain: expected the 2 examples of the draw, got 3"):
         gain.apply(torch.zeros(3, 10), draw)
     for wave in (torch.zeros(10), torch.zeros(2, 1, 1, 10)):
         with (

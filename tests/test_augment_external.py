@@ -16,7 +16,7 @@ import torch
 from gtzan_stream.augment import Audiomentations, Compose, Gain
 from gtzan_stream.augment.seeded import call_seeded
 from gtzan_stream.errors import BadSample
-from tests.audio_functions import jitter, library, unless_silent
+from tests.audio_functions import exhausted, jitter, library, rate_as_sound, unless_silent
 from tests.augment_cases import keys, music, untyped
 from tests.conftest import need
 
@@ -81,6 +81,29 @@ def test_global_state_is_put_back() -> None:
     assert (wave == 1).all()
 
 
+def test_numpys_state_is_set_from_all_bits_of_the_seed() -> None:
+    def from_numpy(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        return np.random.rand(4)  # noqa: NPY002
+
+    drawn = {tuple(call_seeded(from_numpy, np.ones(1, np.float32), 1, 1 + (1 << bit))) for bit in (1, 31, 32, 52)}
+    assert len(drawn) == 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_sample_rate_reaches_the_transform(num_workers: int) -> None:
+    transform = Audiomentations(rate_as_sound, sample_rate=16000, num_workers=num_workers)
+    assert (transform(torch.ones(1, 9), keys(1)) == 16000).all()
+    transform.close()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_any_error_of_the_transform_names_the_key(num_workers: int) -> None:
+    transform = Audiomentations(exhausted, num_workers=num_workers)
+    with pytest.raises(BadSample, match=r"key blues_00000, crop 0: .*failed: no memory"):
+        transform(torch.ones(1, 9), keys(1))
+    transform.close()
+
+
 def test_output_is_cut_or_padded_to_the_length_of_the_input() -> None:
     transform = Audiomentations(jitter, num_workers=0)
     out = transform(torch.ones(1, 100), keys(1))
@@ -109,6 +132,18 @@ def test_errors_name_the_key(num_workers: int, pooled: Audiomentations) -> None:
     transform = pooled if num_workers else Audiomentations(unless_silent, num_workers=0)
     with pytest.raises(BadSample, match=r"key blues_00000, crop 7: .*failed: no sound in it"):
         transform.apply(torch.zeros(1, 9), transform.draw(keys(1), crops=[7]))
+
+
+def test_the_key_is_that_of_the_row_that_fails() -> None:
+    def unless_empty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        if not samples.any():
+            raise ValueError("no sound in it")
+        return samples
+
+    rows = torch.ones(4, 9)
+    rows[2] = 0
+    with pytest.raises(BadSample, match="key blues_00002, crop 0: "):
+        Audiomentations(unless_empty, num_workers=0)(rows, keys(4))
 
 
 def test_stereo_is_an_error() -> None:

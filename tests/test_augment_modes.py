@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.features import Frames, LogMel, RawWaveform
 from tests.augment_cases import REGISTRY, keys, music
+from tests.feature_cases import FEATURES
 
 BACKENDS = ["numba", "torch"]
 OTHERS = [0, 2, 3]
-FEATURES = {"logmel": LogMel(), "trained": LogMel(trainable=True), "waveform": RawWaveform(), "frames": Frames()}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -66,14 +66,14 @@ def test_a_batch_of_segments_equals_its_rows_alone(name: str) -> None:
 
 @ALL
 def test_the_draw_is_a_function_of_seed_epoch_key_and_crop(name: str) -> None:
-    transform, names = REGISTRY[name](0.5), keys(64)
-    draw = transform.draw(names, seed=1, epoch=2, crops=np.arange(64))
+    transform, names, crops = REGISTRY[name](0.5), keys(64), np.arange(64) << 26  # all below 2**32
+    draw = transform.draw(names, seed=1, epoch=2, crops=crops)
     order = np.random.default_rng(0).permutation(64)
-    assert same(transform.draw([names[i] for i in order], seed=1, epoch=2, crops=order), draw[order])
-    assert not same(transform.draw(names, seed=1, epoch=3, crops=np.arange(64)), draw)
-    assert not same(transform.draw(names, seed=2, epoch=1, crops=np.arange(64)), draw)
+    assert same(transform.draw([names[i] for i in order], seed=1, epoch=2, crops=crops[order]), draw[order])
+    assert not same(transform.draw(names, seed=1, epoch=3, crops=crops), draw)
+    assert not same(transform.draw(names, seed=2, epoch=1, crops=crops), draw)
     assert not same(transform.draw(names, seed=1, epoch=2), draw)
-    assert not same(transform.draw([*names[1:], "x"], seed=1, epoch=2, crops=np.arange(64)), draw)
+    assert not same(transform.draw([*names[1:], "x"], seed=1, epoch=2, crops=crops), draw)
 
 
 @ALL
@@ -173,6 +173,10 @@ def test_p_zero_is_the_identity(name: str) -> None:
     transform, waveform = REGISTRY[name](0.0), music(3, 4000)
     draw = transform.draw(keys(3))
     assert torch.equal(transform.apply(waveform, draw), waveform)
+    beside = transform._apply_batch(waveform, draw, None, None)
+    assert torch.equal(beside, waveform)
+    beside.zero_()
+    assert waveform.any()  # a copy was given
     source = transform.source(4000, draw)
     assert source.before.tolist() == [0] * 3
     assert source.length.tolist() == [4000] * 3

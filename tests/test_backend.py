@@ -1,9 +1,10 @@
-"""Which implementation is picked, and the thread pool that rows are shared over."""
+"""The choice of an implementation, and the thread pool that computes rows."""
 
 import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -12,18 +13,18 @@ from gtzan_stream.augment import Draw, Percussive, PitchShift, SpeedPerturb, Tim
 from gtzan_stream.dsp import backend as module
 from gtzan_stream.dsp.backend import backend, for_rows, force
 from gtzan_stream.dsp.stft import hann, stft
-from gtzan_stream.threads import threads
+from gtzan_stream.threads import thread_pool
 from tests.augment_cases import keys, music
 from tests.conftest import need
 
 
-def test_numba_is_for_float32_on_the_cpu_only():
+def test_numba_is_used_for_float32_on_the_cpu_only():
     assert backend(torch.zeros(1)) == "numba"
     assert backend(torch.zeros(1, dtype=torch.float64)) == "torch"
     assert backend(torch.zeros(1, dtype=torch.bfloat16)) == "torch"
 
 
-def test_the_plain_version_is_for_what_gradients_flow_through():
+def test_torch_is_used_where_gradients_are_needed():
     leaf = music(3, 6000)[:, :4096].clone().requires_grad_()
     assert backend(leaf) == "torch"
     for transform in (TimeStretch(0.8, 1.2), PitchShift(-3.0, 3.0), SpeedPerturb(0.8, 1.2), Percussive()):
@@ -34,7 +35,7 @@ def test_the_plain_version_is_for_what_gradients_flow_through():
         torch.testing.assert_close(out.detach(), transform(leaf.detach(), ["a", "b", "c"]), rtol=0, atol=2e-4)
 
 
-def test_what_is_kept_from_an_inference_may_be_used_in_training():
+def test_a_window_cached_in_inference_mode_can_be_used_in_training():
     with torch.inference_mode():
         hann(54, torch.float64, torch.device("cpu"))
     leaf = torch.randn(1, 500, dtype=torch.float64, requires_grad=True)
@@ -42,17 +43,17 @@ def test_what_is_kept_from_an_inference_may_be_used_in_training():
     assert leaf.grad is not None
 
 
-def test_triton_is_for_cuda(cuda):
+def test_triton_is_used_on_cuda(cuda):
     assert backend(torch.zeros(1, device=cuda)) == "triton"
 
 
-def test_without_a_compiler_the_plain_version_runs(monkeypatch):
-    monkeypatch.setattr(module, "importable", lambda name: False)
+def test_torch_is_used_without_numba_and_triton(monkeypatch):
+    monkeypatch.setattr(module, "is_importable", lambda name: False)
     assert backend(torch.zeros(1)) == "torch"
 
 
-def test_importable_says_no_for_a_module_that_is_not_there():
-    assert not module.importable("gtzan_stream_has_no_such_module")
+def test_a_missing_module_is_not_importable():
+    assert not module.is_importable("gtzan_stream_has_no_such_module")
 
 
 def test_force_nests_and_ends_with_its_block():
@@ -63,13 +64,13 @@ def test_force_nests_and_ends_with_its_block():
     assert backend(torch.zeros(1)) == "numba"
 
 
-def test_forcing_what_cannot_work_is_an_error(monkeypatch):
+def test_forcing_an_unusable_backend_is_an_error(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with force("triton"), pytest.raises(ValueError, match=r"'triton' cannot work on a torch\.float32 tensor on cpu"):
         backend(torch.zeros(1))
 
 
-def test_triton_may_be_forced_on_the_cpu_in_its_interpreter(monkeypatch):
+def test_triton_can_be_forced_on_the_cpu_in_its_interpreter(monkeypatch):
     need("triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert backend(torch.zeros(1)) == "numba"
@@ -86,7 +87,7 @@ def test_every_row_is_called_once(n_rows):
 
 def test_rows_run_at_the_same_time(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 2)
-    monkeypatch.setattr(module, "_pool", threads(2, "two"))
+    monkeypatch.setattr(module, "_pool", thread_pool(2, "two"))
     meeting = threading.Barrier(2, timeout=20)
     for_rows(lambda i: meeting.wait(), 2)
 
@@ -109,7 +110,7 @@ def test_many_callers_share_the_pool():
 
 
 @pytest.mark.parametrize("n_rows", [1, 100])
-def test_an_exception_reaches_the_caller_and_the_pool_lives_on(n_rows):
+def test_an_exception_reaches_the_caller_and_the_pool_still_works(n_rows):
     def fail(i: int) -> None:
         raise KeyError("row")
 
@@ -118,6 +119,22 @@ def test_an_exception_reaches_the_caller_and_the_pool_lives_on(n_rows):
     called = []
     for_rows(called.append, 4)
     assert sorted(called) == [0, 1, 2, 3]
+
+
+def test_rows_that_were_not_begun_are_left_out_after_an_exception(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr(module, "_pool", threads(2, "two"))
+    called = []
+
+    def work(i: int) -> None:
+        called.append(i)
+        if i == 0:
+            raise KeyError("row")
+        time.sleep(0.002)
+
+    with pytest.raises(KeyError, match="row"):
+        for_rows(work, 1000)
+    assert len(called) < 1000
 
 
 FORKED = """
@@ -130,8 +147,8 @@ def child(queue):
     with lock:
         queue.put(sorted(rows))
 lock = fork_safe_lock()
-lock.__enter__()  # held by the parent when it forks
-for_rows(id, 6)  # the parent's pool exists before the fork
+lock.__enter__()  # the parent holds it when it forks
+for_rows(id, 6)  # starts the parent's pool before the fork
 context = multiprocessing.get_context("fork")
 queue = context.Queue()
 process = context.Process(target=child, args=(queue,))
@@ -141,13 +158,13 @@ process.join(30)
 """
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-def test_a_forked_child_gets_a_pool_and_locks_of_its_own():
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
+def test_a_forked_child_gets_its_own_pool_and_locks():
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=100)
 
 
 class Convolution(Transform):
-    """A transform with a weight, and of an operation that autocast does in half precision."""
+    """A transform with a parameter, of an operation that autocast computes in half precision."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,12 +174,13 @@ class Convolution(Transform):
         return self.layer(waveform[:, None])[:, 0].float()[:, :length]
 
 
-def test_rows_are_computed_in_the_modes_of_the_caller() -> None:
-    """Rows are computed in threads, and torch keeps its modes for each thread."""
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rows_are_computed_in_the_modes_of_the_caller(dtype: torch.dtype) -> None:
+    """Torch's modes belong to a thread, and rows are computed in other threads."""
     transform, waveform = Convolution(), music(3, 4000)
     with torch.no_grad():
         assert not transform(waveform).requires_grad
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", dtype):
         together = transform(waveform, keys(3))
         for row in range(3):
             assert torch.equal(transform(waveform[row : row + 1], keys(3)[row : row + 1])[0], together[row])

@@ -1,4 +1,4 @@
-"""A batch: what it remembers, and that other programs can move it."""
+"""A batch: its metadata, and how other programs move and copy it."""
 
 import copy
 import dataclasses
@@ -27,7 +27,7 @@ def batch(loader) -> Batch:
 
 
 def test_it_is_an_ordinary_dataclass(batch):
-    """Lightning and other trainers set the fields of a copy."""
+    """Lightning and other trainers replace the fields of a copy."""
     assert dataclasses.is_dataclass(batch)
     batch.features = batch.features + 1
     assert dataclasses.replace(batch, labels=batch.labels).labels is batch.labels
@@ -44,7 +44,7 @@ def test_its_repr_is_one_short_line(batch):
     assert repr(batch) == "Batch(6 rows of epoch 0: features [6, 128, 128] float32 on cpu)"
 
 
-def test_to_moves_every_tensor_and_nothing_else(batch):
+def test_to_moves_the_tensors_and_nothing_else(batch):
     moved = batch.to("meta", non_blocking=True)
     for name in TENSORS:
         assert getattr(moved, name).device.type == "meta"
@@ -66,13 +66,13 @@ def test_pin_memory_pins_every_tensor(batch, cuda):
     assert all(getattr(pinned, name).is_pinned() for name in TENSORS)
 
 
-def test_pin_memory_calls_every_tensors(batch, monkeypatch):
+def test_pin_memory_calls_that_of_every_tensor(batch, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
     pinned = batch.pin_memory()
     assert all(torch.equal(getattr(pinned, name), getattr(batch, name) + 1) for name in TENSORS)
 
 
-def test_its_draw_is_what_its_rows_were_augmented_with(loader):
+def test_its_draw_has_the_parameters_of_its_rows(loader):
     for _ in range(2):
         for batch in loader:
             draw = loader.transform.draw(batch.keys, seed=3, epoch=batch.epoch, crops=batch.crops)
@@ -81,7 +81,7 @@ def test_its_draw_is_what_its_rows_were_augmented_with(loader):
     assert batch.epoch == 1
 
 
-def test_another_crop_of_a_clip_has_another_draw(shards):
+def test_the_crops_of_a_clip_have_different_draws(shards):
     gains: dict[str, list[float]] = {}
     for batch in Loader(shards, augment=Gain(0.5, 2.0), batch_size=8):
         values = batch.draw.values["gain"][batch.weights.numpy() > 0].tolist()
@@ -91,11 +91,12 @@ def test_another_crop_of_a_clip_has_another_draw(shards):
     assert all(len(set(values)) == len(values) == 8 for values in gains.values())
 
 
-def test_its_draw_makes_the_same_features_again(shards):
-    """From the draw and the starts alone: read the clip, apply, compute the features."""
+def test_its_draw_and_starts_give_the_same_features_again(shards):
+    """Read each clip, apply the transform and compute the features, as the loader does."""
     from gtzan_stream.store.read import ClipReader
 
-    loader = Loader(shards, batch_size=6, augment=Compose([Gain(0.5, 2.0), TimeShift(-700, 700)]), num_workers=0)
+    transform = Compose([Gain(0.5, 2.0), TimeShift(-700, 700)])
+    loader = Loader(shards, batch_size=6, augment=transform, seed=3, num_workers=0)
     geometry, reader = loader.features.geometry, ClipReader(loader.manifest)
     batch = next(iter(loader))
     source = batch.transform.source(geometry.read_length, batch.draw)
@@ -110,31 +111,31 @@ def test_its_draw_makes_the_same_features_again(shards):
         torch.testing.assert_close(loader.features(out)[0], batch.features[row], rtol=0, atol=1e-6)
 
 
-def test_chunks_of_an_evaluation_start_one_after_the_other(loader):
+def test_chunks_of_an_evaluation_start_one_stride_apart(loader):
     for batch in loader.evaluation(chunks="all"):
         assert batch.starts.tolist() == (batch.crops * 128 * 512).tolist()
         assert batch.epoch == 0
 
 
-def test_untouched_is_the_crop_without_augmentation(loader, shards):
+def test_unaugmented_is_the_crop_without_augmentation(loader, shards):
     batch = next(iter(loader))
-    untouched = loader.untouched(batch)
-    assert untouched.shape == batch.features.shape
-    assert not torch.equal(untouched, batch.features)
+    unaugmented = loader.unaugmented(batch)
+    assert unaugmented.shape == batch.features.shape
+    assert not torch.equal(unaugmented, batch.features)
     plain = Loader(shards, batch_size=6, augment="none", seed=3, num_workers=0)
     other = next(iter(plain))
     assert other.keys == batch.keys
-    assert torch.equal(plain.untouched(other), other.features)
+    assert torch.equal(plain.unaugmented(other), other.features)
 
 
-def test_untouched_needs_a_batch_of_this_loader(loader, batch):
-    with pytest.raises(UserError, match="the batch is not one of this loader"):
-        loader.untouched(dataclasses.replace(batch, keys=["someone_else"] * len(batch)))
+def test_unaugmented_needs_a_batch_of_this_loader(loader, batch):
+    with pytest.raises(UserError, match="the batch is from another loader"):
+        loader.unaugmented(dataclasses.replace(batch, keys=["someone_else"] * len(batch)))
     with torch.inference_mode():
-        assert not loader.untouched(batch).is_inference()
+        assert not loader.unaugmented(batch).is_inference()
 
 
-def test_it_survives_pickling_and_copying(batch):
+def test_it_can_be_pickled_and_copied(batch):
     for other in (pickle.loads(pickle.dumps(batch)), copy.deepcopy(batch)):
         assert torch.equal(other.features, batch.features)
         assert other.draw.describe(0) == batch.draw.describe(0)

@@ -1,26 +1,33 @@
-"""Making a batch: where its rows are read, what its labels count, and what is said of rows that cannot be read."""
+"""Making a batch: where its rows are read, what its labels mean, and messages about rows that cannot be read."""
 
 import logging
+import threading
+from collections import Counter
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, crops
+from gtzan_stream import audio, batches, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
+from gtzan_stream.batches import BatchMaker
 from gtzan_stream.dsp import random
+from gtzan_stream.errors import BadSample
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.index import index
 from gtzan_stream.store.pack import pack
+from gtzan_stream.store.read import ClipReader
 from tests.test_store_index import sound
 
 
 @pytest.mark.parametrize("transform", [SpeedPerturb(1.5, 1.5), TimeStretch(0.7, 0.7), TimeStretch(0.8, 1.5)])
 def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform: Transform):
-    """A crop that is sped up covers more of its clip, so it must start earlier not to be padded."""
+    """A faster crop covers more of its clip, so it must start earlier if it is not to be padded."""
     loader = Loader(shards, augment=transform, seed=3, crops_per_clip=4, num_workers=0)
     geometry, padded = loader.features.geometry, 0
     lengths_of = dict(zip(loader.manifest.keys.to_pylist(), loader.manifest.frames.tolist(), strict=True))
@@ -30,13 +37,30 @@ def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform:
         uniform = random.uniform(random.rng(3, 0, "crop"), hashes, batch.crops)[:, 0]
         assert (batch.starts == crops.random_starts(uniform, lengths, geometry, rate)).all()
         assert (batch.valid_frames == crops.segments(batch.starts, lengths, geometry, rate).valid_frames).all()
-        room = geometry.frames_in(np.floor(lengths / rate).astype(np.int64)) > geometry.frames
-        assert (batch.valid_frames[room] >= geometry.frames - 1).all()
-        padded += int((~room).sum())
+        fits = geometry.frames_in(np.floor(lengths / rate).astype(np.int64)) > geometry.frames
+        assert (batch.valid_frames[fits] >= geometry.frames - 1).all()
+        padded += int((~fits).sum())
     assert padded
 
 
-def test_labels_count_the_classes_of_the_split(clips_folder: Path, tmp_path: Path):
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int):
+    make, makers = BatchMaker.make_batch, []
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        makers.append(threading.get_ident())
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BatchMaker, "make_batch", noting)
+    loader = Loader(shards, batch_size=8, augment="none", num_workers=num_workers)
+    for epochs in (loader, loader.evaluation()):
+        makers.clear()
+        next(iter(epochs))
+        assert (set(makers) == {threading.get_ident()}) == (num_workers == 0)
+        assert num_workers or len(makers) == 1
+
+
+def test_labels_are_indices_of_the_splits_classes(clips_folder: Path, tmp_path: Path):
     names = sorted(path.stem.replace(".", "_") for path in clips_folder.rglob("*.wav") if path.parent.name != "blues")
     (tmp_path / "some.csv").write_text("key,part\n" + "".join(f"{name},train\n" for name in names))
     pack(clips_folder, tmp_path / "shards", splits=tmp_path / "some.csv")
@@ -47,7 +71,7 @@ def test_labels_count_the_classes_of_the_split(clips_folder: Path, tmp_path: Pat
 
 
 class Weighted(Transform):
-    """A transform that has something to learn."""
+    """A transform with a parameter that requires gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,12 +85,12 @@ def test_batches_need_no_gradients(shards: Path):
     loader = Loader(shards, augment=Weighted(), features=LogMel(trainable=True), batch_size=4, num_workers=0)
     batch = next(iter(loader))
     assert not batch.features.requires_grad
-    assert not loader.untouched(batch).requires_grad
+    assert not loader.unaugmented(batch).requires_grad
 
 
 @pytest.fixture
 def one_unreadable(tmp_path: Path) -> Path:
-    """Shards of somebody else, of four clips: the last was damaged after it was indexed."""
+    """Shards from elsewhere with four clips, the last of which was damaged after indexing."""
     with webdataset.TarWriter(str(tmp_path / "x.tar"), encoder=False) as tar:
         for i, suffix in enumerate(("wav", "wav", "wav", "flac")):
             tar.write({"__key__": f"a_{i}", suffix: sound(i, suffix.upper(), frames=70_000)})
@@ -77,7 +101,7 @@ def one_unreadable(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
+def test_skipped_rows_are_logged_in_order(one_unreadable: Path, caplog: pytest.LogCaptureFixture):
     loader = Loader(one_unreadable, on_error="skip", batch_size=16, crops_per_clip=4, num_workers=3)
     with caplog.at_level(logging.WARNING):
         (batch,) = loader
@@ -89,9 +113,46 @@ def test_skipped_rows_are_logged_in_their_order(one_unreadable: Path, caplog: py
     assert len(batch.skipped) == 4
 
 
+def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not in the order in which threads fail to read them: the first one asked for comes last here."""
+    asked, last = count(1), threading.Event()
+
+    def read(reader: ClipReader, clip: int, start: int, out: np.ndarray) -> None:
+        number = next(asked)
+        if number == 1:
+            last.wait(60)
+        elif number == 8:
+            last.set()
+        raise BadSample(f"clip {clip}")
+
+    monkeypatch.setattr(ClipReader, "read", read)
+    with Loader(shards, augment="none", on_error="skip", batch_size=8, num_workers=2) as loader:
+        batch = next(iter(loader))
+        keys = loader.manifest.keys.to_pylist()
+    assert list(batch.skipped) == [f"clip {keys.index(key)}" for key in batch.keys]
+
+
+def test_nothing_that_was_not_read_reaches_the_features(
+    one_unreadable: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not what a buffer held before: behind a row that is shorter than others, or in one that cannot be read."""
+
+    def features(folder: Path, held: float) -> torch.Tensor:
+        def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
+            return torch.full(shape, held, dtype=dtype)
+
+        monkeypatch.setattr(batches, "uninitialized", filled)
+        augment = TimeStretch(0.8, 1.5)
+        with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
+            return torch.cat([batch.features for batch in loader])
+
+    for folder in (one_unreadable, shards):
+        assert torch.equal(features(folder, 7), features(folder, -9))
+
+
 @pytest.fixture
 def mixed_rates(tmp_path: Path) -> Path:
-    """Shards of somebody else: clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
+    """Shards from elsewhere, with clips 0 to 2 at 22,050 Hz and clip 3 at 8,000 Hz."""
     with webdataset.TarWriter(str(tmp_path / "x.tar"), encoder=False) as tar:
         for i, rate in enumerate((22050, 22050, 22050, 8000)):
             tar.write({"__key__": f"a_{i}", "wav": sound(i, rate=rate, frames=40_001 if rate == 8000 else 70_000)})
@@ -101,7 +162,7 @@ def mixed_rates(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("rate", [22050, 16_000, 44_100])
 def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog: pytest.LogCaptureFixture):
-    """Each row is what soxr makes of the whole clip, and says so once."""
+    """Each row equals that part of the whole clip, resampled by soxr; one warning is logged."""
     with caplog.at_level(logging.WARNING):
         loader = Loader(mixed_rates, augment="none", features=RawWaveform(sample_rate=rate, frames=8192), num_workers=2)
     n_other = 1 if rate == 22050 else 4
@@ -116,9 +177,12 @@ def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog
             start = int(batch.starts[row])
             np.testing.assert_allclose(batch.features[row, 0], whole[start : start + 8192], atol=1e-6)
         assert batch.weights.all()
+    rows = (row for batch in loader.evaluation(chunks="all") for row in zip(batch.keys, batch.weights, strict=True))
+    lengths = zip(loader.manifest.keys.to_pylist(), loader.manifest.frames.tolist(), strict=True)
+    assert Counter(key for key, weight in rows if weight) == {key: (n + 4096) // 8192 for key, n in lengths}
     assert len(caplog.messages) == 1
 
 
-def test_shards_at_the_features_rate_need_no_word(shards: Path, caplog: pytest.LogCaptureFixture):
+def test_shards_at_the_features_rate_log_no_warning(shards: Path, caplog: pytest.LogCaptureFixture):
     Loader(shards).close()
     assert caplog.messages == []

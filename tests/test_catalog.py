@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torchaudio.datasets.gtzan as reference
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gtzan_stream.catalog import faults, genres, splits
 from gtzan_stream.errors import UserError
@@ -91,6 +93,16 @@ def test_splits_depend_on_the_seed_and_not_on_the_order_of_keys() -> None:
 def test_small_labels_reach_every_part_from_three_clips_on(clips: int, counts: tuple[int, ...]) -> None:
     split = splits.stratified({f"a_{i}": "a" for i in range(clips)})
     assert tuple(list(split.values()).count(part) for part in splits.PARTS) == counts
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 9))
+def test_other_labels_move_no_clip_of_a_label(names: list[str], seed: int) -> None:
+    """Where no groups join them."""
+    labels = {f"{name}_{i}": name for i, name in enumerate(names)}
+    split = splits.stratified(labels, seed=seed)
+    for label in set(names):
+        alone = {key: name for key, name in labels.items() if name == label}
+        assert splits.stratified(alone, seed=seed) == {key: split[key] for key in alone}
 
 
 def test_a_share_of_zero_gets_nothing() -> None:

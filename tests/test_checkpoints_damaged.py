@@ -102,6 +102,11 @@ def test_a_state_smaller_than_its_parameter_is_refused():
     state = copy.deepcopy(optimizer.state_dict())
     new = optimizers.build("adamw", layer.parameters())
     checkpoints.restore({"parts": {"optimizer": state}}, {"optimizer": new}, "last.pt")
+    part = copy.deepcopy(state)
+    del part["state"][1]["exp_avg_sq"]
+    fresh = optimizers.build("adamw", layer.parameters())
+    with pytest.raises(UserError, match="the states of its parameters differ in their names or types"):
+        checkpoints.restore({"parts": {"optimizer": part}}, {"optimizer": fresh}, "last.pt")
     state["state"][0]["exp_avg"] = torch.zeros(3)
     for which in (optimizer, optimizers.build("adamw", layer.parameters())):
         with pytest.raises(UserError, match=r"does not fit this optimizer: .*exp_avg"):

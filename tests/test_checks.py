@@ -1,4 +1,4 @@
-"""Numbers that people pass in: whole ones, of any library, within their range."""
+"""Arguments that must be whole numbers, of any library and within their range."""
 
 import numpy as np
 import pytest
@@ -23,16 +23,16 @@ def test_a_whole_number_of_any_library_becomes_an_int(number):
 
 
 @pytest.mark.parametrize("value", [1.0, 1.5, "1", None, True, [1], np.array([1, 2]), torch.tensor([1, 2]), 1j])
-def test_other_values_are_a_sentence(value):
+def test_other_values_are_refused(value):
     with pytest.raises(UserError, match="n must be a whole number, got "):
         checked_int("n", value)
 
 
-def test_the_least_number_is_allowed_and_none_below_it():
+def test_the_minimum_is_allowed_and_nothing_below_it():
     assert checked_int("n", 0) == 0
-    assert checked_int("n", 2, least=2) == 2
+    assert checked_int("n", 2, minimum=2) == 2
     with pytest.raises(UserError, match="n must be at least 2, got 1"):
-        checked_int("n", 1, least=2)
+        checked_int("n", 1, minimum=2)
     with pytest.raises(UserError, match="n must be at least 0, got -1"):
         checked_int("n", -1)
 
@@ -45,7 +45,7 @@ def test_a_loader_says_which_number_is_wrong(shards, name, value):
         Loader(shards, **{name: value}, **others)
 
 
-def test_numbers_of_numpy_are_those_of_python_in_a_loader(shards):
+def test_a_loader_accepts_numpys_numbers(shards):
     with untyped():
         loader = Loader(shards, batch_size=np.int64(8), seed=np.int32(3), crops_per_clip=np.int64(2))
     other = Loader(shards, batch_size=8, seed=3, crops_per_clip=2)
@@ -82,7 +82,7 @@ def test_pack_says_which_number_is_wrong(clips_folder, tmp_path, options, more):
     assert not list(tmp_path.iterdir())
 
 
-def test_numbers_of_numpy_are_those_of_python_in_a_pack(tmp_path):
+def test_pack_accepts_numpys_numbers(tmp_path):
     write_wav(tmp_path / "music/a/1.wav", np.zeros(4000) + 0.1, 8000)
     with untyped():
         manifest = pack(tmp_path / "music", tmp_path / "out", sample_rate=np.int64(8000), num_workers=np.int32(1))
@@ -90,7 +90,7 @@ def test_numbers_of_numpy_are_those_of_python_in_a_pack(tmp_path):
 
 
 @pytest.mark.parametrize("epoch", [1.5, "1", -1, None])
-def test_an_epoch_is_a_whole_number(shards, epoch):
+def test_an_epoch_must_be_a_whole_number(shards, epoch):
     with untyped(), pytest.raises(UserError, match=r"^epoch must be "):
         Loader(shards).set_epoch(epoch)
 

@@ -105,6 +105,55 @@ def test_a_clip_shorter_than_a_chunk_is_padded(cnn2d, tmp_path):
     np.testing.assert_allclose(track.chunks, logits.softmax(1), atol=1e-4)
 
 
+class Level(nn.Module):
+    """A program whose logits are three samples of each chunk, and which keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[torch.Tensor] = []
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        self.given.append(waveforms)
+        return 4 * waveforms[:, 1000:1300:100]
+
+
+def model_of(program: Level) -> export.Model:
+    """With 16,384 samples from one chunk to the next."""
+    return export.Model(
+        export.Metadata(model="level", labels=LABELS, geometry=LogMel(frames=32).geometry, config={}), program
+    )
+
+
+def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
+    """More than an evaluation in the study's way uses, and more than the model sees at once."""
+    samples = (np.random.default_rng(0).standard_normal(25 * 22050) * 3000).astype(np.int16)
+    soundfile.write(tmp_path / "long.wav", samples, 22050)
+    program = Level()
+    track = classify(model_of(program), tmp_path / "long.wav")
+    assert (len(track.chunks), track.chunk_s, track.duration_s, track.damage) == (34, 16384 / 22050, 25, "")
+    np.testing.assert_allclose(track.starts_s, np.arange(34) * 16384 / 22050)
+    given = torch.cat(program.given).numpy()
+    assert max(map(len, program.given)) <= 16
+    whole = np.pad(samples, 512, mode="reflect") / np.float32(32768)  # half a window before and after
+    for number, waveform in enumerate(given):
+        frames = min(32, 1 + (len(samples) - number * 16384) // 512)  # with their middle inside the file
+        read = whole[number * 16384 :][: (frames - 1) * 512 + 1024]
+        assert np.array_equal(waveform[: len(read)], read), number
+        assert np.isnan(waveform[len(read) :]).all()
+    share = np.exp(4 * given[:, 1000:1300:100])
+    np.testing.assert_allclose(track.chunks, share / share.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_a_file_that_was_cut_is_classified_and_said_to_be_damaged(run, tmp_path):
+    soundfile.write(tmp_path / "cut.wav", np.ones(40_000, np.int16), 22050)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:60_000])
+    track = classify(model_of(Level()), tmp_path / "cut.wav")
+    assert track.damage
+    assert track.to_dict()["damage"] == track.damage
+    said = run(tmp_path / "cut.wav").err
+    assert said == f"gtzan-stream: {tmp_path}/cut.wav: {track.damage}; classified by what there is\n"
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, cnn2d):
     """Run `gtzan-stream classify` with a model, check its exit code, and give what it printed."""
@@ -181,3 +230,22 @@ def test_the_picture_shows_which_genre_is_when(tmp_path):
     assert len(columns["blue"]) > 200
     assert abs(len(columns["blue"]) - len(columns["orange"])) < 5
     assert columns["blue"].max() < columns["orange"].min()
+
+
+def test_the_picture_stacks_the_genres_and_ends_with_the_track(tmp_path, monkeypatch):
+    from gtzan_stream.inference import timeline as module
+
+    drawn = []
+    monkeypatch.setattr(module, "write_png", lambda path, figure: drawn.append(figure))
+    chunks = np.random.default_rng(0).dirichlet(np.ones(9), 2).astype(np.float32)
+    timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
+    (panel,) = drawn[0].get_axes()
+    order = np.argsort(-chunks.mean(axis=0))
+    stack = np.stack([*chunks[:, order[:6]].T, chunks[:, order[6:]].sum(axis=1)])  # three others in grey
+    bars = [[bar.get_bbox().bounds for bar in container] for container in panel.containers]
+    for place, (first, second) in enumerate(bars):
+        bottom = stack[:place].sum(axis=0)
+        np.testing.assert_allclose(first, (0, bottom[0], 4, stack[place, 0]), atol=1e-6)
+        np.testing.assert_allclose(second, (4, bottom[1], 3, stack[place, 1]), atol=1e-6)
+    words = [text.get_text().split()[0] for text in panel.get_legend().get_texts()]
+    assert words == ["3", *("abcdefghi"[genre] for genre in order[5::-1])]

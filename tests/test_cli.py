@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and its exit code."""
+"""The command line: what it prints to stdout and stderr, and its exit codes."""
 
 import json
 import shutil
@@ -6,19 +6,20 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from gtzan_stream import console, demo
+from gtzan_stream import __version__, console, demo
 from gtzan_stream.cli import main
 from gtzan_stream.store.manifest import Manifest
 
+ROOT = Path(__file__).parent.parent
+
 
 class Result(NamedTuple):
-    """What a command printed."""
+    """The output of a command."""
 
     stdout: str
     stderr: str
@@ -44,8 +45,8 @@ def gtzan_stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     return run
 
 
-class Stopped:
-    """Ctrl-C while something is imported."""
+class InterruptImport:
+    """Import finder that raises KeyboardInterrupt, like Ctrl-C during an import."""
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == "gtzan_stream.store.summary":
@@ -59,7 +60,7 @@ def test_ctrl_c_is_a_line_and_exit_code_130(gtzan_stream: Run, shards: Path, mon
 
     if moment == "in an import":
         monkeypatch.delitem(sys.modules, "gtzan_stream.store.summary", raising=False)
-        monkeypatch.setattr(sys, "meta_path", [Stopped(), *sys.meta_path])
+        monkeypatch.setattr(sys, "meta_path", [InterruptImport(), *sys.meta_path])
     else:
         owner, name = (console, "escape_unprintable") if moment == "at the beginning" else (Manifest, "open")
         monkeypatch.setattr(owner, name, stop)
@@ -75,9 +76,28 @@ def test_help_lists_the_commands_without_loading_torch():
         assert f" {command} " in done.stdout
 
 
+def test_the_version_is_printed_without_loading_torch():
+    check = "import sys; from gtzan_stream.cli import main; main()"
+    code = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {check}"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == (f"gtzan-stream {__version__}\nFalse\n", 0)
+
+
+def test_python_m_gtzan_stream_is_the_command_line(tmp_path: Path):
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gtzan_stream", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert "python -m gtzan_stream" in run("--help").stdout
+    failed = run("info", str(tmp_path / "nowhere"))
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"gtzan-stream: {tmp_path / 'nowhere'} does not exist")
+
+
 def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\njazz_00001,test\n")
-    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "1", "--num-workers", "2"]
+    options = ["--splits", tmp_path / "mine.csv", "--codec", "flac", "--shard-mb", "0.2", "--num-workers", "2"]
+    options += ["--sample-rate", "8000", "--name", "ours"]
     packed = gtzan_stream("pack", clips_folder, tmp_path / "shards", *options)
     assert "11 clips" in packed.stdout
     assert "mine" in packed.stdout
@@ -87,11 +107,14 @@ def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: P
     assert metadata["labels"] == {"blues": 4, "jazz": 3, "metal": 4}
     assert metadata["encodings"] == {"flac": 11}
     assert metadata["splits"]["mine"] == {"train": 1, "test": 1}
-    assert metadata["digest"] == Manifest.open(tmp_path / "shards").digest
+    manifest = Manifest.open(tmp_path / "shards")
+    assert metadata["digest"] == manifest.digest
+    assert (manifest.dataset, manifest.sample_rate) == ("ours", 8000)
+    assert len(manifest.shards) > 1
     assert "are as the manifest says" in gtzan_stream("verify", tmp_path / "shards").stdout
 
 
-def test_verify_names_each_bad_member(gtzan_stream: Run, shards: Path, tmp_path: Path):
+def test_verify_names_each_damaged_clip(gtzan_stream: Run, shards: Path, tmp_path: Path):
     shutil.copytree(shards, tmp_path / "shards")
     manifest = Manifest.open(tmp_path / "shards")
     with (tmp_path / "shards" / manifest.shards[0].name).open("r+b") as file:
@@ -99,15 +122,22 @@ def test_verify_names_each_bad_member(gtzan_stream: Run, shards: Path, tmp_path:
         file.write(b"\1\2\3\4")
     done = gtzan_stream("verify", tmp_path / "shards", code=1)
     assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256 is not the manifest's" in done.stderr
+    with (tmp_path / "shards" / manifest.shards[-1].name).open("r+b") as file:
+        file.truncate(1000)
+    done = gtzan_stream("verify", tmp_path / "shards", code=1)  # though a set of other sizes is not opened elsewhere
+    assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256" in done.stderr
+    assert f"{manifest.shards[-1].name}, key {manifest.keys[-1]}: " in done.stderr
 
 
-def test_index_describes_the_shards(gtzan_stream: Run, shards: Path, tmp_path: Path):
+def test_index_prints_the_shards(gtzan_stream: Run, shards: Path, tmp_path: Path):
     for path in shards.glob("*.tar"):
         shutil.copy(path, tmp_path)
-    assert "11 clips" in gtzan_stream("index", tmp_path).stdout
+    (tmp_path / "mine.csv").write_text("key,part\nblues_00000,train\njazz_00001,test\n")
+    assert "11 clips" in gtzan_stream("index", tmp_path, "--splits", tmp_path / "mine.csv").stdout
+    assert Manifest.open(tmp_path).split_counts["mine"] == {"train": 1, "test": 1}
 
 
-def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_pack_prints_its_report(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     shutil.copy(clips_folder / "jazz/jazz.00000.wav", tmp_path / "src/rock/a.wav")
     (tmp_path / "src/rock/[b].wav").write_text("no audio")
@@ -117,7 +147,7 @@ def test_the_report_is_printed(gtzan_stream: Run, clips_folder: Path, tmp_path: 
     assert gtzan_stream("pack", tmp_path / "src", tmp_path / "shards", "--on-error", "fail", code=2).stdout == ""
 
 
-def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_a_dry_run_prints_labels_and_groups_and_packs_nothing(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     options = ["--label-depth", "1", "--group-by", r"(\d)\.wav"]
     done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", *options)
     assert f"{clips_folder}: 11 clips of 3 labels" in done.stdout
@@ -129,7 +159,7 @@ def test_a_dry_run_prints_the_choice_and_packs_nothing(gtzan_stream: Run, clips_
     assert all(line in packed.stderr for line in done.stdout.splitlines())
 
 
-def test_a_dry_run_looks_at_the_splits(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_a_dry_run_checks_the_splits(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "mine.csv").write_text("file,set\nblues.00000.wav,train\njazz.00000.wav,val\nnope,test\n")
     done = gtzan_stream("pack", clips_folder, tmp_path / "shards", "--dry-run", "--splits", tmp_path / "mine.csv")
     assert done.stdout.endswith("split mine: train 1, valid 1, test 0; 1 row without a clip; 9 clips without a row\n")
@@ -140,7 +170,7 @@ def test_a_dry_run_looks_at_the_splits(gtzan_stream: Run, clips_folder: Path, tm
     assert "none.csv" in gtzan_stream("pack", clips_folder, *where, tmp_path / "none.csv", code=2).stderr
 
 
-def test_a_dry_run_says_what_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_dry_run_counts_files_that_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from gtzan_stream.store.survey import survey
 
     for name in ("a.m4a", "b.WMA", "c.wav"):
@@ -152,7 +182,7 @@ def test_a_dry_run_says_what_needs_the_extra(tmp_path: Path, monkeypatch: pytest
     assert need in survey(tmp_path).warnings()
 
 
-def test_labels_of_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_pack_reads_labels_from_a_file(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     (tmp_path / "labels.csv").write_text("blues.00000,one\njazz.00000,two\n")
     gtzan_stream("pack", clips_folder, tmp_path / "shards", "--labels", tmp_path / "labels.csv")
     assert Manifest.open(tmp_path / "shards").labels == ["one", "two"]
@@ -175,7 +205,7 @@ MISTAKES = {
     "num_workers": (["pack", "music", "shards", "--num-workers", "0"], "--num-workers"),
     "nothing to index": (["index", "."], "holds no *.tar shards"),
     "no archive": (["fetch", ".", "--url", "file:///nowhere/genres.tar.gz"], "by hand"),
-    "a file is no folder": (["demo", "file"], "file"),
+    "a file instead of a folder": (["demo", "file"], "file"),
 }
 
 
@@ -192,7 +222,7 @@ def test_a_mistake_is_one_sentence(
     assert done.stdout == ""
 
 
-def test_what_was_fetched_can_be_packed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
+def test_fetched_clips_can_be_packed(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
     archive = tmp_path / "genres.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(clips_folder, "genres")
@@ -203,9 +233,19 @@ def test_what_was_fetched_can_be_packed(gtzan_stream: Run, clips_folder: Path, t
 
 
 def test_the_demo_has_its_split(gtzan_stream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(demo, "write", partial(demo.write, train=2, valid=1, test=1, clip_s=1.0))
-    assert "40 clips" in gtzan_stream("demo", tmp_path / "shards").stdout
+    write, seeds = demo.write, []
+
+    def few(folder: Path, *, seed: int, progress: Callable[..., None]) -> tuple[Path, Path]:
+        seeds.append(seed)
+        return write(folder, seed=seed, progress=progress, train=2, valid=1, test=1, clip_s=1.0)
+
+    monkeypatch.setattr(demo, "write", few)
+    assert "40 clips" in gtzan_stream("demo", tmp_path / "shards", "--seed", "3").stdout
+    assert seeds == [3]
     manifest = Manifest.open(tmp_path / "shards")
     assert manifest.dataset == "demo"
     assert len(manifest.labels) == 10
     assert list(manifest.split_names()["demo"]) == ["train", "valid", "test"]
+    metadata = json.loads((tmp_path / "shards/manifest.json").read_text())
+    (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata | {"dataset": "ours"}))
+    assert "holds another data set: choose another" in gtzan_stream("demo", tmp_path / "shards", code=2).stderr

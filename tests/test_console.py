@@ -1,16 +1,19 @@
-"""What the commands print of a set: what was left out first, few lines of each kind, and no notes of C libraries."""
+"""What the commands print about a set: omitted files first, few issues of each kind, and no notes of C libraries."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from gtzan_stream import console
 from gtzan_stream.cli import app
+from gtzan_stream.inference.classify import Track
 from gtzan_stream.store.issues import Issue
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
@@ -20,7 +23,7 @@ from tests.test_pack import noise, put
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of one clip, 30 files that could not be packed and 4 that are silent."""
+    """Shards with 1 normal clip and 4 silent ones; 30 files could not be packed."""
     src, root = tmp_path_factory.mktemp("music"), tmp_path_factory.mktemp("shards")
     put(src / "rock/fine.wav", noise(5000))
     for i in range(4):
@@ -55,7 +58,7 @@ def test_at_most_twenty_lines_of_a_kind_are_printed(reported: Path):
     )
 
 
-def test_json_counts_first_and_gives_as_many_lines(reported: Path):
+def test_json_has_the_same_counts_and_number_of_issues(reported: Path):
     metadata = json.loads(printed("info", reported, "--json"))
     assert metadata["left_out"] == 30
     assert metadata["issues"] == {"unreadable": 30, "silent": 4}
@@ -64,9 +67,38 @@ def test_json_counts_first_and_gives_as_many_lines(reported: Path):
     assert Manifest.open(reported).left_out == 30
 
 
-def test_control_characters_are_printed_as_escapes(capsys: pytest.CaptureFixture[str]):
-    console.print_report([Issue("silent", "a\x1b[2Jb", "a\nb.wav", "peak").as_dict()])
-    assert "a\\x1b[2Jb" in capsys.readouterr().out
+def test_a_set_is_described_by_its_hours_and_its_splits(shards: Path):
+    text = printed("info", shards)
+    assert "11 clips, 0.02 h at 22050 Hz (pcm16), " in text  # of 59.8 s
+    (line,) = [line for line in text.splitlines() if "three" in line]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == ["three", "3, valid lacks 1, test lacks 1", "7", "2", "2"]
+
+
+def test_control_characters_and_brackets_are_printed_as_they_are_on_one_line(capsys: pytest.CaptureFixture[str]):
+    line = Issue("silent", "a\x1b[2Jb", "[b] a\nb.wav", "peak").as_dict()
+    console.print_report([line])
+    text = capsys.readouterr().out
+    assert "a\\x1b[2Jb" in text
+    assert "[b] a\\nb.wav" in text
+    console.print_issues([line])
+    assert capsys.readouterr().out == "silent: [b] a\\nb.wav: a\\x1b[2Jb: peak\n"
+
+
+def test_json_has_letters_as_they_are_where_stdout_has_them(monkeypatch: pytest.MonkeyPatch):
+    for encoding, expected in {"utf-8": "é", "ascii": "\\u00e9"}.items():
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stdout)
+            console.print_json(["é"])
+        assert expected in stdout.buffer.getvalue().decode(encoding)
+
+
+def test_genres_that_are_hardly_probable_are_left_out(capsys: pytest.CaptureFixture[str]):
+    chunks = np.array([[0.096, 0.9, 0.004]], np.float32)
+    console.print_tracks([Track("a.wav", 3.0, ["rock", "jazz", "pop"], np.zeros(1), 3.0, chunks)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "a.wav" in line]
+    assert line.replace("│", "").split() == ["a.wav", "jazz", "90%", "rock", "10%"]
 
 
 def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):
@@ -74,16 +106,16 @@ def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):
     data = mp3()
     (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
     code = (
-        "import sys; from gtzan_stream import audio; from gtzan_stream.console import bar\n"
+        "import sys; from gtzan_stream import audio; from gtzan_stream.console import progress_bar\n"
         "def read(): audio.decode(sys.argv[1])\n"
         "if sys.argv[2] == 'quiet':\n"
-        "    with bar('reading'): read(); print('still here', file=sys.stderr)\n"
+        "    with progress_bar('reading'): read(); print('still here', file=sys.stderr)\n"
         "else: read()\n"
-        "import os; os.write(2, b'after')\n"
+        "import os; os.write(2, b'after'); print(' all', file=sys.stderr)\n"
     )
     run = [sys.executable, "-c", code, str(tmp_path / "cut.mp3")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     loud = subprocess.run([*run, "loud"], capture_output=True, text=True, check=True, env=environment)
     quiet = subprocess.run([*run, "quiet"], capture_output=True, text=True, check=True, env=environment)
     assert "Warning" in loud.stderr
-    assert quiet.stderr == "still here\nafter"
+    assert quiet.stderr == "still here\nafter all\n"

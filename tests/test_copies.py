@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.loader import Loader
 from tests.augment_cases import REGISTRY, keys, music
+from tests.feature_cases import FEATURES
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "deepcopy": copy.deepcopy,
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
 }
-FEATURES = {"logmel": LogMel(), "trained": LogMel(trainable=True), "waveform": RawWaveform(), "frames": Frames()}
 
 
 @pytest.mark.parametrize("how", COPIES)

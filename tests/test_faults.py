@@ -99,7 +99,7 @@ def test_classify_says_what_is_missing(
     assert exit.value.code == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"gtzan-stream: {tmp_path}/half.flac: it breaks off after ")
-    assert line.endswith("; classified by what there is")
+    assert line.endswith("; the rest was classified")
 
 
 def test_the_same_samples_under_two_labels_are_a_conflict(tmp_path: Path):

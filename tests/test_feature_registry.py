@@ -1,4 +1,4 @@
-"""What holds for every feature of the registry, and what the loader says of objects that are not features."""
+"""Properties of every feature of the registry, and the errors for objects that are not features."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def waveform() -> Tensor:
 
 
 def small(name: str) -> nn.Module:
-    """The feature with crops of few frames."""
+    """Build the feature with crops of 5 frames."""
     return build(name, frames=5)
 
 
@@ -57,12 +57,14 @@ def test_a_crop_is_a_piece_of_its_clip(name: str, first: int, waveform: Tensor) 
     start = first * geometry.step
     crop = features(padded[:, start : start + geometry.read_length])
     whole = whole_clips(features, waveform)[:, :, first : first + geometry.frames]
-    near_the_start = 0 if start >= geometry.context else geometry.context // geometry.step + 1  # zeros, not reflected
+    near_the_start = (
+        0 if start >= geometry.context else geometry.context // geometry.step + 1
+    )  # padded with zeros instead of reflected
     assert relative(crop[:, :, near_the_start:], whole[:, :, near_the_start:]) < 1e-6
 
 
 @ALL
-def test_the_silence_of_its_geometry_is_what_silence_gives(name: str) -> None:
+def test_silence_gives_the_silence_of_the_geometry(name: str) -> None:
     features = small(name)
     out = features(torch.zeros(1, features.geometry.read_length))
     torch.testing.assert_close(out, torch.full_like(out, features.geometry.silence), rtol=1e-5, atol=1e-5)
@@ -116,7 +118,7 @@ def test_settings_out_of_range_are_refused(name: str, setting: str) -> None:
         build(name, **{setting: 0})
 
 
-# --- each on its own --------------------------------------------------------------------------------------------------
+# --- single features --------------------------------------------------------------------------------------------------
 
 
 def test_raw_waveform(waveform):
@@ -126,7 +128,7 @@ def test_raw_waveform(waveform):
     assert torch.equal(raw(waveform)[:, 0], waveform)
 
 
-def test_frames_are_what_each_frame_of_the_spectrogram_sees(waveform):
+def test_frames_are_the_input_of_each_spectrogram_frame(waveform):
     frames, features = (
         Frames(n_fft=512, hop_length=256, frames=8),
         LogMel(n_fft=512, hop_length=256, frames=8, n_mels=40),
@@ -147,7 +149,7 @@ def test_whole_clips_give_frames_around_every_hop(waveform):
     assert relative(features(got[:1, :, 0]), whole_clips(features, waveform)[:1, :, :1]) < 1e-6
 
 
-# --- what is not a feature --------------------------------------------------------------------------------------------
+# --- objects that are not features ------------------------------------------------------------------------------------
 
 
 def test_a_function_is_not_a_feature() -> None:
@@ -183,7 +185,7 @@ def test_another_librarys_spectrogram_becomes_a_feature_by_its_geometry() -> Non
         n_rows(padding, CPU)
 
 
-def test_a_feature_that_gives_no_tensor_is_named() -> None:
+def test_a_feature_must_return_a_tensor() -> None:
     class Nothing(nn.Module):
         geometry = LogMel().geometry
 
@@ -194,7 +196,7 @@ def test_a_feature_that_gives_no_tensor_is_named() -> None:
         n_rows(Nothing(), CPU)
 
 
-def test_a_crop_of_two_rows_is_not_one() -> None:
+def test_a_feature_must_keep_the_batch_size() -> None:
     class Doubled(nn.Module):
         geometry = RawWaveform(frames=10).geometry
 

@@ -1,4 +1,4 @@
-"""Log-mel features against nnAudio and librosa, and chunks against whole clips."""
+"""Log-mel features compared with nnAudio and librosa, and chunks compared with whole clips."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from tests.conftest import need, no_synchronisation
 
 @pytest.fixture(scope="module")
 def waveform() -> torch.Tensor:
-    """Two rows of pink-ish noise and tones, 4 s."""
+    """Two rows of brown noise and a tone, 4 s."""
     rng = np.random.default_rng(0)
     t = np.arange(88_200) / 22050
     rows = [np.cumsum(rng.standard_normal(len(t))) * 0.003 + 0.2 * np.sin(2 * np.pi * f * t) for f in (220, 3000)]
@@ -29,8 +29,8 @@ def relative(got: torch.Tensor, reference: torch.Tensor) -> float:
     return float((got.double() - reference.double()).norm() / reference.double().norm())
 
 
-def nnaudios(waveform: torch.Tensor, **options: float) -> torch.Tensor:
-    """nnAudio's own forward, with its own padding."""
+def nnaudio_mel(waveform: torch.Tensor, **options: float) -> torch.Tensor:
+    """Compute nnAudio's own mel spectrogram, with its own padding."""
     settings = {"sr": 22050, "n_fft": 1024, "hop_length": 512, "n_mels": 128, "power": 1.0, **options}
     package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
     module = import_module(f"{package}.features.mel")
@@ -40,7 +40,7 @@ def nnaudios(waveform: torch.Tensor, **options: float) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["torch", "numba"])
 @pytest.mark.parametrize("power", [1.0, 2.0, 1.5])
 def test_equals_nnaudio(waveform, name, power):
-    reference = torch.log10(1 + 10 * nnaudios(waveform, power=power))
+    reference = torch.log10(1 + 10 * nnaudio_mel(waveform, power=power))
     with force(name):
         got = whole_clips(LogMel(power=power), waveform)
     assert got.shape == (2, 128, 1 + 88_200 // 512)
@@ -51,7 +51,7 @@ def test_equals_nnaudio(waveform, name, power):
 
 def test_other_settings_equal_nnaudio(waveform):
     features = LogMel(n_fft=2048, hop_length=300, n_mels=40, f_min=50.0, f_max=8000.0, compression="db")
-    mel = nnaudios(waveform, n_fft=2048, hop_length=300, n_mels=40, fmin=50.0, fmax=8000.0)
+    mel = nnaudio_mel(waveform, n_fft=2048, hop_length=300, n_mels=40, fmin=50.0, fmax=8000.0)
     assert relative(whole_clips(features, waveform), 20 * mel.log10()) < 1e-5
 
 
@@ -68,7 +68,7 @@ def test_equals_librosa_padded_by_reflection_only(waveform, pad_mode):
 
 
 @pytest.mark.parametrize(("power", "to_db"), [(1.0, librosa.amplitude_to_db), (2.0, librosa.power_to_db)])
-def test_db_is_librosas(waveform, power, to_db):
+def test_decibels_equal_librosas(waveform, power, to_db):
     noise = torch.randn(waveform.shape, generator=torch.Generator().manual_seed(0))
     loud_to_nothing = noise * torch.logspace(0, -9, waveform.shape[1])
     mel = librosa.feature.melspectrogram(
@@ -82,7 +82,7 @@ def test_db_is_librosas(waveform, power, to_db):
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
 def test_quiet_music_keeps_its_digits(waveform, name):
-    """log10(1 + 10 m) of float32 would be 0 or one unit in the last place."""
+    """log10(1 + 10 m), computed as it is written, would be 0 or one unit in the last place in float32."""
     with force(name):
         got = whole_clips(LogMel(), waveform * 1e-9)
     assert relative(got, whole_clips(LogMel(), waveform.double() * 1e-9)) < 1e-5
@@ -126,20 +126,21 @@ def test_short_clips_are_reflected_as_often_as_needed(waveform, time):
     assert torch.equal(whole_clips(LogMel(), short), LogMel()(padded))
 
 
-def test_autocast_and_half_precision_do_not_reach_inside(waveform):
+def test_features_are_float32_under_autocast_and_in_half_precision(waveform):
     features = LogMel(trainable=True)
     plain = whole_clips(features, waveform)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = whole_clips(features, waveform)
-    assert inside.dtype == torch.float32
-    assert torch.equal(inside, plain)
+        under_autocast = whole_clips(features, waveform)
+    assert under_autocast.dtype == torch.float32
+    assert torch.equal(under_autocast, plain)
     assert whole_clips(LogMel(), waveform.bfloat16()).dtype == torch.float32
 
 
-def test_trainable_kernels_learn(waveform):
-    features = LogMel(trainable=True)
+@pytest.mark.parametrize("options", [{}, {"power": 2.0, "compression": "db"}], ids=str)
+def test_trainable_kernels_learn(waveform, options):
+    features = LogMel(trainable=True, **options)
     got = whole_clips(features, waveform)
-    assert relative(got.detach(), whole_clips(LogMel(), waveform)) < 1e-3
+    assert relative(got.detach(), whole_clips(LogMel(**options), waveform)) < 1e-3
     got.sum().backward()
     gradients = {name: parameter.grad for name, parameter in features.named_parameters()}
     assert len(gradients) == 3
@@ -190,6 +191,7 @@ def test_building_prints_nothing(capsys):
         ({"n_mels": 0}, "n_mels must be"),
         ({"f_max": 12000.0}, r"f_min < f_max <= 11025 Hz, got 0 and 12000"),
         ({"f_min": 500.0, "f_max": 400.0}, "f_min < f_max"),
+        ({"f_min": 400.0, "f_max": 400.0}, "f_min < f_max"),
         ({"f_min": -1.0}, "f_min < f_max"),
         ({"power": 0.0}, "power must be positive"),
         ({"frames": 0}, "frames must be"),
@@ -200,7 +202,7 @@ def test_bad_settings(options, message):
         LogMel(**options)
 
 
-def test_too_short_a_waveform():
+def test_a_waveform_shorter_than_one_frame_is_refused():
     with pytest.raises(ValueError, match="at least n_fft = 1024 samples, got 1000"):
         LogMel()(torch.zeros(1, 1000))
     with pytest.raises(ValueError, match="no samples"):
@@ -222,7 +224,7 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
         error = (got[i] - exact[i]).norm() / exact[i].norm()
         assert error < 1e-5, (options, i, error)
     with force("triton"):
-        assert torch.equal(features(x.T.contiguous().T), got)  # samples that do not lie side by side
+        assert torch.equal(features(x.T.contiguous().T), got)  # a waveform that is not contiguous
 """
 
 
@@ -258,7 +260,7 @@ def test_cuda_equals_the_cpu_without_a_sync(cuda, waveform, options):
     assert relative(got.cpu(), expected) < 1e-5
 
 
-def test_tf32_is_off_for_kernels_that_learn_and_then_as_it_was(cuda, waveform, monkeypatch):
+def test_tf32_is_off_for_trainable_kernels_and_restored_afterwards(cuda, waveform, monkeypatch):
     for setting in (torch.backends.cudnn.conv, torch.backends.cuda.matmul):
         monkeypatch.setattr(setting, "fp32_precision", "tf32")
     expected = whole_clips(LogMel(), waveform)

@@ -1,4 +1,4 @@
-"""Spectrograms at other sample rates and frame lengths, against librosa."""
+"""Log-mel features at other sample rates and frame lengths, compared with librosa."""
 
 import re
 
@@ -10,7 +10,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.mel import bands
 from gtzan_stream.features import Frames, LogMel, whole_clips
-from gtzan_stream.features.frames import _nearest_fast, stft_size
+from gtzan_stream.features.frames import _nearest_fast_size, stft_size
 
 SIZES = {
     8_000: (360, 180),
@@ -25,7 +25,7 @@ RATES = range(8_000, 48_001, 25)
 
 
 @pytest.mark.parametrize(("sample_rate", "size"), SIZES.items())
-def test_frames_last_as_long_at_any_rate(sample_rate, size):
+def test_frames_have_the_same_duration_at_every_rate(sample_rate, size):
     assert stft_size(sample_rate) == size
     for features in (LogMel(sample_rate=sample_rate), Frames(sample_rate=sample_rate)):
         assert (features.geometry.frame_length, features.geometry.step) == size
@@ -33,7 +33,7 @@ def test_frames_last_as_long_at_any_rate(sample_rate, size):
 
 
 @pytest.mark.parametrize("sample_rate", [*RATES[::97], 1_000, 1, 384_000])
-def test_the_frame_length_is_the_nearest_that_ffts_are_fast_at(sample_rate):
+def test_the_frame_length_is_the_nearest_fast_fft_size(sample_rate):
     def is_fast(n: int) -> bool:
         for factor in (2, 3, 5):
             while n % factor == 0:
@@ -45,15 +45,15 @@ def test_the_frame_length_is_the_nearest_that_ffts_are_fast_at(sample_rate):
     assert stft_size(sample_rate)[0] == min(fast, key=lambda n: (abs(n - wanted), n))
 
 
-def test_of_two_lengths_equally_near_the_shorter_is_taken():
-    assert [_nearest_fast(n, 1) for n in (26, 27, 28)] == [24, 24, 30]
+def test_the_shorter_of_two_equally_near_lengths_is_chosen():
+    assert [_nearest_fast_size(n, 1) for n in (26, 27, 28)] == [24, 24, 30]
 
 
-def test_one_size_may_be_given_and_the_hop_is_half_a_frame():
+def test_given_sizes_are_kept_and_the_default_hop_is_half_a_frame():
     assert stft_size(8_000, n_fft=256) == (256, 128)
     assert stft_size(8_000, hop_length=50) == (360, 50)
     assert stft_size(8_000, n_fft=400, hop_length=160) == (400, 160)
-    assert stft_size(8_000, n_fft=1) == (1, 1)  # which a geometry refuses
+    assert stft_size(8_000, n_fft=1) == (1, 1)  # a geometry refuses this
     assert LogMel(sample_rate=8_000, hop_length=50).geometry.step == 50
     assert Frames(sample_rate=8_000, n_fft=256).geometry.frame_length == 256
 
@@ -102,7 +102,7 @@ def test_the_default_frame_is_long_enough_for_every_band(sample_rate):
     ("sample_rate", "options"),
     [(22_050, {"n_fft": 256}), (16_000, {"n_fft": 64}), (8_000, {"n_fft": 200}), (22_050, {"f_max": 1000.0})],
 )
-def test_a_band_without_a_bin_is_refused_and_what_is_proposed_works(sample_rate, options):
+def test_a_band_without_a_bin_is_refused_and_the_proposed_sizes_work(sample_rate, options):
     pattern = r"\d+ of 128 mel bands .* choose n_fft = (\d+) or more, or n_mels = (\d+) or fewer"
     with pytest.raises(ValueError, match="no frequency bin") as caught:
         LogMel(sample_rate=sample_rate, **options)
@@ -110,8 +110,16 @@ def test_a_band_without_a_bin_is_refused_and_what_is_proposed_works(sample_rate,
     LogMel(sample_rate=sample_rate, **{**options, "n_fft": int(shortest)})
     LogMel(sample_rate=sample_rate, **options, n_mels=int(most))
 
+    def narrowest(n_mels: int) -> float:
+        f_max = options.get("f_max", min(sample_rate / 2, 11_025))
+        return np.ptp(librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=f_max)[[0, 2]])
 
-def test_where_no_number_of_bands_helps_none_is_proposed():
+    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # no more is asked for than a bin in the first band needs
+    assert sample_rate / int(shortest) < narrowest(128) <= sample_rate / (int(shortest) - 2)
+    assert narrowest(int(most) + 1) <= sample_rate / n_fft < narrowest(int(most))
+
+
+def test_no_n_mels_is_proposed_where_none_works():
     with pytest.raises(ValueError, match=r"choose n_fft = \d+ or more$"):
         LogMel(f_min=100.0, f_max=101.0)
 

@@ -19,11 +19,17 @@ CLIPS = {f"genres/{name}/{name}.0000{i}.wav": NOISE.randbytes(30_000) for name i
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at /genres.tar.gz; after `cuts` bytes of a response, while any are left, it hangs up."""
+    """Serves `content` at /genres.tar.gz.
+
+    After `cuts` bytes of a response, while any are left, it hangs up. With each status of `busy` it refuses a request.
+    While `going` is not set, it sends nothing.
+    """
 
     def __init__(self, content: bytes, *, ranges: bool, cuts: list[int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.ranges, self.cuts, self.asked, self.busy = content, ranges, cuts, list[str](), 0
+        self.content, self.ranges, self.cuts, self.asked, self.busy = content, ranges, cuts, list[str](), list[int]()
+        self.going = threading.Event()
+        self.going.set()
         self.url = f"http://127.0.0.1:{self.server_port}/genres.tar.gz"
 
 
@@ -33,11 +39,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range", "")
         self.server.asked.append(asked)
+        self.server.going.wait(20)
         if not self.path.startswith("/genres.tar.gz"):
             return self.send_error(404)
         if self.server.busy:
-            self.server.busy -= 1
-            return self.send_error(503)
+            return self.send_error(self.server.busy.pop(0))
         size = len(self.server.content)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
         if start >= size:
@@ -140,10 +146,24 @@ def test_a_part_that_lacks_nothing(serve, tmp_path: Path, part: bytes) -> None:
     assert fetch.fetch(tmp_path, serve().url).warning is None
 
 
-def test_a_server_that_is_busy_for_a_moment(serve, tmp_path: Path) -> None:
-    server = serve()
-    server.busy = 2
+@pytest.mark.parametrize("status", [500, 503, 408, 429])
+def test_a_server_that_is_busy_for_a_moment(status: int, serve, tmp_path: Path, monkeypatch) -> None:
+    """Each pause is twice as long as the one before, until something new arrives."""
+    pauses: list[float] = []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    server = serve(cuts=[5000])
+    server.busy = [status] * 2
     assert unpacked(fetch.fetch(tmp_path, server.url).folder) == CLIPS
+    assert pauses == [download.PAUSE_S, 2 * download.PAUSE_S, download.PAUSE_S]
+
+
+def test_a_server_that_sends_nothing_is_not_waited_for(serve, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.05)
+    server = serve()
+    server.going.clear()
+    with pytest.raises(UserError, match=r"timed out.*by hand and put it at .*genres\.tar\.gz"):
+        fetch.fetch(tmp_path, server.url)
+    server.going.set()
 
 
 def test_a_connection_that_never_gets_further_ends_with_a_remedy(serve, tmp_path: Path) -> None:
@@ -240,5 +260,5 @@ def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder"):
+    with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder$"):
         fetch.fetch(tmp_path / "file" / "gtzan")

@@ -1,4 +1,4 @@
-"""Folders for unfinished work: gone after it, after an error, and after the next call where a process was killed."""
+"""Temporary folders are removed at their end and after errors; those of killed processes, by the next call."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gtzan_stream import folders
-from gtzan_stream.errors import Unwritable
+from gtzan_stream.errors import WriteError
 from gtzan_stream.folders import created, scratch
 
 HOLD = """
@@ -25,7 +25,7 @@ with scratch(Path(sys.argv[1]), ".work-") as folder:
 
 @pytest.fixture
 def other(tmp_path: Path):
-    """Another process with a scratch folder in `tmp_path`, and the folder."""
+    """Another process that has a scratch folder in `tmp_path`, and the path of that folder."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     program = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -48,15 +48,15 @@ def test_folders_of_living_processes_stay_and_those_of_killed_ones_go(other, tmp
     assert {path.name for path in tmp_path.iterdir()} == {".other"}
 
 
-def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Between the making of a folder and its lock, another process may remove it."""
+def test_a_folder_that_was_removed_before_it_was_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another process may remove a new folder as a leftover, as long as it is not locked."""
     lock, removed = folders._lock, []
 
     def remove_first(folder: Path, **options: bool) -> int | None:
         if not removed:
             removed.append(folder)
             folder.rmdir()
-            folder.mkdir()  # as another process's, of the same name, would be
+            folder.mkdir()  # as if another process made one of the same name
             descriptor = lock(folder, **options)
             folder.rmdir()
             return descriptor
@@ -85,15 +85,15 @@ def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
     assert {path.name for path in tmp_path.iterdir()} == {"there", "new"}
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path):
+def test_the_error_of_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(Unwritable, match=r"file/a cannot be written: Not a directory; choose another folder"),
+        pytest.raises(WriteError, match=r"file/a cannot be written: Not a directory; choose another folder"),
         created(tmp_path / "file/a"),
     ):
         pass
     with (
-        pytest.raises(Unwritable, match=r"none cannot be written: No such file or directory"),
+        pytest.raises(WriteError, match=r"none cannot be written: No such file or directory"),
         scratch(tmp_path / "none", ".work-"),
     ):
         pass

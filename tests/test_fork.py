@@ -1,4 +1,4 @@
-"""Loaders in processes that multiprocessing starts, by fork and by spawn: right batches, never a hang."""
+"""Loaders in processes that multiprocessing forks or spawns make the correct batches and never hang."""
 
 import json
 import multiprocessing
@@ -21,16 +21,16 @@ PROGRAM = """
 import json, multiprocessing, sys, threading, time, torch
 from gtzan_stream.loader import Loader
 
-def seen(batches):
+def summary(batches):
     return [[batch.keys, float(batch.features.double().sum())] for batch in batches]
 
 def make(n):
     return Loader(sys.argv[1], batch_size=8, num_workers=n, seed=3)
 
 def child(queue, loader, n):
-    queue.put([seen(make(n) if loader is None else loader), torch.get_num_threads()])
+    queue.put([summary(make(n) if loader is None else loader), torch.get_num_threads()])
 
-def answer(method, loader=None, n=0):
+def in_child(method, loader=None, n=0):
     context = multiprocessing.get_context(method)
     queue = context.Queue()
     process = context.Process(target=child, args=(queue, loader, n), daemon=True)
@@ -44,16 +44,16 @@ FORKED = (
     PROGRAM
     + """
 torch.set_num_threads(2)
-(torch.ones(800, 800) @ torch.ones(800, 800)).exp().sum()  # starts torch's own threads, which no child inherits
+(torch.ones(800, 800) @ torch.ones(800, 800)).exp().sum()  # starts torch's own threads, which a child does not inherit
 loader = make(2)
-expected = seen(loader)
+expected = summary(loader)
 loader.set_epoch(0)
-found = {"new": answer("fork"), "new, with threads": answer("fork", n=2), "the parent's": answer("fork", loader)}
-begun = iter(loader)
-next(begun)
-with loader._maker._reader._shards._lock:  # as while another thread of the parent opens a shard
-    found["the parent's, while it reads"] = answer("fork", loader)
-rest = seen(begun)
+found = {"new": in_child("fork"), "new, with threads": in_child("fork", n=2), "the parent's": in_child("fork", loader)}
+iterator = iter(loader)
+next(iterator)
+with loader._maker._reader._shards._lock:  # as if another thread of the parent were opening a shard
+    found["the parent's, while it reads"] = in_child("fork", loader)
+rest = summary(iterator)
 print(json.dumps({"expected": expected, "rest": rest, "threads": torch.get_num_threads(), "found": found}))
 """
 )
@@ -72,8 +72,8 @@ def compile_for_a_while():
 
 threading.Thread(target=compile_for_a_while).start()
 held.wait()
-forked, _ = answer("fork")
-print(json.dumps([forked, seen(make(0))]))
+forked, _ = in_child("fork")
+print(json.dumps([forked, summary(make(0))]))
 """
 )
 
@@ -82,8 +82,8 @@ SPAWNED = (
     + """
 if __name__ == "__main__":
     loader = make(2)
-    expected = seen(loader)
-    print(json.dumps([answer("spawn", n=2)[0], expected]))
+    expected = summary(loader)
+    print(json.dumps([in_child("spawn", n=2)[0], expected]))
 """
 )
 
@@ -101,8 +101,8 @@ def run(program: Path, text: str, shards: Path) -> Any:
 def test_a_forked_child_makes_batches_of_its_own(shards: Path, tmp_path: Path):
     result, notes = run(tmp_path / "program.py", FORKED, shards)
     assert len(result["found"]) == 4
-    for who, (batches, threads) in result["found"].items():
-        assert batches == result["expected"], who
+    for case, (batches, threads) in result["found"].items():
+        assert batches == result["expected"], case
         assert threads == 1
     assert notes.count("torch computes on one thread here") == 4
     assert result["rest"] == result["expected"][1:]
@@ -128,8 +128,8 @@ def test_a_loader_is_not_sent_to_a_spawned_child(shards: Path):
             process.start()
 
 
-class Inner(IterableDataset):
-    """A dataset that makes a loader in the worker process of a DataLoader."""
+class MakesLoader(IterableDataset):
+    """Dataset that makes a loader in the worker process of a DataLoader."""
 
     def __init__(self, shards: Path) -> None:
         self.shards = shards
@@ -142,4 +142,4 @@ class Inner(IterableDataset):
 @pytest.mark.slow
 def test_a_loader_made_in_a_worker_process_of_a_dataloader_is_refused(shards: Path):
     with pytest.raises(UserError, match="each worker process of a DataLoader would yield every batch"):
-        list(DataLoader(Inner(shards), batch_size=None, num_workers=1, multiprocessing_context="spawn"))
+        list(DataLoader(MakesLoader(shards), batch_size=None, num_workers=1, multiprocessing_context="spawn"))

@@ -1,4 +1,4 @@
-"""The arithmetic of frames, against frames counted one by one."""
+"""The arithmetic of frames, compared with frames counted one by one."""
 
 import dataclasses
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtzan_stream.geometry import Geometry
+from gtzan_stream.errors import UserError
+from gtzan_stream.geometry import MAX_CROP_SAMPLES, Geometry
 
 VALID = {"sample_rate": 22050, "frame_length": 1024, "step": 512, "context": 512, "frames": 128, "grid": 512}
 
@@ -28,28 +29,28 @@ def geometries() -> st.SearchStrategy[Geometry]:
 
 
 @given(geometries(), st.integers(1, 500))
-def test_frames_of_a_clip_are_those_that_fit_between_its_continued_ends(geometry: Geometry, n_samples: int) -> None:
-    first, last = -geometry.context, n_samples + geometry.context  # what frames may read
+def test_a_clip_has_the_frames_that_fit_into_its_padded_length(geometry: Geometry, n_samples: int) -> None:
+    first, last = -geometry.context, n_samples + geometry.context  # the range that frames may read
     starts = [t * geometry.step - geometry.context for t in range(n_samples + 61)]
     expected = sum(first <= start and start + geometry.frame_length <= last for start in starts)
     assert max(geometry.frames_in(n_samples), 0) == expected
 
 
 @given(geometries(), st.integers(1, 70))
-def test_side_by_side_frames_read_from_the_first_ones_start_to_the_last_ones_end(geometry: Geometry, n: int) -> None:
+def test_adjacent_frames_read_from_the_start_of_the_first_to_the_end_of_the_last(geometry: Geometry, n: int) -> None:
     read = {t * geometry.step + i for t in range(n) for i in (0, geometry.frame_length - 1)}
     assert geometry.span(n) == 1 + max(read) - min(read)
     assert geometry.read_length == geometry.span(geometry.frames)
     assert geometry.stride == geometry.frames * geometry.step
 
 
-def test_numbers_may_be_arrays() -> None:
+def test_frames_and_samples_may_be_arrays() -> None:
     geometry = Geometry(**VALID)
     assert geometry.frames_in(np.array([0, 511, 512, 65_535])).tolist() == [1, 1, 2, 128]
     assert geometry.span(np.array([1, 2])).tolist() == [1024, 1536]
 
 
-def test_a_spectrograms_geometry() -> None:
+def test_the_geometry_of_a_spectrogram() -> None:
     expected = Geometry(**VALID, silence=-100.0)
     assert Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=512, frames=128, silence=-100.0) == expected
     assert (expected.read_length, expected.stride) == (66_048, 65_536)
@@ -72,16 +73,23 @@ def test_numbers_out_of_range_are_refused(change: dict[str, float], message: str
 
 
 @pytest.mark.parametrize("n_fft", [0, 1, 1023])
-def test_a_spectrograms_frame_must_be_even(n_fft: int) -> None:
+def test_n_fft_must_be_even(n_fft: int) -> None:
     with pytest.raises(ValueError, match=f"n_fft must be even and at least 2, got {n_fft}"):
         Geometry.of_stft(sample_rate=22050, n_fft=n_fft, hop_length=512, frames=128)
 
 
-def test_a_spectrograms_hop_must_be_positive() -> None:
+def test_hop_length_must_be_positive() -> None:
     with pytest.raises(ValueError, match="hop_length must be at least 1, got 0"):
         Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=0, frames=128)
 
 
-def test_it_cannot_be_changed() -> None:
+def test_a_crop_may_be_as_long_as_memory_allows_and_no_longer() -> None:
+    assert Geometry(**VALID | {"frames": 1, "frame_length": MAX_CROP_SAMPLES}).read_length == MAX_CROP_SAMPLES
+    for change in ({"frame_length": MAX_CROP_SAMPLES + 1}, {"frames": 2, "step": 1, "frame_length": MAX_CROP_SAMPLES}):
+        with pytest.raises(UserError, match=f"would read {MAX_CROP_SAMPLES + 1:,} samples"):
+            Geometry(**VALID | {"frames": 1} | change)
+
+
+def test_a_geometry_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Geometry(**VALID).frames = 3  # type: ignore[misc]

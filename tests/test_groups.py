@@ -78,6 +78,7 @@ def test_a_label_of_three_large_groups_has_one_in_each_part(seed: int) -> None:
 
 def test_labels_of_too_few_clips_or_groups_are_named() -> None:
     labels = {**{f"a{i}": "a" for i in range(3)}, "b1": "b", **{f"c{i}": "c" for i in range(4)}}
+    labels |= {f"enough{i}": "d" for i in range(5)}
     lines = find_small_labels(labels, {"c0": "Ann", "c1": "Ann", "c2": "Ann"})
     kinds = [(line.kind, line.key) for line in lines]
     assert kinds == [("few for folds", "a"), ("few clips", "b"), ("few clips", "c")]

@@ -1,6 +1,5 @@
 """The house: imports point downward, no file is long, and optional libraries are imported only where they are used."""
 
-import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -8,55 +7,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-HOUSE = [
-    "cli",
-    "options",
-    "console",
-    "training",
-    "inference",
-    "loader",
-    "epochs",
-    "prefetch",
-    "batches",
-    "batch",
-    "short_clips",
-    "crops",
-    "augment",
-    "features",
-    "normalization",
-    "plan",
-    "permutation",
-    "store",
-    "demo",
-    "catalog",
-    "audio",
-    "dsp",
-    "kernels",
-]
-"""Rooms of the package, from the top floor down: each may import those after it."""
-GROUND = {"atomic", "checks", "distributed", "errors", "folders", "geometry"}
-GROUND |= {"named", "settings", "shapes", "threads", "words"}
-"""Importable from every floor."""
-FILES = sorted((ROOT / "gtzan_stream").rglob("*.py"))
+from tests.house import FILES, GROUND, HOUSE, ROOT, imported_modules, room_of
+
 EVERY_FILE = sorted(
     path for folder in ("gtzan_stream", "models", "benchmarks", "tests", ".") for path in (ROOT / folder).glob("*.py")
 )
 EVERY_FILE += sorted(path for path in (*FILES, *(ROOT / "benchmarks/lib").glob("*.py")) if path not in EVERY_FILE)
 MOST_LINES = 270
 DATA_TABLES = {"gtzan_stream/demo/styles.py"}
-
-
-def imported_modules(path: Path) -> list[str]:
-    """Absolute names of every module a file imports, inside functions too."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute here"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
 
 
 def file_of(name: str) -> Path | None:
@@ -67,10 +25,6 @@ def file_of(name: str) -> Path | None:
             if found.is_file():
                 return found
     return None
-
-
-def room_of(path: Path) -> str:
-    return path.relative_to(ROOT / "gtzan_stream").parts[0].removesuffix(".py")
 
 
 def test_there_are_files() -> None:

@@ -1,4 +1,4 @@
-"""Every Triton kernel compiles for a GPU that is not here: its interpreter lets more pass than the compiler."""
+"""Every Triton kernel compiles for an H100, even without a GPU: Triton's interpreter accepts more than its compiler."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("module", "kernel", "types", "constants"), CASES, ids=lambda case: str(case)[:16])
-def test_it_compiles(module, kernel, types, constants):
+def test_every_triton_kernel_compiles(module, kernel, types, constants):
     compiler = need("triton.compiler")
     from triton.backends.compiler import GPUTarget
 
@@ -62,7 +62,7 @@ def test_it_compiles(module, kernel, types, constants):
     assert compiler.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
 
 
-def test_no_kernel_is_left_out():
+def test_every_triton_module_has_a_case():
     folder = Path(gtzan_stream.kernels.__file__).parent
     modules = {path.stem for path in folder.glob("triton_*.py")}
     assert modules == {module for module, *_ in CASES}
@@ -76,7 +76,7 @@ def refuse(locator):
     raise OSError("read-only")
 if sys.argv[1] == "full":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # as a disk with so much room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # like a disk that is full after 2,000 bytes
 else:
     caching._CacheLocator.ensure_cache_path = refuse
 from gtzan_stream.permutation import permute
@@ -84,9 +84,9 @@ print(sorted(permute(np.arange(9), 9, 3).tolist()))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of files are Linux's here")
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
 @pytest.mark.parametrize("disk", ["read-only", "full"])
-def test_kernels_are_compiled_where_numba_cannot_keep_them(disk: str, tmp_path: Path):
+def test_kernels_are_compiled_where_numba_cannot_cache_them(disk: str, tmp_path: Path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", CACHE, disk], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What a loader yields: crops that are frames of their clip, labels, weights, and errors in one sentence."""
+"""What a loader yields: crops that equal frames of their clips, labels and weights; and its errors."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.conftest import need, no_synchronisation
 from tests.loader_cases import assert_same, collect
 
 
-def test_batch_has_what_it_says(shards):
+def test_batches_have_the_shapes_labels_and_weights_that_they_should(shards):
     loader = Loader(shards, split="three", part="train", batch_size=4, crops_per_clip=3, augment="none")
     batches = list(loader)
     assert len(batches) == len(loader) == -(-7 * 3 // 4)
@@ -43,7 +43,7 @@ def test_evaluation_chunks_are_frames_of_the_clip(shards, clips_folder, chunks):
     assert len([chunk for key, chunk in chunks if key == "blues_00000"]) == 3  # 9 s: 388 frames
 
 
-def test_untouched_training_crops_are_frames_of_the_clip(shards, clips_folder):
+def test_training_crops_without_augmentation_are_frames_of_the_clip(shards, clips_folder):
     import soundfile
 
     waveform, _ = soundfile.read(clips_folder / "blues" / "blues.00000.wav", dtype="float32")
@@ -57,7 +57,7 @@ def test_untouched_training_crops_are_frames_of_the_clip(shards, clips_folder):
     assert len(set(starts)) > 4
 
 
-def test_short_clips_are_padded_and_weigh_nothing_when_mostly_padding(shards):
+def test_short_clips_are_padded_and_have_weight_0_if_more_than_half_is_padding(shards):
     rows = {}
     for batch in Loader(shards, augment="none", crops_per_clip=1):
         for i, key in enumerate(batch.keys):
@@ -76,17 +76,17 @@ def test_raw_waveform_crops(shards):
     assert 0.01 < float(batch.features.abs().max()) < 4
 
 
-def test_damaged_members_are_named_or_skipped(tmp_path, clips_folder):
+def test_damaged_clips_are_named_or_skipped(tmp_path, clips_folder):
     from gtzan_stream.store.pack import pack
 
     pack(clips_folder, tmp_path / "shards", codec="flac")
     loader = Loader(tmp_path / "shards", batch_size=4, num_workers=1)
     manifest = loader.manifest
-    victim = manifest.keys[0].as_py()
+    damaged = manifest.keys[0].as_py()
     with open(manifest.root / manifest.shards[int(manifest.shard[0])].name, "r+b") as file:
         file.seek(int(manifest.member_offset[0]))
         file.write(b"\xff" * int(manifest.member_size[0]))
-    with pytest.raises(BadSample, match=victim):
+    with pytest.raises(BadSample, match=damaged):
         list(loader)
     skipping = Loader(tmp_path / "shards", batch_size=4, num_workers=3, on_error="skip", crops_per_clip=2)
     weights = {key: [] for key in manifest.keys.to_pylist()}
@@ -94,9 +94,9 @@ def test_damaged_members_are_named_or_skipped(tmp_path, clips_folder):
         assert torch.isfinite(batch.features).all()
         for key, weight in zip(batch.keys, batch.weights, strict=True):
             weights[key].append(float(weight))
-    assert not any(weights[victim])
+    assert not any(weights[damaged])
     assert len(skipping.skipped) >= 2
-    assert any(weights["blues_00000" if victim != "blues_00000" else "blues_00001"])
+    assert any(weights["blues_00000" if damaged != "blues_00000" else "blues_00001"])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_wrong_options_get_one_sentence(shards, options, message):
         Loader(shards, **options)
 
 
-def test_a_missing_folder_names_the_commands(tmp_path):
+def test_the_error_of_a_missing_folder_names_the_commands_that_fill_it(tmp_path):
     with pytest.raises(UserError, match=r"gtzan-stream demo .*gtzan-stream pack"):
         Loader(tmp_path / "nowhere")
 
@@ -150,7 +150,7 @@ def test_every_recipe_streams_finite_features(shards, name):
 
 
 def test_percussive_crops_equal_the_clips_percussive_part(shards, clips_folder):
-    """The augmented crop of a window with its margin equals the same frames of the whole augmented clip."""
+    """A crop, augmented from a segment with margins, equals the same frames of the whole augmented clip."""
     import librosa
     import soundfile
 
@@ -162,17 +162,17 @@ def test_percussive_crops_equal_the_clips_percussive_part(shards, clips_folder):
     assert len(crops) == 8
     for crop in crops:
         errors = [float((crop - frames[:, i : i + 128]).norm() / crop.norm()) for i in range(frames.shape[1] - 127)]
-        assert min(errors[18:-18]) < 1e-3 or min(errors) < 0.05  # nearer the clip's ends librosa reflects frames
+        assert min(errors[18:-18]) < 1e-3 or min(errors) < 0.05  # near the clip's ends, librosa reflects frames
 
 
 def test_cuda_equals_the_cpu(shards, reference, cuda):
-    for sample, features in collect(Loader(shards, batch_size=8, seed=3, crops_per_clip=4, device=cuda)).items():
-        torch.testing.assert_close(features.cpu(), reference[sample], atol=1e-4, rtol=1e-4)
+    for example, features in collect(Loader(shards, batch_size=8, seed=3, crops_per_clip=4, device=cuda)).items():
+        torch.testing.assert_close(features.cpu(), reference[example], atol=1e-4, rtol=1e-4)
 
 
 def test_cuda_never_waits_for_the_host(shards, cuda):
     loader = Loader(shards, batch_size=8, device=cuda, num_workers=0)
-    list(loader)  # compiles
+    list(loader)  # compiles the kernels
     with no_synchronisation():
         list(loader)
 
@@ -184,19 +184,19 @@ def test_remote_shards_stream_like_local_ones(shards, reference, tmp_path, monke
     remote.put(f"{shards}/", "/set/", recursive=True)
     monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path))
     assert_same(collect(Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4)), reference)
-    windowed = Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4, shuffle_shards=1)
-    assert sorted(collect(windowed)) == sorted(reference)
+    by_shard = Loader("memory://set", batch_size=8, seed=3, crops_per_clip=4, shuffle_shards=1)
+    assert sorted(collect(by_shard)) == sorted(reference)
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.0015")
     with pytest.raises(UserError, match=r"GB.*cache.*GB"):
         Loader("memory://set")
 
 
-def test_a_whole_clip_network_counts_clips_that_are_shorter_than_its_input(shards):
+def test_clips_shorter_than_a_very_long_crop_count(shards):
     loader = Loader(shards, features=LogMel(frames=1024), augment="none", crops_per_clip=1)
     rows: dict = {}
     for batch in loader:
         for key, *row in zip(batch.keys, batch.weights, batch.valid_frames, strict=True):
-            rows.setdefault(key, row)  # a filler repeats one of them
+            rows.setdefault(key, row)  # not the fillers, which come last
     assert rows["blues_00001"] == [1, 1 + 4 * 22050 // 512]  # 4 s
     assert rows["jazz_00001"][0] == 0  # 0.3 s
 

@@ -1,17 +1,20 @@
-"""A loader can be closed, and cannot be copied."""
+"""Loaders can be closed, and cannot be copied or pickled."""
 
 import copy
 import gc
 import pickle
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gtzan_stream.batches import BatchMaker
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
 
-def test_a_closed_loader_has_no_threads_and_says_so(shards):
+def test_a_closed_loader_has_no_threads_and_raises_when_iterated(shards):
     before = set(threading.enumerate())
     with Loader(shards, batch_size=8, num_workers=3) as loader:
         evaluation = loader.evaluation()
@@ -32,8 +35,63 @@ def test_a_closed_loader_has_no_threads_and_says_so(shards):
     loader.close()
 
 
+def test_no_batch_is_made_after_closing(shards, monkeypatch):
+    make, made, closed = BatchMaker.make, [], threading.Event()
+
+    def waiting(*arguments, **options):
+        made.append(None)
+        if len(made) == 2:
+            closed.wait(60)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(BatchMaker, "make", waiting)
+    loader = Loader(shards, batch_size=8, augment="none", on_error="skip")
+    iterator = iter(loader)
+    next(iterator)  # three more are asked for
+    loader.close()
+    closed.set()
+    loader._maker.ahead.shutdown(wait=True)
+    assert len(made) == 2
+    iterator.close()
+    loader = Loader(shards, augment="none", on_error="skip", num_workers=0)
+    loader.close()
+    with pytest.raises(UserError, match="this loader is closed"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize("moment", ["before it is begun", "before it is read", "when it is made"])
+def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards, monkeypatch, moment):
+    make, begun, closed = BatchMaker.make, threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        closed.wait(60)
+
+    def waiting(*arguments, **options):
+        if moment == "before it is read":
+            wait()
+        made = make(*arguments, **options)
+        if moment == "when it is made":
+            wait()
+        return made
+
+    monkeypatch.setattr(BatchMaker, "make", waiting)
+    loader = Loader(shards, batch_size=8, augment="none")
+    if moment == "before it is begun":
+        loader._maker.ahead.submit(wait)  # as while batches of an evaluation are made
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(next, iter(loader))
+        assert begun.wait(60)
+        while not loader._maker.ahead._work_queue.qsize():
+            time.sleep(0.01)
+        loader.close()
+        closed.set()
+        with pytest.raises(UserError, match="this loader is closed"):
+            batch.result(60)
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_loader_closed_at_its_last_batch_ends_and_elsewhere_says_so(shards, num_workers):
+def test_a_loader_closed_at_its_last_batch_ends_and_earlier_raises(shards, num_workers):
     loader = Loader(shards, batch_size=8, num_workers=num_workers)
     batches = list(loader)
     loader = Loader(shards, batch_size=8, num_workers=num_workers)
@@ -44,26 +102,26 @@ def test_a_loader_closed_at_its_last_batch_ends_and_elsewhere_says_so(shards, nu
     loader = Loader(shards, batch_size=8, num_workers=num_workers)
     iterator = iter(loader)
     batch = next(iterator)
-    loader._maker.close()  # as by another thread, between two batches
+    loader._maker.close()  # as if another thread closed it between two batches
     with pytest.raises(UserError, match="closed"):
         list(iterator)
     with pytest.raises(UserError, match="closed"):
-        loader.untouched(batch)
+        loader.unaugmented(batch)
 
 
-def test_closing_ends_what_was_made_by_name_and_leaves_what_was_passed_in(shards):
+def test_closing_closes_a_transform_made_by_name_but_not_one_passed_in(shards):
     from gtzan_stream.augment import Audiomentations
     from tests.audio_functions import louder
     from tests.conftest import need
 
     need("audiomentations")
 
-    mine = Audiomentations(louder, num_workers=1)
-    with Loader(shards, augment=mine, batch_size=4) as loader:
+    transform = Audiomentations(louder, num_workers=1)
+    with Loader(shards, augment=transform, batch_size=4) as loader:
         next(iter(loader))
-    (process,) = mine._workers._started
+    (process,) = transform._workers._started
     assert process.poll() is None
-    mine.close()
+    transform.close()
     with Loader(shards, augment="audiomentations", batch_size=8) as loader:
         next(iter(loader))
         processes = list(loader.transform._workers._started)
@@ -76,11 +134,11 @@ def test_a_loader_cannot_be_copied_and_survives_the_attempt(shards):
     loader = Loader(shards, batch_size=8, num_workers=0)
     first = next(iter(loader))
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
-        for what in (loader, loader.evaluation(), {"loader": loader}):
-            if attempt is copy.copy and isinstance(what, dict):
+        for value in (loader, loader.evaluation(), {"loader": loader}):
+            if attempt is copy.copy and isinstance(value, dict):
                 continue
             with pytest.raises(UserError, match="cannot be copied or pickled"):
-                attempt(what)
+                attempt(value)
     gc.collect()
     assert next(iter(loader)).keys == first.keys
 

@@ -1,4 +1,4 @@
-"""Which shards a loader asks for ahead of need, and how much room they need."""
+"""Which shards a loader requests before it needs them, and how much room it asks of the cache."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,7 +11,7 @@ from gtzan_stream.store.folder import Folder
 
 @pytest.fixture
 def requested(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The names in each request, in order."""
+    """Names of the shards in each request, in order."""
     requests: list[list[str]] = []
 
     def prefetch(folder: Folder, names: list[str]) -> list[Future]:
@@ -23,7 +23,7 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("shuffle_shards", [1, 2])
-def test_each_block_is_asked_for_with_the_next(shards: Path, requested: list[list[str]], shuffle_shards: int):
+def test_each_block_is_requested_with_the_next(shards: Path, requested: list[list[str]], shuffle_shards: int):
     loader = Loader(shards, batch_size=4, shuffle_shards=shuffle_shards, num_workers=0)
     plan = loader._plan(0)
     names = [shard.name for shard in loader.manifest.shards]
@@ -36,8 +36,23 @@ def test_each_block_is_asked_for_with_the_next(shards: Path, requested: list[lis
     assert set(names) <= {name for request in requested for name in request}
 
 
+def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    under_way: list[Future] = []
+
+    def prefetch(folder: Folder, names: list[str]) -> list[Future]:
+        under_way.extend(new := [Future() for _ in names])
+        return new
+
+    monkeypatch.setattr(Folder, "prefetch", prefetch)
+    for _ in Loader(shards, batch_size=1, crops_per_clip=1, shuffle_shards=1, num_workers=0):
+        assert not any(shard.cancelled() for shard in under_way)
+        if len(under_way) >= 4:  # those of two blocks, each with the next
+            break
+    assert all(shard.cancelled() for shard in under_way)
+
+
 @pytest.mark.parametrize(("shuffle_shards", "room"), [(None, None), (1, 2), (3, 6)])
-def test_two_blocks_must_fit_the_cache(
+def test_the_cache_must_hold_two_blocks(
     shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, room: int | None
 ):
     checked: list[int | None] = []
@@ -47,7 +62,7 @@ def test_two_blocks_must_fit_the_cache(
     assert checked == [room, 2]
 
 
-def test_another_seed_is_another_order_of_clips_and_of_shards(shards: Path):
+def test_the_seed_changes_the_order_of_clips_and_of_shards(shards: Path):
     for shuffle_shards in (None, 1):
         orders = [
             [

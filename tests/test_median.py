@@ -1,4 +1,4 @@
-"""The running median against scipy's, bit for bit, on every backend."""
+"""The running median compared with scipy's, bit for bit, on every backend."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ from tests.conftest import need
 SHAPES = [(1, 1, 1), (2, 1, 40), (1, 5, 7), (3, 65, 64), (1, 200, 129), (0, 4, 4)]
 
 
-def scipys(x: np.ndarray, size: int, axis: int) -> np.ndarray:
-    window = [1, 1, 1]
-    window[axis] = size
-    return ndimage.median_filter(x, window, mode="reflect")
+def scipy_median(x: np.ndarray, size: int, axis: int) -> np.ndarray:
+    sizes = [1, 1, 1]
+    sizes[axis] = size
+    return ndimage.median_filter(x, sizes, mode="reflect")
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
@@ -31,23 +31,23 @@ def test_equals_scipy_bit_for_bit(rng, name, axis, size, shape):
     before = x.copy()
     with force(name):
         got = median_filter(torch.from_numpy(x), size, axis)
-    assert np.array_equal(got.numpy(), scipys(x, size, axis))
+    assert np.array_equal(got.numpy(), scipy_median(x, size, axis))
     assert np.array_equal(x, before)
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
-def test_ties_zeros_signs_and_infinities(rng, name):
+def test_ties_zeros_negative_numbers_and_infinities(rng, name):
     x = rng.integers(-2, 3, (2, 80, 70)).astype(np.float32)
     x[0, 30:50] = 0
     x[1, ::7] = np.inf
     with force(name):
         for axis in (-1, -2):
-            assert np.array_equal(median_filter(torch.from_numpy(x), 31, axis).numpy(), scipys(x, 31, axis))
+            assert np.array_equal(median_filter(torch.from_numpy(x), 31, axis).numpy(), scipy_median(x, 31, axis))
 
 
 def test_plain_version_takes_float64(rng):
     x = rng.standard_normal((1, 40, 50))
-    assert np.array_equal(median_filter(torch.from_numpy(x), 17, 2).numpy(), scipys(x, 17, 2))
+    assert np.array_equal(median_filter(torch.from_numpy(x), 17, 2).numpy(), scipy_median(x, 17, 2))
 
 
 def test_takes_any_layout(rng):
@@ -88,4 +88,6 @@ def test_triton_in_its_interpreter():
 @pytest.mark.parametrize("axis", [1, 2])
 def test_cuda_is_exact(rng, cuda, axis):
     x = rng.exponential(size=(2, 1025, 300)).astype(np.float32)
-    assert np.array_equal(median_filter(torch.from_numpy(x).to(cuda), 31, axis).cpu().numpy(), scipys(x, 31, axis))
+    assert np.array_equal(
+        median_filter(torch.from_numpy(x).to(cuda), 31, axis).cpu().numpy(), scipy_median(x, 31, axis)
+    )

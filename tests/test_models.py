@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import models
+from models.layers import on_one_channel
 from tests.train_cases import STUDY
 
 NAMES = models.names()
@@ -111,6 +112,28 @@ def test_what_makes_other_sizes_fit_changes_nothing_at_the_studys(name):
     with torch.inference_mode():
         network(example(name, 1)[0])
     assert (unchanged, bands) == (([], [1]) if name == "crnn" else ([True], []))
+
+
+@pytest.mark.parametrize(
+    ("name", "n_relu", "dropout"),
+    [
+        ("cnn1d", 5 + 2, [0.5, 0.5]),
+        ("cnn2d", 4 + 2, [0.5, 0.5]),
+        ("crnn", 4 + 2, [0.5, 0.5]),
+        ("samplecnn", 11, [0.5]),
+        ("vgg11", 8 + 2, [0.0, 0.0]),
+    ],
+)
+def test_layers_without_parameters_are_there_too(name, n_relu, dropout):
+    layers = list(models.build(name, 2).modules())
+    assert sum(isinstance(layer, nn.ReLU) for layer in layers) == n_relu
+    assert [layer.p for layer in layers if isinstance(layer, nn.Dropout)] == dropout
+
+
+def test_a_first_convolution_of_one_channel_sees_what_that_of_three_does_of_a_grey_picture():
+    three = nn.Conv2d(3, 4, 5, stride=2, padding=1)
+    grey = torch.randn(2, 1, 16, 16)
+    torch.testing.assert_close(on_one_channel(three)(grey), three(grey.expand(-1, 3, -1, -1)))
 
 
 def test_googlenet_has_its_auxiliary_heads_in_training_only():

@@ -1,4 +1,4 @@
-"""Normalisations: mean 0 and variance 1 over what they say, from a stream of batches."""
+"""Each normalisation gives mean 0 and variance 1 over its axes, estimated from a stream of batches."""
 
 import pytest
 import torch
@@ -21,9 +21,10 @@ def test_normalized_features_have_mean_0_and_variance_1(kind):
     std, mean = torch.std_mean(got, dim=over, correction=0)
     assert mean.abs().max() < 1e-3
     assert (std - 1).abs().max() < 1e-3
+    assert not list(normalize.parameters())  # nothing to learn
 
 
-def test_no_normalization_changes_nothing():
+def test_none_changes_nothing():
     normalize = Normalization()
     normalize.estimate(batches())
     assert torch.equal(normalize(batches()[0]), batches()[0])
@@ -40,7 +41,7 @@ def test_rows_of_weight_0_do_not_count(kind):
     assert torch.allclose(weighted.std, plain.std, rtol=1e-6)
 
 
-def test_estimates_in_float64_survive_a_large_offset():
+def test_estimates_are_exact_despite_a_large_offset():
     generator = torch.Generator().manual_seed(0)
     many = [torch.randn(4, 1, 500, generator=generator) + 1000 for _ in range(50)]
     normalize = Normalization("global", 1)
@@ -51,7 +52,7 @@ def test_estimates_in_float64_survive_a_large_offset():
 
 
 @pytest.mark.parametrize("kind", NORMALIZATIONS)
-def test_what_does_not_vary_stays_finite(kind):
+def test_constant_features_stay_finite(kind):
     constant = torch.full((3, 8, 20), 0.7)
     normalize = Normalization(kind, 8)
     normalize.estimate([constant])
@@ -61,7 +62,7 @@ def test_what_does_not_vary_stays_finite(kind):
 
 
 @pytest.mark.parametrize("kind", NORMALIZATIONS)
-def test_statistics_live_in_checkpoints(kind):
+def test_statistics_are_in_the_state_dict(kind):
     normalize, again = Normalization(kind, 8), Normalization(kind, 8)
     normalize.estimate(batches())
     normalize(batches()[0])
@@ -69,10 +70,10 @@ def test_statistics_live_in_checkpoints(kind):
     assert torch.equal(again.eval()(batches()[1]), normalize.eval()(batches()[1]))
 
 
-def test_bad_normalizations():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="must be one of none, global, mel, clip, batch, got 'layer'"):
         Normalization("layer")
     with pytest.raises(ValueError, match="n_mels must be"):
         Normalization("mel", 0)
-    with pytest.raises(ValueError, match="nothing to estimate from"):
+    with pytest.raises(ValueError, match="no data to estimate from"):
         Normalization("mel", 8).estimate([])

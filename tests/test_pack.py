@@ -14,7 +14,7 @@ import soundfile
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
-from gtzan_stream.store.shards import assign_shards
+from gtzan_stream.store.verify import verify
 
 RATE = 22050
 
@@ -52,28 +52,6 @@ def test_nothing_to_pack(tmp_path: Path):
     with pytest.raises(UserError, match="is not a folder"):
         pack(tmp_path / "nowhere", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-# Assignment to shards
-
-
-def test_shards_are_balanced_in_label_and_size():
-    rng = np.random.default_rng(0)
-    labels = [f"genre {i % 7}" for i in range(500)]
-    sizes = rng.integers(100, 1000, 500).tolist()
-    shards = assign_shards(labels, sizes, shard_bytes=20_000)
-    assert len(shards) == -(-sum(sizes) // 20_000)
-    assert sorted(clip for shard in shards for clip in shard) == list(range(500))
-    for label in set(labels):
-        counts = [sum(labels[clip] == label for clip in shard) for shard in shards]
-        assert max(counts) - min(counts) <= 1
-    filled = [sum(sizes[clip] for clip in shard) for shard in shards]
-    assert max(filled) < 1.15 * min(filled)
-
-
-def test_no_shard_is_empty():
-    assert assign_shards(["a", "a"], [100, 100], shard_bytes=1) == [[0], [1]]
-    assert assign_shards(["a"], [0], shard_bytes=1) == [[0]]
 
 
 # Packing
@@ -147,6 +125,15 @@ def test_issues_of_clips_are_reported(tmp_path: Path):
     assert not {"rock_nan", "rock_empty", "rock_text", "rock_other"} & set(manifest.keys.to_pylist())
     assert manifest.frames[manifest.keys.to_pylist().index("rock_cut")] == RATE - 1000
     assert json.loads((tmp_path / "out/manifest.json").read_text())["report"] == manifest.report
+    assert verify(manifest) == []  # what is odd in the shards, too, was reported
+
+
+def test_shards_are_as_large_as_the_clips_will_be(tmp_path: Path):
+    """Of two seconds at 44,100 Hz each, half of the samples are packed: 88,200 bytes."""
+    for i in range(4):
+        put(tmp_path / f"src/rock/{i}.wav", noise(88_200, seed=i), 44100)
+    for shard_mb, n_shards in ((0.353, 1), (0.352, 2), (0.0883, 4)):
+        assert len(pack(tmp_path / "src", tmp_path / "out", shard_mb=shard_mb).shards) == n_shards
 
 
 @pytest.mark.parametrize("name", ["text.wav", "empty.wav"])
@@ -165,6 +152,19 @@ def test_a_folder_without_usable_clips_is_an_error(tmp_path: Path):
     (tmp_path / "src/rock/a.wav").write_text("no audio")
     with pytest.raises(UserError, match=r"none of the 1 files .* rock/a\.wav"):
         pack(tmp_path / "src", tmp_path / "out")
+
+
+def test_shards_of_which_no_clip_can_be_packed_leave_no_gap(tmp_path: Path):
+    """Their headers promised something, so that they were dealt a shard."""
+    for i in range(9):
+        samples = 0.1 * np.random.default_rng(i).standard_normal(3000)
+        samples[5] = np.nan if i % 3 else 0
+        put(tmp_path / f"src/rock/{i}.wav", samples, subtype="FLOAT")
+    manifest = pack(tmp_path / "src", tmp_path / "out", shard_mb=0.006, name="x")
+    assert set(manifest.keys.to_pylist()) == {"rock_0", "rock_3", "rock_6"}
+    assert [shard.name for shard in manifest.shards] == [f"x-{number:06d}.tar" for number in range(3)]
+    tables = {"manifest.json", "samples.parquet", "splits.parquet"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == tables | {shard.name for shard in manifest.shards}
 
 
 OPTIONS = {"codec": "mp3", "sample_rate": 0, "shard_mb": 0.0, "num_workers": 0, "on_error": "ignore"}

@@ -47,51 +47,45 @@ def put(text: str, path: Path) -> None:
         path.write_bytes(text.encode())
 
 
-@pytest.fixture
-def old(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "shards")
-    return tmp_path / "shards"
-
-
 @pytest.fixture(scope="module")
 def other(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(pack(clips_folder, tmp_path_factory.mktemp("packed") / "other", name="other").root)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_damaged_manifest_is_replaced_and_no_shard_is_removed(case: int, old: Path, clips_folder: Path):
-    put(contents(json.loads((old / "manifest.json").read_text()))[case], old / "manifest.json")
-    before = {path.name: path.read_bytes() for path in old.glob("*.tar")}
+def test_a_damaged_manifest_is_replaced_and_no_shard_is_removed(case: int, copy: Path, clips_folder: Path):
+    put(contents(json.loads((copy / "manifest.json").read_text()))[case], copy / "manifest.json")
+    before = {path.name: path.read_bytes() for path in copy.glob("*.tar")}
     with pytest.raises(UserError):
-        Manifest.open(old)
-    if (old / "manifest.json").is_dir():
+        Manifest.open(copy)
+    if (copy / "manifest.json").is_dir():
         with pytest.raises(UserError, match=r"cannot be written: Is a directory; choose another folder"):
-            pack(clips_folder, old, name="other")
+            pack(clips_folder, copy, name="other")
     else:
-        pack(clips_folder, old, name="other")
-        assert verify(Manifest.open(old)) == []
-    after = {path.name: path.read_bytes() for path in old.glob("*.tar")}
+        pack(clips_folder, copy, name="other")
+        assert verify(Manifest.open(copy)) == []
+    after = {path.name: path.read_bytes() for path in copy.glob("*.tar")}
     assert before.items() <= after.items()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_damaged_new_set_is_removed_and_the_old_one_stays(case: int, old: Path, other: Path, tmp_path: Path):
-    before = {path.name: path.read_bytes() for path in old.iterdir()}
-    shutil.copytree(other, old / INCOMING)
-    text = contents(json.loads((old / "manifest.json").read_text()))[case]
-    put(text, old / INCOMING / "manifest.json")
+def test_a_damaged_new_set_is_removed_and_the_old_one_stays(case: int, copy: Path, other: Path, tmp_path: Path):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    shutil.copytree(other, copy / INCOMING)
+    text = contents(json.loads((copy / "manifest.json").read_text()))[case]
+    put(text, copy / INCOMING / "manifest.json")
     (tmp_path / "bad/rock").mkdir(parents=True)
     (tmp_path / "bad/rock/a.wav").write_text("no audio")
     with pytest.raises(UserError, match=r"none of the 1 files in .*bad could be packed"):
-        pack(tmp_path / "bad", old)
-    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+        pack(tmp_path / "bad", copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
 def test_a_disk_error_does_not_remove_a_new_set(
-    old: Path, other: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, other: Path, clips_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    shutil.copytree(other, old / INCOMING)
-    before = {path: path.read_bytes() for path in old.rglob("*.*") if path.is_file()}
+    shutil.copytree(other, copy / INCOMING)
+    before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file()}
 
     def fail(path: Path) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -99,5 +93,5 @@ def test_a_disk_error_does_not_remove_a_new_set(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", fail)
         with pytest.raises(UserError, match="Input/output error"):
-            pack(clips_folder, old)
-    assert {path: path.read_bytes() for path in old.rglob("*.*") if path.is_file()} == before
+            pack(clips_folder, copy)
+    assert {path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file()} == before

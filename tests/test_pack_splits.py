@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from gtzan_stream.catalog import splits
+from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.errors import UserError
+from gtzan_stream.store.index import index
 from gtzan_stream.store.pack import pack
 from tests.test_pack import kinds, noise, put
+from tests.test_store_index import sound, write
 
 
 def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
@@ -19,12 +22,30 @@ def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
     assert [shard.name for shard in manifest.shards] == ["gtzan-000000.tar"]
     found = kinds(manifest)
     assert {key for key, kind in found.items() if kind == "known fault"} == {"jazz_00054", "metal_00058", "rock_00016"}
-    assert {"filtered", "study", "stratified", *(f"folds-{i}" for i in range(5))} == set(manifest.split_names())
+    assert {*splits.PUBLISHED, *splits.SEEDED} == set(manifest.split_names())
+    assert {"filtered", "study", "stratified", "folds-0", "folds-4"} <= set(manifest.split_names())
     keys = np.array(manifest.keys.to_pylist())
     expected = {key for key, part in splits.filtered().items() if part == "train"} & set(keys)
     assert set(keys[manifest.part("filtered", "train")]) == expected
     assert "blues_00029" in expected
     assert found["filtered"] == "incomplete split"
+    mine = pack(tmp_path / "src", tmp_path / "out", name="mine")
+    assert "known fault" not in kinds(mine).values()
+    assert "filtered" not in mine.split_names()
+
+
+@pytest.mark.parametrize("key", ["jazz_00001", "jazz_00101"])
+def test_a_set_is_gtzan_if_all_of_its_clips_are(key: str, tmp_path: Path):
+    samples = [{"__key__": name, "wav": sound(i)} for i, name in enumerate(("blues_00029", key))]
+    write(tmp_path / "foreign/x.tar", samples)
+    for sample in samples:
+        path = tmp_path / f"music/{sample['__key__'][:-6]}/{sample['__key__']}.wav"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(sample["wav"])
+    for manifest in (index(tmp_path / "foreign"), pack(tmp_path / "music", tmp_path / "packed")):
+        is_gtzan = key == "jazz_00001"
+        assert (manifest.dataset == "gtzan") == is_gtzan
+        assert ("filtered" in manifest.split_names()) == is_gtzan
 
 
 def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_path: Path):
@@ -51,7 +72,23 @@ def test_duplicates_are_in_one_part_of_random_splits(tmp_path: Path):
         assert all(side[f"rock_{2 * i}"] == side[f"rock_{2 * i + 1}"] for i in range(20)), name
 
 
-def test_a_split_file_cannot_take_a_name_that_is_taken(clips_folder: Path, tmp_path: Path):
-    (tmp_path / "stratified.csv").write_text("blues_00000,train\n")
-    with pytest.raises(UserError, match=r"stratified\.csv would make a split named stratified.*rename"):
-        pack(clips_folder, tmp_path / "out", splits=tmp_path / "stratified.csv")
+@pytest.mark.parametrize("name", [*splits.PUBLISHED, *splits.SEEDED])
+def test_a_split_file_cannot_take_a_name_that_is_taken(name: str, clips_folder: Path, tmp_path: Path):
+    (tmp_path / f"{name}.csv").write_text("blues_00000,train\n")
+    with pytest.raises(UserError, match=rf"{name}\.csv would make a split named {name}.*rename"):
+        pack(clips_folder, tmp_path / "out", splits=tmp_path / f"{name}.csv")
+
+
+def test_a_seeded_split_divides_every_clip():
+    labels = {f"{label}_{i}": label for label in ("jazz", "rock") for i in range(20)}
+    made = splits.seeded(labels)
+    assert tuple(made) == splits.SEEDED
+    assert all(split.keys() == labels.keys() for split in made.values())
+    assert all(set(split.values()) == set(splits.PARTS) for split in made.values())
+
+
+@pytest.mark.parametrize("name", splits.PUBLISHED)
+def test_a_published_split_names_clips_of_gtzan(name: str):
+    split = splits.PUBLISHED[name]()
+    assert set(split.values()) == set(splits.PARTS)
+    assert split.keys() <= CHECKSUMS.keys()

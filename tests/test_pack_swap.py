@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
+from gtzan_stream.store.swap import INCOMING
 from gtzan_stream.store.verify import verify
 
 
@@ -69,6 +72,8 @@ def test_an_interrupted_swap_leaves_a_whole_set(
         pack(clips_folder, old, codec="flac", shard_mb=1000)
     between = is_whole(old)
     assert (between == before) == (calls == 0)
+    if (old / INCOMING).exists():  # to be read by whoever may read the folder
+        assert stat.S_IMODE((old / INCOMING).stat().st_mode) == 0o755
     (tmp_path / "bad/rock").mkdir(parents=True)
     (tmp_path / "bad/rock/a.wav").write_text("no audio")
     with pytest.raises(UserError):  # a next pack tidies up first, and then fails
@@ -98,6 +103,18 @@ def test_a_swap_that_cannot_be_finished_is_one_user_error(
     with pytest.raises(UserError, match=f"^{old} cannot be written: Read-only file system; choose another folder$"):
         pack(clips_folder, old)
     is_whole(old)
+
+
+def test_a_disk_without_room_for_a_folder_says_what_is_needed(
+    clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*args: object, **options: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(UserError, match=r"No space left on device; it needs about \d\.\d MB, "):
+        pack(clips_folder, tmp_path / "shards")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pack_that_fails_changes_nothing(old: Path, tmp_path: Path):
@@ -148,6 +165,7 @@ def test_indexing_a_packed_set_keeps_its_shards(old: Path):
 def test_two_packs_into_one_folder_are_refused(old: Path, clips_folder: Path):
     descriptor = os.open(old, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match="another gtzan-stream is packing into"):
-        pack(clips_folder, old)
+    for work in (lambda: pack(clips_folder, old), lambda: index(old)):
+        with pytest.raises(UserError, match="another gtzan-stream is packing into"):
+            work()
     os.close(descriptor)

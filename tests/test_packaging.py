@@ -23,7 +23,7 @@ from tests.conftest import need
 
 ROOT = Path(__file__).parent.parent
 GENERATED = {"PKG-INFO"}
-FOLDERS = ("models", "benchmarks", "docs", "tests", "gtzan_stream", ".ci")
+FOLDERS = ("models", "benchmarks", "docs", "tests", "gtzan_stream", ".ci", ".github")
 PRIVATE = ["clip.wav", "notes.txt", "shards/demo-000000.tar", "runs/one/best.pt", ".venv/pyvenv.cfg", "preview.png"]
 PRIVATE += [
     f"{folder}/{name}" for folder in FOLDERS for name in ("clip.wav", "__pycache__/x.pyc", ".DS_Store", "a.tar")
@@ -94,7 +94,8 @@ def test_the_source_distribution_holds_the_repository_and_nothing_else(unpacked:
 
 
 def named_paths(text: str) -> set[str]:
-    """Paths of this repository that a document links to, runs with Python, or has between backticks."""
+    """Paths of this repository that a document links to, runs with Python or has in backticks, outside of examples."""
+    text = re.sub(r"```(?:python|diff)\n.*?```", "", text, flags=re.DOTALL)
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
     commands = re.findall(r"\bpython ([\w./-]+\.py)\b", text)
     in_folders = re.findall(rf"(?<![\w./-])((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]*\w)", text)
@@ -103,10 +104,18 @@ def named_paths(text: str) -> set[str]:
 
 
 def test_every_path_that_the_documents_name_is_in_the_source_distribution(unpacked: Path):
-    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")]
     named = {document: named_paths(document.read_text()) for document in documents}
     everything = set().union(*named.values())
-    assert {"docs/faults.md", "constraints.txt", "train.py", "benchmarks/all.py", "models/__init__.py"} <= everything
+    assert {
+        "docs/faults.md",
+        "docs/house.svg",
+        "CONTRIBUTING.md",
+        "constraints.txt",
+        "train.py",
+        "benchmarks/all.py",
+        "models/__init__.py",
+    } <= everything
     for document, names in named.items():
         folder = unpacked / document.relative_to(ROOT).parent
         missing = [name for name in names if not (folder / name).exists() and not (unpacked / name).exists()]

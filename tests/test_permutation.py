@@ -1,4 +1,4 @@
-"""The permutation of an epoch: a permutation for every size and key, evaluated anywhere alone, and without pattern."""
+"""`permute` is a permutation for every size and key, can be evaluated at any index alone, and shows no pattern."""
 
 import numpy as np
 import pytest
@@ -19,22 +19,22 @@ def test_permute_is_a_permutation(n, key):
 
 @given(n=st.integers(1, 2**63 - 1), key=st.integers(0, 2**64 - 1), data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_permute_is_one_to_one_however_large(n, key, data):
+def test_permute_is_one_to_one_at_any_size(n, key, data):
     index = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=50, unique=True)), np.uint64)
-    place = permute(index, n, key)
-    assert place.dtype == np.uint64
-    assert len(np.unique(place)) == len(index)
-    assert all(int(p) < n for p in place)
+    values = permute(index, n, key)
+    assert values.dtype == np.uint64
+    assert len(np.unique(values)) == len(index)
+    assert all(int(value) < n for value in values)
 
 
-def test_permute_keeps_dtype_and_evaluates_anywhere_alone():
+def test_permute_keeps_the_dtype_and_needs_no_other_index():
     whole = permute(np.arange(1000), 1000, 5)
     assert whole.dtype == np.int64
     assert permute(np.array([417]), 1000, 5)[0] == whole[417]
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
-def test_every_order_of_a_few_is_as_likely(n):
+def test_all_orders_of_a_few_examples_are_equally_likely(n):
     orders = [tuple(permute(np.arange(n), n, rng(seed, 0, "order"))) for seed in range(3000)]
     counts = np.unique(orders, axis=0, return_counts=True)[1]
     n_orders = int(np.prod(np.arange(1, n + 1)))
@@ -43,15 +43,15 @@ def test_every_order_of_a_few_is_as_likely(n):
 
 
 @pytest.mark.parametrize("n", [10, 16, 37, 100])
-def test_every_item_is_as_likely_in_every_place(n):
-    places = np.stack([permute(np.arange(n), n, rng(0, epoch, "order")) for epoch in range(1500)])
-    for item in (0, 1, n // 2, n - 1):
-        assert stats.chisquare(np.bincount(places[:, item], minlength=n)).pvalue > 1e-4
-    distance = (places[:, 1] - places[:, 0]) % n  # neighbours do not stay together
+def test_every_index_is_equally_likely_to_go_anywhere(n):
+    orders = np.stack([permute(np.arange(n), n, rng(0, epoch, "order")) for epoch in range(1500)])
+    for index in (0, 1, n // 2, n - 1):
+        assert stats.chisquare(np.bincount(orders[:, index], minlength=n)).pvalue > 1e-4
+    distance = (orders[:, 1] - orders[:, 0]) % n  # neighbours do not stay together
     assert stats.chisquare(np.bincount(distance, minlength=n)[1:]).pvalue > 1e-4
 
 
-def test_orders_of_two_epochs_have_no_more_in_common_than_chance():
+def test_orders_of_two_epochs_are_uncorrelated():
     n = 100_000
     first, second = (permute(np.arange(n), n, rng(0, epoch, "order")) for epoch in (0, 1))
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(n)
@@ -71,7 +71,7 @@ def test_permute_refuses_indices_out_of_range(index):
         permute(np.array(index), 7, 0)
 
 
-def test_compiled_and_plain_permutations_are_the_same():
+def test_compiled_and_plain_permutations_are_equal():
     for n in (1, 2, 3, 33, 1000, 10**6 + 3, 2**63 - 1):
         index = np.unique([i * (n - 1) // 40 for i in range(41)]).astype(np.int64)
         with force("torch"):

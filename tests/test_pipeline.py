@@ -81,10 +81,11 @@ def test_decoded_samples_are_taken_as_they_are(kind: Any) -> None:
     assert np.array_equal(sample["sound"], wave)
 
 
-def test_other_rates_are_resampled() -> None:
+@pytest.mark.parametrize("options", [{}, {"sample_rate": 16000}])
+def test_other_rates_are_resampled(options: dict[str, int]) -> None:
     t = np.arange(44100) / 44100
-    (out,) = stage(Gain(1.0, 1.0))([{"__key__": "a", "wav": wav(np.sin(2 * np.pi * 441 * t), 44100)}])
-    assert out["wav"].shape == (22050,)
+    (out,) = stage(Gain(1.0, 1.0), **options)([{"__key__": "a", "wav": wav(np.sin(2 * np.pi * 441 * t), 44100)}])
+    assert out["wav"].shape == (options.get("sample_rate", 22050),)
     assert int(torch.fft.rfft(out["wav"]).abs().argmax()) == 441
 
 

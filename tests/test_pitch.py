@@ -1,4 +1,4 @@
-"""Pitch shift: frequencies, spectra beside librosa's, and a cost that does not grow with the shift."""
+"""Pitch shift: frequencies, spectrograms like librosa's, and a cost that does not grow with the shift."""
 
 import librosa
 import numpy as np
@@ -16,7 +16,7 @@ BACKENDS = ["torch", "numba"]
 
 
 def peak_hz(waveform: torch.Tensor) -> float:
-    """Frequency of the strongest partial, to a tenth of a Hz."""
+    """Find the frequency of the strongest partial, to a tenth of a Hz."""
     spectrum = torch.fft.rfft(
         waveform.double() * torch.hann_window(len(waveform), dtype=torch.float64), 10 * SAMPLE_RATE
     )
@@ -35,11 +35,11 @@ def test_a_tone_moves_by_semitones_and_keeps_its_level(how, n_steps):
 
 
 @pytest.mark.parametrize("n_steps", [-12, -5, -1.5, 2, 7, 12])
-def test_its_spectrum_over_time_is_librosas(n_steps):
+def test_the_mel_spectrogram_resembles_librosas(n_steps):
     x = music()
     theirs = librosa.effects.pitch_shift(x, sr=SAMPLE_RATE, n_steps=n_steps)
 
-    def likeness(steps: float) -> float:
+    def correlation(steps: float) -> float:
         ours = pitch_shift(torch.from_numpy(x).float()[None], steps, len(x))[0].numpy()
         mels = [
             np.log10(1e-2 + librosa.feature.melspectrogram(y=y, sr=SAMPLE_RATE, n_mels=64, fmax=4000))
@@ -47,14 +47,14 @@ def test_its_spectrum_over_time_is_librosas(n_steps):
         ]
         return np.corrcoef(mels[0].ravel(), mels[1].ravel())[0, 1]
 
-    same, other = likeness(float(n_steps)), likeness(n_steps + 1.0)
-    # downwards librosa, too, stretches first; upwards the order differs, and an octave moves the furthest
+    same, other = correlation(float(n_steps)), correlation(n_steps + 1.0)
+    # Downwards librosa stretches first, as we do. Upwards the order differs: most for an octave.
     assert same > (0.99 if n_steps < 0 else 0.94 if n_steps < 5 else 0.82)
     assert other < same - 0.2
 
 
 @pytest.mark.parametrize("n_steps", [-7.0, 5.0, 12.0])
-def test_a_batch_that_starts_at_once_keeps_as_much_level_as_librosas(n_steps):
+def test_without_an_offset_the_level_is_at_least_librosas(n_steps):
     tone = np.sin(2 * np.pi * 440 / SAMPLE_RATE * np.arange(3 * SAMPLE_RATE))
     theirs = librosa.effects.pitch_shift(tone, sr=SAMPLE_RATE, n_steps=n_steps)[8000:-30_000].std()
     ours = pitch_shift(torch.from_numpy(tone).float()[None], n_steps, len(tone))[0, 8000:-30_000].std().item()
@@ -77,16 +77,16 @@ def test_the_output_has_no_edge_effects(how, n_steps):
 
 @pytest.mark.parametrize("n_steps", [-12.0, -7.0, -1.0, 0.0, 1.0, 7.0, 12.0])
 def test_no_shift_stretches_or_resamples_more_than_none(monkeypatch, n_steps):
-    """The cost follows from how many samples go in and out of the two parts."""
+    """Count the samples that go in and out of both steps, which determine the cost."""
 
     def samples_handled(steps: float) -> int:
         handled = []
         for name in ("stretch_row", "resample_row"):
-            part = getattr(pitch, name)
+            step = getattr(pitch, name)
 
-            def counted(source, ratio, offset, output, part=part):
+            def counted(source, ratio, offset, output, step=step):
                 handled.append(len(source) + len(output))
-                part(source, ratio, offset, output)
+                step(source, ratio, offset, output)
 
             monkeypatch.setattr(pitch, name, counted)
         with force("numba"):
@@ -107,12 +107,14 @@ def test_a_row_is_the_same_alone_bit_for_bit():
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_every_backend_agrees_with_the_oracle(how):
-    x = torch.from_numpy(np.stack([music(1.0), np.zeros(SAMPLE_RATE), music(1.0, 2)]))
-    n_steps = np.array([-7.3, 2.0, 4.4])
+@pytest.mark.parametrize("offset", [None, np.array([900.0, 5.0, 700.0, -300.0])])
+def test_every_backend_agrees_with_the_oracle(how, offset):
+    x = torch.from_numpy(np.stack([music(1.0), np.zeros(SAMPLE_RATE), music(1.0, 2), music(1.0, 3)])).flip(1)
+    n_steps = np.array([-7.3, 2.0, 4.4, 11.0])
     with force(how):
-        result = pitch_shift(x.float(), n_steps, 20_000)
-    torch.testing.assert_close(result, pitch_shift(x, n_steps, 20_000).float(), atol=5e-4, rtol=0)
+        result = pitch_shift(x.float(), n_steps, 20_000, offset=offset)
+    exact = pitch_shift(x, n_steps, 20_000, offset=offset).float()
+    torch.testing.assert_close(result, exact, atol=5e-4, rtol=0)
     assert (result[1] == 0).all()
 
 
@@ -127,7 +129,7 @@ def test_short_clips(rng, how, time):
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_form_is_kept_and_the_input_untouched(rng, how):
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, how):
     x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
     kept = x.clone()
     with force(how):
@@ -137,12 +139,12 @@ def test_form_is_kept_and_the_input_untouched(rng, how):
     assert torch.equal(x, kept)
 
 
-def test_a_shift_that_is_no_number_is_refused():
+def test_a_shift_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="n_steps: every value must be finite, got"):
         pitch_shift(torch.zeros(1, 100), float("nan"), 100)
 
 
-def test_on_the_gpu_without_waiting_for_it(cuda):
+def test_cuda_equals_float64_without_a_sync(cuda):
     x, n_steps = torch.from_numpy(np.stack([music(), music(4.0, 1)])), np.array([-3.0, 4.0])
     on_gpu = x.float().to(cuda)
     pitch_shift(on_gpu, n_steps, 60_000)  # compiles

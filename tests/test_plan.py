@@ -1,4 +1,6 @@
-"""The order of an epoch: a permutation, equal for every rank count, different every epoch, local inside blocks."""
+"""The order of an epoch: a permutation, equal for any number of ranks, different every epoch, and local to blocks."""
+
+from itertools import takewhile
 
 import numpy as np
 import pytest
@@ -9,12 +11,13 @@ from gtzan_stream.plan import EpochPlan
 
 
 def make(n_clips=23, n_shards=4, crops=3, batch_size=8, **options) -> EpochPlan:
-    shards = np.sort(np.arange(n_clips) % n_shards)
+    """Some clips of a set that has more of them, in some of its shards, which hold different numbers of clips."""
+    shards = 1 + 2 * np.sort(np.arange(n_clips) % n_shards)
     return EpochPlan(clips=np.arange(n_clips) * 10, shards=shards, crops=crops, batch_size=batch_size, **options)
 
 
 def examples(plan: EpochPlan, world_size: int = 1) -> list[tuple[int, int]]:
-    """Every example of weight 1 in the order of the global batches, put together from all ranks."""
+    """List the examples of weight 1 in the order of the global batches, merged from all ranks."""
     out = []
     for batch in range(len(plan)):
         parts = [plan.rows(batch, rank, world_size) for rank in range(world_size)]
@@ -53,30 +56,38 @@ def test_epochs_and_seeds_differ():
     assert examples(make(seed=1, epoch=2)) != examples(make(seed=2, epoch=1))  # not a function of their sum
 
 
-def test_without_shuffle_the_order_is_kept_and_crops_may_differ_by_clip():
-    plan = EpochPlan(
-        clips=np.array([5, 7, 9]), shards=np.zeros(3), crops=np.array([2, 1, 3]), batch_size=4, shuffle=False
-    )
-    assert examples(plan) == [(5, 0), (5, 1), (7, 0), (9, 0), (9, 1), (9, 2)]
-    assert plan.rows(1).weights.tolist() == [1, 1, 0, 0]
-
-
-def test_blocks_keep_shards_together():
-    plan = make(n_clips=40, n_shards=8, crops=2, shuffle_shards=2, seed=3)
-    shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
-    visited = [shard_of[clip] for clip, _ in examples(plan)]
-    runs = [set(visited[i : i + 20]) for i in range(0, 80, 20)]  # two shards of five clips of two crops
-    assert all(len(run) == 2 for run in runs)
-    assert set.union(*runs) == set(range(8))
-    assert visited != sorted(visited)
-    assert [set(plan.shards_of(block)) for block in range(4)] == runs
-    assert [plan.block_of(batch) for batch in (0, 2, 3, 9)] == [0, 0, 1, 3]  # 8 rows a batch, 20 a block
-    assert len(plan.shards_of(4)) == 0
-    assert set(make(n_clips=40, n_shards=8).shards_of(0)) == set(range(8))
+@settings(max_examples=100, deadline=None)
+@given(
+    crops=st.one_of(st.integers(1, 5), st.lists(st.integers(1, 5), min_size=30, max_size=30)),
+    n_clips=st.integers(1, 30),
+    n_shards=st.integers(1, 7),
+    batch_size=st.sampled_from([1, 4, 12]),
+    shuffle_shards=st.sampled_from([None, 1, 2, 3, 7]),
+    shuffle=st.booleans(),
+)
+def test_blocks_of_shards_follow_one_another(crops, n_clips, n_shards, batch_size, shuffle_shards, shuffle):
+    """Every example lies in a shard of the block that its place in the epoch belongs to; not shuffled, in order."""
+    crops = crops if isinstance(crops, int) else np.array(crops[:n_clips])
+    plan = make(n_clips, n_shards, crops, batch_size, shuffle=shuffle, shuffle_shards=shuffle_shards)
+    blocks = [shards.tolist() for shards in takewhile(len, map(plan.shards_of, range(n_shards + 1)))]
+    everything = np.unique(plan.shards).tolist()
+    assert sorted(shard for block in blocks for shard in block) == everything
+    assert {len(block) for block in blocks[:-1]} <= {shuffle_shards}
+    assert len(blocks[-1]) <= (shuffle_shards or len(everything))
+    shard_of = dict(zip(plan.clips.tolist(), plan.shards.tolist(), strict=True))
+    n_examples = np.broadcast_to(crops, n_clips)
+    block_at = [
+        number for number, block in enumerate(blocks) for _ in range(n_examples[np.isin(plan.shards, block)].sum())
+    ]
+    order = examples(plan)
+    in_order = [(clip, crop) for clip, n in zip(plan.clips.tolist(), n_examples, strict=True) for crop in range(n)]
+    assert (sorted(order) if shuffle else order) == in_order
+    assert all(shard_of[clip] in blocks[block] for (clip, _), block in zip(order, block_at, strict=True))
+    assert [plan.block_of(batch) for batch in range(len(plan))] == block_at[::batch_size]
 
 
 def test_order_looks_uniform():
-    """Over many epochs every example visits every position about equally often: chi-square with 14 x 14 degrees."""
+    """Over many epochs each example has each position about equally often: chi-square, 14 x 14 degrees of freedom."""
     n, epochs = 15, 1500
     counts = np.zeros((n, n))
     for epoch in range(epochs):
@@ -88,7 +99,7 @@ def test_order_looks_uniform():
     assert 120 < chi2 < 290  # 196 expected, standard deviation 20
 
 
-def test_ten_million_clips_cost_nothing():
+def test_any_batch_of_ten_million_clips_can_be_computed_alone():
     n = 10_000_000
     plan = EpochPlan(
         clips=np.arange(n),
@@ -107,23 +118,18 @@ def test_ten_million_clips_cost_nothing():
     [
         ({"clips": np.array([])}, "at least one clip"),
         ({"shards": np.zeros(2)}, "a shard for each of 3 clips, got 2"),
+        ({"shards": np.zeros(4)}, "a shard for each of 3 clips, got 4"),
         ({"shards": np.array([0, 1, 0])}, "grouped by shard"),
-        ({"crops": 0}, "crops must be at least 1"),
+        ({"crops": 0}, "crops must be at least 1 per clip, got 0"),
+        ({"crops": np.array([1, 0, 2])}, "crops must be at least 1 per clip, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"shuffle_shards": 0}, "shuffle_shards must be at least 1, got 0"),
     ],
 )
-def test_errors(change, message):
+def test_wrong_arguments_are_refused(change, message):
     options = {"clips": np.arange(3), "shards": np.zeros(3), "crops": 1, "batch_size": 2} | change
     with pytest.raises(ValueError, match=message):
         EpochPlan(**options)
-
-
-def test_without_shuffle_shards_are_needed_one_after_the_other():
-    plan = make(n_clips=12, n_shards=4, crops=2, batch_size=4, shuffle=False, shuffle_shards=1)
-    assert examples(plan) == [(10 * clip, crop) for clip in range(12) for crop in range(2)]
-    assert [plan.shards_of(block).tolist() for block in range(5)] == [[0], [1], [2], [3], []]
-    assert [plan.block_of(batch) for batch in range(6)] == [0, 0, 1, 2, 2, 3]
 
 
 def test_fillers_repeat_the_last_examples():
@@ -135,37 +141,31 @@ def test_fillers_repeat_the_last_examples():
 
 
 def shard_order(plan: EpochPlan) -> list[int]:
-    """Shards in the order in which they are first visited."""
+    """List the shards in the order in which they are first read."""
     shard_of = {int(clip): int(shard) for clip, shard in zip(plan.clips, plan.shards, strict=True)}
     return list(dict.fromkeys(shard_of[clip] for clip, _ in examples(plan)))
 
 
-def test_shards_come_in_another_order_each_epoch():
+def test_the_order_of_shards_differs_by_epoch():
     orders = [shard_order(make(n_clips=40, n_shards=8, shuffle_shards=1, seed=1, epoch=epoch)) for epoch in range(4)]
     assert len({tuple(order) for order in orders}) == 4
 
 
-def test_inside_a_shard_the_order_differs_by_epoch_and_by_shard():
-    def inside(epoch: int) -> dict[int, list[tuple[int, int]]]:
+def test_the_order_inside_a_shard_differs_by_epoch_and_by_shard():
+    def order_by_shard(epoch: int) -> dict[int, list[tuple[int, int]]]:
         plan = make(n_clips=40, n_shards=4, shuffle_shards=1, seed=1, epoch=epoch)
         order: dict[int, list[tuple[int, int]]] = {}
         for clip, crop in examples(plan):
             order.setdefault(clip // 100, []).append((clip % 100, crop))  # ten clips a shard, numbered by tens
         return order
 
-    epochs = [inside(epoch) for epoch in range(2)]
+    epochs = [order_by_shard(epoch) for epoch in range(2)]
     assert all(sorted(order) == sorted(epochs[0][0]) for epoch in epochs for order in epoch.values())
     assert len({tuple(order) for epoch in epochs for order in epoch.values()}) == 8
 
 
-def test_as_many_shards_as_there_are_is_all_of_them():
+def test_shuffle_shards_of_the_number_of_shards_or_more_mixes_all():
     everything = examples(make(n_clips=40, n_shards=4, seed=1))
     assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=4)) == everything
     assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=9)) == everything
     assert examples(make(n_clips=40, n_shards=4, seed=1, shuffle_shards=3)) != everything
-    assert len(make(n_clips=40, n_shards=8).shards_of(1)) == 0
-
-
-def test_no_clip_may_be_without_crops():
-    with pytest.raises(ValueError, match="crops must be at least 1 per clip, got 0"):
-        make(n_clips=3, n_shards=1, crops=np.array([1, 0, 2]))

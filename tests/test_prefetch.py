@@ -1,4 +1,4 @@
-"""Items made ahead: in order, errors in their place, and nothing that waits for itself."""
+"""Prefetched items come in order, errors come after the items before them, and no thread waits for itself."""
 
 import gc
 import threading
@@ -24,12 +24,12 @@ def test_items_come_in_order_from_another_thread(executor, n):
     assert len({thread for _, thread in ahead} | {threading.get_ident()}) == min(n, 1) + 1
 
 
-def test_no_more_than_depth_are_made_ahead(executor):
+def test_no_more_than_depth_items_are_made_ahead(executor):
     made = []
     ahead = prefetch((made.append(i) for i in count()), 3, executor)
     for _ in range(5):
         next(ahead)
-    executor.submit(int).result()  # after all that was asked for
+    executor.submit(int).result()  # waits until all requested items are made
     assert len(made) == 8
     ahead.close()
 
@@ -47,7 +47,20 @@ def test_an_error_comes_after_the_items_before_it(executor):
     assert list(prefetch(iter("ab"), 3, executor)) == ["a", "b"]
 
 
-def test_it_may_be_collected_by_the_thread_that_works_for_it(executor):
+def test_nothing_more_is_made_once_it_is_closed(executor):
+    made, closed = [], threading.Event()
+    ahead = prefetch((made.append(i) for i in count()), 3, executor)
+    next(ahead)  # items 0 to 3 are asked for
+    executor.submit(closed.wait, 20)
+    for _ in range(3):
+        next(ahead)  # and 4 to 6, which wait for the thread
+    ahead.close()
+    closed.set()
+    executor.submit(int).result(20)  # after all that was asked for
+    assert len(made) == 4
+
+
+def test_the_generator_may_be_garbage_collected_in_the_executors_thread(executor):
     dropped = threading.Event()
 
     def items():
@@ -59,7 +72,7 @@ def test_it_may_be_collected_by_the_thread_that_works_for_it(executor):
     circle = {"ahead": prefetch(items(), 3, executor)}
     circle["itself"] = circle
     next(circle["ahead"])
-    gc.disable()  # until the thread itself collects
+    gc.disable()  # so that only the thread collects it
     try:
         del circle
         dropped.set()

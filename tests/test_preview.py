@@ -11,7 +11,8 @@ from gtzan_stream.augment import Gain, TimeShift, TimeStretch, Transform
 from gtzan_stream.cli import main
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
-from gtzan_stream.inference.preview import pairs
+from gtzan_stream.inference import preview
+from gtzan_stream.inference.preview import Pair, pairs
 from gtzan_stream.loader import Loader
 
 
@@ -19,9 +20,9 @@ def loader_of(shards: Path, augment: str | Transform, **settings: object) -> Loa
     return Loader(shards, batch_size=6, augment=augment, seed=3, num_workers=0, **settings)
 
 
-def test_untouched_is_what_is_fed_without_augmentation(shards):
+def test_unaugmented_features_are_those_of_a_loader_without_augmentation(shards):
     for pair in pairs(loader_of(shards, "none")):
-        np.testing.assert_array_equal(pair.untouched, pair.augmented)
+        np.testing.assert_array_equal(pair.unaugmented, pair.augmented)
         assert pair.description == "unchanged"
 
 
@@ -43,21 +44,21 @@ def test_augmented_is_what_is_fed(shards):
 
 def test_both_show_the_same_place(shards):
     for pair in pairs(loader_of(shards, Gain(2.0, 2.0))):
-        twice = 2 * (10**pair.untouched - 1)
+        twice = 2 * (10**pair.unaugmented - 1)
         np.testing.assert_allclose(10**pair.augmented - 1, twice, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("frames", [-3, 3])
 def test_both_show_the_same_place_where_source_lies_before_or_after(shards, frames):
     for pair in pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three", part="train")):
-        early, late = (pair.untouched, pair.augmented) if frames > 0 else (pair.augmented, pair.untouched)
+        early, late = (pair.unaugmented, pair.augmented) if frames > 0 else (pair.augmented, pair.unaugmented)
         inside = slice(4, 60)  # where no crop of these clips has ended
         np.testing.assert_allclose(late[:, 7:63], early[:, inside], atol=1e-4)
 
 
 def test_another_speed_begins_at_the_same_place(shards):
     for pair in pairs(loader_of(shards, TimeStretch(0.8, 0.8), split="three", part="train")):
-        before, after = pair.untouched.max(axis=0), pair.augmented.max(axis=0)  # a tone that swells twice a second
+        before, after = pair.unaugmented.max(axis=0), pair.augmented.max(axis=0)  # a tone that swells twice a second
         slower = np.interp(np.arange(60) * 0.8, np.arange(128), before)
         assert np.corrcoef(slower, after[:60])[0, 1] > 0.9
 
@@ -103,21 +104,40 @@ def test_the_picture(run, shards, tmp_path):
     assert image.shape[0] > image.shape[1] / 2  # two rows of pairs
 
 
+def test_the_original_is_above_the_augmented_crop(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(preview, "write_png", lambda path, figure: drawn.append(figure))
+    shown = [Pair("a", i, 0, f"drawn {i}", np.full((6, 10), i), np.full((6, 10), i + 0.5)) for i in range(5)]
+    preview.picture(tmp_path / "a.png", shown, frame_s=0.5)
+    panels = np.reshape(drawn[0].get_axes(), (4, 4))  # two rows of pairs
+    for number in range(8):
+        row, column = divmod(number, 4)
+        for below, added in enumerate((0, 0.5)):
+            panel = panels[2 * row + below, column]
+            assert panel.get_visible() == (number < 5)
+            if number < 5:
+                (image,) = panel.get_images()
+                assert (image.get_array() == number + added).all()
+                assert (image.get_extent(), image.origin) == ([0, 5, 0, 6], "lower")
+                words = panel.get_title(loc="left").splitlines()
+                assert words == [f"a, crop {number}", f"drawn {number}" if below else "original"]
+
+
 def test_a_mistake_is_one_sentence(run, shards):
     assert "no augmentation is called 'loud'; there are none, study" in run(shards, "--augment", "loud", code=2).err
     assert "has no split 'filtred': choose one of" in run(shards, "--split", "filtred", code=2).err
 
 
 def test_the_features_are_those_that_training_is_fed_with_the_same_options(run, words, tmp_path, monkeypatch):
-    from gtzan_stream.inference import preview
-
     shown = []
     monkeypatch.setattr(preview, "picture", lambda path, pairs, frame_s: shown.append((pairs, frame_s)))
     sizes = ["--hop-length", "50", "--frames", "64", "--n-mels", "40", "--n-fft", "300", "--f-min", "100"]
-    run(words, "--split", "words", "--augment", "none", *sizes, "--f-max", "3000", "--sample-rate", "8000")
+    sizes += ["--f-max", "3000", "--sample-rate", "8000"]
+    run(words, "--split", "words", "--augment", "none", *sizes, "--seed", "3", "--epoch", "2")
     ((pairs_shown, frame_s),) = shown
     features = LogMel(sample_rate=8000, hop_length=50, frames=64, n_mels=40, n_fft=300, f_min=100.0, f_max=3000.0)
-    with Loader(words, split="words", part="train", batch_size=8, augment="none", features=features) as loader:
+    with Loader(words, split="words", part="train", batch_size=8, augment="none", features=features, seed=3) as loader:
+        loader.set_epoch(2)
         batch = next(iter(loader))
     assert frame_s == 50 / 8000
     assert len(pairs_shown) == 8

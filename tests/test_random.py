@@ -1,4 +1,4 @@
-"""Philox against its published vectors, the noise as Gaussian noise."""
+"""Philox compared with its published vectors, and the statistics of uniform numbers and noise."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from gtzan_stream.dsp.philox import philox, philox_torch
 from gtzan_stream.dsp.random import hash_key, hash_keys, normal, rng, uniform
 from tests.conftest import need, no_synchronisation
 
-VECTORS = [  # kat_vectors of Random123: counter, key, result of philox4x32 with 10 rounds
+VECTORS = [  # from kat_vectors of Random123, philox4x32 with 10 rounds: counter, key, result
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
     ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
     ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
@@ -37,8 +37,8 @@ def test_philox_in_torch_gives_the_same(counter, key, result):
     assert [int(word) for word in got] == words(result).tolist()
 
 
-def test_hashes_are_fixed_for_good():
-    """Shards hold key hashes and runs resume by them: these numbers may never change."""
+def test_hashes_never_change():
+    """Shards contain key hashes and resumed runs compute them again, so these numbers must never change."""
     assert hash_key("blues_00000") == 0x25609ECE766B80F6
     assert hash_keys(["blues_00000", "x"]).tolist() == [hash_key("blues_00000"), hash_key("x")]
     assert rng(0, 0, "order") == 0x5279AD9A78A40ECA
@@ -61,7 +61,7 @@ def test_uniform_is_uniform_and_independent_of_its_neighbours():
     assert np.abs(correlation).max() < 5 / np.sqrt(len(u))
 
 
-def test_uniform_rows_depend_on_nothing_but_their_sample():
+def test_a_row_of_uniform_numbers_does_not_depend_on_its_batch():
     keys, crops = hash_keys(["a", "b", "c"]), np.array([3, 0, 2])
     together = uniform(9, keys, crops, 5)
     for i in range(3):
@@ -92,14 +92,14 @@ def test_noise_is_gaussian_and_white():
         assert (noise[0, lag:] * noise[0, :-lag]).mean().abs() < 5 / np.sqrt(noise.shape[1])
 
 
-def test_noise_of_two_samples_or_epochs_is_not_correlated():
+def test_noise_of_different_examples_seeds_and_epochs_is_not_correlated():
     rows = [normal(rng(s, e, "noise"), KEYS, CROPS, 50_000) for s, e in ((0, 0), (0, 1), (1, 0))]
     correlation = torch.corrcoef(torch.cat(rows)) - torch.eye(12)
     assert correlation.abs().max() < 5 / np.sqrt(50_000)
 
 
 @pytest.mark.parametrize("length", [0, 1, 255, 1024, 1025, 5000])
-def test_noise_is_a_function_of_sample_and_position_alone(length):
+def test_noise_depends_on_example_and_position_only(length):
     batch = normal(3, KEYS, CROPS, length)
     assert batch.shape == (4, length)
     assert torch.equal(normal(3, KEYS, CROPS, 6000)[:, :length], batch)
@@ -107,12 +107,22 @@ def test_noise_is_a_function_of_sample_and_position_alone(length):
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_noise_has_a_standard_deviation_for_each_sample(backend):
+def test_noise_has_a_standard_deviation_for_each_example(backend):
     std = np.array([0, 0.005, 1, 2])
     with force(backend):
         noise = normal(3, KEYS, CROPS, 5000, std=std)
         standard = normal(3, KEYS, CROPS, 5000)
     torch.testing.assert_close(noise, standard * torch.from_numpy(std).float()[:, None])
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_the_smallest_word_gives_the_largest_noise(backend):
+    """The counters of these crops give words below 256, the logarithm's limit, in the first and in the second pair."""
+    crops = np.array([13_222_856, 11_655_894])
+    with force(backend):
+        noise = normal(3, hash_keys(["a", "a"]), crops, 1024).double()
+    assert torch.hypot(noise[0, 0], noise[0, 256]) == pytest.approx(np.sqrt(48 * np.log(2)), rel=1e-5)
+    assert torch.hypot(noise[1, 512], noise[1, 768]) == pytest.approx(np.sqrt(48 * np.log(2)), rel=1e-5)
 
 
 def test_noise_of_an_empty_batch():
@@ -143,13 +153,17 @@ def test_noise_on_cuda_is_the_same_without_a_sync(cuda):
 INTERPRETED = """
 import numpy as np, torch
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.random import normal
+from gtzan_stream.dsp.random import hash_keys, normal
 keys, crops = np.array([2**64 - 1, 5], np.uint64), np.array([2**32 - 1, 0])
 for rng in (1, 2**64 - 3):
     with force("triton"):
         noise = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]))
     exact = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]), dtype=torch.float64)
     assert (noise - exact).abs().max() < 1e-5, (noise - exact).abs().max()
+smallest = hash_keys(["a", "a"]), np.array([13_222_856, 11_655_894]), 1024  # words below 256, the logarithm's limit
+with force("triton"):
+    noise = normal(3, *smallest)
+assert (noise - normal(3, *smallest, dtype=torch.float64)).abs().max() < 1e-5
 """
 
 

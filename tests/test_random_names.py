@@ -1,4 +1,4 @@
-"""The names and draws of random choices are data: another name would change every draw of every published result."""
+"""The names of random choices are data: renaming one would change every draw, and so every published result."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gtzan_stream.plan
-from gtzan_stream.augment import Transform, recipe
+from gtzan_stream.augment import Audiomentations, Transform, recipe
 from gtzan_stream.dsp import random
 from gtzan_stream.loader import Loader
 from gtzan_stream.permutation import permute
@@ -80,6 +80,14 @@ PERMUTED = {
     10: [4, 1, 7, 6, 0, 8, 3, 2, 5, 9],
     16: [7, 9, 0, 4, 1, 12, 3, 2, 8, 10, 15, 13, 6, 11, 5, 14],
 }
+CHOSEN = [  # of strong's five members, for the keys a to f
+    [True, True, False, False, False],
+    [True, False, False, True, False],
+    [True, True, False, True, False],
+    [True, False, False, True, True],
+    [True, True, False, True, True],
+    [True, True, False, False, True],
+]
 NOISE_KEYS = {"study": 0x1F4738B74CB3AB33, "strong": 0x86A3C821D93BD2F3}
 
 
@@ -103,13 +111,26 @@ def test_the_names_of_choices_are_frozen(name: str, shards: Path, monkeypatch: p
 def test_draws_are_frozen(name: str) -> None:
     draw = recipe(name).draw(["blues_00000", "jazz_00042"], seed=3, epoch=2, crops=np.array([0, 5]))
     for path, expected in DRAWS[name].items():
-        *places, parameter = path.split(".")
+        *indices, parameter = path.split(".")
         part = draw
-        for place in places:
-            part = part.children[int(place)]
+        for index in indices:
+            part = part.children[int(index)]
         assert tuple(part.values[parameter].tolist()) == expected, path
     first = draw if name == "study" else draw.children[0]
     assert first.rng == NOISE_KEYS[name]
+
+
+def test_the_chosen_examples_are_frozen() -> None:
+    draw = recipe("strong").draw(list("abcdef"), seed=3, epoch=2)
+    assert np.array([child.chosen for child in draw.children]).T.tolist() == CHOSEN
+
+
+def test_the_names_of_audiomentations_are_frozen() -> None:
+    draw = Audiomentations(np.copy, num_workers=0).draw(["blues_00000"], seed=3, epoch=2)
+    assert draw.rng == random.rng(3, 2, "Audiomentations.noise")
+    key, crop = random.hash_keys(["blues_00000"]), np.zeros(1, np.uint32)
+    expected = np.floor(random.uniform(random.rng(3, 2, "Audiomentations.seed"), key, crop)[:, 0] * 2**53)
+    assert draw.values["seed"].tolist() == expected.tolist()
 
 
 def test_the_starts_of_crops_are_frozen(shards: Path) -> None:
@@ -120,7 +141,7 @@ def test_the_starts_of_crops_are_frozen(shards: Path) -> None:
     assert {key: starts[key] for key in ("blues_00000", "blues_00002", "jazz_00000", "metal_00001")} == STARTS
 
 
-def test_a_custom_name_is_the_class_and_its_place_in_the_chain() -> None:
+def test_the_name_of_a_custom_transform_is_its_class() -> None:
     class Louder(Transform):
         pass
 

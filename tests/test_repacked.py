@@ -16,12 +16,6 @@ from gtzan_stream.store.swap import INCOMING
 from tests.conftest import write_wav
 
 
-@pytest.fixture
-def old(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "shards")
-    return tmp_path / "shards"
-
-
 @pytest.fixture(scope="module")
 def other(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set with other audio under the same keys, in shards of the same names and sizes."""
@@ -46,23 +40,23 @@ WORDS = r"^the set in .*shards was packed again while it was in use: make anothe
 
 
 @pytest.mark.parametrize("moved", [True, False])
-def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, old: Path, other: Path):
-    reader = ClipReader(Manifest.open(old))
+def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, copy: Path, other: Path):
+    reader = ClipReader(Manifest.open(copy))
     whole, out = np.empty(100, np.int16), np.empty(100, np.int16)
     reader.read(0, 0, whole)
     last = len(reader.manifest.keys) - 1  # this reads the keys, which the message of a BadSample needs
     assert reader.manifest.shard[last] != reader.manifest.shard[0]
-    put(other, old, moved=moved)
-    reader.read(0, 0, out)  # the open shard is still that of the old set
+    put(other, copy, moved=moved)
+    reader.read(0, 0, out)  # its shard is open: that of the old set
     assert (out == whole).all()
     with pytest.raises(UserError, match=WORDS):
         reader.read(last, 0, out)
 
 
 @pytest.mark.parametrize("moved", [True, False])
-def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: bool, old: Path, other: Path):
-    manifest = Manifest.open(old)
-    put(other, old, moved=moved)
+def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: bool, copy: Path, other: Path):
+    manifest = Manifest.open(copy)
+    put(other, copy, moved=moved)
     for read in (lambda: manifest.part("stratified", "test"), lambda: manifest.keys, lambda: manifest.sha256):
         with pytest.raises(UserError, match=WORDS):
             read()
@@ -70,36 +64,54 @@ def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: boo
 
 @pytest.mark.parametrize("on_error", ["skip", "fail"])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, old: Path, other: Path):
+def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, copy: Path, other: Path):
     with Loader(
-        old, part="train", split="stratified", augment="none", on_error=on_error, num_workers=num_workers
+        copy, part="train", split="stratified", augment="none", on_error=on_error, num_workers=num_workers
     ) as loader:
         assert len(loader.manifest.keys)
-        put(other, old)
+        put(other, copy)
         with pytest.raises(UserError, match=WORDS):
             list(loader)
         with pytest.raises(UserError, match=WORDS):
             loader.evaluation("test")
 
 
-def test_a_shard_that_a_pack_removed_is_an_error(old: Path, clips_folder: Path):
-    reader = ClipReader(Manifest.open(old))
-    pack(clips_folder, old, name="renamed")
+@pytest.mark.parametrize("differs", ["time", "file", "size"])
+def test_another_manifest_is_noticed_by_its_time_its_file_or_its_size(differs: str, copy: Path):
+    """After its content was compared once, it is compared again if one of them is another."""
+    manifest, path = Manifest.open(copy), copy / "manifest.json"
+    assert len(manifest.keys)
+    data, status = path.read_bytes(), path.stat()
+    other = data.replace(b'"sha256": "', b'"sha256": "f', 1) if differs == "size" else data.replace(b"0", b"1", 1)
+    if differs == "file":
+        path.rename(copy / "kept")  # so that its number is not given to the new one
+    path.write_bytes(other)
+    if differs != "time":
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    with pytest.raises(UserError, match=WORDS):
+        manifest.part("stratified", "test")
+
+
+def test_a_shard_that_a_pack_removed_is_an_error(copy: Path, clips_folder: Path):
+    reader = ClipReader(Manifest.open(copy))
+    pack(clips_folder, copy, name="renamed")
     with pytest.raises(UserError, match=WORDS):
         reader.read(0, 0, np.empty(100, np.int16))
 
 
-def test_the_same_set_packed_again_can_be_read_on(old: Path, shards: Path):
-    manifest = Manifest.open(old)
-    put(shards, old)
+def test_the_same_set_packed_again_can_be_read_on(copy: Path, shards: Path):
+    manifest = Manifest.open(copy)
+    put(shards, copy)
     assert len(manifest.part("stratified", "test"))
     ClipReader(manifest).read(0, 0, np.empty(100, np.int16))
 
 
-def test_a_set_without_its_manifest_is_read_on(old: Path):
-    reader = ClipReader(Manifest.open(old))
-    (old / "manifest.json").unlink()
+def test_a_set_without_its_manifest_is_read_on(copy: Path):
+    reader = ClipReader(Manifest.open(copy))
+    (copy / "manifest.json").unlink()
     reader.read(0, 0, np.empty(100, np.int16))
-    (old / reader.manifest.shards[-1].name).unlink()
+    (copy / reader.manifest.shards[-1].name).unlink()
     with pytest.raises(BadSample, match="No such file"):
         reader.read(len(reader.manifest) - 1, 0, np.empty(100, np.int16))

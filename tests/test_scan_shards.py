@@ -118,6 +118,20 @@ def test_files_that_differ_only_in_tags_are_in_one_part(tmp_path: Path):
     ]
 
 
+def test_equal_samples_at_two_rates_are_two_clips(tmp_path: Path):
+    members = [(f"rock_{rate}.wav", sound(1, rate=rate)) for rate in (22050, 44100)]
+    manifest = index(tar(tmp_path / "x.tar", members).parent, name="Mine")
+    assert lines(manifest) == []
+    assert manifest.dataset == "Mine"
+
+
+def test_labels_of_numbers_and_of_words_are_reported(tmp_path: Path):
+    members = [(f"{label}_{i}.wav", sound(i)) for i, label in enumerate(("rock", "7", "jazz", "12"))]
+    (line,) = lines(index(tar(tmp_path / "x.tar", members).parent))
+    assert line["kind"] == "mixed labels"
+    assert line["detail"].startswith("some labels are numbers (7, 12) and others words (jazz, rock)")
+
+
 def test_equal_samples_with_two_labels_are_a_conflict(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("jazz_1.wav", sound(1)), ("rock_1.wav", sound(1))]).parent)
     (line,) = lines(manifest)
@@ -149,6 +163,8 @@ def test_index_reports_the_same_issues_as_pack(tmp_path: Path):
     assert verify(manifest) == []
     frames = dict(zip(manifest.keys.to_pylist(), manifest.frames.tolist(), strict=True))
     assert 0 < frames["a_cut"] < len(tone())
+    seekable = {key for key, is_seekable in zip(frames, manifest.seekable, strict=True) if is_seekable}
+    assert seekable == {"a_short", "a_silent", "a_loud"}
     assert frames["a_short"] == len(tone()) - 1000
     reader = ClipReader(manifest)
     for clip, key in enumerate(frames):  # a segment at the end equals the end of the whole clip
@@ -181,6 +197,24 @@ def test_links_and_impossible_sizes_are_reported(tmp_path: Path):
     assert "of the 4611686018427387904 bytes that its tar header states" in found["a_2"]
     assert {"a_link2", "a_link3"} <= found.keys()
     assert manifest.left_out == 4
+
+
+def test_a_label_file_of_an_impossible_size_is_not_read(tmp_path: Path):
+    path = tar(tmp_path / "x.tar", [("rock_1.wav", sound(1)), ("rock_1.json", b'{"label": "jazz"}')])
+    with tarfile.open(path) as archive:
+        member = archive.getmember("rock_1.json")
+    with path.open("r+b") as file:
+        member.size = 2**62
+        file.seek(member.offset)
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+    manifest = index(tmp_path)
+    assert labels(manifest) == {"rock_1": "rock"}  # by its key
+    assert report(manifest) == [("truncated", "")]
+
+
+def test_suffixes_may_be_in_upper_case(tmp_path: Path):
+    members = [("1.WAV", sound(1)), ("1.JSON", b'{"label": "rock"}'), ("2.Flac", sound(2, "FLAC")), ("2.Cls", b"jazz")]
+    assert labels(index(tar(tmp_path / "x.tar", members).parent)) == {"1": "rock", "2": "jazz"}
 
 
 def test_macos_resource_forks_are_ignored(tmp_path: Path):

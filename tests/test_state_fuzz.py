@@ -1,4 +1,4 @@
-"""Whatever a loader is given as its state: a sentence, or the batches that the state says."""
+"""Whatever a loader gets as its state, it refuses it in one sentence or yields the batches that the state says."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from tests.augment_cases import untyped
 
-ODD = st.one_of(
+SIMPLE = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
@@ -22,7 +22,7 @@ ODD = st.one_of(
     st.binary(max_size=5),
     st.sampled_from([torch.zeros(2), torch.tensor(8), np.zeros(2), np.int64(8), object(), "three", "train"]),
 )
-ANYTHING = st.recursive(ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
+VALUES = st.recursive(SIMPLE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def loader(shards) -> Loader:
 
 
 def load(loader: Loader, state: Any) -> None:
-    """Load a state as a program without type checks does; a refusal is one line and leaves the loader as it was."""
+    """Load a state without type checks; a refusal must be one line and leave the loader unchanged."""
     before = loader.state_dict()
     try:
         with untyped():
@@ -49,21 +49,22 @@ def load(loader: Loader, state: Any) -> None:
 @settings(
     max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(changes=st.dictionaries(st.integers(0, 8), ANYTHING, min_size=1, max_size=3))
+@given(changes=st.dictionaries(st.integers(0, 8), VALUES, min_size=1, max_size=3))
 @example(changes={0: 2**70})
 @example(changes={0: 3, 1: 8})
+@example(changes={4: np.array([8, 8])})
 def test_a_state_with_other_values_is_refused_or_loaded(loader, changes):
     state = dict(loader.state_dict())
     names = list(state)
-    load(loader, state | {names[place]: value for place, value in changes.items()})
+    load(loader, state | {names[index]: value for index, value in changes.items()})
 
 
 @settings(
     max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(state=ANYTHING, removed=st.sets(st.integers(0, 8)))
+@given(state=VALUES, removed=st.sets(st.integers(0, 8)))
 def test_anything_but_a_state_is_refused(loader, state, removed):
     own = loader.state_dict()
-    kept = {name: value for place, (name, value) in enumerate(own.items()) if place not in removed}
-    for other in (state, kept, kept | (state if isinstance(state, dict) else {})):
+    remaining = {name: value for index, (name, value) in enumerate(own.items()) if index not in removed}
+    for other in (state, remaining, remaining | (state if isinstance(state, dict) else {})):
         load(loader, other)

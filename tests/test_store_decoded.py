@@ -1,7 +1,10 @@
 """Clips of codecs that cannot seek are decoded once and cached; zeros from a hole in a shard are an error."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample
 from gtzan_stream.store.decoded import DecodedClips
+from gtzan_stream.store.open_shards import OpenShard
 from gtzan_stream.store.read import ClipReader
 from tests.test_store_read import encoded, foreign, noise
 
@@ -55,14 +59,26 @@ def test_decoded_clips_are_kept_up_to_a_limit():
     for clip in (0, 1, 0, 2, 0, 1, 2):
         assert (cache.get(clip, lambda clip=clip: decode(clip)) == clip).all()
     assert decoded == [0, 1, 2, 1, 2]  # 1 is dropped for 2, then 2 for 1, then 0 for 2
-    for _ in range(2):  # larger than the limit: it is the only one kept
+    for _ in range(2):  # larger than the limit: it is kept alone
         cache.get(3, lambda: decoded.append(3) or np.zeros(10_000, np.float32))
     assert decoded.pop() == 3
     cache.get(2, lambda: decode(2))
     assert decoded == [0, 1, 2, 1, 2, 2]
     cache.clear()
-    cache.get(2, lambda: decode(2))
-    assert decoded[-2:] == [2, 2]
+    for clip in (2, 1, 2, 1):  # as much is kept as before
+        cache.get(clip, lambda clip=clip: decode(clip))
+    assert decoded == [0, 1, 2, 1, 2, 2, 2, 1]
+
+
+def test_two_clips_are_decoded_at_the_same_time():
+    cache, both = DecodedClips(100), Barrier(2, timeout=60)
+
+    def decode() -> np.ndarray:
+        both.wait()  # breaks unless another thread decodes, too
+        return np.zeros(5)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(lambda clip: cache.get(clip, decode), range(2)))) == 2
 
 
 def test_zeros_from_a_hole_in_a_shard_are_an_error(tmp_path: Path):
@@ -80,3 +96,58 @@ def test_zeros_from_a_hole_in_a_shard_are_an_error(tmp_path: Path):
     assert not out.any()
     with pytest.raises(BadSample, match=r"theirs\.tar, key a_1: the shard holds zeros where the clip does not"):
         reader.read(0, 3000, out)
+
+
+def test_zeros_of_a_clips_own_are_compared_with_its_checksum_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Single samples that happen to be zero are not: damage elsewhere in the clip is not theirs."""
+    silent, crossing = np.zeros(9000, np.float32), np.tile(np.float32([0, 0.1]), 5000)
+    silent[:100] = 0.1
+    manifest = foreign(tmp_path, {"a_1.wav": encoded(silent), "a_2.wav": encoded(crossing)})
+    reads = []
+    read = OpenShard.read
+    monkeypatch.setattr(OpenShard, "read", lambda *args: reads.append(args[1:]) or read(*args))
+    reader = ClipReader(manifest)
+    out = np.empty(1001, np.int16)
+    for start in (3000, 5000, 3000):
+        reader.read(0, start, out)
+        assert not out.any()
+    assert reads == [(manifest.member_offset[0], manifest.member_size[0])]
+    with (tmp_path / "theirs.tar").open("r+b") as file:
+        file.seek(int(manifest.data_offset[1]) + 2 * 8000)
+        file.write(b"damaged")
+    reader.read(1, 0, out[:1001])
+    assert out[[0, 500, 1000]].tolist() == [0, 0, 0]
+    assert out.any()
+    assert len(reads) == 1
+
+
+def test_a_closed_reader_keeps_no_decoded_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    reader = ClipReader(foreign(tmp_path, {"a_1.mp3": encoded(noise(), format="MP3")}))
+    decoded = []
+    decode = audio.decode
+
+    def watched(data: bytes, rate: int) -> tuple[np.ndarray, int]:
+        waveform, rate = decode(data, rate)
+        decoded.append(weakref.ref(waveform))
+        return waveform, rate
+
+    monkeypatch.setattr(audio, "decode", watched)
+    reader.read(0, 0, np.empty(10, np.float32))
+    (waveform,) = decoded
+    assert waveform() is not None
+    reader.close()
+    gc.collect()
+    assert waveform() is None
+
+
+@pytest.mark.parametrize(("rate", "more"), [(8000, -1), (11025, 1)])
+def test_streams_of_two_rates_have_the_samples_that_the_manifest_says(rate: int, more: int, tmp_path: Path):
+    """Each is resampled by itself, so that roundings add up: the last sample is repeated, or left out."""
+    parts = [encoded(noise(5001 + i), hz, "OGG") for i, hz in enumerate((22050, 44100))]
+    manifest = foreign(tmp_path, {"a_1.ogg": b"".join(parts)}).resampled(rate)
+    whole, _ = audio.decode(b"".join(parts), rate)
+    frames = int(manifest.frames[0])
+    assert len(whole) - frames == more
+    out = np.empty(frames, np.float32)
+    ClipReader(manifest).read(0, 0, out)
+    np.testing.assert_array_equal(out, np.pad(whole[:frames], (0, max(0, -more)), mode="edge"))

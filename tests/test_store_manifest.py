@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +29,11 @@ def test_columns_are_those_of_the_table(shards: Path):
     assert manifest.key_hash.tolist() == [hash_key(key) for key in table["key"].to_pylist()]
     assert manifest.direct.all()
     assert (manifest.data_size == 2 * manifest.frames).all()
-    position = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
-    assert position == sorted(position)
+    place = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
+    assert place == sorted(place)
+    for shard in range(len(manifest.shards)):  # in an order that mixes the labels
+        hashes = manifest.key_hash[manifest.shard == shard].tolist()
+        assert hashes == sorted(hashes)
 
 
 def test_parts_are_those_of_the_file(shards: Path):
@@ -77,12 +79,6 @@ def test_a_wrong_split_or_part_lists_the_existing_ones(shards: Path):
         manifest.part("three", "dev")
     with pytest.raises(UserError, match="no split 'studi'"):
         manifest.labels_of("studi")
-
-
-@pytest.fixture
-def copy(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def test_equal_data_has_an_equal_digest(shards: Path, copy: Path, clips_folder: Path, tmp_path: Path):

@@ -5,7 +5,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,9 +13,7 @@ import numpy as np
 import pytest
 
 from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.loader import Loader
 from gtzan_stream.store import remote
-from gtzan_stream.store.folder import Folder
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.remote import RemoteFolder
@@ -122,21 +119,6 @@ def test_threads_fetch_a_shard_once(server: Server):
     for thread in threads:
         thread.join()
     assert server.asked[name] == 1
-
-
-def test_leaving_an_epoch_early_cancels_pending_downloads(shards: Path, monkeypatch: pytest.MonkeyPatch):
-    under_way: list[Future[Path]] = []
-
-    def prefetch(folder: Folder, names: list[str]) -> list[Future[Path]]:
-        under_way.extend(Future() for _ in names)
-        return under_way
-
-    monkeypatch.setattr(Folder, "prefetch", prefetch)
-    for _ in Loader(shards, batch_size=1, num_workers=0):
-        assert under_way
-        assert not any(shard.cancelled() for shard in under_way)
-        break
-    assert all(shard.cancelled() for shard in under_way)
 
 
 def test_a_failed_download_is_tried_again(server: Server):

@@ -1,7 +1,6 @@
 """Tables with wrong values: each is one UserError that names the file and the remedy."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
 
 REMEDY = "copy or pack the set again"
-
-
-@pytest.fixture
-def copy(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -85,8 +78,8 @@ def test_a_malformed_split_is_one_user_error(case: str, copy: Path):
             read()
 
 
-def test_a_split_with_64_bit_clip_numbers_is_read(shards: Path, copy: Path):
-    rewrite(copy, "splits.parquet", cast("clip", pa.int64()))
+def test_a_split_of_wider_numbers_in_another_order_is_the_same(shards: Path, copy: Path):
+    rewrite(copy, "splits.parquet", lambda table: cast("clip", pa.int64())(table)[::-1])
     assert Manifest.open(copy).part("three", "test").tolist() == Manifest.open(shards).part("three", "test").tolist()
 
 

@@ -1,22 +1,16 @@
 """Verifying names every member, shard and table that differs from the manifest."""
 
 import os
-import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gtzan_stream.store.index import index
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from tests.test_store_index import sound, write
-
-
-@pytest.fixture
-def copy(shards: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shards, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def flip(path: Path, offset: int) -> None:
@@ -36,6 +30,18 @@ def test_an_intact_set_has_no_problems(shards: Path):
     assert len(calls) == len(Manifest.open(shards)) + 1
 
 
+def test_progress_of_index_counts_the_bytes_of_all_shards(tmp_path: Path):
+    ends, told = [], list[tuple[int, int]]()
+    for name in "ab":
+        write(tmp_path / f"{name}.tar", [{"__key__": f"rock_{name}{i}", "wav": sound(i)} for i in range(2)])
+        with tarfile.open(tmp_path / f"{name}.tar") as tar:
+            ends += [member.offset_data + member.size for member in tar]
+    size = (tmp_path / "a.tar").stat().st_size
+    index(tmp_path, progress=lambda done, total: told.append((done, total)))
+    total = size + (tmp_path / "b.tar").stat().st_size
+    assert told == [(end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
+
+
 def test_a_flipped_bit_in_a_clip_is_found(copy: Path):
     manifest = Manifest.open(copy)
     clip = 1
@@ -53,6 +59,23 @@ def test_a_flipped_bit_in_a_json_member_is_found(copy: Path):
     flip(shard, 600)  # in the first member, a .json
     (problem,) = verify(manifest)
     assert problem.startswith(f"{shard}: sha256 ")
+
+
+@pytest.mark.parametrize("rate", [22050, 8000])
+def test_a_length_or_a_rate_that_the_table_has_wrong_is_named(rate: int, tmp_path: Path):
+    """The same bytes: what is wrong is the table that says what they hold."""
+    samples = [{"__key__": f"rock_{i}", "flac": sound(i, "FLAC", rate=hz)} for i, hz in enumerate((22050, 22050, 8000))]
+    write(tmp_path / "x.tar", samples, 0)
+    manifest = index(tmp_path).resampled(rate)
+    assert verify(manifest) == []
+    frames, hz = manifest.native_frames, manifest.clip_rate
+    for clip, key in enumerate(manifest.keys.to_pylist()):
+        for more in (1, -1):
+            manifest.native_frames, manifest.clip_rate = frames + more * (np.arange(3) == clip), hz
+            words = f"{tmp_path}/x.tar, key {key}: 5000 samples at {hz[clip]} Hz, the manifest says"
+            assert verify(manifest) == [f"{words} {5000 + more} at {hz[clip]}"]
+            manifest.native_frames, manifest.clip_rate = frames, hz + more * (np.arange(3) == clip)
+            assert verify(manifest) == [f"{words} 5000 at {hz[clip] + more}"]
 
 
 def test_a_truncated_shard_names_the_members_it_lost(copy: Path):

@@ -1,4 +1,4 @@
-"""Time stretch against librosa, against float64, and against what a tempo is."""
+"""Time stretch compared with librosa and with float64; pitch, tempo and edges."""
 
 import functools
 import os
@@ -12,21 +12,22 @@ import soundfile
 import torch
 
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.stretch import source, time_stretch
+from gtzan_stream.dsp.stretch import _vocode, source, time_stretch
+from gtzan_stream.kernels import numba_stretch
 from tests.conftest import need, no_synchronisation
 
 SAMPLE_RATE = 22050
 BACKENDS = ["torch", "numba"]
 RATES = [0.5, 0.8, 1.0, 1.1, 1.37, 2.0]
-# librosa 1.0 repeats a clip's last frame, where 0.11 and this package fade it out; half a frame of samples is changed.
+# librosa 1.0 repeats a clip's last frame; 0.11 and this package fade it out. The last half frame of samples differs.
 FADED = 0 if librosa.__version__.startswith("0.") else 1024
 
 
 @functools.cache
 def music(seconds: float = 4.0, seed: int = 0) -> np.ndarray:
-    """Digital silence, then decaying chords over a sweep, noise bursts, a noise floor of -60 dB, and a gap.
+    """Make digital silence, then decaying chords over a sweep, noise bursts, a noise floor of -60 dB, and a gap.
 
-    Without a floor, bins between partials lie below float32's resolution: their phases are lost there, and stay so.
+    Without the noise floor, bins between partials would be below float32's resolution, and their phases random.
     """
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
@@ -49,7 +50,7 @@ def relative(result: torch.Tensor, reference: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_it_is_librosas(rate):
+def test_time_stretch_equals_librosa(rate):
     x = music()
     reference = librosa.effects.time_stretch(x, rate=rate)
     batch = torch.from_numpy(np.stack([x, x]))
@@ -63,7 +64,7 @@ def test_it_is_librosas(rate):
 
 
 @pytest.mark.parametrize("rate", [0.8, 1.25])
-def test_it_is_librosas_on_real_clips(gtzan_root, rate):
+def test_time_stretch_equals_librosa_on_real_clips(gtzan_root, rate):
     clips = sorted(gtzan_root.glob("*/*.wav"))[::20][:3]
     assert clips
     for clip in clips:
@@ -129,14 +130,52 @@ def test_a_row_is_the_same_alone_bit_for_bit():
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-@pytest.mark.parametrize("offset", [None, np.array([3000.0, 0.0, -700.0, 1e6])])
+@pytest.mark.parametrize("offset", [None, np.array([3000.0, 0.0, -700.0, 1e6, -100.0])])
 def test_every_backend_agrees_with_the_oracle(how, offset):
-    x = torch.from_numpy(np.stack([music(1.0), music(1.0, 1), np.zeros(SAMPLE_RATE), music(1.0, 2)]))
-    rates = np.array([0.6, 1.0, 1.3, 2.0])
+    x = np.stack([music(1.0), music(1.0, 1), np.zeros(SAMPLE_RATE), music(1.0, 2), music(1.0, 3)])
+    x = torch.from_numpy(x).flip(1)  # loud from the start: the last row begins with its second frame
+    rates = np.array([0.6, 1.0, 1.3, 2.0, 2.0])
     with force(how):
         result = time_stretch(x.float(), rates, 20_000, offset=offset)
     torch.testing.assert_close(result, time_stretch(x, rates, 20_000, offset=offset).float(), atol=2e-4, rtol=0)
     assert (result[2] == 0).all()
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize(("rate", "offset"), [(1.3, -700.0), (0.7, 300.0), (2.0, -1001.0), (0.9, -0.5)])
+def test_exactly_the_samples_outside_the_input_are_zero(rng, how, rate, offset):
+    x = torch.from_numpy(rng.standard_normal((1, 4000)).astype(np.float32))
+    with force(how):
+        sounding = time_stretch(x, rate, 6000, offset=offset)[0].nonzero().flatten()
+    assert sounding[0] == max(0, np.ceil(-offset / rate))
+    assert sounding[-1] == round((4000 - offset) / rate) - 1
+
+
+def vocoded(how: str, frames: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """A spectrogram [frame, freq], loud in its first frame, read at `position`."""
+    frames = frames.astype(np.complex64)
+    if how == "torch":
+        place = torch.from_numpy(position)[None]
+        return _vocode(torch.from_numpy(frames.T)[None], place, torch.ones_like(place, dtype=torch.bool))[0].T.numpy()
+    phase = frames[0] / np.abs(frames[0])
+    out = np.empty((len(position), frames.shape[1]), np.complex64)
+    parts = np.stack([phase.real, phase.imag])
+    numba_stretch.vocode(frames.view(np.float32), position, parts, out.view(np.float32))
+    return out
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+def test_rounding_does_not_add_up_over_a_hundred_thousand_frames(rng, how):
+    frames = np.exp(2j * np.pi * rng.random((2, 64)))
+    np.testing.assert_allclose(np.abs(vocoded(how, frames, np.zeros(100_000))), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize(("level", "is_silent"), [(0, True), (1e-20, True), (1e-15, False)])
+def test_the_phase_of_a_silent_bin_counts_as_0(how, level, is_silent):
+    frames = np.exp(1j * np.array([[0.3], [2.0], [-1.0], [-1.0]])) * np.array([[1], [level], [1], [1]])
+    out = vocoded(how, frames, np.array([0.0, 2.0]))  # from frame 0 on, turned by as much as frame 1 differs from it
+    np.testing.assert_allclose(out, np.exp(1j * np.array([[0.3], [0.0 if is_silent else 2.0]])), atol=1e-6)
 
 
 @pytest.mark.parametrize("how", BACKENDS)
@@ -153,7 +192,7 @@ def test_short_clips(rng, how, time):
 
 
 @pytest.mark.parametrize("how", BACKENDS)
-def test_form_is_kept_and_the_input_untouched(rng, how):
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, how):
     x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
     kept = x.clone()
     with force(how):
@@ -169,7 +208,7 @@ def test_impossible_rates_are_refused(rate):
         time_stretch(torch.zeros(1, 100), rate, 100)
 
 
-def test_a_rate_for_every_example():
+def test_the_number_of_rates_must_fit_the_batch():
     with pytest.raises(ValueError, match=r"rate: expected one value for each of 3 examples, got an array of \(2,\)"):
         time_stretch(torch.zeros(3, 100), np.ones(2), 100)
 
@@ -180,13 +219,19 @@ from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.stretch import time_stretch
 from gtzan_stream.kernels import triton_stretch
 triton_stretch.FRAMES = 2  # several tiles, so that the running product is carried over
-x = torch.randn(2, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-x[1, 1000:] = 0
-rates, offsets = np.array([0.9, 1.6]), np.array([700.0, 0.0])
+x = torch.randn(4, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+x[2, 1000:] = 0
+rates, offsets = np.array([3.2, 4.0, 1.6, 0.3]), np.array([0.0, 100.0, -300.0, 700.0])  # ends, and starts, inside
 with force("triton"):
     result = time_stretch(x.float(), rates, 600, offset=offsets)
 error = (result - time_stretch(x, rates, 600, offset=offsets)).abs().max()
 assert error < 1e-4, error
+turning = torch.polar(torch.ones(2, 32), 6.28 * torch.rand(2, 32, generator=torch.Generator().manual_seed(0)))
+level = triton_stretch.vocode(turning[None], torch.zeros(1, 200, dtype=torch.float64)).abs()
+assert (level - 1).abs().max() < 1e-5, level  # rounding does not add up
+fading = torch.polar(torch.tensor([1, 1e-20, 1, 1]), torch.tensor([0.3, 2.0, -1.0, -1.0]))[None, :, None]
+last = triton_stretch.vocode(fading, torch.tensor([[0.0, 2.0]], dtype=torch.float64))[0, 1, 0]
+assert (last - 1).abs() < 1e-6, last  # the phase of silence counts as 0
 """
 
 
@@ -196,7 +241,7 @@ def test_triton_in_its_interpreter():
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 
 
-def test_on_the_gpu_without_waiting_for_it(cuda):
+def test_cuda_equals_float64_without_a_sync(cuda):
     x, rates = torch.from_numpy(np.stack([music(), music(4.0, 1)])), np.array([0.8, 1.3])
     on_gpu = x.float().to(cuda)
     time_stretch(on_gpu, rates, 60_000)  # compiles, and makes the window

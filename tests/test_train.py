@@ -17,7 +17,7 @@ from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.training import checkpoints, optimizers
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Run
-from tests.train_cases import completed, history_of, network_of
+from tests.train_cases import completed, history_of
 
 
 def test_a_run_leaves_everything_in_its_folder(unbroken):
@@ -44,12 +44,6 @@ def test_the_stored_settings_leave_nothing_open(unbroken):
     assert config["device"] in ("cpu", "cuda")
     assert config["precision"] in ("bf16", "fp32")
     assert config == checkpoints.load(unbroken / "last.pt")["config"]
-
-
-def test_the_statistics_of_the_features_are_in_the_checkpoint(unbroken):
-    state = network_of(unbroken, checkpoints.BEST)
-    assert state["normalization.std"].item() > 0.01
-    assert state["normalization.mean"].item() != 0
 
 
 def test_another_seed_is_another_run(go, unbroken):
@@ -154,15 +148,16 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
         (["--augment", "loud"], "no augmentation is called 'loud'; there are none, study"),
         (
             ["--model", "samplecnn", "--spec-augment", "8"],
-            "--spec-augment masks rows and frames of a spectrogram: samplecnn is fed waveform",
+            "--spec-augment masks rows and frames of a spectrogram, but samplecnn takes waveform",
         ),
         (
             ["--model", "samplecnn", "--trainable-frontend"],
-            "--trainable-frontend learns logmel features: samplecnn is fed waveform",
+            "--trainable-frontend learns logmel features, but samplecnn takes waveform",
         ),
         (["--optimizer", "lion"], "--optimizer must be one of sgd, adam"),
         (["--chunks", "clip"], "--chunks must be one of study, all"),
         (["--device", "gpu"], "there is no device 'gpu'"),
+        (["--crops-per-clip", "0"], "--crops-per-clip must be 1 or more, got 0"),
         (["--lr", "-1"], "--lr must be a positive number"),
         (["--name", "unbroken"], "holds a run: continue it with --resume"),
         (["--shards", "/nowhere"], "/nowhere does not exist: fill it with `gtzan-stream demo /nowhere`"),
@@ -185,27 +180,8 @@ def test_shards_are_checked_before_training_if_that_is_asked_for(go, tiny, tmp_p
     shard.write_bytes(content)
     result = go("--shards", str(copy), "--check", "--name", "checked")
     assert result.exit_code == 2, result.output
-    assert f"not as packed, the first: {shard}: sha256" in result.output
+    assert f"{shard}: sha256" in result.output
     assert not (go.out / "checked").exists()
-
-
-def test_shuffle_shards_reaches_the_loader(tiny, tmp_path):
-    run = Run(completed(shards=str(tiny), shuffle_shards=2), tmp_path, build=models.build)
-    assert run.train_loader.state_dict()["shuffle_shards"] == 2
-
-
-def test_a_run_that_diverges_says_what_to_try(go):
-    result = go("--name", "diverges", "--lr", "1e30", "--augment", "none")
-    assert result.exit_code == 2, result.output
-    assert "the loss of epoch 1 is not finite: try --lr below 1e+30" in result.output
-
-
-def test_a_run_whose_last_step_diverges_is_no_result(go, monkeypatch):
-    evaluate = Run.evaluate
-    monkeypatch.setattr(Run, "evaluate", lambda *args: evaluate(*args) | {"loss": float("nan")})
-    result = go("--name", "diverges-late", "--augment", "none")
-    assert result.exit_code == 2, result.output
-    assert "the loss of epoch 1 is not finite" in result.output
 
 
 OWN = """
@@ -254,8 +230,11 @@ def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(g
         ),
         (["--augment", "no_work:louder"], "augmentation no_work:louder: No module named 'no_work'"),
         (["--features", "own_work:louder"], "features: Gain has no geometry"),
-        (["--features", "own_work:few_bands"], "would be fed 20 rows x 128 frames: choose features of 64 rows or more"),
-        (["--frames", "8"], "would be fed 128 rows x 8 frames: choose --frames 64 or more"),
+        (
+            ["--features", "own_work:few_bands"],
+            "but the features have 20 rows x 128 frames: choose features of 64 rows or more",
+        ),
+        (["--frames", "8"], "but the features have 128 rows x 8 frames: choose --frames 64 or more"),
     ],
 )
 def test_what_is_wrong_with_ones_own_work_is_a_sentence(go, own, words, sentence):

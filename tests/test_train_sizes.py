@@ -56,6 +56,12 @@ def test_every_part_is_checked_before_training(go, words):
     assert not (go.out / "brief").exists()
 
 
+def test_clips_last_as_long_at_another_rate(words, tmp_path):
+    config = completed(shards=str(words), split="words", sample_rate=16_000)
+    with pytest.raises(UserError, match=r"the longest lasts 0\.49 s"):
+        Run(config, tmp_path, build=models.build)
+
+
 def test_a_network_of_longer_crops_than_any_clip_is_not_proposed(go, words):
     result = go("--shards", str(words), "--split", "words", "--model", "samplecnn")
     assert result.exit_code == 2, result.output

@@ -1,4 +1,4 @@
-"""Which split train.py takes, and what it says where one cannot be trained on."""
+"""Which split and which settings train.py takes by itself, and what it says where a split cannot be trained on."""
 
 import json
 import shutil
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from gtzan_stream.catalog.splits import PUBLISHED
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.pack import pack
 from gtzan_stream.store.tables import describe_file, write_splits
+from gtzan_stream.training import defaults
+from gtzan_stream.training.config import Config
 from tests.test_pack_labels import music
 from tests.train_cases import completed
 
@@ -31,6 +34,17 @@ def test_a_split_of_folders_is_taken_if_it_has_a_test_part(tmp_path: Path) -> No
     assert completed(shards=str(tmp_path / "no test packed")).split == "stratified"
     with pytest.raises(UserError, match=r"the split folders of .* has no part 'test': choose one of train, valid"):
         completed(shards=str(tmp_path / "no test packed"), split="folders")
+
+
+def test_one_of_the_users_own_is_taken_but_not_one_that_pack_makes(tmp_path: Path, monkeypatch) -> None:
+    keys = [f"{label}_{i}" for label in ("rock", "jazz") for i in range(6)]
+    rows = [f"{key},{('train', 'valid', 'test')[i % 3]}\n" for i, key in enumerate(keys)]
+    (tmp_path / "mine.csv").write_text("".join(rows))
+    clips = music(tmp_path / "src", *(f"{key.replace('_', '/')}.wav" for key in keys))
+    pack(clips, tmp_path / "out", splits=tmp_path / "mine.csv")
+    assert completed(shards=str(tmp_path / "out")).split == "mine"
+    monkeypatch.setitem(PUBLISHED, "mine", dict)
+    assert completed(shards=str(tmp_path / "out")).split == "stratified"
 
 
 def test_parts_that_lack_a_label_are_told(go, tiny: Path, tmp_path: Path) -> None:
@@ -60,3 +74,35 @@ def test_an_unreadable_clip_ends_it_with_what_to_do(go, tiny: Path, tmp_path: Pa
     assert result.exit_code == 2, result.output
     assert "the shard holds zeros where the clip does not" in result.output
     assert "--on-error skip trains without it, and `gtzan-stream verify` names all that is bad" in result.output
+
+
+def test_the_defaults_are_the_studys_and_those_of_the_demo_set(shards: Path, checkout: Path) -> None:
+    study = {"model": "cnn2d", "augment": "study", "crops_per_clip": 8, "chunks": "study", "normalization": "global"}
+    study |= {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-6, "schedule": "plateau", "warmup_steps": None}
+    study |= {"batch_size": 16, "frames": 128, "sample_rate": 22050, "mixup": 0.0, "label_smoothing": 0.0}
+    config = completed(shards=str(shards))
+    assert {name: getattr(config, name) for name in study} == study
+    assert config.epochs > 26  # at which the study's best run had stopped
+    assert completed(shards=str(shards), steps=3).epochs is None
+    demo = completed(shards=str(checkout / "shards"))
+    assert (demo.optimizer, demo.lr, demo.schedule, demo.epochs) == ("adamw", 1e-3, "cosine", 5)
+    assert config.name.startswith("cnn2d-study-0-")
+    assert completed(shards=str(shards), name="mine").name == "mine"
+    one_dimensional = [completed(shards=str(shards), model=name) for name in ("cnn1d", "samplecnn")]
+    assert [(config.batch_size, config.frames) for config in one_dimensional] == [(64, 1024), (16, 66_150)]
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen"),
+    [
+        (["study", "stratified", "filtered", "folds-0"], "filtered"),
+        (["study", "stratified", "folds-0"], "stratified"),
+        (["stratified", "mine"], "mine"),
+        (["stratified", "mine", "other"], "stratified"),
+    ],
+)
+def test_one_split_of_ones_own_is_taken_else_the_catalogues_first(splits: list[str], chosen: str) -> None:
+    found = {name: ["train", "valid", "test"] for name in splits}
+    assert defaults._split(Config(), found) == chosen
+    assert defaults._split(Config(), found | {"half": ["train", "test"]}) == chosen
+    assert defaults._split(Config(split="half"), found) == "half"

@@ -2,17 +2,17 @@
 
 import json
 import os
-import pickle
 import signal
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from gtzan_stream.checks import MAX_INT, MAX_SEED
 from gtzan_stream.errors import UserError
-from gtzan_stream.training import checkpoints, device, optimizers, plots, report
-from gtzan_stream.training.clock import DataClock
+from gtzan_stream.inference.png import write_png
+from gtzan_stream.training import clock, device, optimizers, plots, report
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.progress import Progress
@@ -50,6 +50,7 @@ def test_an_unknown_setting_is_an_error():
         ({"mixup": -0.1}, "--mixup must be 0 or more, got -0.1"),
         ({"mixup": float("inf")}, "--mixup must be 0 or more"),
         ({"label_smoothing": 1.0}, "--label-smoothing must be 0 or more and below 1, got 1.0"),
+        ({"label_smoothing": -0.1}, "--label-smoothing must be 0 or more and below 1, got -0.1"),
         ({"spec_augment": 129}, "--spec-augment must be 0 to 128, the bands there are, got 129"),
         ({"spec_augment": -1}, "--spec-augment must be 0 or more"),
         ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
@@ -62,6 +63,8 @@ def test_an_unknown_setting_is_an_error():
             "there is no feature 'spectrum'; there are logmel, .*, and module:function",
         ),
         ({"frames": 0}, "--frames must be 1 or more, got 0"),
+        ({"frames": 2**63}, f"--frames must be {MAX_INT} or less, got "),
+        ({"seed": MAX_SEED + 1}, f"--seed must be {MAX_SEED} or less, got "),
     ],
 )
 def test_a_wrong_setting_is_answered_with_the_right_ones(setting, sentence):
@@ -89,81 +92,9 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert optimizer.defaults["lr"] == optimizers.default_lr(name)
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (optimizers.default_lr(name), 1e-6)
+    assert optimizers.build(name, layer.parameters(), weight_decay=0.5).defaults["weight_decay"] == 0.5
     assert losses[-1] < 0.95 * losses[0]
-
-
-# --- checkpoints ------------------------------------------------------------------------------------------------------
-
-
-def test_a_checkpoint_gives_everything_back(tmp_path):
-    torch.manual_seed(1)
-    parts = {"network": nn.Linear(2, 2), "random numbers": checkpoints.RandomNumbers(CPU)}
-    checkpoints.save(tmp_path / "new" / "last.pt", parts, config={"seed": 1})
-    expected = torch.randn(3)
-    torch.manual_seed(2)
-    other = {"network": nn.Linear(2, 2), "random numbers": checkpoints.RandomNumbers(CPU)}
-    state = checkpoints.load(checkpoints.find(tmp_path / "new"))
-    checkpoints.restore(state, other, "last.pt")
-    assert torch.equal(torch.randn(3), expected)
-    assert torch.equal(other["network"].weight, parts["network"].weight)
-    assert state["config"] == {"seed": 1}
-
-
-def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path):
-    path = tmp_path / "last.pt"
-    checkpoints.save(path, {}, epoch=1)
-    with pytest.raises((pickle.PicklingError, AttributeError)):  # which of them depends on the version of Python
-        checkpoints.save(path, {}, epoch=lambda: None)
-    assert checkpoints.load(path)["epoch"] == 1
-
-
-def test_there_is_no_checkpoint(tmp_path):
-    with pytest.raises(UserError, match=r"last\.pt is not a checkpoint: give the folder of a run"):
-        checkpoints.find(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"])
-def test_a_broken_checkpoint_is_named(tmp_path, content):
-    path = tmp_path / "last.pt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"last\.pt cannot be read as a checkpoint"):
-        checkpoints.load(path)
-
-
-def test_a_checkpoint_only_holds_data(tmp_path):
-    path = tmp_path / "last.pt"
-    torch.save({"parts": {}, "config": os.path.join}, path)
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        checkpoints.load(path)
-
-
-def test_another_files_content_is_no_checkpoint(tmp_path):
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"not a checkpoint of train\.py"):
-        checkpoints.load(tmp_path / "other.pt")
-
-
-def test_a_network_that_does_not_fit_is_told_in_one_line(tmp_path):
-    checkpoints.save(tmp_path / "last.pt", {"network": nn.Linear(2, 3)})
-    state = checkpoints.load(tmp_path / "last.pt")
-    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) there"
-    with pytest.raises(UserError, match=rf"^last\.pt, of tiny, does not fit this network: {shapes}; start a new run$"):
-        checkpoints.restore(state, {"network": nn.Linear(2, 4)}, "last.pt, of tiny,")
-    with pytest.raises(UserError, match="bias is missing here and has the shape"):
-        checkpoints.restore(state, {"network": nn.Linear(2, 3, bias=False)}, "last.pt")
-    with pytest.raises(UserError, match=r"last\.pt has no optimizer; it has network: start a new run"):
-        checkpoints.restore(state, {"optimizer": nn.Linear(2, 3)}, "last.pt")
-
-
-def test_an_optimizer_that_does_not_fit_is_told_in_one_line(tmp_path):
-    checkpoints.save(tmp_path / "last.pt", {"optimizer": optimizers.build("sgd", nn.Linear(2, 3).parameters())})
-    state = checkpoints.load(tmp_path / "last.pt")
-    entries = r"param_groups\.0\.params has the entries 0, 1 there and 0 here"
-    with pytest.raises(UserError, match=rf"last\.pt does not fit this optimizer: {entries}; start a new run$"):
-        checkpoints.restore(
-            state, {"optimizer": optimizers.build("sgd", nn.Linear(2, 3, bias=False).parameters())}, "last.pt"
-        )
 
 
 # --- progress, clock, interruption, device ----------------------------------------------------------------------------
@@ -175,29 +106,52 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
     progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
     progress.add_time(2.0, 0.25)
+    again = Progress(CPU)
+    again.load_state_dict(progress.state_dict())
+    assert again.measures() == progress.measures()
     measures = progress.measures()
     assert measures["train_loss"] == pytest.approx(3.0)
     assert measures["train_accuracy"] == pytest.approx(2 / 3)
     assert measures["clips_per_second"] == pytest.approx(1.5)
     assert measures["data_wait_share"] == pytest.approx(0.25)
+    shown = progress.measures(2.0, 0.75)  # with time that is not added yet
+    assert (shown["clips_per_second"], shown["data_wait_share"]) == pytest.approx((0.75, 0.5))
+    progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
+    assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
+    progress.step(torch.tensor(7.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
+    assert (progress.history[1]["train_loss"], progress.history[1]["train_accuracy"]) == (7.0, 0.0)
+    progress.step(torch.tensor(1.0), logits, torch.tensor([0, 1, 0]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=0.9)
-    assert (progress.best["epoch"], progress.epoch, progress.steps, progress.batch) == (3, 3, 2, 0)
-    assert progress.summary()["data_wait_share"] == pytest.approx(0.125)
+    progress.step(torch.tensor(1.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
+    progress.add_time(1.0, 0.0)
+    assert not progress.end_epoch(valid_chunk_accuracy=0.4, valid_loss=0.1)
+    summary = progress.summary()
+    assert (summary["best_epoch"], summary["epochs"], summary["steps"], summary["seconds"]) == (3, 4, 5, 5.0)
+    assert summary["last_train_accuracy"] == 0.0
+    assert (summary["data_wait_share"], summary["clips_per_second"]) == pytest.approx((0.5 / 5, 12 / 5))
 
 
-def test_the_clock_tells_waiting_from_working():
+def test_the_clock_tells_waiting_from_working(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
+
     def slow():
+        nonlocal now
         for number in range(4):
-            time.sleep(0.03)
+            now += 3.0
             yield number
 
-    clock = DataClock(CPU)
-    assert [number for number in clock.watch(slow()) if time.sleep(0.01) is None] == [0, 1, 2, 3]
-    assert 0.5 < clock.waiting < 0.95
+    watched, shares = clock.DataClock(CPU), []
+    assert watched.waiting == 0
+    for number in watched.watch(slow()):
+        now += 1.0 + number
+        shares.append(watched.waiting)  # of the steps before
+    assert shares == pytest.approx([0, 3 / 4, 6 / 9, 9 / 15])
+    assert watched.waiting == pytest.approx(12 / 22)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -211,10 +165,16 @@ def test_the_first_interruption_asks_and_the_second_insists(number):
     assert signal.getsignal(number) is default
 
 
-def test_precision_is_what_was_asked_for():
-    assert device.precision("fp32", CPU) == "fp32"
-    assert device.precision("bf16", CPU) == "bf16"
-    assert device.precision("auto", CPU) in ("bf16", "fp32")
+def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
+    for able, expected in [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert [device.precision(wanted, CPU) for wanted in ("fp32", "bf16", "auto")] == ["fp32", "bf16", expected]
+    for native, expected in [(False, "fp32"), (True, "bf16")]:
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert device.precision("auto", torch.device("cuda")) == expected
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(UserError, match="--precision bf16 needs a GPU of compute capability"):
+        device.precision("bf16", torch.device("cuda"))
     with device.autocast("bf16", CPU):
         assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == torch.bfloat16
     with device.autocast("fp32", CPU):
@@ -223,9 +183,10 @@ def test_precision_is_what_was_asked_for():
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:99", "cuda:99: torch sees . GPUs here")],
+    [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:1", "cuda:1: torch sees 1 GPUs here")],
 )
-def test_a_device_that_is_not_there(name, sentence):
+def test_a_device_that_is_not_there(name, sentence, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=sentence):
         device.find(name)
 
@@ -233,19 +194,45 @@ def test_a_device_that_is_not_there(name, sentence):
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def is_png(path):
-    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 5_000
-
-
-def test_the_pictures_are_pictures(tmp_path):
+def test_the_pictures_show_the_numbers(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "write_png", lambda path, figure: drawn.append(figure) or write_png(path, figure))
     columns = ("train_loss", "valid_loss", "train_accuracy", "valid_chunk_accuracy", "valid_track_accuracy")
-    history = [{"epoch": epoch, **dict.fromkeys(columns, 1 / epoch)} for epoch in range(1, 4)]
+    history = [{"epoch": epoch, **{name: epoch / n for n, name in enumerate(columns, 1)}} for epoch in (1, 2, 3)]
     plots.learning_curves(tmp_path / "curves.png", history, best_epoch=2)
     plots.confusion_matrix(tmp_path / "confusion.png", [[3, 1], [0, 0]], ["blues", "rock"])
-    assert is_png(tmp_path / "curves.png")
-    assert is_png(tmp_path / "confusion.png")
+    panels = drawn[0].get_axes()
+    curves = [[line.get_ydata()[0] for line in panel.get_lines()[:-1]] for panel in panels]
+    assert curves == [[1 / 1, 1 / 2], [1 / 3, 1 / 4, 1 / 5]]
+    words = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in panels]
+    assert words[0] == ["training", "validation", "kept: epoch 2"]
+    assert words[1] == ["training, per chunk", "validation, per chunk", "validation, per track", "kept: epoch 2"]
+    assert [set(panel.get_lines()[-1].get_xdata()) for panel in panels] == [{2}, {2}]
+    (panel,) = drawn[1].get_axes()
+    assert panel.get_images()[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
+    assert {text.get_position(): text.get_text() for text in panel.texts} == {(0, 0): "3", (1, 0): "1"}
+    for name in ("curves.png", "confusion.png"):
+        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_history_is_a_line_an_epoch(tmp_path):
     report.write_history(tmp_path / "metrics.jsonl", [{"epoch": 1}, {"epoch": 2}])
     assert [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_the_results_say_which_number_is_which():
+    blues = {"tracks": 4, "track_recall": 0.75, "chunk_recall": 0.5, "track_precision": 1.0}
+    rock = {"tracks": 0, "track_recall": None, "chunk_recall": None, "track_precision": None}
+    test = {
+        "tracks": 4,
+        "track_accuracy": 0.75,
+        "track_interval": [0.3, 0.95],
+        "genres": {"blues": blues, "rock": rock},
+    }
+    test |= {"chunks": 8, "chunk_accuracy": 0.5, "chunk_interval": [0.1, 0.9]}
+    text = report.results({"config": {"chunks": "all"}, "test": test})
+    assert (
+        "| per track | 75.0% | 30.0% to 95.0% | 4 tracks |\n| per chunk | 50.0% | 10.0% to 90.0% | 8 chunks |" in text
+    )
+    assert "| blues | 4 | 75% | 50% | 100% |\n| rock | 0 |  |  |  |\n" in text
+    assert "Evaluated on all chunks of each track" in text

@@ -40,6 +40,7 @@ def test_accuracy_per_chunk_and_per_track(chunks):
     torch.testing.assert_close(tracks.probabilities, expected)
     assert tracks.labels.tolist() == [0, 1, 1]
     assert tracks.correct.tolist() == [False, True, False]
+    assert tracks.loss == pytest.approx(-sum(map(math.log, [0.4, 0.7, 0.2])) / 3, rel=1e-5)
 
 
 def test_the_loss_is_the_cross_entropy(chunks):
@@ -65,7 +66,8 @@ def test_the_summary_has_every_measure_and_is_plain_json(chunks):
         "track_recall": None,
         "track_precision": 0.0,
     }
-    assert summary["track_interval"][0] < 1 / 3 < summary["track_interval"][1]
+    assert summary["track_interval"] == pytest.approx(metrics.interval(1, 3))
+    assert summary["chunk_interval"] == pytest.approx(metrics.interval(0.4 * 3, 3))
 
 
 def test_intervals_of_many_chunks_are_no_narrower_than_their_tracks_allow(chunks):
@@ -80,6 +82,17 @@ def test_intervals_of_many_chunks_are_no_narrower_than_their_tracks_allow(chunks
 )
 def test_the_interval_is_wilsons(correct, total, low, high):
     assert metrics.interval(correct, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_bf16_logits_are_measured_in_float32():
+    logits = torch.tensor([[1.0, 3.0, -2.0], [0.5, 0.0, 0.25]]).bfloat16()
+    labels, weights = torch.tensor([1, 2]), torch.ones(2)
+    collector = metrics.Collector()
+    collector.add(logits, labels, weights, ["a", "b"])
+    found, expected = collector.result(), logits.float().log_softmax(dim=1)
+    torch.testing.assert_close(found.probabilities, expected.exp())
+    torch.testing.assert_close(found.losses, -expected[[0, 1], labels])
+    torch.testing.assert_close(loss_of(logits, labels, weights), -expected[[0, 1], labels].mean())
 
 
 def test_rows_of_weight_zero_do_not_count():
@@ -102,6 +115,9 @@ def test_nothing_to_measure_is_an_error():
 def test_the_loss_of_training_ignores_rows_of_weight_zero():
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     labels = torch.tensor([0, 1, 2])
+    halves = loss_of(logits, labels, torch.tensor([1.0, 0.5, 0.0]))
+    rows = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(halves, (rows[0] + 0.5 * rows[1]) / 1.5)
     loss = loss_of(logits, labels, torch.tensor([1.0, 0.0, 1.0]))
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits[[0, 2]], labels[[0, 2]]))
     loss.backward()

@@ -77,6 +77,9 @@ def test_masks_are_of_training_only():
     network = Classifier(nn.Identity(), Normalization("none"), widest_mask=64)
     assert not torch.equal(network(features), features)
     assert torch.equal(network.eval()(features), features)
+    shifted = Classifier(nn.Identity(), Normalization("global"), widest_mask=64)
+    shifted.normalization.mean += 3
+    assert set(shifted(features).unique().tolist()) == {-2.0, 0.0}  # masked by the mean
     assert not network.state_dict().keys() - Classifier(nn.Identity(), Normalization("none")).state_dict().keys()
 
 

@@ -39,6 +39,9 @@ def test_warm_up_climbs_to_the_learning_rate_and_forgives_bad_epochs():
         optimizer.step()
         schedule.step()
     assert schedule.lr == pytest.approx(0.01)
+    for _ in range(7):  # from now on they count
+        schedule.epoch(1.0)
+    assert schedule.lr == pytest.approx(0.002)
 
 
 def test_a_cosine_falls_to_nothing_at_the_last_step():

@@ -75,7 +75,7 @@ def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
         (
             "cnn2d",
             (128, 18),
-            "the network cnn2d needs at least 64 rows and at least 64 frames, it would be fed 128 rows x 18 frames: "
+            "needs at least 64 rows and at least 64 frames, but the features have 128 rows x 18 frames: "
             "choose --frames 64 or more",
         ),
         ("cnn2d", (40, 128), "fed 40 rows x 128 frames: choose --n-mels 64 or more"),
@@ -104,7 +104,7 @@ class Picky(nn.Module):
 
 
 def test_a_network_that_takes_nothing_says_why():
-    sentence = r"cannot be fed features of 20 rows x 10 frames \(never\): choose another --model, --features or --fr"
+    sentence = r"does not take features of 20 rows x 10 frames \(never\): choose another --model, --features or --fr"
     with pytest.raises(UserError, match=sentence):
         check_input(Picky(), "picky", 20, 10)
     assert fewest_frames(Picky(), 20) is None

@@ -1,1 +1,1 @@
-"""What the benchmark programs share. Nothing here imports a program."""
+"""Code that the benchmark programs share."""

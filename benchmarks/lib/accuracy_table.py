@@ -1,4 +1,4 @@
-"""The results of benchmarks/accuracy.py, as a table beside the study's own and as a picture."""
+"""Results of benchmarks/accuracy.py as a table beside the study's own, and as a plot."""
 
 import csv
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ _OURS = ["steps", "train", "valid", "test, per chunk", "test, per track", "minut
 
 
 def published() -> dict[tuple[str, str], dict[str, str]]:
-    """The study's table by network and augmentation: accuracy per chunk in training, validation and test."""
+    """Load the study's table by network and augmentation: accuracy per chunk in training, validation and test."""
     with PUBLISHED.open(newline="", encoding="utf-8") as file:
         return {(row["model"], row["augment"]): row for row in csv.DictReader(file)}
 
 
 def section(result: Result) -> str:
-    """A section of report.md: see `text`, and the picture that `plot` draws."""
+    """Render the section of report.md: `text` and the plot."""
     compare = result["settings"]["compare"]
     kind = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
     return f"{text(result)}\n\n![{TITLES[compare]}](results/accuracy-{compare}-{kind}.png)"
 
 
 def text(result: Result) -> str:
-    """The data, the training and the machine; the table; and whether the study's columns can be compared with ours."""
+    """Render data, training and machine, the table, and whether the study's columns can be compared with ours."""
     settings = result["settings"]
     parts = [_circumstances(result), markdown(*table(result), words=2)]
     if settings["compare"] == "models":
@@ -49,7 +49,7 @@ def text(result: Result) -> str:
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells, for a terminal or for Markdown. In the table of networks, the study's figures come first."""
+    """Return columns and cells. In the table of networks, the study's figures come first."""
     compare, seeds = result["settings"]["compare"], result["settings"]["seeds"]
     words = _HEADINGS.get(compare, [compare, "network"])
     rows = [[row["row"], row["column"], *_ours(row, seeds)] for row in result["rows"]]
@@ -65,7 +65,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def plot(path: Path, result: Result) -> None:
-    """Draw each cell's accuracy per track, and its spread over the seeds, into a PNG file."""
+    """Plot each cell's accuracy per track, and its spread over the seeds, to a PNG file."""
     settings, rows = result["settings"], result["rows"]
     names = list(dict.fromkeys(row["row"] for row in rows))
     columns = list(dict.fromkeys(row["column"] for row in rows))
@@ -85,7 +85,7 @@ def plot(path: Path, result: Result) -> None:
     panel.axvline(1 / len(settings["labels"]), color="0.6", linestyle="--", linewidth=1, label="chance")
     panel.set_yticks(range(len(names)), names)
     panel.invert_yaxis()
-    panel.set(xlim=(0, 1), xlabel=f"test tracks right, {settings['dataset']}, split {settings['split']}")
+    panel.set(xlim=(0, 1), xlabel=f"test accuracy per track, {settings['dataset']}, split {settings['split']}")
     panel.set_title(TITLES[settings["compare"]], loc="left")
     panel.xaxis.set_major_formatter(PercentFormatter(1))
     panel.grid(alpha=0.3)
@@ -99,7 +99,7 @@ def _ours(row: dict[str, Any], seeds: int) -> list[str]:
 
 
 def percent(share: Sequence[float], seeds: int) -> str:
-    """Mean, and the spread of several seeds: ``61.2 % ± 1.4``."""
+    """Format the mean, and the spread of several seeds: ``61.2 % ± 1.4``."""
     return f"{100 * share[0]:.1f} %" + f" ± {100 * share[1]:.1f}" * (seeds > 1)
 
 

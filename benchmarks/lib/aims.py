@@ -1,4 +1,4 @@
-"""The project's aims beside what was measured, and the operations where another library is faster."""
+"""The project's aims beside the measured figures, and the operations for which another library is faster."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from benchmarks.lib.figures import milliseconds, ratio
 Results = Mapping[str, dict[str, Any]]
 """Results by name, such as ``"augment-cpu"``."""
 Verdict = tuple[str, bool]
-"""The measured figure in words, and whether the aim is met."""
+"""The measured figure as text, and whether the aim is met."""
 
 
 class NotMeasured(Exception):
-    """No result has the figure that an aim is about."""
+    """Raised if no result has the figure that an aim needs."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """An aim: what is measured, the aim in words, the result it needs, and the function that judges that result."""
+    """An aim: what is measured, the aim as text, the result it needs, and the function that judges the result."""
 
     measure: str
     aim: str
@@ -28,12 +28,12 @@ class Aim:
 
 
 def rows_of(result: dict[str, Any], operation: str, library: str = OURS) -> list[dict[str, Any]]:
-    """A library's rows for an operation, one for each number of cores."""
+    """Return a library's rows for an operation, one for each number of cores."""
     return found(row for row in result["rows"] if (row["operation"], row["library"]) == (operation, library))
 
 
 def found(rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
-    """The rows that are not None. Raises NotMeasured if there are none."""
+    """Return the rows that are not None. Raises NotMeasured if there are none."""
     listed = [row for row in rows if row is not None]
     if not listed:
         raise NotMeasured
@@ -41,7 +41,7 @@ def found(rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
 
 
 def ahead(operation: str, least: float, *peers: str) -> Callable[[dict[str, Any]], Verdict]:
-    """Aim for at least `least` times the speed of the fastest of these peers, on one core and on all."""
+    """Return a judge for: at least `least` times the speed of the fastest of `peers`, on one core and on all."""
 
     def verdict(result: dict[str, Any]) -> Verdict:
         ratios = []
@@ -57,7 +57,7 @@ def ahead(operation: str, least: float, *peers: str) -> Callable[[dict[str, Any]
 
 
 def cheap(operations: Sequence[str], most_ms: float) -> Callable[[dict[str, Any]], Verdict]:
-    """Aim for less than `most_ms` a clip, on one core."""
+    """Return a judge for: less than `most_ms` per clip, on one core."""
 
     def verdict(result: dict[str, Any]) -> Verdict:
         ms = {op: rows_of(result, op)[0]["ms_per_clip"]["median"] for op in operations}
@@ -73,7 +73,7 @@ def pitch_cost(result: dict[str, Any]) -> Verdict:
 
 
 def stage(result: dict[str, Any], name: str) -> dict[str, Any]:
-    """The row of the stage called `name`."""
+    """Return the row of the stage called `name`."""
     return found(row for row in result["rows"] if row["stage"] == name)[0]
 
 
@@ -94,7 +94,7 @@ def near_floor(result: dict[str, Any]) -> Verdict:
 
 
 def data_wait(most: float) -> Callable[[dict[str, Any]], Verdict]:
-    """Aim for waiting less than this share of the training time, with the recipe study."""
+    """Return a judge for: waiting less than this share of the training time, with the recipe study."""
 
     def verdict(result: dict[str, Any]) -> Verdict:
         rows = [row for row in result["rows"] if "training" in row["stage"] and row["stage"].endswith("study")]
@@ -159,7 +159,7 @@ AIMS = [
 
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Every aim, the measured figure if there is one, and whether the aim is met."""
+    """Return a row for every aim: the measured figure if there is one, and whether the aim is met."""
     rows = []
     for aim in AIMS:
         try:
@@ -171,7 +171,7 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
 
 
 def losses(results: Results) -> tuple[list[str], list[list[str]]]:
-    """The operations where another library is faster."""
+    """Return the operations for which another library is faster."""
     rows = [
         [
             row.get("operation") or f"loader, {row['recipe']}",

@@ -1,4 +1,4 @@
-"""Real clips of equal length, for the benchmarks that work on whole clips."""
+"""Load real clips of equal length, for benchmarks on whole clips."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ def load(shards: Path, n_clips: int, clip_s: float) -> Tensor:
     ----------
     shards : Path
     n_clips : int
-        If the set has fewer, some come more than once.
+        If the set has fewer, clips are repeated.
     clip_s : float
-        Length of each, in seconds.
+        Length of each clip in seconds.
 
     Returns
     -------

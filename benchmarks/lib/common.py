@@ -1,4 +1,4 @@
-"""Timing with its spread, the machine it was measured on, JSON files, and tables: what every benchmark needs."""
+"""What every benchmark needs: timing with its spread, a description of the machine, JSON files and tables."""
 
 import gc
 import json
@@ -47,24 +47,24 @@ _PACKAGES = [
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and greatest, as the JSON files hold them."""
+    """Return median, minimum and maximum, as the JSON files hold them."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def compete(
     functions: Mapping[str, Callable[[], object]], device: torch.device, *, min_s: float = 0.05, rounds: int = 5
 ) -> dict[str, list[float]]:
-    """Time functions in turn, so that other load on the machine slows all of them alike.
+    """Time functions in turn, so that other load on the machine affects all of them equally.
 
     Parameters
     ----------
     functions : dict of callables
     device : torch.device
-        Work queued on it is waited for before and after each timing.
+        Synchronised before and after each timing.
     min_s : float
         In a round, each function is called repeatedly for at least this many seconds.
     rounds : int
-        How often each function is timed; every other round goes through them backwards.
+        Number of timings of each function. Every second round is in reverse order.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with "-dirty" if any file differs from it but those that benchmarks write."""
+    """Return the checkout's commit, with "-dirty" if files differ that benchmarks do not write."""
 
     def git(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
@@ -157,7 +157,7 @@ def save(
     rows: Sequence[Any],
     measured_on: dict[str, Any] | None = None,
 ) -> Path:
-    """Write ``results/<name>-<cpu|gpu>.json``: the machine (by default, this one), the settings, and the rows."""
+    """Write ``results/<name>-<cpu|gpu>.json``: the machine (by default this one), the settings and the rows."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{device_kind(device)}.json"
     content = {
@@ -176,7 +176,7 @@ def device_kind(device: torch.device) -> str:
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: words in the first column, figures in the others."""
+    """Print a table with text in the first column and figures in the others."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
@@ -186,7 +186,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """Render a table as Markdown: the first `words` columns hold words, the others figures."""
+    """Render a table as Markdown with text in the first `words` columns and figures in the others."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * words + "---:|" * (len(columns) - words)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 

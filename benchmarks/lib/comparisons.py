@@ -1,4 +1,4 @@
-"""The cells of each comparison that benchmarks/accuracy.py trains, and what its options mean."""
+"""The cells of each comparison that benchmarks/accuracy.py trains, and the parsing of its options."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gtzan_stream.training import optimizers
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of a table: its row, its column, and the options of train.py that differ from the defaults."""
+    """A cell of a table: its row, its column, and its options of train.py that are not defaults."""
 
     row: str
     column: str
@@ -60,7 +60,7 @@ COMPARISONS: dict[str, Callable[[Sequence[str]], Iterator[Cell]]] = {
 
 
 def spec(name: str) -> models.Spec:
-    """What `models.spec` says of a network; an unknown name is a UserError."""
+    """Return a network's entry in `models.REGISTRY`. Raises UserError for an unknown name."""
     try:
         return models.spec(name)
     except ValueError as error:
@@ -68,7 +68,7 @@ def spec(name: str) -> models.Spec:
 
 
 def networks(names: str, compare: str) -> list[str]:
-    """Read a list of networks with commas between; by default all for the comparison of networks, else cnn2d."""
+    """Parse a comma-separated list of networks; by default all to compare networks, else cnn2d."""
     names = names or ("all" if compare == "models" else "cnn2d")
     chosen = models.names() if names == "all" else names.split(",")
     for name in chosen:
@@ -77,12 +77,12 @@ def networks(names: str, compare: str) -> list[str]:
 
 
 def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
-    """Read ``"180,vgg19=360"``: the training steps of every network, and of networks that have their own number.
+    """Parse ``"180,vgg19=360"``: the training steps of every network, and of those with a number of their own.
 
     Raises
     ------
     UserError
-        If it is something else.
+        If it has another form.
     """
     common_length, own = None, {}
     for word in filter(None, steps.split(",")):

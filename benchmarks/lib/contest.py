@@ -1,4 +1,4 @@
-"""Contests: several libraries do one operation on the same clips and cores, in turn; each one's time and error."""
+"""Contests: time several libraries at one operation, in turn on the same clips and cores, and measure their errors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.lib.common import compete, spread
 from gtzan_stream.augment.draw import Draw
-from gtzan_stream.dsp.backend import importable
+from gtzan_stream.dsp.backend import is_importable
 from gtzan_stream.errors import UserError
 from gtzan_stream.threads import cores
 
@@ -23,19 +23,19 @@ Run = Callable[[Tensor, Draw], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A library's way to do an operation.
+    """A library's implementation of an operation.
 
     Attributes
     ----------
     library : str
     run : callable
-        Results in the precision of the waveform.
+        Computes results in the precision of the waveform.
     exact : callable or None
         Computes the same in float64, as the reference for the error. None if that is impossible.
     batches : bool
         Whether `run` takes many clips at once and spreads them over the cores itself.
     note : str
-        How its operation differs from the others', if it does.
+        How the operation differs from that of the others, if it does.
     """
 
     library: str
@@ -47,17 +47,17 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """An operation, and the libraries that do it.
+    """An operation and the libraries that compete at it.
 
     Attributes
     ----------
     operation, parameters : str
-        Name of the operation, and its parameters in words.
+        Name of the operation, and its parameters as text.
     waveform : Tensor [batch, time], float32
     draw : Draw
         The parameters of each clip.
     contenders : sequence of Contender
-        Ours among them.
+        Including ours.
     librosa : callable or None
         The same operation by librosa, if all contenders should agree with it.
     """
@@ -106,7 +106,7 @@ def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]
 
 
 def fastest_peer(rows: Sequence[dict[str, Any]], operation: str, cores: Any, among: Sequence[str] = ()) -> Any:
-    """The row of the fastest other library, of those in `among` if any are given; None if there is none."""
+    """Return the row of the fastest other library, among `among` if given; None if there is none."""
     peers = [
         row
         for row in rows
@@ -118,7 +118,7 @@ def fastest_peer(rows: Sequence[dict[str, Any]], operation: str, cores: Any, amo
 
 
 def error(contest: Contest, contender: Contender) -> float | None:
-    """`distance` of the first clip's result from the same computed in float64; None if that cannot be computed."""
+    """Return the `distance` of the first clip's result from its float64 version; None if there is none."""
     if contender.exact is None:
         return None
     one = contest.waveform[:1]
@@ -129,16 +129,16 @@ def error(contest: Contest, contender: Contender) -> float | None:
 
 
 def distance(result: Tensor, reference: Tensor) -> float:
-    """Root mean square of the difference, relative to the reference's, over the length of the shorter of the two."""
+    """Return the RMS of the difference relative to the RMS of the reference, over the shorter length."""
     length = min(result.shape[-1], reference.shape[-1])
     result, reference = result.to(reference)[..., :length], reference[..., :length]
     return float(torch.linalg.vector_norm(result - reference) / torch.linalg.vector_norm(reference))
 
 
 def need(*modules: str) -> None:
-    """Raise UserError, with the command that installs it, if a library is missing."""
+    """Raise UserError with the command to install a library, if it is missing."""
     for module in modules:
-        if not importable(module):
+        if not is_importable(module):
             raise UserError(f"{module} is not installed, and this benchmark needs it: pip install -e '.[bench]'")
 
 
@@ -162,7 +162,7 @@ def threads(n: int) -> Iterator[None]:
 
 
 def _modes(contest: Contest) -> Iterator[tuple[int | str, Any]]:
-    """Each number of cores to measure on, with a context that gives each library's function."""
+    """Yield each number of cores to measure on, with a context that gives the function of each library."""
     if contest.waveform.device.type == "cuda":
         yield "GPU", _on_gpu(contest)
         return
@@ -178,33 +178,33 @@ def _clip_by_clip(contest: Contest, run: Run) -> list[Callable[[], object]]:
 
 @contextmanager
 def _one_core(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
-    """All libraries work clip by clip, with one thread, so that none gains from batches."""
+    """Run all libraries clip by clip on one thread, so that none gains from batches."""
 
-    def checked_int(contender: Contender) -> Callable[[], object]:
+    def all_clips(contender: Contender) -> Callable[[], object]:
         clips = _clip_by_clip(contest, contender.run)
         return lambda: [clip() for clip in clips]
 
     with threads(1):
-        yield {c.library: checked_int(c) for c in contest.contenders}
+        yield {c.library: all_clips(c) for c in contest.contenders}
 
 
 @contextmanager
 def _all_cores(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
-    """Libraries that spread a batch over the cores get all clips at once; the others get a clip a thread."""
+    """Give libraries that use several cores all clips at once, and run others in one thread per clip."""
     with threads(1), ThreadPoolExecutor(cores()) as pool:
 
-        def checked_int(contender: Contender) -> Callable[[], object]:
+        def all_clips(contender: Contender) -> Callable[[], object]:
             if contender.batches:
                 return lambda: contender.run(contest.waveform, contest.draw)
             clips = _clip_by_clip(contest, contender.run)
             return lambda: [future.result() for future in [pool.submit(clip) for clip in clips]]
 
-        yield {c.library: checked_int(c) for c in contest.contenders}
+        yield {c.library: all_clips(c) for c in contest.contenders}
 
 
 @contextmanager
 def _on_gpu(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
-    def checked_int(contender: Contender) -> Callable[[], object]:
+    def all_clips(contender: Contender) -> Callable[[], object]:
         return lambda: contender.run(contest.waveform, contest.draw)
 
-    yield {c.library: checked_int(c) for c in contest.contenders}
+    yield {c.library: all_clips(c) for c in contest.contenders}

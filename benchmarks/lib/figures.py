@@ -1,31 +1,31 @@
-"""Numbers and findings in the words of a report."""
+"""Format numbers and findings for reports."""
 
 from typing import Any
 
 
 def count(value: float) -> str:
-    """Whole, with commas: ``12,345``."""
+    """Format a whole number with commas: ``12,345``."""
     return f"{value:,.0f}"
 
 
 def scientific(error: float | None) -> str:
-    """One digit and its power of ten, ``2e-07``; empty where there is no error to show."""
+    """Format with one digit and a power of ten, ``2e-07``; "" without a value."""
     return "" if error is None else f"{error:.0e}"
 
 
 def milliseconds(value: float) -> str:
-    """Three digits: ``123``, ``12.3``, ``1.23``, ``0.123``."""
+    """Format with three digits: ``123``, ``12.3``, ``1.23``, ``0.123``."""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{digits}f}"
 
 
 def ratio(value: float) -> str:
-    """Two digits, or all those before the point: ``0.52``, ``3.1``, ``12``, ``945``."""
+    """Format with two digits, or all before the point: ``0.52``, ``3.1``, ``12``, ``945``."""
     return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
 
 
 def flatness(found: dict[str, Any]) -> str:
-    """Whether memory and speed stayed flat over a long run: what `soak.flatness` found, as a sentence."""
+    """Say whether memory and speed stayed flat over a long run, from the result of `soak.flatness`."""
     memory = "flat" if found["memory_is_flat"] else "NOT flat"
     speed = "flat" if found["speed_is_flat"] else "NOT flat"
     return (

@@ -1,4 +1,4 @@
-"""Resident memory of this process, now and at its peak, as Linux counts it."""
+"""Resident memory of this process, now and at its peak (Linux only)."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,17 +9,17 @@ _STATUS = Path("/proc/self/status")
 
 
 def memory_mb() -> float:
-    """Resident memory now, in MB."""
+    """Return the resident memory in MB."""
     return _field("VmRSS")
 
 
 def peak_mb() -> float:
-    """Peak of the resident memory since `forget_peak`, in MB. (`getrusage` would include the parent's before exec.)"""
+    """Return the peak of the resident memory since `forget_peak` in MB. (`getrusage` would include the parent's.)"""
     return _field("VmHWM")
 
 
 def forget_peak() -> None:
-    """Reset what `peak_mb` returns, where the kernel allows it."""
+    """Reset `peak_mb`, if the kernel allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The other libraries' version of each augmentation, called as their documentation says."""
+"""Other libraries' versions of each augmentation, called as they document."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from gtzan_stream.augment.draw import Draw
 
 RATE = 22050
 N_FFT, HOP = 2048, 512
-SOXR = "soxr at its high quality, which computes in float32 whatever it is given"
+SOXR = "soxr at its high quality, which always computes in float32"
 ANOTHER = "another algorithm, signalsmith-stretch, in float32 only"
 
 
@@ -41,7 +41,7 @@ def on_torch(function: Callable[[Tensor, float], Tensor], value: str | None = No
 
 
 def librosa(operation: str) -> Contender | None:
-    """librosa's `operation`; None if it has none."""
+    """Return librosa's `operation`; None if it has none."""
     need("librosa")
     from librosa import effects, resample
 
@@ -56,7 +56,7 @@ def librosa(operation: str) -> Contender | None:
 
 
 def audiomentations(operation: str) -> Contender | None:
-    """audiomentations' `operation`; None if it has none. It has no float64, so `exact` repeats its formulas."""
+    """Return audiomentations' `operation`; None if it has none. It has no float64, so `exact` repeats its formulas."""
     runs = {
         "time stretch": on_numpy(lambda x, rate: _of_audiomentations("TimeStretch", rate)(x, RATE), "rate"),
         "pitch shift": on_numpy(lambda x, n: _of_audiomentations("PitchShift", n)(x, RATE), "n_steps"),
@@ -75,7 +75,7 @@ def audiomentations(operation: str) -> Contender | None:
 
 
 def of_torchaudio(operation: str) -> Contender | None:
-    """torchaudio's `operation`; None if it has none. It takes one rate a call."""
+    """Return torchaudio's `operation`; None if it has none. It takes one rate per call."""
     runs = {
         "time stretch": on_torch(torchaudio_stretch, "rate"),
         "pitch shift": on_torch(lambda x, n: functional.pitch_shift(x, RATE, n), "n_steps"),  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ def torchaudio_stretch(waveform: Tensor, rate: float) -> Tensor:
 
 
 def torch_audiomentations(operation: str) -> Contender | None:
-    """torch-audiomentations' `operation`, on a batch; None if it has none."""
+    """Return torch-audiomentations' `operation` on a batch; None if it has none."""
     need("torch_audiomentations")
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
@@ -116,14 +116,14 @@ def torch_audiomentations(operation: str) -> Contender | None:
 
 
 def plain_torch(operation: str) -> Contender | None:
-    """`operation` in one line of torch; None if it takes more."""
+    """Return `operation` written in one line of torch; None if it takes more."""
     runs = {
         "noise": lambda x, draw: x + 0.005 * torch.randn_like(x),
         "shift": lambda x, draw: x.roll(int(draw.values["shift"][0]), 1),
         "gain": lambda x, draw: x * float(draw.values["gain"][0]),
     }
     exact = {name: run for name, run in runs.items() if name != "noise"}
-    notes = {"noise": "random numbers that depend on the batch; those of float64 are others"}
+    notes = {"noise": "random numbers depend on the batch, and differ in float64"}
     return _contender("torch", runs, exact, operation, notes)
 
 
@@ -149,7 +149,7 @@ def _contender(
 
 
 def cached_by_thread(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Like functools.cache, but with a cache for each thread: these libraries' transforms keep state between calls."""
+    """functools.cache with a separate cache per thread, as these libraries' transforms keep state between calls."""
     cached = cache(lambda thread, *settings: make(*settings))
     return lambda *settings: cached(get_ident(), *settings)
 

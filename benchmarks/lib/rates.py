@@ -1,4 +1,4 @@
-"""How many crops a second a loader yields, batch after batch and epoch after epoch, and steps of training on them."""
+"""Measure how many crops per second a loader yields, and how fast training on them is."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -24,13 +24,13 @@ from gtzan_stream.training.network import Classifier
 
 T = TypeVar("T")
 EPOCH = 65_536
-"""Least number of examples in an epoch, so that pauses between epochs weigh no more than on a real set."""
+"""Smallest number of examples in an epoch, so that pauses between epochs count no more than with a real set."""
 SETTLE = 4
-"""Batches taken before the clock starts: more than our loader makes ahead."""
+"""Batches to take before the clock starts; more than our loader prefetches."""
 
 
 def endless(loader: Iterable[T]) -> Iterator[T]:
-    """Yield the batches of one epoch after the other, without end."""
+    """Yield the batches of epoch after epoch, endlessly."""
     while True:
         yield from loader
 
@@ -38,7 +38,7 @@ def endless(loader: Iterable[T]) -> Iterator[T]:
 def make_loader(
     shards: Path, *, augment: str | Transform, batch_size: int, device: torch.device, **more: Any
 ) -> Loader:
-    """A loader of every clip in `shards`, with at least `EPOCH` examples in an epoch."""
+    """Build a loader of every clip in `shards`, with at least `EPOCH` examples in an epoch."""
     crops_per_clip = max(8, -(-EPOCH // len(Manifest.open(shards))))
     return Loader(shards, augment=augment, batch_size=batch_size, device=device, crops_per_clip=crops_per_clip, **more)
 
@@ -46,7 +46,7 @@ def make_loader(
 def rates(
     batches: Iterator[Any], batch_size: int, device: torch.device, *, min_s: float, runs: int, settle: int | None = None
 ) -> dict[str, float]:
-    """Examples a second: median, least and greatest of `runs` measurements of ``min_s / runs`` seconds."""
+    """Return examples per second: median, minimum and maximum of `runs` measurements of ``min_s / runs`` seconds."""
     for _ in range(SETTLE if settle is None else settle):
         next(batches)
     return spread([_rate(batches, batch_size, device, min_s / runs) for _ in range(runs)])
@@ -83,7 +83,7 @@ class Trainer:
         return cls(network, optimizer, device, devices.precision("auto", device))
 
     def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Make one training step."""
+        """Do one training step."""
         with devices.autocast(self.precision, self.device):
             output = self.network(features)
         loss = loss_of(output, labels, weights)
@@ -92,7 +92,7 @@ class Trainer:
         self.optimizer.step()
 
     def over(self, batches: Iterable[Batch], clock: DataClock) -> Iterator[None]:
-        """Make a step with each batch; `clock` measures how long they are waited for."""
+        """Do a step with each batch; `clock` measures the time spent waiting for batches."""
         for batch in clock.watch(batches):
             self.step(batch.features, batch.labels, batch.weights)
             yield

@@ -11,7 +11,7 @@ Result = dict[str, Any]
 
 
 def on_machine(result: Result) -> str:
-    """Where a result was measured, and with which versions, in one sentence."""
+    """Say in one sentence on which machine and with which versions a result was measured."""
     machine = result["machine"]
     gpu = "" if machine["device"] == "cpu" else f" and {machine['device']}"
     load = "" if machine["load"] is None else f", load {machine['load']} at the end"
@@ -23,7 +23,7 @@ def on_machine(result: Result) -> str:
 
 
 def compared(result: Result) -> str:
-    """Several libraries that do the same operations."""
+    """Render a contest of several libraries."""
     settings, rows = result["settings"], result["rows"]
     parameters = {row["operation"]: row["parameters"] for row in rows}
     notes = {(row["operation"], row["library"]): row["note"] for row in rows if row["note"]}
@@ -44,7 +44,7 @@ def compared(result: Result) -> str:
 
 
 def of_costs(result: Result) -> str:
-    """In short, the time that each augmentation takes, and the fastest other library's."""
+    """Render the time of each augmentation and that of the fastest other library."""
     cells = []
     for ours in (row for row in result["rows"] if row["library"] == contest.OURS and row["cores"] in (1, "GPU")):
         peer = contest.fastest_peer(result["rows"], ours["operation"], ours["cores"])
@@ -130,7 +130,7 @@ def of_first_run(result: Result) -> str:
 
 
 def of_demo(result: Result) -> str:
-    """In short, the accuracy of each network on the demo set, without and with augmentation."""
+    """Render the accuracy of each network on the demo set, without and with augmentation."""
     settings, cells = result["settings"], {(row["row"], row["column"]): row for row in result["rows"]}
     names = list(dict.fromkeys(row["row"] for row in result["rows"]))
     rows = []
@@ -142,8 +142,8 @@ def of_demo(result: Result) -> str:
         sizes = [f"{pair[0]['parameters']:,}", f"{pair[0]['steps'][0]:,.0f}"]
         rows.append([name, *sizes, *tracks, f"{pair[1]['seconds'][0] / 60:.1f}"])
     return (
-        f"Tracks right of the demo set's {settings['clips']['test']} for testing, which differ from those for training "
-        f"in key, tempo, level and noise; seeds: {settings['seeds']}:\n\n"
+        f"Share of the demo set's {settings['clips']['test']} test tracks that are classified correctly (they differ "
+        f"from the training tracks in key, tempo, level and noise; seeds: {settings['seeds']}):\n\n"
         + markdown(["network", "parameters", "steps", "`--augment none`", "`--augment study`", "minutes"], rows)
     )
 

@@ -1,4 +1,4 @@
-"""The loader's stages, each alone, on batches of random crops."""
+"""The loader's stages, each run alone on batches of random crops."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from gtzan_stream import audio, crops
 from gtzan_stream.augment import Draw, OneOf, Transform, recipe
-from gtzan_stream.batches import widen
+from gtzan_stream.dsp.pcm import to_float32
 from gtzan_stream.features import LogMel
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 
 CODECS = {"wav": "WAV", "flac": "FLAC"}
 N_PLACES = 4096
-"""Random crops to read, drawn before the clock starts."""
+"""Number of random crops to read, drawn before the clock starts."""
 Stage = Callable[[], object]
 
 
 class Bench:
-    """Makes batches for each stage, and the calls that are timed.
+    """Makes batches for each stage, and the calls to time.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Bench:
         self.length = np.full(batch_size, self.geometry.read_length)
 
     def segments(self, n: int, length: int) -> Iterator[tuple[int, int]]:
-        """Clip and first sample of `n` random segments of `length` samples."""
+        """Draw clip and first sample of `n` random segments of `length` samples."""
         clips = self.rng.integers(0, len(self.manifest), n)
         lengths = self.manifest.frames[clips]
         starts = crops.random_starts(self.rng.random(n), lengths, self.geometry, np.ones(n))
@@ -48,12 +48,12 @@ class Bench:
         return zip(clips.tolist(), read.start.tolist(), strict=True)
 
     def buffer(self, length: int) -> Tensor:
-        """An empty batch for the reader to fill, pinned for a GPU."""
+        """Allocate a batch for the reader to fill, pinned for a GPU."""
         dtype = torch.int16 if self.reader.dtype is np.int16 else torch.float32
         return torch.zeros(self.batch_size, length, dtype=dtype, pin_memory=self.device.type == "cuda")
 
     def read(self) -> Stage:
-        """Read a batch from the page cache, on one thread, from other clips and places each time."""
+        """Read a batch from the page cache on one thread, from other clips and positions each time."""
         rows = list(self.buffer(self.geometry.read_length).numpy())
         drawn = list(self.segments(N_PLACES, self.geometry.read_length))
         for clip, start in drawn:
@@ -67,7 +67,7 @@ class Bench:
         return fill
 
     def filled(self, length: int) -> Tensor:
-        """A batch of random segments, as read."""
+        """Return a batch of random segments, as read."""
         buffer = self.buffer(length)
         for row, (clip, start) in zip(buffer.numpy(), self.segments(self.batch_size, length), strict=True):
             self.reader.read(clip, start, row)
@@ -85,7 +85,7 @@ class Bench:
         return lambda: floats(buffer.to(self.device, non_blocking=True))
 
     def augment(self, transform: Transform) -> Stage:
-        """Augment a batch of segments, each as long as the transform asks for."""
+        """Augment a batch of segments, each as long as the transform needs."""
         draw = self.draw(transform)
         longest = int(transform.source(self.length, draw).length.max())
         waveform = floats(self.filled(longest).to(self.device))
@@ -106,7 +106,7 @@ class Bench:
         return lambda: floats(samples)
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
-        """Every stage with its name, in the order in which a batch passes through them."""
+        """Return every stage with its name, in the order in which a batch passes through them."""
         yield "read", self.read()
         for codec, name in CODECS.items():
             yield f"decode {name} (soundfile)", self.decode(codec)
@@ -121,5 +121,5 @@ class Bench:
 
 
 def floats(samples: Tensor) -> Tensor:
-    """Samples as float32, full scale at +/-1."""
-    return widen(samples) if samples.dtype == torch.int16 else samples
+    """Convert int16 samples to float32, full scale at +/-1."""
+    return to_float32(samples) if samples.dtype == torch.int16 else samples

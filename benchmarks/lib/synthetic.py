@@ -19,7 +19,7 @@ CHUNK = 100_000
 
 
 def write(folder: Path, n_clips: int) -> Path:
-    """Write a manifest of `n_clips` clips of 30 s, and files without content, of the right size, for its shards.
+    """Write a manifest of `n_clips` clips of 30 s, with sparse files of the right size for its shards.
 
     Keys are unique; their hashes are random numbers. All checksums are equal, since start-up does not read them.
     """
@@ -51,7 +51,7 @@ def write(folder: Path, n_clips: int) -> Path:
     counts = tables.write_splits(folder / tables.SPLITS, words, dict.fromkeys(SPLITS, Parts(words)))
     for name in names:
         with (folder / name).open("wb") as file:
-            file.truncate(SHARD_BYTES)  # takes no room on the disk
+            file.truncate(SHARD_BYTES)  # sparse: takes no space on the disk
     tables.write_manifest(
         folder,
         origin="pack",
@@ -68,7 +68,7 @@ def write(folder: Path, n_clips: int) -> Path:
 
 
 def constant(value: int | str, n: int) -> pa.ChunkedArray:
-    """A column that repeats one value; its chunks share their memory."""
+    """Return a column that repeats one value; its chunks share memory."""
     whole = pa.repeat(value, CHUNK)
     return pa.chunked_array([whole] * (n // CHUNK) + [whole[: n % CHUNK]])
 

@@ -1,4 +1,4 @@
-"""Tables of the benchmarks' results, one function for each benchmark: columns and cells, for a terminal or Markdown."""
+"""Tables of the benchmarks' results: a function for each benchmark returns columns and cells."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ Rows = Sequence[dict[str, Any]]
 Table = tuple[list[str], list[list[str]]]
 
 FAR_BATCH = 10_000
-"""A batch far into an epoch, which `scale` plans and resumes at."""
+"""Number of a batch late in an epoch, which `scale` plans and resumes at."""
 
 
 def baseline(rows: Rows) -> Table:

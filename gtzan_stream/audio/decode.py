@@ -1,8 +1,8 @@
-"""Audio files to mono waveforms.
+"""Decode audio files to mono waveforms.
 
-A `source` is a path, the bytes of a whole file, or a seekable binary file. Everything is read block by block, mixed
-down and resampled on the way, so that an hour of six channels never lies in memory as such. A clip has as many samples
-as decode: what a header or a library says of its length is only compared with that.
+A `source` is a path, the bytes of a whole file, or a seekable binary file. Files are read, mixed down and resampled in
+blocks, so an hour of six channels is never in memory at once. The length of a clip is the number of samples that
+decode; a length stated by a header or a library is only compared with it.
 """
 
 import io
@@ -18,21 +18,23 @@ import soundfile
 import soxr
 
 from gtzan_stream.audio.encode import FULL_SCALE, quantise
-from gtzan_stream.audio.ffmpeg import FfmpegReading
-from gtzan_stream.audio.libsndfile import SoundfileReading, readings
+from gtzan_stream.audio.ffmpeg import FfmpegDecoder
+from gtzan_stream.audio.libsndfile import SoundfileDecoder, open_decoders
 
 Source = str | os.PathLike | bytes | io.IOBase
-Reading = SoundfileReading | FfmpegReading
+Decoder = SoundfileDecoder | FfmpegDecoder
 
-RATES = range(1000, 768_001)  # Hz; a header that says another rate is wrong
-LARGEST = 1e12  # where full scale is 1: squares of a spectrum of such samples are finite, those of 1e16 are not
+RATES = range(1000, 768_001)
+"""Possible sample rates in Hz; a header with another one is wrong."""
+LARGEST = 1e12
+"""Largest float sample, with full scale at 1. The power spectrum of larger ones may overflow float32."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says: `frames` at its own `sample_rate` (Hz), names of its format and encoding.
+    """Contents of a file's header: number of `frames`, `sample_rate` in Hz, and names of its format and encoding.
 
-    `frames` is a guess in some formats, and 0 where the header leaves it open.
+    `frames` is a guess in some formats, and 0 if the header does not state it.
     """
 
     frames: int
@@ -43,7 +45,7 @@ class AudioInfo:
 
     @property
     def is_pcm16(self) -> bool:
-        """Whether the samples are 16-bit integers, compressed without loss or not at all."""
+        """Whether the samples are 16-bit integers, uncompressed or losslessly compressed."""
         return self.encoding == "PCM_16"
 
 
@@ -51,8 +53,8 @@ class AudioInfo:
 class Pcm:
     """A decoded clip: `samples` int16 [time] at `sample_rate`.
 
-    `n_clipped` samples lay beyond full scale and were clamped; `damage` says why a part of the sound is missing, and is
-    empty if none is.
+    `n_clipped` samples were beyond full scale and were clamped. `damage` says why part of the sound is missing; it is
+    empty if the file is whole.
     """
 
     samples: np.ndarray
@@ -63,10 +65,11 @@ class Pcm:
 
 
 @contextmanager
-def _open(source: Source, *, header_only: bool = False) -> Iterator[list[Reading]]:
-    """Open a file as one reading, or as several of streams that are chained in it; `header_only` as its header says.
+def _open(source: Source, *, header_only: bool = False) -> Iterator[list[Decoder]]:
+    """Open a file and yield a decoder for each of the streams that are chained in it; one, for most files.
 
-    libsndfile gets a file object, never a path: beside `x.mp3` it would open macOS's `._x.mp3`.
+    With `header_only`, the length is the one that the header states. libsndfile gets a file object and not a path, as
+    it would open macOS's `._x.mp3` along with `x.mp3`.
     """
     with ExitStack() as stack:
         if isinstance(source, bytes):
@@ -76,13 +79,13 @@ def _open(source: Source, *, header_only: bool = False) -> Iterator[list[Reading
         else:
             file = stack.enter_context(open(source, "rb"))
         try:
-            opened: list[Reading] = [*readings(file, stack, header_only=header_only)]
+            opened: list[Decoder] = [*open_decoders(file, stack, header_only=header_only)]
         except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
-            opened = [FfmpegReading(file, stack, _reason(error))]
-        for reading in opened:
-            if reading.sample_rate not in RATES:
+            opened = [FfmpegDecoder(file, stack, _reason(error))]
+        for decoder in opened:
+            if decoder.sample_rate not in RATES:
                 raise ValueError(
-                    f"its header says {reading.sample_rate} Hz, expected {RATES[0]} to {RATES[-1]} Hz: "
+                    f"its header says {decoder.sample_rate} Hz, expected {RATES[0]} to {RATES[-1]} Hz: "
                     "correct the header, or leave the file out"
                 )
         try:
@@ -96,24 +99,24 @@ def _reason(error: Exception) -> str:
     return words.strip().rstrip(".") or "its data are damaged"
 
 
-def _describe(opened: Sequence[Reading]) -> AudioInfo:
+def _describe(opened: Sequence[Decoder]) -> AudioInfo:
     first = opened[0]
-    frames = sum(reading.frames for reading in opened)
+    frames = sum(decoder.frames for decoder in opened)
     return AudioInfo(frames, first.sample_rate, first.channels, first.format, first.encoding)
 
 
 def info(source: Source) -> AudioInfo:
-    """Read a header. Raises ValueError where there is no audio, or an impossible sample rate."""
+    """Read a file's header. Raises ValueError if it is not audio or has an impossible sample rate."""
     with _open(source, header_only=True) as opened:
         return _describe(opened)
 
 
-def _blocks(opened: Sequence[Reading], sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks [time] at `sample_rate`: int16 of what is that already, mono and 16-bit; else float32, channels averaged.
+def _blocks(opened: Sequence[Decoder], sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield blocks [time] at `sample_rate`: int16 if the file is mono, 16-bit and at that rate, else float32.
 
-    Streams of one rate that follow each other are resampled as one, so that no rounding of lengths adds up.
+    Consecutive streams of one rate are resampled as one, so that rounded lengths do not add up. Channels are averaged.
     """
-    for rate, group in groupby(opened, key=lambda reading: reading.sample_rate):
+    for rate, group in groupby(opened, key=lambda decoder: decoder.sample_rate):
         streams = list(group)
         if rate == sample_rate and all(one.encoding == "PCM_16" and one.channels == 1 for one in streams):
             yield from (block[:, 0] for one in streams for block in one.blocks("int16"))
@@ -125,11 +128,11 @@ def _blocks(opened: Sequence[Reading], sample_rate: int) -> Iterator[np.ndarray]
             yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def _mono(streams: Sequence[Reading]) -> Iterator[np.ndarray]:
-    """Float32 blocks [time] of streams that follow each other, channels averaged."""
+def _mono(streams: Sequence[Decoder]) -> Iterator[np.ndarray]:
+    """Yield float32 blocks [time] of consecutive streams, with channels averaged."""
     position = 0
     for block in chain.from_iterable(stream.blocks("float32") for stream in streams):
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is named below
+        with np.errstate(over="ignore"):  # too large values become infinite, which check_samples reports
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         check_samples(mono, position)
         position += len(mono)
@@ -137,13 +140,13 @@ def _mono(streams: Sequence[Reading]) -> Iterator[np.ndarray]:
 
 
 def check_samples(samples: np.ndarray, first: int) -> None:
-    """Raise ValueError if float samples [time] are no sound: not finite, or so large that a spectrogram would overflow.
+    """Raise ValueError if float samples [time] are not finite or beyond `LARGEST`.
 
-    `first` is the number of their first sample.
+    `first` is the index of the first of them in the clip, for the message.
     """
-    fine = np.abs(samples) <= LARGEST  # not NaN either
-    if not fine.all():
-        position = int(np.argmin(fine))
+    is_valid = np.abs(samples) <= LARGEST  # false for NaN
+    if not is_valid.all():
+        position = int(np.argmin(is_valid))
         value = samples[position]
         what = f"is {value:g}, where full scale is 1" if np.isfinite(value) else "is not a finite number"
         raise ValueError(f"sample {first + position} {what}")
@@ -154,12 +157,12 @@ def _widened(block: np.ndarray) -> np.ndarray:
 
 
 def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
-    """Decode a whole file, channels averaged.
+    """Decode a whole file to a mono waveform; channels are averaged.
 
     Parameters
     ----------
     source : path, bytes or binary file
-        Any format that soundfile reads, or FFmpeg where the extra ``av`` is installed.
+        In any format that soundfile reads; with the extra ``av`` also those that FFmpeg reads.
     sample_rate : int, optional
         Rate to resample to, in Hz (soxr, high quality); the file's own by default.
 
@@ -173,7 +176,7 @@ def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, 
     Raises
     ------
     ValueError
-        If the file cannot be decoded, or holds a sample that is not finite or beyond `LARGEST`.
+        If the file cannot be decoded, or has a sample that is not finite or beyond `LARGEST`.
 
     Examples
     --------
@@ -190,7 +193,7 @@ def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, 
 
 
 def decode_pcm16(source: Source, sample_rate: int | None = None) -> Pcm:
-    """Decode a whole file to 16 bits; the samples of a mono 16-bit file at `sample_rate` stay as they are.
+    """Decode a whole file to 16-bit mono. The samples of a file that is 16-bit mono at `sample_rate` are unchanged.
 
     Parameters
     ----------
@@ -209,25 +212,25 @@ def decode_pcm16(source: Source, sample_rate: int | None = None) -> Pcm:
         for block in _blocks(opened, rate):
             n_clipped += int(np.count_nonzero(np.abs(block) > 1)) if block.dtype == np.float32 else 0
             blocks.append(quantise(block) if block.dtype == np.float32 else block)
-        damage = "; ".join(reading.damage for reading in opened if reading.damage)
+        damage = "; ".join(decoder.damage for decoder in opened if decoder.damage)
     return Pcm(np.concatenate(blocks), rate, n_clipped, described, damage)
 
 
 def read_segment(file: io.IOBase, start: int, out: np.ndarray) -> None:
-    """Fill `out` (float32 [time]) with the samples from `start` on of an open file of PCM or FLAC, channels averaged.
+    """Fill `out`, float32 [time], with samples of an open PCM or FLAC file from `start` on; channels are averaged.
 
-    Other codecs cannot seek, or decode differently after it, and a header may not say the length: `decode` those whole.
+    Other codecs cannot seek, or decode other samples after seeking: use `decode` for them.
 
     Raises
     ------
     ValueError
-        If the file cannot be decoded, is of another codec, or ends before `out` is full.
+        If the file cannot be decoded, has another codec, or ends before `out` is full.
     """
-    with _open(file) as (reading, *_):
-        if not isinstance(reading, SoundfileReading) or not reading.encoding.startswith(("PCM", "FLOAT", "DOUBLE")):
-            raise ValueError(f"{reading.encoding} cannot be read in part")
-        position = reading.sound.seek(min(start, reading.frames))
-        frames = reading.sound.read(len(out), dtype="float32", always_2d=True)
+    with _open(file) as (decoder, *_):
+        if not isinstance(decoder, SoundfileDecoder) or not decoder.encoding.startswith(("PCM", "FLOAT", "DOUBLE")):
+            raise ValueError(f"{decoder.encoding} cannot be read in part")
+        position = decoder.sound.seek(min(start, decoder.frames))
+        frames = decoder.sound.read(len(out), dtype="float32", always_2d=True)
     if position < start or len(frames) < len(out):
         raise ValueError(f"it ends at sample {position + len(frames)}, {start + len(out)} were expected")
     np.mean(frames, axis=1, out=out)

@@ -1,4 +1,4 @@
-"""Waveforms to 16 bits, and to WAV and FLAC files."""
+"""Convert waveforms to 16 bits and write WAV and FLAC files."""
 
 import io
 
@@ -10,7 +10,7 @@ CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
 
 
 def quantise(waveform: np.ndarray) -> np.ndarray:
-    """Round to 16 bits, nearest; what lies beyond full scale is clamped, never wrapped.
+    """Round to 16 bits. Samples beyond full scale are clamped.
 
     Examples
     --------
@@ -22,7 +22,7 @@ def quantise(waveform: np.ndarray) -> np.ndarray:
 
 
 def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:
-    """Write int16 samples [time] as a mono file of `codec` ``"wav"`` or ``"flac"``, the same bytes every time."""
+    """Encode int16 samples [time] as a mono file; `codec` is "wav" or "flac". Equal samples give equal bytes."""
     if codec not in CODECS:
         raise ValueError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
     if samples.dtype != np.int16:

@@ -1,4 +1,4 @@
-"""Sound that soundfile cannot read, by PyAV, which brings its own FFmpeg: m4a, aac, wma, videos. An extra."""
+"""Decode files that soundfile cannot read (m4a, aac, wma, videos) with PyAV, which contains FFmpeg. An extra."""
 
 import io
 from collections.abc import Iterator
@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 
 from gtzan_stream.audio.formats import FFMPEG_FORMATS, known_to_ffmpeg
-from gtzan_stream.audio.headers import missing
+from gtzan_stream.audio.headers import missing_bytes
 from gtzan_stream.audio.view import rewound
 
-_STATES_EACH_TRACK = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape"}
-_STATES_THE_WHOLE = {"matroska,webm", "asf"}  # of all tracks, the longest
-_MOST_CHANNELS = 8  # PyAV reads beyond its memory where a frame has more
-TOLERANCE_S = 0.1  # containers count the padding of lossy codecs in, or leave it out
+# Containers that state the duration of each track, and those that state only the longest track's. Others do not state
+# any, and FFmpeg guesses from the bit rate.
+_TRACK_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape"}
+_FILE_DURATION = {"matroska,webm", "asf"}
+_MOST_CHANNELS = 8  # with more, PyAV reads beyond the memory of a frame
+TOLERANCE_S = 0.1  # some containers count the padding of lossy codecs as sound, some do not
 
 
 class NeedsAv(ValueError):
-    """A file that only PyAV can decode, which is not installed."""
+    """Raised for a file that only PyAV can decode, when PyAV is not installed."""
 
 
-class FfmpegReading:
-    """The first sound track of a file, read from its beginning to its end.
+class FfmpegDecoder:
+    """Decodes the first sound track of a file from beginning to end.
 
     Attributes
     ----------
@@ -30,15 +32,15 @@ class FfmpegReading:
     format, encoding : str
         FFmpeg's names.
     frames : int
-        0: how many samples there are shows when they are decoded.
+        Always 0, as the number of samples is only known after decoding.
     damage : str
-        Why the sound is not all there, once it has been read; empty if it is.
+        Why part of the sound is missing, once it has been decoded; empty if it is whole.
     """
 
     frames = 0
 
     def __init__(self, file: io.IOBase, stack: ExitStack, reason: str) -> None:
-        """Raises ValueError, with soundfile's `reason`, if PyAV is not installed or cannot read the file either."""
+        """Open a file that soundfile refused for `reason`. Raises ValueError if PyAV refuses it too, or is missing."""
         try:
             import av
         except ImportError:
@@ -47,7 +49,7 @@ class FfmpegReading:
                 raise NeedsAv(f"{needed} needs the extra av: pip install 'gtzan-stream[av]', or just av") from None
             raise ValueError(f"soundfile cannot decode it: {reason}") from None
         self._av: Any = av
-        self.damage = missing(file)
+        self.damage = missing_bytes(file)
         try:
             options = {"format_whitelist": ",".join(FFMPEG_FORMATS)}
             opened = av.open(rewound(file), options=options, metadata_errors="replace")
@@ -55,7 +57,7 @@ class FfmpegReading:
         except av.FFmpegError:
             raise ValueError(f"neither soundfile nor FFmpeg can decode it: {reason}") from None
         if not self._container.streams.audio:
-            raise ValueError(f"it holds no sound: FFmpeg takes it for {self._container.format.long_name}")
+            raise ValueError(f"it has no sound: FFmpeg reads it as {self._container.format.long_name}")
         self._stream: Any = self._container.streams.audio[0]
         context = self._stream.codec_context
         if context is None:
@@ -64,7 +66,7 @@ class FfmpegReading:
         self.format, self.encoding = self._container.format.name, context.name
 
     def blocks(self, dtype: str) -> Iterator[np.ndarray]:
-        """Blocks [time, channel] of `dtype` "float32" to the end of the file."""
+        """Yield blocks [time, channel] of `dtype` "float32" to the end of the file."""
         if dtype != "float32":
             raise ValueError(f"FFmpeg's samples are read as float32, not as {dtype}")
         context = self._stream.codec_context
@@ -86,11 +88,11 @@ class FfmpegReading:
             self.damage = f"it ends {missing_s:.1f} s before the length that its header states"
 
     def _stated_s(self) -> float:
-        """Seconds of sound that the header states; 0 if it does not: FFmpeg then guesses by the bit rate."""
+        """Return the duration that the header states, in seconds; 0 if it states none."""
         container, stream = self._container, self._stream
-        if container.format.name in _STATES_EACH_TRACK and stream.duration is not None:
+        if container.format.name in _TRACK_DURATION and stream.duration is not None:
             return float(stream.duration * stream.time_base)
-        if container.format.name in _STATES_THE_WHOLE and container.duration and len(container.streams) == 1:
+        if container.format.name in _FILE_DURATION and container.duration and len(container.streams) == 1:
             late = stream.start_time * stream.time_base if stream.start_time else 0
             return container.duration / self._av.time_base - float(late)
         return 0.0

@@ -1,4 +1,4 @@
-"""Which files hold sound, by their suffixes and first bytes; and which of them need PyAV."""
+"""Recognise audio files by suffix and first bytes, and those that need PyAV."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -11,11 +11,11 @@ _PYAV = (
     "mpg", "mts", "ogv", "tta", "wma", "webm", "wmv", "wv"
 )  # fmt: skip
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SOUNDFILE + _PYAV)
-"""Suffixes of the files to look for, in lower case: sound, and videos, of which the sound is taken."""
+"""Suffixes of audio files and of videos with sound, in lower case."""
 
 
 def need_av(names: Iterable[str]) -> int:
-    """Count the files that only PyAV can read, by their suffixes, if it is not installed."""
+    """Count the files that need PyAV, by suffix; 0 if it is installed."""
     if find_spec("av") is not None:
         return 0
     return sum(name.rpartition(".")[2].lower() in _PYAV for name in names)
@@ -25,7 +25,7 @@ FFMPEG_FORMATS = (
     "aac", "ac3", "aiff", "ape", "asf", "au", "avi", "caf", "eac3", "flac", "flv", "matroska,webm",
     "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "ogg", "tta", "w64", "wav", "wv"
 )  # fmt: skip
-"""FFmpeg's names of the formats it may read. Others, such as playlists, would open further files by name."""
+"""Formats that FFmpeg is allowed to read, by its names. Others, such as playlists, can make it open further files."""
 
 _SIGNATURES = {
     "MP4": (4, b"ftyp"),
@@ -43,7 +43,7 @@ _SIGNATURES = {
 
 
 def known_to_ffmpeg(head: bytes) -> str:
-    """Name of a format that PyAV decodes and soundfile does not, by a file's first 12 bytes; empty if it is none.
+    """Return the name of a format that only PyAV decodes, from a file's first 12 bytes; "" for any other.
 
     >>> known_to_ffmpeg(b"\\0\\0\\0\\x1cftypM4A ")
     'MP4'

@@ -1,4 +1,4 @@
-"""How many bytes of sound a header promises that its file does not hold: libsndfile says nothing of it."""
+"""Find bytes that a header states but the file lacks; libsndfile does not report them."""
 
 import io
 import re
@@ -12,23 +12,23 @@ _NIST_COUNTS = {
 }
 
 
-def missing(file: io.IOBase) -> str:
-    """Say how many bytes are missing at the end of an AU, AIFF, CAF, W64, NIST or VOC file; empty if none are.
+def missing_bytes(file: io.IOBase) -> str:
+    """Say how many bytes are missing at the end of an AU, AIFF, CAF, W64, NIST or VOC file; "" if none are.
 
-    Where a header leaves the length open, nothing is missing.
+    If the header does not state a length, nothing is missing.
     """
-    promised = _promised(file)
+    stated_end = _stated_end(file)
     size = file.seek(0, io.SEEK_END)
-    return promised_in_vain(promised - size)
+    return describe_missing(stated_end - size)
 
 
-def promised_in_vain(n_bytes: int) -> str:
-    """Say that a header promises so many bytes more than there are; empty if it does not promise more."""
+def describe_missing(n_bytes: int) -> str:
+    """Say that a file has `n_bytes` fewer than its header states; "" if that is not positive."""
     return f"the header promises {count(n_bytes, 'byte')} more than there are" if n_bytes > 0 else ""
 
 
-def _promised(file: io.IOBase) -> int:
-    """Bytes up to which a file's sound should reach by its header; 0 if that is open, or the format is another one."""
+def _stated_end(file: io.IOBase) -> int:
+    """Return the byte where the sound ends according to the header; 0 if it does not say, or for other formats."""
     head = rewound(file).read(40)
     if head[:4] == b".snd":
         start, size = struct.unpack(">II", head[4:12].ljust(8, b"\0"))
@@ -53,7 +53,7 @@ def _promised(file: io.IOBase) -> int:
 
 
 def _end_of_chunk(file: io.IOBase, position: int, header: str, wanted: bytes, *, counts_header: bool = False) -> int:
-    """Byte at which a chunk ends that is called `wanted`; 0 if there is none, or its size is 0 or negative."""
+    """Return the byte at which the chunk called `wanted` ends; 0 if there is none, or its size is not positive."""
     length, file_size = struct.calcsize(header), file.seek(0, io.SEEK_END)
     while position < file_size and len(head := _read_at(file, position, length)) == length:
         name, size = struct.unpack(header, head)

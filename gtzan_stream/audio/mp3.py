@@ -1,8 +1,9 @@
-"""The frames of an MP3 file, counted: libsndfile takes the length from a tag in the first frame, or guesses it.
+"""Count the frames of MP3 files, and split joined ones.
 
-Encoders that write to a pipe leave out the tag (Xing, Info or VBRI), and joined files have one for each part. The
-guess goes by the bit rate of the first frame, so that most of a file of variable bit rate may be lost. Such files are
-taken apart, and their frames put behind a tag that counts them.
+libsndfile takes the length of an MP3 file from a tag in its first frame (Xing, Info or VBRI) or guesses it from the bit
+rate of that frame. Encoders that write to a pipe leave the tag out, and then most of a file with variable bit rate can
+be lost. Joined files have a tag for each part, of which libsndfile reads only the first. Here such files are split into
+their streams, and each stream gets a new tag with its real number of frames.
 """
 
 import re
@@ -13,19 +14,19 @@ from functools import lru_cache
 from gtzan_stream.words import count
 
 LONGEST_LEAD = 1 << 16
-"""Bytes that may stand before the first frame, tags apart."""
+"""Most bytes before the first frame, not counting tags."""
 _ZEROS = re.compile(rb"\0*")
 _KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _KBPS_MPEG1_II = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _KBPS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version: MPEG-1, 2, 2.5
-_TAG_KBPS_INDEX = 9  # a frame of 128 or 80 kbit/s: room for a tag at any rate
+_TAG_KBPS_INDEX = 9  # 128 or 80 kbit/s: such a frame has room for a tag at any sample rate
 _DECODER_DELAY = 529  # samples
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a frame's header says: `length` in bytes, and the `kind` that all frames of a stream share."""
+    """A frame's header: its `length` in bytes, its `samples`, and the `kind` that all frames of a stream share."""
 
     length: int
     samples: int
@@ -34,27 +35,27 @@ class Frame:
 
 @dataclass
 class Link:
-    """One of the streams that are joined in a file; most files are one.
+    """One of the streams that are joined in a file. Most files have one.
 
     Attributes
     ----------
     first : Frame
     start : int
-        Byte at which the first frame begins, the tag's if there is one.
+        Byte at which the first frame begins, or the frame with the tag.
     header : bytes
         The first four bytes of the first frame.
     tag : bytes
         The frame with the tag; empty without one.
     stated : int
-        Frames with sound that the tag counts; 0 if it does not say.
+        Number of frames that the tag states; 0 if it does not.
     n_frames : int
-        Frames with sound that there are; the last one counts, even if a part of it is missing.
+        Real number of frames with sound, counting the last one even if it is cut.
     runs : list of (int, int)
-        Where they are in the file: first byte and the one after the last.
+        Byte ranges of consecutive frames in the file: first byte, and the one after the last.
     missing : int
-        Bytes that the last frame lacks.
+        Bytes missing from the last frame.
     stray : int
-        Bytes between the frames that are neither frames nor tags.
+        Bytes between frames that are neither frames nor tags.
     """
 
     first: Frame
@@ -68,18 +69,18 @@ class Link:
     stray: int = 0
 
     @property
-    def tag_is_right(self) -> bool:
-        """Whether a tag counts no fewer frames than there are; some encoders count the tag's own."""
+    def tag_is_correct(self) -> bool:
+        """Whether the tag states at least the real number of frames. Some encoders also count the frame of the tag."""
         return self.stated >= max(self.n_frames - 1, 1)
 
     @property
-    def is_right(self) -> bool:
-        """Whether libsndfile reads the whole stream from `start` on, if nothing follows it: layer II has no tags."""
-        return not self.stray and (self.tag_is_right or self.first.kind[1] == 2)
+    def is_readable(self) -> bool:
+        """Whether libsndfile reads all of the stream from `start` on. Layer II has no tags and needs none."""
+        return not self.stray and (self.tag_is_correct or self.first.kind[1] == 2)
 
     @property
     def damage(self) -> str:
-        """What is wrong, in words; empty if all is well."""
+        """What is wrong with the stream; empty if nothing is."""
         if self.stated > self.n_frames + 1:
             return f"{self.n_frames} of {self.stated} MPEG frames are there"
         if self.missing:
@@ -87,22 +88,22 @@ class Link:
         return f"{self.stray} bytes between its frames are not MPEG audio" if self.stray else ""
 
     def file(self, data: bytes) -> bytes:
-        """The stream as a file of its own, of whose length its tag tells the truth."""
-        tag = self.tag if self.tag_is_right else b"" if self.first.kind[1] == 2 else self._new_tag()
+        """Return the stream as a separate file with a correct tag."""
+        tag = self.tag if self.tag_is_correct else b"" if self.first.kind[1] == 2 else self._new_tag()
         return tag + b"".join(data[a:b] for a, b in self.runs)
 
     def add(self, start: int, end: int) -> None:
-        """Count the frame with sound that lies at `start` to `end`."""
+        """Add the frame with sound at bytes `start` to `end`."""
         self.n_frames += 1
         if self.runs and self.runs[-1][1] == start:
             start = self.runs.pop()[0]
         self.runs.append((start, end))
 
     def _new_tag(self) -> bytes:
-        """A frame with a tag that counts the others, and a frame of silence.
+        """Build a frame with a tag that states the number of frames, followed by a frame of silence.
 
-        mpg123 leaves out the decoder's delay where there is a tag, and more if the tag says so: exactly the silence, so
-        that all samples of the file's own frames are left.
+        If there is a tag, mpg123 skips the decoder's delay and as many more samples as the tag says. The tag is written
+        so that exactly the frame of silence is skipped, and all samples of the file's own frames are kept.
         """
         skipped = self.first.samples - _DECODER_DELAY
         version = self.header[1] >> 3 & 3
@@ -116,12 +117,16 @@ class Link:
 
 
 def begins(head: bytes) -> bool:
-    """Whether a file that begins with these bytes may be MPEG audio: an ID3 tag, or a frame behind zeros at most."""
+    """Whether a file with these first bytes may be MPEG audio: an ID3 tag, or zeros and then a frame."""
     return head[:3] == b"ID3" or _frame_at(head, _ZEROS.match(head).end()) is not None  # type: ignore[union-attr]
 
 
 def links(data: bytes) -> list[Link]:
-    """Find the streams of layer II or III that are joined in a file; an empty list if it is something else."""
+    """Find the streams of layer II or III that are joined in a file; returns an empty list for other files.
+
+    A stream begins at a frame that is followed by another of its kind; that rules out most chance matches of the frame
+    header's eleven bits. A tag begins a new stream.
+    """
     found: list[Link] = []
     position = _after_tags(data, 0)
     while position < len(data):
@@ -140,7 +145,7 @@ def links(data: bytes) -> list[Link]:
         elif (after := _after_tags(data, position)) > position:
             position = after
         elif not found or (following := _next(data, position + 1, found[-1].first)) is None:
-            break  # not MPEG audio, or not any more
+            break  # not MPEG audio, or nothing but other data until the end
         else:
             found[-1].stray += following - position
             position = following
@@ -148,11 +153,11 @@ def links(data: bytes) -> list[Link]:
 
 
 def _after_tags(data: bytes, position: int) -> int:
-    """The byte after the tags (ID3, APE) and zeros at `position`."""
+    """Return the byte after the tags (ID3, APE) and zeros at `position`."""
     while True:
         tag = data[position : position + 32]
         if tag[:3] == b"ID3" and len(tag) >= 10:
-            size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]  # seven bits a byte
+            size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]  # seven bits per byte
             position += 10 + size + (10 if tag[5] & 0x10 else 0)
         elif tag[:3] == b"TAG":
             position += 128
@@ -171,7 +176,7 @@ def _frame_at(data: bytes, position: int) -> Frame | None:
 
 @lru_cache(4096)
 def _frame(header: bytes) -> Frame | None:
-    """Read a frame's header; None if it is none of layer II or III, or its bit rate is free."""
+    """Parse a frame's header; None if it is not of layer II or III, or has a free bit rate."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -185,13 +190,13 @@ def _frame(header: bytes) -> Frame | None:
 
 
 def _follows(data: bytes, position: int, first: Frame) -> bool:
-    """Whether a frame like `first`, or the file's end, comes at `position`."""
+    """Whether a frame of the same kind as `first`, or the end of the file, is at `position`."""
     frame = _frame_at(data, position)
     return position >= len(data) or (frame is not None and frame.kind == first.kind)
 
 
 def _next(data: bytes, position: int, first: Frame) -> int | None:
-    """Byte at which the next two frames like `first` begin, from `position` on; None if there are none."""
+    """Find the next two consecutive frames of the same kind as `first`, from `position` on; None if there are none."""
     while (position := data.find(b"\xff", position)) >= 0:
         frame = _frame_at(data, position)
         if frame is not None and frame.kind == first.kind and _follows(data, position + frame.length, first):
@@ -201,13 +206,13 @@ def _next(data: bytes, position: int, first: Frame) -> int | None:
 
 
 def _side_information(frame: Frame) -> int:
-    """Bytes between a frame's header and what it holds, where a tag stands."""
+    """Return the number of bytes between a frame's header and its tag."""
     version, _, _, mono = frame.kind
     return (17 if mono else 32) if version == 3 else (9 if mono else 17)
 
 
 def _tag(frame: bytes) -> int | None:
-    """How many frames the tag in a frame counts: 0 if it does not say; None without a tag."""
+    """Return the number of frames that the tag in a frame states, 0 if it does not; None without a tag."""
     for name, offset in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
         if (index := frame.find(name, 4, 4 + 32 + 6)) >= 0:
             says = name == b"VBRI" or (frame[index + 7 : index + 8] > b"\0" and frame[index + 7] & 1)

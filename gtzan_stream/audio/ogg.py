@@ -1,7 +1,7 @@
-"""The pages of an Ogg file: where each of its chained streams lies, and whether its end is there.
+"""Find the chained streams of an Ogg file, and streams that are cut.
 
-libsndfile decodes the first of several chained streams, which is what radio recorders and `cat` write, and takes a file
-without its last pages for a shorter one.
+Radio recorders, and `cat`, write several streams one after the other; libsndfile decodes only the first. It also reads
+a file without its last pages as if it were a shorter one.
 
 References
 ----------
@@ -19,7 +19,7 @@ _FIRST, _LAST = 0x02, 0x04  # flags of a logical stream's first and last page
 
 @dataclass
 class Link:
-    """A stream of a chain: bytes `start` to `end`, and what is wrong with them."""
+    """A stream of a chain: bytes `start` to `end`, and what is wrong with it."""
 
     start: int
     end: int
@@ -27,13 +27,13 @@ class Link:
 
 
 def links(file: io.IOBase) -> list[Link]:
-    """Find the chained streams of an Ogg file; one, in most files."""
+    """Find the chained streams of an Ogg file. Most files have one."""
     size = file.seek(0, io.SEEK_END)
     found: list[Link] = []
     position = first_before = ended = 0
     while (page := _page(file, position)) is not None:
         flags, length = page
-        is_first = flags & _FIRST and not first_before  # those of multiplexed streams stand side by side
+        is_first = flags & _FIRST and not first_before  # the first pages of multiplexed streams follow each other
         if is_first or not found:
             _close(found, ended)
             found.append(Link(position, position))
@@ -43,7 +43,10 @@ def links(file: io.IOBase) -> list[Link]:
         found[-1].end = min(position, size)
         if position > size:
             found[-1].damage = f"the file ends {count(position - size, 'byte')} before the end of an Ogg page"
-        elif (following := _next_page(file, position, size)) not in (position, size):  # notes at the end do no harm
+        elif (following := _next_page(file, position, size)) not in (
+            position,
+            size,
+        ):  # other data at the end is harmless
             found[-1].damage = f"{following - position} bytes from byte {position} on are not Ogg pages"
             position = following
     _close(found, ended)
@@ -56,7 +59,7 @@ def _close(found: list[Link], ended: int) -> None:
 
 
 def _page(file: io.IOBase, position: int) -> tuple[int, int] | None:
-    """Flags and length in bytes of the page at `position`; None if there is none."""
+    """Return flags and length in bytes of the page at `position`; None if there is none."""
     file.seek(position)
     header = file.read(_HEADER)
     if len(header) < _HEADER or header[:4] != b"OggS":
@@ -66,7 +69,7 @@ def _page(file: io.IOBase, position: int) -> tuple[int, int] | None:
 
 
 def _next_page(file: io.IOBase, position: int, size: int) -> int:
-    """Byte at which the next page begins, from `position` on; the file's size if there is none."""
+    """Find the next page from `position` on; returns the size of the file if there is none."""
     file.seek(position)
     before = b""
     while block := file.read(1 << 16):

@@ -1,17 +1,17 @@
-"""A part of a binary file as a file of its own, with other bytes in front."""
+"""File objects that show part of another file, optionally with other bytes prepended."""
 
 import io
 from typing import Any
 
 
 def rewound(file: io.IOBase) -> io.IOBase:
-    """The same file, at its beginning."""
+    """Seek to the beginning of a file and return it."""
     file.seek(0)
     return file
 
 
 class Memory(io.BytesIO):
-    """Bytes as a file, in which seeking before the beginning goes to the beginning, as in a `Section`."""
+    """A file in memory in which seeking before the beginning goes to the beginning, as in `Section`."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.getbuffer().nbytes}[whence]
@@ -19,9 +19,9 @@ class Memory(io.BytesIO):
 
 
 class Section(io.RawIOBase):
-    """A read-only file of a known size that keeps its own position; a subclass says in `readinto` where its bytes are.
+    """Base class of read-only files with a known size and their own position. Subclasses read in `readinto`.
 
-    Seeking before the beginning goes to the beginning: libsndfile does so in short files, and cannot take an error.
+    Seeking before the beginning goes to the beginning: libsndfile does so in short files and cannot handle an error.
     """
 
     def __init__(self, size: int) -> None:
@@ -42,15 +42,15 @@ class Section(io.RawIOBase):
         return self._position
 
     def _within(self, buffer: Any) -> memoryview:
-        """The part of `buffer` that there are bytes for, from the position on."""
+        """Return the part of `buffer` that can be filled with the bytes from the position on."""
         view = memoryview(buffer).cast("B")
         return view[: max(0, min(len(view), self._size - self._position))]
 
 
 class View(Section):
-    """`head`, then the bytes `start` to `end` of `file`.
+    """A file of `head` followed by bytes `start` to `end` of `file`.
 
-    Several views of one file can be read in turn, though not from several threads.
+    Several views of one file can be used in turn, but not from several threads.
 
     >>> View(io.BytesIO(b"0123456789"), 4, 8, head=b"ab").read()
     b'ab4567'

@@ -1,4 +1,4 @@
-"""Where a WAV file keeps its samples."""
+"""Find the samples in a WAV file."""
 
 import io
 import struct
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 _OPEN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFFF00, 0x100000000))
-"""What programs promise that write to a pipe: as much as fits into 31 or 32 bits, or a header less."""
+"""Sizes that mean "unknown", from programs that write to a pipe: the largest of 31 or 32 bits, or a header less."""
 
 
 @dataclass(frozen=True)
 class WavData:
-    """Where a RIFF file has its samples: `offset`, `size` as far as the file goes, `promised` by its header, in bytes.
+    """Samples of a RIFF file, in bytes: their `offset`, their `size` in the file and the size `promised` by the header.
 
-    `fmt` is the chunk that describes them. `unfinished` is a file whose header leaves the size open, because a recorder
-    died or wrote to a pipe: its samples go on to the end.
+    `fmt` is the content of the format chunk. `unfinished` says that the header does not state the size, because a
+    recorder died or wrote to a pipe; the samples then extend to the end of the file.
     """
 
     offset: int
@@ -27,7 +27,7 @@ class WavData:
     unfinished: bool
 
     def header(self) -> bytes:
-        """A plain header that says as much as `size`, for a program that cannot do without."""
+        """Build a plain header that states `size`, for libraries that need one."""
         riff = min(self.size + len(self.fmt) + 20, 0xFFFFFFFF)
         data = min(self.size, 0xFFFFFFFF)
         return struct.pack(
@@ -36,20 +36,15 @@ class WavData:
 
     @property
     def frames(self) -> int:
-        """Samples of each channel; 0 if they do not lie in the file as numbers."""
+        """Number of samples per channel; 0 if they are compressed."""
         bits = self.encoding.removeprefix("pcm").removeprefix("float")
         return self.size * 8 // (self.channels * int(bits)) if bits.isdecimal() and int(bits) * self.channels else 0
 
-    @property
-    def truncated(self) -> bool:
-        """Whether the header promises more than there is."""
-        return self.promised > self.size
-
 
 def wav_data(source: bytes | io.IOBase) -> WavData | None:
-    """Find the samples of a RIFF (or RF64) WAV file; None if it is no such file.
+    """Find the samples of a RIFF or RF64 WAV file; None if it is not one.
 
-    Headers are not always 44 bytes: chunks may come in any number before ``data``, and ``fmt`` may be extensible.
+    A header is not always 44 bytes: any number of chunks may come before ``data``, and ``fmt`` may be extensible.
     """
     file: io.IOBase = io.BytesIO(source) if isinstance(source, bytes) else source
     length = file.seek(0, io.SEEK_END)
@@ -80,12 +75,12 @@ def wav_data(source: bytes | io.IOBase) -> WavData | None:
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether four bytes may name a chunk: they are ASCII that can be printed."""
+    """Whether four bytes can be the name of a chunk: printable ASCII."""
     return name.isascii() and name.decode().isprintable()
 
 
 def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
-    """Whether bytes `start` to `end` are sound: not nothing, and not just further chunks with names in ASCII."""
+    """Whether bytes `start` to `end` are sound, and neither empty nor just further chunks."""
     while start < end:
         file.seek(start)
         head = file.read(8)
@@ -98,7 +93,7 @@ def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
 
 def _wav_format(body: bytes) -> dict[str, Any]:
     tag, channels, sample_rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
-    if tag == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE keeps the tag in the head of a GUID
+    if tag == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE: the tag is the first two bytes of a GUID
         tag = struct.unpack("<H", body[24:26])[0]
     kind = {1: "pcm", 3: "float"}.get(tag, f"tag{tag}-")
     return {"channels": channels, "sample_rate": sample_rate, "encoding": f"{kind}{bits}", "fmt": body}

@@ -1,4 +1,4 @@
-"""Augmentations of batches of waveforms, on any device, each example with its own parameters."""
+"""Augmentations: batched, on any device, with random parameters for each example."""
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Compose, Identity, OneOf

@@ -1,4 +1,4 @@
-"""Transform: what every augmentation shares. Draw on the host, ask for the input it needs, apply on any device."""
+"""Transform, the base class: draw parameters on the host, say which input they need, apply them on any device."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gtzan_stream.shapes import Waveforms
 
 
 class Transform(nn.Module):
-    """An augmentation of a batch of waveforms, with its own parameters for each example.
+    """An augmentation of a batch of waveforms, with separate parameters for each example.
 
-    A subclass draws its parameters in `parameters_of` and computes the chosen rows in `compute`. Where output does not
-    come from the same samples of the input, `source_of` says which input it needs, and `rate_of` how fast time runs.
-    The constructor should work without arguments, so that tests and recipes can build it by name.
+    A subclass draws parameters in `parameters_of` and computes rows in `compute`. If output sample n does not depend on
+    input sample n alone, it also overrides `source_of` (the input it needs), and if time runs at another rate,
+    `rate_of`. The constructor should work without arguments, so that tests and recipes can build it by name.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Transform(nn.Module):
     Attributes
     ----------
     calls : int
-        How often the transform was called without keys; see `forward`.
+        Number of calls without keys; see `forward`.
 
     Examples
     --------
@@ -50,50 +50,50 @@ class Transform(nn.Module):
         self.p = float(p)
         self.calls = 0
 
-    # For subclasses. All rows that these methods see are chosen.
+    # To override in subclasses. These methods only get rows that were chosen.
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
-        """Draw the parameters, each float64 [batch], by choices whose names begin with `path`."""
+        """Draw the parameters, each float64 [batch]. Names of random choices must begin with `path`."""
         return {}
 
     def source_of(self, length: np.ndarray, draw: Draw) -> Source:
-        """Find the input that `length` samples of output need; see `source`."""
+        """Return the input that `length` output samples need; see `source`."""
         return Source(np.zeros_like(length), length)
 
     def rate_of(self, draw: Draw) -> np.ndarray:
-        """How fast time runs, float64 [batch]; see `rate`."""
+        """Return how fast time runs, float64 [batch]; see `rate`."""
         return np.ones(len(draw))
 
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
-        """Transform the rows, without writing to them.
+        """Transform rows without modifying them.
 
-        With `length`, each row holds the input that `source_of` asks for, and the result is `length` samples long;
-        what a shorter row's end becomes does not matter. Without, rows are whole and the result is as long as they are.
+        With `length`, each row holds the input that `source_of` asks for, and the result has `length` samples; if a row
+        needs fewer, the rest is ignored. Without, rows are whole clips and the result is as long as they are.
         """
         raise NotImplementedError(f"{type(self).__name__} has no compute(waveform, draw, length)")
 
-    # For everybody.
+    # Public interface.
 
     def draw(
         self, keys: Keys, *, seed: int = 0, epoch: int = 0, crops: Sequence[int] | np.ndarray | None = None
     ) -> Draw:
         """Draw the parameters of each example, on the host.
 
-        They depend on seed, epoch, key and crop index only: not on the batch, its order, or any global state.
+        They depend only on seed, epoch, key and crop index: not on the batch, its order, or any global state.
 
         Parameters
         ----------
         keys : sequence of str, or uint64 array of their hashes
-            The clips.
+            Keys of the clips.
         seed, epoch : int
-            Another epoch is another draw.
+            Each epoch has other parameters.
         crops : integers [batch], optional
-            Which crop of its clip each example is; 0 by default.
+            Crop index of each example; 0 by default.
         """
         return self.draw_for(Examples.of(keys, seed=seed, epoch=epoch, crops=crops), type(self).__name__)
 
     def draw_for(self, examples: Examples, path: str) -> Draw:
-        """Draw under the name `path`, which says where in a chain this transform stands."""
+        """Draw with names of random choices that begin with `path`, the position of this transform in a chain."""
         return Draw(
             name=type(self).__name__,
             chosen=self.choose(examples, path),
@@ -105,25 +105,25 @@ class Transform(nn.Module):
         )
 
     def choose(self, examples: Examples, path: str) -> np.ndarray:
-        """Bool [batch]: which examples are transformed."""
+        """Choose the examples to transform, with probability `p` each: bool [batch]."""
         if self.p in (0.0, 1.0):
             return np.full(len(examples.key_hash), self.p == 1.0)
         return examples.uniform(f"{path}.chosen") < self.p
 
     def source(self, length: int | np.ndarray, draw: Draw) -> Source:
-        """Find the input that `apply` needs to fill `length` samples of output, for each example.
+        """Return the input that `apply` needs to compute `length` output samples, for each example.
 
         Parameters
         ----------
         length : int or int64 [batch]
             Output samples.
         draw : Draw
-            What `draw` returned.
+            Returned by `draw`.
 
         Returns
         -------
         Source
-            ``before`` and ``length``, int64 [batch]; (0, length) for an example that was not chosen.
+            ``before`` and ``length``, int64 [batch]; 0 and `length` for examples that were not chosen.
         """
         wanted = np.broadcast_to(np.asarray(length, dtype=np.int64), len(draw))
         if draw.chosen.all():
@@ -136,9 +136,9 @@ class Transform(nn.Module):
         return Source(before, needed)
 
     def rate(self, draw: Draw) -> np.ndarray:
-        """How fast time runs, float64 [batch]: above 1 is faster.
+        """Return how fast time runs, float64 [batch]: above 1 is faster.
 
-        Output sample o shows what happens ``o * rate`` input samples after what output sample 0 shows, to a sample.
+        Output sample n corresponds to the input ``n * rate`` samples after that of output sample 0, to within a sample.
         """
         rate = np.ones(len(draw))
         rows = np.flatnonzero(draw.chosen)
@@ -149,27 +149,27 @@ class Transform(nn.Module):
     def apply(  # type: ignore[override]
         self, waveform: Waveforms, draw: Draw, length: int | np.ndarray | None = None
     ) -> Float[Tensor, "batch *channel filled"]:
-        """Transform the examples that were chosen and copy the others.
+        """Transform the chosen examples and copy the others.
 
         Parameters
         ----------
         waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
             Samples, full scale at +/-1. Not modified. The channels of an example share one draw, noise included.
         draw : Draw
-            What `draw` returned for these examples.
+            Returned by `draw` for these examples.
         length : int or int64 [batch], optional
-            Without it, rows are whole examples, and the output is cut or zero-padded to their length. With it, row i
-            holds, from column 0, the ``source(length, draw).length[i]`` samples that `source` asks for.
+            Output samples. Row i then holds, from column 0, the ``source(length, draw).length[i]`` samples that
+            `source` asks for. Without it, rows are whole clips, and the output is cut or zero-padded to their length.
 
         Returns
         -------
         Tensor [batch, time] or [batch, channel, time]
-            Same dtype and device. With `length`, as wide as the longest, valid in ``:length[i]``. NaN stays in its row.
+            Same dtype and device. With `length`, row i is valid in ``:length[i]``. NaN in a row stays in that row.
 
         Raises
         ------
         ValueError
-            If the waveform holds another number of examples than the draw, or too few samples.
+            If the number of examples is not that of the draw, or rows have too few samples.
         TypeError
             If it is neither float32 nor float64.
         """
@@ -189,7 +189,7 @@ class Transform(nn.Module):
             if waveform.shape[1] < needed.max(initial=0):
                 raise ValueError(
                     f"{type(self).__name__}: expected rows of {needed.max()} samples, got {waveform.shape[1]}; "
-                    "read as many as source(length, draw) says"
+                    "read as many as source(length, draw) asks for"
                 )
         if not len(draw) or not width:
             return waveform.new_zeros(len(draw), width)
@@ -200,21 +200,21 @@ class Transform(nn.Module):
     def forward(
         self, waveform: Waveforms, keys: Keys | None = None, *, seed: int = 0, epoch: int | None = None
     ) -> Waveforms:
-        """Draw parameters and apply them to a plain batch, which keeps its shape, dtype and device.
+        """Draw parameters and apply them to whole clips. The result has the same shape, dtype and device.
 
         Parameters
         ----------
         waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
-            Samples, full scale at +/-1. Not modified. One that is not finite spoils its row, and no other.
+            Samples, full scale at +/-1. Not modified. A sample that is not finite affects only its own row.
         keys : sequence of str, or uint64 array of their hashes, optional
-            Names of the examples; what one gets depends on its name only, not on its batch. By default, row i of rank r
-            is called "r/i".
+            Keys of the examples, which decide their parameters whatever the batch. By default, row i on rank r has the
+            key "r/i".
         seed : int
         epoch : int, optional
-            Another epoch is another draw. By default 0; without keys, it counts the calls (`calls`), so that each batch
-            gets new parameters.
+            Each epoch has other parameters. By default 0; without keys, the number of calls so far (`calls`), so that
+            each batch gets new parameters.
         """
-        # Keys are hashed and parameters drawn by numpy, which torch.compile cannot trace: run as it is.
+        # Drawing uses numpy, which torch.compile cannot trace, so run this part uncompiled.
         forward = compiler.disable(self._forward) if compiler.is_compiling() else self._forward
         return forward(waveform, keys, seed, epoch)
 
@@ -228,10 +228,10 @@ class Transform(nn.Module):
         return self.apply(waveform, self.draw(keys, seed=seed, epoch=epoch or 0))
 
     def close(self) -> None:
-        """Release what the transform holds besides memory, such as worker processes."""
+        """Release resources such as worker processes."""
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
-        """`apply` without checks; the result may be a view of the input where nothing was chosen."""
+        """Do `apply` without its checks. If no row was chosen, the result may be a view of the input."""
         width = waveform.shape[1] if wanted is None else int(wanted.max())
         rows = np.flatnonzero(draw.chosen)
         if not rows.size:
@@ -246,7 +246,7 @@ class Transform(nn.Module):
     def _apply_rows(
         self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None, width: int
     ) -> Tensor:
-        """Each row alone and at its own length, so that a result never depends on the rest of the batch."""
+        """Apply to each row alone, at its own length, so that results never depend on the rest of the batch."""
         out = waveform.new_empty(len(draw), width)
 
         def one(row: int) -> None:
@@ -263,7 +263,7 @@ class Transform(nn.Module):
     def _apply_batch(
         self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None
     ) -> Tensor:
-        """All rows at once, side by side at the width of the longest."""
+        """Apply to all rows at once, padded to the longest one."""
         if needed is not None:
             waveform = zero_after(waveform[:, : needed.max()], needed)
         out = self.run(waveform, draw, wanted)

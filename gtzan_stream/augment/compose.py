@@ -1,4 +1,4 @@
-"""Transforms made of transforms: all of them in turn, or one of them."""
+"""Compose and OneOf: apply several transforms in turn, or one of several."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gtzan_stream.dsp.parameters import to_device
 
 
 class Identity(Transform):
-    """Leave every example as it is."""
+    """Leave every example unchanged."""
 
     def __init__(self) -> None:
         super().__init__(p=0.0)
 
 
 class Compose(Transform):
-    """Apply `transforms` in turn, each with its own probability and its own draw.
+    """Apply `transforms` in turn, each with its own probability and parameters.
 
-    The input needed is worked out from the last transform to the first, so that a chain applied to segments of a clip
-    is never zero-padded. A chain may hold chains.
+    `source` chains them from last to first: the input that transform i needs is the output that transform i - 1 must
+    compute. A chain that is applied to segments of a clip therefore never needs zero-padding. Chains can be nested.
 
     Parameters
     ----------
     transforms : iterable of Transform
-        In the order in which they are applied.
+        In the order to apply them.
     p : float in 0..1
-        The probability that an example goes through the chain at all.
+        The probability that the chain is applied to an example.
     """
 
     def __init__(self, transforms: Iterable[Transform], *, p: float = 1.0) -> None:
@@ -52,11 +52,11 @@ class Compose(Transform):
             transform.draw_for(examples, f"{path}.{i}/{type(transform).__name__}")
             for i, transform in enumerate(self.members)
         )
-        chosen = (child.only(draw.chosen & self.members_mask(draw, i)) for i, child in enumerate(drawn))
+        chosen = (child.only(self.members_mask(draw, i)) for i, child in enumerate(drawn))
         return replace(draw, children=tuple(chosen))
 
     def members_mask(self, draw: Draw, i: int) -> np.ndarray:
-        """Bool [batch]: which examples go through transform `i`."""
+        """Return which examples transform `i` is applied to: bool [batch]."""
         return draw.chosen
 
     def source(self, length: int | np.ndarray, draw: Draw) -> Source:
@@ -76,7 +76,7 @@ class Compose(Transform):
             for transform, drawn in self._drawn(draw):
                 waveform = transform.run(waveform, drawn, None)
             return waveform
-        lengths = [wanted]  # of the output of each transform, after that of the input
+        lengths = [wanted]  # input length of the chain, then the output length of each transform
         for transform, drawn in reversed(self._drawn(draw)):
             lengths.insert(0, transform.source(lengths[0], drawn).length)
         for (transform, drawn), length in zip(self._drawn(draw), lengths[1:], strict=True):
@@ -85,7 +85,7 @@ class Compose(Transform):
 
     @property
     def members(self) -> list[Transform]:
-        """The transforms, in order."""
+        """The transforms in order."""
         return [transform for transform in self.transforms if isinstance(transform, Transform)]
 
     def _drawn(self, draw: Draw) -> list[tuple[Transform, Draw]]:
@@ -93,16 +93,16 @@ class Compose(Transform):
 
 
 class OneOf(Compose):
-    """Apply one of `transforms` to each example.
+    """Apply one of `transforms`, picked at random, to each example.
 
     Parameters
     ----------
     transforms : iterable of Transform
-        At least one. One whose own `p` is below 1 may still leave its examples unchanged.
+        At least one. If the picked one has a `p` below 1, it may still leave the example unchanged.
     weights : sequence of float, optional
-        How often each is picked, relative to the others; equally often by default.
+        Relative probability of each; equal by default.
     p : float in 0..1
-        The probability that one is picked at all.
+        The probability that any is applied.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class OneOf(Compose):
                 f"OneOf: expected at least one transform and a weight >= 0 for each, not all 0, "
                 f"got {len(self.transforms)} transforms and weights={weights}"
             )
-        self.bounds = np.cumsum(share) / share.sum()  # uniform numbers below bounds[i] pick at most i
+        self.bounds = np.cumsum(share) / share.sum()  # a uniform number u picks the first i with u < bounds[i]
         self.bounds[np.flatnonzero(share)[-1] :] = 1.0
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
@@ -131,7 +131,7 @@ class OneOf(Compose):
         return draw.chosen & (draw.values["pick"] == i)
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
-        """Let all members write to one copy: no two of them have a row in common."""
+        """Write the results of all members to one copy of the batch, as each row belongs to at most one of them."""
         parts = [(transform, drawn, np.flatnonzero(drawn.chosen)) for transform, drawn in self._drawn(draw)]
         parts = [part for part in parts if part[2].size]
         if not parts or parts[0][2].size == len(draw):

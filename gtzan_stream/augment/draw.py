@@ -1,4 +1,8 @@
-"""Random choices for each example of a batch: pure functions of (seed, epoch, key, crop, name of the choice)."""
+"""Draw: the random parameters of each example, as pure functions of (seed, epoch, key, crop, name of the choice).
+
+The name of a choice is a path such as "Compose.1/Gain.gain": the transform's position in its chain, its class and its
+parameter. Two choices with different names are independent, and renaming one changes its numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,17 @@ Keys = Sequence[str] | np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Examples to make random choices for: hashes of their keys, and crop indices, under one seed and epoch."""
+    """Examples to draw parameters for: the hashes of their keys and their crop indices, with a seed and an epoch."""
 
     seed: int
     epoch: int
     key_hash: np.ndarray  # uint64 [batch]
     crops: np.ndarray  # uint32 [batch]
-    keys: np.ndarray | None = None  # the keys themselves where known, for error messages
+    keys: np.ndarray | None = None  # for error messages; None if only hashes are known
 
     @classmethod
     def of(cls, keys: Keys, *, seed: int, epoch: int, crops: Sequence[int] | np.ndarray | None = None) -> Examples:
-        """Hash `keys` unless they are hashes already; without `crops`, every example is crop 0 of its clip."""
+        """Hash `keys` unless they are hashes already. Without `crops`, every example is crop 0 of its clip."""
         if isinstance(keys, str):
             raise TypeError(f"keys: expected a sequence of keys, got the one string {keys!r}; write [{keys!r}]")
         if isinstance(keys, np.ndarray) and keys.dtype == np.uint64:
@@ -39,13 +43,13 @@ class Examples:
         return cls(seed=seed, epoch=epoch, key_hash=key_hash, crops=indices, keys=names)
 
     def uniform(self, name: str) -> np.ndarray:
-        """Float64 [batch] in [0, 1) for the choice called `name`."""
+        """Draw a uniform number in [0, 1) for each example, float64 [batch]."""
         if not len(self.key_hash):
             return np.empty(0)
         return random.uniform(self.rng(name), self.key_hash, self.crops)[:, 0]
 
     def rng(self, name: str) -> int:
-        """64-bit key of the random numbers of the choice called `name`."""
+        """Return the 64-bit generator key of the choice called `name`."""
         return random.rng(self.seed, self.epoch, name)
 
 
@@ -53,23 +57,23 @@ class Examples:
 class Draw:
     """The parameters of one transform for each example of a batch.
 
-    Applying a transform twice with one draw gives the same result twice. ``draw[rows]``, with a slice or an array of
-    row numbers, is the draw of those rows.
+    Applying a transform twice with the same draw gives the same result. ``draw[rows]`` is the draw of some rows, given
+    as a slice or an array of row numbers.
 
     Attributes
     ----------
     name : str
-        The transform's class.
+        Class name of the transform.
     chosen : bool [batch]
-        Which examples are transformed; the others are copied through.
+        Which examples are transformed; the others are copied.
     values : dict of str to float64 [batch]
         The parameters, in the units of the transform's arguments.
     children : tuple of Draw
         The draws of the transforms inside a `Compose` or a `OneOf`.
     rng : int
-        64-bit key of the random numbers made while the draw is applied, such as noise.
+        64-bit generator key for random numbers that `apply` needs, such as noise.
     key_hash, crops, keys : arrays [batch]
-        The examples drawn for; `keys` is None where only hashes were given.
+        The examples; `keys` is None if only hashes were given.
     """
 
     name: str
@@ -96,11 +100,11 @@ class Draw:
         )
 
     def only(self, mask: np.ndarray) -> Draw:
-        """The same draw, but choosing none of the rows where `mask` is false."""
+        """Return the same draw with the rows outside `mask` not chosen."""
         return replace(self, chosen=self.chosen & mask, children=tuple(child.only(mask) for child in self.children))
 
     def describe(self, row: int) -> str:
-        """What example `row` gets, in words: ``"Gain(gain=2.1) > TimeStretch(rate=0.95)"`` or ``"unchanged"``."""
+        """Describe what is applied to a row: ``"Gain(gain=2.1) > TimeStretch(rate=0.95)"`` or ``"unchanged"``."""
         if not self.chosen[row]:
             return "unchanged"
         if self.children:
@@ -110,7 +114,7 @@ class Draw:
         return f"{self.name}({values})"
 
     def label(self, row: int) -> str:
-        """Name example `row` in a message, by its key and crop."""
+        """Return the key and crop of a row, for messages."""
         key = f"hash {self.key_hash[row]:#018x}" if self.keys is None else str(self.keys[row])
         return f"key {key}, crop {self.crops[row]}"
 
@@ -121,9 +125,9 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """The input that some output needs: `length` samples, from `before` samples before the output's first one on.
+    """The input that an output needs: `length` samples, starting `before` samples before the output's first sample.
 
-    Both are int64 [batch]; `before` is negative where the input begins later than the output.
+    Both are int64 [batch]. `before` is negative if the input begins later than the output.
     """
 
     before: np.ndarray

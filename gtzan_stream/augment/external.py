@@ -1,4 +1,4 @@
-"""Audiomentations: any transform of that library, reproducibly, on as many cores as there are."""
+"""Audiomentations: apply transforms of the library of that name, reproducibly and on several cores."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from gtzan_stream.threads import cores
 class Audiomentations(Transform):
     """Apply a transform of the library audiomentations to each example.
 
-    It draws from Python's and numpy's global random state, so both are seeded for each example with a number drawn
-    like every other parameter, and put back afterwards: results are the same with any number of workers.
-    It works on the CPU; a waveform on another device is copied there and back. It does not read more of the
-    clip: what comes out is cut or zero-padded to the length of what goes in.
+    The library draws from Python's and numpy's global random state. For each example both are seeded with a number
+    drawn like any other parameter, and restored afterwards, so results do not depend on the number of workers. It runs
+    on the CPU; waveforms on other devices are copied there and back. It does not read more of the clip: its output is
+    cut or zero-padded to the length of its input.
 
     Parameters
     ----------
     transform : callable (float32 [time], sample rate) -> float32 [time]
-        An audiomentations transform or composition; its own `p` counts too.
+        A transform of audiomentations, such as a `Compose`. Its own `p` applies too.
     p : float in 0..1
-        The probability that an example is given to it.
+        The probability that an example is transformed.
     sample_rate : int
         Hz.
     num_workers : int, optional
-        Processes; one for each core by default; 0 computes in the calling process, one example at a time.
+        Worker processes, by default one per core. With 0, the calling process computes one example at a time.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Audiomentations(Transform):
         return torch.cat([fit(row, width) for row in changed]).to(waveform)
 
     def close(self) -> None:
-        """End the worker processes; they end with the program otherwise."""
+        """End the worker processes. Without this, they end with the program."""
         if self._workers is not None:
             self._workers.close()
 
@@ -78,9 +78,9 @@ class Audiomentations(Transform):
                 changed = self._workers.call(samples, self.sample_rate, seed)
             else:
                 changed = call_seeded(self.transform, samples, self.sample_rate, seed)
-        except RuntimeError:
-            raise
         except Exception as error:
+            if self._workers is not None and isinstance(error, RuntimeError):  # the worker failed, not the transform
+                raise
             raise BadSample(f"{draw.label(row)}: audiomentations' {self.transform!r} failed: {error}") from error
         if changed.ndim != 1:
             raise BadSample(

@@ -1,4 +1,4 @@
-"""Gain: louder or softer."""
+"""Gain: multiply by a constant."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gtzan_stream.dsp.parameters import to_device
 
 
 class Gain(Transform):
-    """Multiply each example by a gain. The result is not clipped.
+    """Multiply each example by a random gain. The result is not clipped.
 
     Parameters
     ----------
     min_gain, max_gain : float > 0
-        The gain is uniform between them; 1 changes nothing. The study's "Multiply Value" is 1.5 to 3.
+        The linear gain is uniform between them. The study's "Multiply Value" is 1.5 to 3.
     p : float in 0..1
         The probability that an example is changed.
 
@@ -38,7 +38,7 @@ class Gain(Transform):
 
     @classmethod
     def in_db(cls, min_gain_db: float, max_gain_db: float, *, p: float = 1.0) -> Gain:
-        """A gain uniform in decibels between two levels."""
+        """Build a `Gain` that is uniform in decibels between two levels."""
         check_range("Gain", "gain_db", min_gain_db, max_gain_db, "within +/-200 dB", lambda db: abs(db) <= 200)
         gain = cls(10 ** (min_gain_db / 20), 10 ** (max_gain_db / 20), p=p)
         gain.logarithmic = True

@@ -1,4 +1,4 @@
-"""GaussianNoise: hiss."""
+"""GaussianNoise: add white noise."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gtzan_stream.dsp import random
 
 
 class GaussianNoise(Transform):
-    """Add white Gaussian noise, made on the waveform's device by a counter-based generator.
+    """Add white Gaussian noise, generated on the waveform's device by a counter-based generator.
 
     Parameters
     ----------
     min_std, max_std : float >= 0
-        The noise's standard deviation, in parts of full scale, is uniform between them. The study's "Add Noise" is
+        The standard deviation of the noise (full scale is 1) is uniform between them. The study's "Add Noise" is
         0.005, or -46 dB.
     p : float in 0..1
         The probability that an example is changed.

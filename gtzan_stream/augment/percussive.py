@@ -1,4 +1,4 @@
-"""Percussive: the drums without the harmony."""
+"""Percussive: keep the percussive part, mostly drums."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gtzan_stream.dsp.hpss import percussive
 
 HOP = 512
 MARGIN = 20 * HOP
-"""Samples read on each side: half a median of 31 frames, two frames of 2048, and one hop to spare."""
+"""Samples to read on each side: half of the 31-frame median, two frames of 2048 samples, and one hop to spare."""
 
 
 class Percussive(Transform):
     """Keep the percussive part of each example, by harmonic-percussive separation (`dsp.hpss.percussive`).
 
-    The parameters are librosa's defaults: n_fft 2048, hop 512, medians of 31, power 2, margin 1. A segment of a clip
-    that starts at a multiple of 512 samples is read with 20 hops on each side, and then equals the percussive part of
-    the whole clip.
+    The parameters are librosa's defaults: n_fft 2048, hop 512, medians of 31, power 2, margin 1. Segments are read with
+    20 extra hops on each side. A segment that starts at a multiple of 512 samples then equals that piece of the whole
+    clip's percussive part.
 
     Parameters
     ----------

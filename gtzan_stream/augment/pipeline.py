@@ -1,4 +1,4 @@
-"""Augmentation as a stage of somebody's own webdataset pipeline."""
+"""Stage: augmentation inside a plain webdataset pipeline."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from gtzan_stream.errors import BadSample
 def stage(
     transform: Transform, *, seed: int = 0, epoch: int = 0, field: str = "wav", sample_rate: int = 22050
 ) -> Stage:
-    """Make a stage that augments every sample: ``webdataset.WebDataset(url).compose(stage(transform))``.
+    """Build a pipeline stage that augments clips: ``webdataset.WebDataset(url).compose(stage(transform))``.
 
     Parameters
     ----------
     transform : Transform
-        What to apply; each clip is one example, whole.
+        Applied to whole clips; each WebDataset sample is one example.
     seed, epoch : int
-        What a sample gets depends on these and its ``__key__`` only, not on the order of the pipeline.
+        Parameters depend only on these and on the sample's ``__key__``, not on the order of the pipeline.
     field : str
-        The sample's field that holds the sound: an encoded file (any format soundfile reads), or samples [time] as
-        an array or a tensor. It becomes a float32 tensor [time].
+        Field that holds the sound: an encoded file in any format that soundfile reads, or a waveform [time] as an array
+        or tensor. It is replaced by a float32 tensor [time].
     sample_rate : int
-        Hz; encoded files of another rate are resampled.
+        Hz; encoded files with another rate are resampled.
 
     Returns
     -------
     Stage
-        Iterators of samples to iterators of samples. Its attribute `epoch` may be set between epochs.
+        Callable from an iterable of WebDataset samples to an iterator. Set its attribute `epoch` between epochs.
     """
     return Stage(transform, seed=seed, epoch=epoch, field=field, sample_rate=sample_rate)
 
 
 class Stage:
-    """What `stage` returns."""
+    """A pipeline stage that augments WebDataset samples; see `stage`."""
 
     def __init__(self, transform: Transform, *, seed: int, epoch: int, field: str, sample_rate: int) -> None:
         self.transform = transform
@@ -50,12 +50,12 @@ class Stage:
         self.sample_rate = sample_rate
 
     def __call__(self, samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Augment each of `samples`, leaving the given dictionaries as they are.
+        """Augment each of `samples`, without modifying the given dictionaries.
 
         Raises
         ------
         BadSample
-            If a sample lacks the field or it cannot be decoded; the message names its shard and key.
+            If a sample lacks the field or cannot be decoded; the message names its shard and key.
         """
         for sample in samples:
             waveform = self._waveform(sample)[None]

@@ -1,4 +1,4 @@
-"""PitchShift: another pitch, the same tempo."""
+"""PitchShift: change the pitch and keep the tempo."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class PitchShift(Warp):
     Parameters
     ----------
     min_n_steps, max_n_steps : float within +/-48
-        Semitones, uniform between them and not rounded; 12 is an octave up. The study's code draws 0 to 4, its report
-        says within 2.
+        The shift in semitones is uniform between them, not rounded; 12 is an octave up. The study's code draws 0 to 4,
+        while its report says within 2.
     p : float in 0..1
         The probability that an example is changed.
     """

@@ -1,4 +1,4 @@
-"""Checks of a transform's range, made where it is built."""
+"""Ranges of random parameters: check them when a transform is built, and draw from them."""
 
 from collections.abc import Callable
 
@@ -16,5 +16,5 @@ def check_range(
 
 
 def between(low: float | int, high: float | int, uniform: np.ndarray) -> np.ndarray:
-    """Numbers in low..high from `uniform` numbers in [0, 1)."""
+    """Map `uniform` numbers in [0, 1) to low..high."""
     return low + (high - low) * uniform

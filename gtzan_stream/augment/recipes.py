@@ -1,4 +1,4 @@
-"""Named augmentations: what people choose with one word."""
+"""Recipes: augmentations that can be chosen by name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gtzan_stream.augment.shift import TimeShift
 from gtzan_stream.augment.speed import SpeedPerturb
 from gtzan_stream.augment.stretch import TimeStretch
 from gtzan_stream.errors import UserError
-from gtzan_stream.named import build_named
+from gtzan_stream.registry import build_by_name
 
 
 def _seven() -> list[Transform]:
-    """The study's augmentations, in the ranges of its code."""
+    """Build the study's seven augmentations, with the ranges of its code."""
     return [
         GaussianNoise(0.005, 0.005),
         TimeShift(1600, 1600),
@@ -33,25 +33,25 @@ def _seven() -> list[Transform]:
 
 
 def study() -> Transform:
-    """One of nothing and the study's seven, each as often as the others."""
+    """Build the study's recipe: nothing or one of its seven augmentations, with equal probability."""
     return OneOf([Identity(), *_seven()])
 
 
 def only(name: str) -> Transform:
-    """The study's augmentation called `name`, or nothing, the one as often as the other."""
+    """Build a recipe of one of the study's augmentations, applied to half of the examples."""
     return OneOf([Identity(), *(transform for transform in _seven() if type(transform).__name__ == name)])
 
 
 def without(name: str) -> Transform:
-    """The study's recipe without the augmentation called `name`."""
+    """Build the study's recipe without one of its augmentations."""
     return OneOf([Identity(), *(transform for transform in _seven() if type(transform).__name__ != name)])
 
 
 def strong() -> Transform:
-    """A chain for genres: what a genre survives, in wider ranges, several at once.
+    """Build a chain for genre classification, with wider ranges and several augmentations per example.
 
-    At most one change of tempo or pitch for each example, since artefacts of two vocoders add up; then the drums
-    alone, rarely, as they are the most expensive and change the most; then level and hiss, as of another recording.
+    Each example gets at most one change of tempo or pitch, since the artefacts of two vocoders add up. The percussive
+    part is rare, because it costs and changes the most. Gain and noise stand for other recording conditions.
     """
     tempo_or_pitch = OneOf(
         [TimeStretch(0.8, 1.25), PitchShift(-4.0, 4.0), SpeedPerturb(0.8, 1.25)], weights=[0.3, 0.3, 0.4], p=0.7
@@ -67,10 +67,10 @@ def strong() -> Transform:
     )
 
 
-def other_library() -> Transform:
-    """The study's, as far as audiomentations has them (it has no percussive part), in worker processes."""
+def audiomentations_study() -> Transform:
+    """Build the study's recipe from transforms of audiomentations, which has no percussive part."""
     try:
-        import audiomentations  # only here: it is an optional dependency, and slow to import
+        import audiomentations  # imported here because it is optional, and slow to import
     except ImportError as error:
         raise UserError(
             f"the recipe audiomentations needs the library of that name ({error}): "
@@ -96,26 +96,26 @@ RECIPES: dict[str, Callable[[], Transform]] = {
     "none": Identity,
     "study": study,
     "strong": strong,
-    "audiomentations": other_library,
+    "audiomentations": audiomentations_study,
 }
 
 
 PARTS: dict[str, Callable[[str], Transform]] = {"only": only, "without": without}
-"""Of the study's recipe: ``only:NAME`` and ``without:NAME``."""
+"""Parts of the study's recipe: ``only:NAME`` and ``without:NAME``."""
 
 
 def names() -> list[str]:
-    """The recipes' names, besides ``only:NAME``, ``without:NAME`` and ``module:function``."""
+    """Return the names of the recipes; ``only:NAME``, ``without:NAME`` and ``module:function`` come on top."""
     return list(RECIPES)
 
 
 def study_names() -> list[str]:
-    """The study's seven, which the recipes ``only:NAME`` and ``without:NAME`` are made for."""
+    """Return the names that ``only:NAME`` and ``without:NAME`` take: the study's seven augmentations."""
     return [type(transform).__name__ for transform in _seven()]
 
 
 def check(name: str) -> None:
-    """Raise UserError, listing the recipes, if `name` cannot be one. A module of one's own is not imported here."""
+    """Raise UserError, listing the recipes, if `name` cannot be one. Does not import the module in ``module:...``."""
     part, _, rest = name.partition(":")
     own = part not in PARTS and part and rest
     if not (own or name in RECIPES or (part in PARTS and rest in study_names())):
@@ -137,7 +137,7 @@ def recipe(name: str) -> Transform:
     Raises
     ------
     UserError
-        If there is none of that name, or the function returns something else.
+        If there is no such augmentation, or the function returns something else.
 
     Examples
     --------
@@ -148,19 +148,19 @@ def recipe(name: str) -> Transform:
     part, _, rest = name.partition(":")
     if part in PARTS:
         return PARTS[part](rest)
-    built = build_named(name, RECIPES, "augmentation")
+    built = build_by_name(name, RECIPES, "augmentation")
     if not isinstance(built, Transform):
         raise UserError(f"augmentation {name}: it should return a Transform, it returned {type(built).__name__}")
     return built
 
 
 def as_transform(augment: object) -> Transform:
-    """Return a transform as it is, and that of a recipe's name.
+    """Return `augment` if it is a transform, or build the recipe of that name.
 
     Raises
     ------
     UserError
-        If `augment` is neither; the message says how to wrap it.
+        If `augment` is neither; the message says what to write instead.
     """
     if isinstance(augment, Transform):
         return augment

@@ -1,6 +1,6 @@
-"""Calls of functions that draw from Python's and numpy's global random state, made reproducible.
+"""Reproducible calls of functions that draw from the global random state of Python and numpy.
 
-This file is also the program that `workers.Workers` runs in its processes, so it imports nothing heavy.
+This file is also the program that `workers.Workers` runs in its processes, so it must be quick to import.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 Function = Callable[[np.ndarray, int], np.ndarray]
 """(float32 [time], sample rate) -> float32 [other time]"""
 
-_state = threading.Lock()  # there is one global random state
+_state = threading.Lock()  # the global random state is shared by all threads
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_state._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def call_seeded(function: Function, samples: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:
-    """Call `function` with both global random states set from `seed`, and put them back as they were.
+    """Call `function` with both global random states seeded, and restore them afterwards.
 
     Parameters
     ----------
     samples : float32 [time]
-        Copied first, in case `function` writes to it.
+        Copied, in case `function` modifies it.
     sample_rate : int
         Hz.
     seed : int in 0 .. 2**64 - 1
@@ -46,23 +46,25 @@ def call_seeded(function: Function, samples: np.ndarray, sample_rate: int, seed:
 
 
 def serve() -> None:
-    """Be a worker: read calls from standard input and write their results, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which ends its workers
+    """Run a worker process: read calls from stdin and write results to stdout until stdin is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the main program, which ends its workers
     calls, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # so that what a function prints is not taken for a result
+    os.dup2(2, 1)  # whatever a function prints goes to stderr, not among the results
     sys.path[:] = pickle.load(calls)
-    pickled, trouble = pickle.load(calls), ""
+    pickled, load_error = pickle.load(calls), ""
     try:
         function: Function = pickle.loads(pickled)
     except Exception as error:
-        trouble = f"{type(error).__name__}: {error}"
+        load_error = f"{type(error).__name__}: {error}"
     while True:
         try:
             samples, sample_rate, seed = pickle.load(calls)
         except EOFError:
             return
         try:
-            answer = ("unloaded", trouble) if trouble else ("done", call_seeded(function, samples, sample_rate, seed))
+            answer = (
+                ("unloaded", load_error) if load_error else ("done", call_seeded(function, samples, sample_rate, seed))
+            )
         except Exception as error:
             answer = ("failed", str(error) or type(error).__name__)
         pickle.dump(answer, results, protocol=5)

@@ -1,4 +1,4 @@
-"""TimeShift: the same music, a little later or earlier."""
+"""TimeShift: move the music later or earlier."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gtzan_stream.dsp.parameters import to_device
 class TimeShift(Transform):
     """Shift each example in time.
 
-    The loader reads the segment that much earlier, so that it holds the clip's own samples. A plain batch has no clip
-    around it: there the samples that leave at one end return at the other, as in the study.
+    In a loader, the segment is read from that much earlier in the clip, so nothing is padded. A plain batch has no
+    surrounding clip: there the shift is circular, as in the study.
 
     Parameters
     ----------
     min_shift, max_shift : int
-        Samples; the shift is a whole number uniform between them, both included. Positive is later. The study's
+        The shift in samples is a whole number, uniform between them, both included. Positive is later. The study's
         "Shift" is 1,600.
     p : float in 0..1
         The probability that an example is changed.
@@ -50,9 +50,9 @@ class TimeShift(Transform):
         shift = draw.values["shift"].astype(np.int64)
         if len(shift) == 1:
             return waveform.roll(int(shift[0]), 1)
-        places = to_device(shift, waveform.device)
+        shift_on_device = to_device(shift, waveform.device)
         time = torch.arange(waveform.shape[1], device=waveform.device)
-        return waveform.gather(1, (time - places[:, None]) % waveform.shape[1])
+        return waveform.gather(1, (time - shift_on_device[:, None]) % waveform.shape[1])
 
     def extra_repr(self) -> str:
         return f"{self.min_shift}..{self.max_shift} samples, p={self.p:g}"

@@ -1,4 +1,4 @@
-"""SpeedPerturb: a tape played faster or slower."""
+"""SpeedPerturb: change tempo and pitch together, like a tape at another speed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gtzan_stream.dsp import resample
 
 
 class SpeedPerturb(Warp):
-    """Play each example faster or slower, so that tempo and pitch move together, by band-limited resampling.
+    """Play each example faster or slower by band-limited resampling, so that tempo and pitch change together.
 
     Parameters
     ----------
     min_rate, max_rate : float > 0
-        Above 1 is faster and higher. The duration, ``1 / rate``, is uniform between ``1 / max_rate`` and
+        A rate above 1 is faster and higher. The duration ``1 / rate`` is uniform between ``1 / max_rate`` and
         ``1 / min_rate``. The study's "Pitch and Speed" is 1 to 1.25.
     p : float in 0..1
         The probability that an example is changed.

@@ -1,4 +1,4 @@
-"""TimeStretch: another tempo, the same pitch."""
+"""TimeStretch: change the tempo and keep the pitch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TimeStretch(Warp):
 
     Notes
     -----
-    A sample that is not finite makes the rest of its row not finite: the output phase is a running product.
+    A sample that is not finite makes the rest of its row not finite, because the output phase is a running product.
     """
 
     parameter = choice = "rate"

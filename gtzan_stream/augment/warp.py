@@ -1,4 +1,4 @@
-"""Warp: what time stretch, pitch shift and speed perturbation share. Each reads its input at another pace."""
+"""Warp: base class of time stretch, pitch shift and speed perturbation, which read their input at another rate."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from gtzan_stream.augment.draw import Draw, Examples, Source
 
 
 class Warp(Transform):
-    """One parameter for each example, and two functions of `gtzan_stream.dsp` that take it.
+    """A transform with one parameter, computed by two functions of `gtzan_stream.dsp`.
 
-    A subclass names the parameter and draws it (`draw_value`), and gives the two functions: `dsp_source` says which
-    input some output needs, `dsp_warp` computes the output.
+    A subclass names the parameter, draws it in `draw_value`, and sets two functions: `dsp_source` returns the input
+    that an output needs, `dsp_warp` computes the output.
     """
 
     parameter: str
-    """Name of the parameter in a `Draw`, and of its choice."""
+    """Name of the parameter in a `Draw`."""
     choice: str
-    """Name of its random choice. Data: another name would change every draw."""
+    """Name of its random choice. Do not rename it: that would change every draw."""
     dsp_source: ClassVar[Callable[..., tuple[np.ndarray, np.ndarray]]]
-    """(length, values) -> input samples needed before the input time of output sample 0, and in all: int64 [batch]."""
+    """(length, values) -> input samples needed before the input time of output sample 0, and in total, int64 [batch]"""
     dsp_warp: ClassVar[Callable[..., Tensor]]
-    """(waveform, values, length, offset=) -> output [batch, length], whose sample 0 lies at input time `offset`."""
+    """(waveform, values, length, offset=) -> output [batch, length]; its sample 0 is at input time `offset`."""
 
     def draw_value(self, uniform: np.ndarray) -> np.ndarray:
-        """Values of the parameter, float64 [batch], from uniform numbers in [0, 1)."""
+        """Map uniform numbers in [0, 1) to values of the parameter, float64 [batch]."""
         raise NotImplementedError
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Batches of waveforms that transforms take: checks of their shape, and changes of their length."""
+"""Check the shape and change the length of batches of waveforms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gtzan_stream.dsp.parameters import to_device
 
 
 def check_shape(owner: str, waveform: Tensor) -> None:
-    """Raise ValueError unless `waveform` is [batch, time] or [batch, channel, time], TypeError unless a tensor."""
+    """Raise unless `waveform` is a tensor (TypeError) of shape [batch, time] or [batch, channel, time] (ValueError)."""
     if not isinstance(waveform, Tensor):
         raise TypeError(f"{owner}: expected a torch tensor, got {type(waveform).__name__}; torch.as_tensor(waveform)")
     if waveform.ndim not in (2, 3):
@@ -20,16 +20,16 @@ def check_shape(owner: str, waveform: Tensor) -> None:
 
 
 def check_examples(owner: str, waveform: Tensor, n_examples: int) -> None:
-    """Raise ValueError unless `waveform` holds `n_examples` examples, and TypeError unless it is float32 or float64."""
+    """Raise unless `waveform` has `n_examples` examples (ValueError) and is float32 or float64 (TypeError)."""
     check_shape(owner, waveform)
     if len(waveform) != n_examples:
-        raise ValueError(f"{owner}: expected {n_examples} examples, as many as were drawn for, got {len(waveform)}")
+        raise ValueError(f"{owner}: expected the {n_examples} examples of the draw, got {len(waveform)}")
     if waveform.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{owner}: expected float32 or float64, full scale at +/-1, got {waveform.dtype}")
 
 
 def check_computed(owner: str, out: object, n_rows: int, length: int) -> Tensor:
-    """Return what a transform's `compute` gave; raise TypeError unless it is a tensor [n_rows, length]."""
+    """Return the result of a transform's `compute`. Raises TypeError unless it is a tensor [n_rows, length]."""
     if isinstance(out, Tensor) and out.shape == (n_rows, length):
         return out
     got = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
@@ -37,13 +37,13 @@ def check_computed(owner: str, out: object, n_rows: int, length: int) -> Tensor:
 
 
 def fit(waveform: Tensor, width: int) -> Tensor:
-    """Cut, or pad with zeros at the end, to `width` samples; a view where nothing is missing."""
+    """Cut to `width` samples, or zero-pad at the end. Returns a view if nothing is padded."""
     missing = width - waveform.shape[1]
     return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform[:, :width]
 
 
 def zero_after(waveform: Tensor, length: np.ndarray) -> Tensor:
-    """Set row i to zero from sample ``length[i]`` on, whatever a reader left there."""
+    """Set row i to zero from sample ``length[i]`` on."""
     if (length == waveform.shape[1]).all():
         return waveform
     end = to_device(length, waveform.device)

@@ -1,7 +1,7 @@
-"""Processes that make seeded calls.
+"""Worker processes for seeded calls.
 
-They are programs of their own, not `multiprocessing` children: those import the main program again, with all that it
-imports, need it to be under ``if __name__ == "__main__":``, and may not be started by a data loader's worker.
+They are separate programs and not `multiprocessing` children, because those import the user's main program again, need
+its code to be under ``if __name__ == "__main__":``, and cannot be started by a worker of a data loader.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROGRAM = Path(seeded.__file__)
 
 
 class Workers:
-    """Up to `num_workers` processes; each starts when it is first needed and ends with `close` or the program.
+    """A pool of up to `num_workers` processes, each started when first needed; `close` or the program's end stops them.
 
     Parameters
     ----------
@@ -53,25 +53,26 @@ class Workers:
     def _begin(self) -> None:
         self._owner = os.getpid()
         self._started: list[subprocess.Popen[bytes]] = []
-        self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()  # last used first; None: may be started
+        # Last in, first out, so that few processes are started. None stands for one that is not started yet.
+        self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(self._num_workers):
             self._idle.put(None)
         self._end = weakref.finalize(self, _end, self._started, self._owner)
 
     def call(self, samples: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:
-        """`seeded.call_seeded` in a worker; threads that call at the same time are served at the same time.
+        """Do `seeded.call_seeded` in a worker process. Calls from several threads run at the same time.
 
         Raises
         ------
         ValueError
-            If the function raised something; with its words.
+            If the function raised an error; has its message.
         RuntimeError
-            If the process died, or could not load the function.
+            If the process died or could not load the function.
         """
-        if self._owner != os.getpid():  # in a forked child, the parent's processes are the parent's
+        if self._owner != os.getpid():  # in a forked child: these processes belong to the parent
             self._end.detach()
             self._begin()
-        idle = self._idle  # a close() meanwhile replaces it
+        idle = self._idle  # kept, as close() in another thread replaces it
         process = idle.get()
         healthy = None
         try:
@@ -122,7 +123,7 @@ def _ask(process: subprocess.Popen[bytes], call: tuple[np.ndarray, int, int]) ->
     except (OSError, EOFError, pickle.UnpicklingError) as error:
         process.kill()
         raise RuntimeError(
-            f"a worker process of Audiomentations died (exit status {process.wait()}); its last words, if any, are "
+            f"a worker process of Audiomentations died (exit status {process.wait()}); its output, if any, is "
             "above; to see more, use num_workers=0"
         ) from error
 

@@ -1,4 +1,4 @@
-"""One file over http, https or file, resumed where a broken download ended."""
+"""Download one file over http, https or file, and resume broken downloads."""
 
 import http.client
 import logging
@@ -17,35 +17,37 @@ from gtzan_stream.folders import fsync
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""Tries in a row that may bring nothing new before a download is given up."""
+"""Attempts without any new bytes before a download is given up."""
 
 PAUSE_S = 1.0
-"""Pause before the second try; each further one waits twice as long."""
+"""Pause before the second attempt; it doubles with each further one."""
 
 TIMEOUT_S = 60.0
 BLOCK = 1 << 20
 
 
 def download(url: str, target: Path, *, progress: Callable[[int, int | None], None] | None = None) -> None:
-    """Fetch `url` into `target`, which appears only when complete.
+    """Download `url` to `target`, which only exists once it is complete.
 
-    Until then the bytes are in `<target>.part`. A connection that breaks is taken up again at that length, in this
-    call and in later ones; a server that cannot do so (no HTTP ranges) is asked for the whole file again.
+    Until then the bytes are in `<target>.part`. A broken download continues from there, in this call and in later ones.
+    If the server does not support HTTP ranges, it starts again from the beginning.
 
     Parameters
     ----------
     url : str
         http://, https:// or file://.
     target : Path
-        Its folder exists.
+        File to write, in an existing folder.
     progress : callable, optional
-        Called with the bytes at hand and the bytes in all, or None where the server does not say.
+        Called with the bytes downloaded and the total, or None if the server does not say.
 
     Raises
     ------
     UserError
-        If the address is of another kind, refused, or brings nothing new `ATTEMPTS` times in a row. Unwritable, if the
-        file cannot be written; `<target>.part` is kept.
+        If the address has another scheme, is refused, or `ATTEMPTS` attempts in a row bring nothing new.
+        `<target>.part` is kept.
+    WriteError
+        If the file cannot be written.
     """
     if urlsplit(url).scheme not in ("http", "https", "file"):
         raise UserError(f"expected an address that starts with http://, https:// or file://; got {url!r}")
@@ -68,7 +70,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
 
 
 def _continue(url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
-    """Append what is missing to `part`, or raise OSError or HTTPException with what came so far kept."""
+    """Append the missing bytes to `part`. On an OSError or HTTPException, it keeps those that arrived."""
     done = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -77,7 +79,7 @@ def _continue(url: str, part: Path, progress: Callable[[int, int | None], None])
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         if error.headers.get("Content-Range") == f"bytes */{done}":
-            return  # nothing is missing: only the renaming was
+            return  # the file is complete; only the renaming is left
         part.unlink()
         raise ConnectionError(f"{part} is longer than the file; starting again") from error
     with response:
@@ -89,7 +91,7 @@ def _continue(url: str, part: Path, progress: Callable[[int, int | None], None])
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
         with writing(part, total and total - done):
-            file = part.open("ab" if done else "wb", buffering=0)  # so that closing it writes nothing more
+            file = part.open("ab" if done else "wb", buffering=0)  # unbuffered, so that closing it cannot fail to write
         with file:
             progress(done, total)
             while block := response.read(BLOCK):
@@ -112,7 +114,7 @@ def _size(path: Path) -> int:
 
 
 def _may_pass(url: str, error: Exception) -> bool:
-    """Whether another try may help: no for a local file, nor for a plain refusal such as 404."""
+    """Whether another attempt may help. It does not for a local file, nor after a refusal such as 404."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code >= 500 or error.code in (408, 429)
     return urlsplit(url).scheme != "file"

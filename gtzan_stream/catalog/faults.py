@@ -1,4 +1,4 @@
-"""What is known to be wrong with GTZAN: replicas, a broken clip, a nearly silent one; and the md5 of every clip.
+"""Known faults of GTZAN (duplicates, a broken clip, a nearly silent one), and the MD5 checksum of every clip.
 
 References
 ----------
@@ -29,7 +29,7 @@ def _duplicates(checksums: dict[str, str]) -> tuple[tuple[str, ...], ...]:
 
 
 CHECKSUMS: dict[str, str] = _checksums()
-"""md5, in hexadecimal, of each of the 1,000 original WAV files, by key."""
+"""MD5 of each of the 1,000 original WAV files in hexadecimal, by key."""
 
 DUPLICATES: tuple[tuple[str, ...], ...] = _duplicates(CHECKSUMS)
 """Groups of keys whose original files are byte-identical."""
@@ -38,7 +38,7 @@ _REPLICAS = {key: [other for other in group if other != key] for group in DUPLIC
 
 
 def known(key: str) -> str | None:
-    """Say what is known to be wrong with a GTZAN clip, or None.
+    """Describe the known fault of a GTZAN clip; None if it has none.
 
     >>> known("metal_00058")
     'byte-identical to rock_00016 in the original GTZAN'

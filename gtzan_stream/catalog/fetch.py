@@ -1,4 +1,4 @@
-"""Fetch GTZAN: download the archive, unpack it, and compare every clip with the md5 of the original."""
+"""Fetch GTZAN: download the archive, unpack it, and compare every clip with the original's MD5 checksum."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from gtzan_stream.catalog.download import download
 from gtzan_stream.catalog.faults import CHECKSUMS
 from gtzan_stream.catalog.genres import key_of
 from gtzan_stream.catalog.unpack import unpack
-from gtzan_stream.errors import Unwritable, UserError
+from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.folders import created
 
 URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
 ARCHIVE_MD5 = "5b3d6dddb579ab49814ab86dba69e7c7"
 
 Progress = Callable[[str, int, int | None], None]
-"""Told the stage ("download" or "unpack"), the bytes done and the bytes in all, None while unknown."""
+"""Called with the stage ("download" or "unpack"), the bytes done, and the total or None while it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchReport:
-    """How what was fetched differs from the original GTZAN; keys are in order."""
+    """Differences between the fetched clips and the original GTZAN; keys are sorted."""
 
     archive: Path
     folder: Path
@@ -44,15 +44,15 @@ class FetchReport:
 def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = None) -> FetchReport:
     """Download GTZAN into a folder, unpack it there, and report what differs from the original clips.
 
-    An archive that is there already, by an earlier call or by hand, is not downloaded again. A difference, of the
-    archive or of a clip, is reported and stops nothing.
+    An archive that is already in the folder is not downloaded again. Differences of the archive or of clips are
+    reported and are not errors.
 
     Parameters
     ----------
     folder : path
-        Made if absent. The archive stays in it, the clips come beside it.
+        Created if missing. The archive stays in it, and the clips are unpacked beside it.
     url : str
-        A tar archive at an http://, https:// or file:// address.
+        Address of a tar archive: http://, https:// or file://.
     progress : Progress, optional
         Called after every block of bytes.
 
@@ -63,8 +63,10 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     Raises
     ------
     UserError
-        If the archive cannot be downloaded, read, or is unsafe to unpack: the sentence says what to download by hand
-        and where to put it. Unwritable, if the folder cannot be written.
+        If the archive cannot be downloaded or read, or is unsafe to unpack. The message says what to download by hand
+        and where to put it.
+    WriteError
+        If the folder cannot be written.
     """
     folder = Path(folder)
     try:
@@ -72,14 +74,14 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     except ValueError as error:
         raise UserError(f"{url} is not an address: {error}") from None
     archive = folder / (PurePosixPath(unquote(path)).name or "genres.tar.gz")
-    tell = progress or (lambda stage, done, total: None)
+    report = progress or (lambda stage, done, total: None)
     try:
         with created(folder):
             if not archive.exists():
-                download(url, archive, progress=partial(tell, "download"))
-            digests = unpack(archive, folder, progress=partial(tell, "unpack"))
+                download(url, archive, progress=partial(report, "download"))
+            digests = unpack(archive, folder, progress=partial(report, "unpack"))
             warning = _warning(archive)
-    except Unwritable:
+    except WriteError:
         raise
     except (UserError, OSError) as error:
         raise UserError(f"{error}: {_remedy(url, archive)}") from error
@@ -87,7 +89,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
 
 
 def compare(digests: Mapping[PurePosixPath, str]) -> dict:
-    """Compare files, by path, with the original clips: fields of a `FetchReport`.
+    """Compare the MD5 checksums of files, by path, with the original clips. Returns fields of a `FetchReport`.
 
     >>> differences = compare({PurePosixPath("genres/blues/blues.00000.wav"): "b462fa6a82a35d00940fe251f11447e5"})
     >>> differences["identical"], len(differences["missing"])
@@ -115,4 +117,4 @@ def _warning(archive: Path) -> str | None:
 def _remedy(url: str, archive: Path) -> str:
     if archive.exists():
         return f"delete {archive} and fetch again, or download {url} by hand and put it there"
-    return f"fetch again to go on from where it broke, or download {url} by hand and put it at {archive}"
+    return f"fetch again to continue the download, or download {url} by hand and put it at {archive}"

@@ -1,4 +1,4 @@
-"""The names of GTZAN: its ten genres, the study's eight, and how a clip's id becomes its key."""
+"""GTZAN's ten genres, the study's eight, and the keys of GTZAN's clips."""
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """GTZAN's genres, in the order of their labels."""
@@ -8,7 +8,7 @@ STUDY_GENRES = tuple(genre for genre in GENRES if genre not in ("blues", "rock")
 
 
 def key_of(clip_id: str) -> str:
-    """Turn a clip id into a key: WebDataset cuts names at the first dot, so a key has none.
+    """Turn a clip id into a key without dots, as WebDataset ends keys at the first dot.
 
     >>> key_of("blues.00000")
     'blues_00000'
@@ -17,7 +17,7 @@ def key_of(clip_id: str) -> str:
 
 
 def genre_of(key: str) -> str:
-    """Genre in the name of a GTZAN clip.
+    """Return the genre in the key of a GTZAN clip.
 
     >>> genre_of("hiphop_00039")
     'hiphop'

@@ -1,4 +1,4 @@
-"""Read the rows of a CSV file that people write: of splits, or of labels."""
+"""Read the rows of CSV files with splits or labels."""
 
 import csv
 import io
@@ -8,12 +8,12 @@ from gtzan_stream.errors import UserError
 
 
 def read_rows(path: str | Path, what: str) -> list[tuple[int, list[str]]]:
-    """Line number and stripped cells of every row that is not blank.
+    """Return the line number and the stripped cells of every row that is not blank.
 
     Raises
     ------
     UserError
-        If the file cannot be read as `what`, such as "a split file of key,part rows".
+        If the file cannot be read. The message calls it `what`, such as "a split file of key,part rows".
     """
     try:
         reader = csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"), newline=""))

@@ -1,6 +1,6 @@
-"""Which clips train, validate and test: GTZAN's published splits, splits by seed, and splits from a file.
+"""Splits into train, valid and test: GTZAN's published ones, random ones by seed, and those of a file.
 
-A split is a dict from key to part, and a part is one of `PARTS`. A clip that a split leaves out has no row in it.
+A split is a dict from key to part, one of `PARTS`. Clips outside the split are not in the dict.
 """
 
 import csv
@@ -16,12 +16,12 @@ from gtzan_stream.errors import UserError
 
 PARTS = ("train", "valid", "test")
 PART_OF = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
-"""Parts by the names that people give them, in lower case."""
+"""Part by each of its common names, in lower case."""
 _HEADER = ("part", "split", "set", "subset")
 
 
 def filtered() -> dict[str, str]:
-    """Fault-filtered, artist-aware split of GTZAN: 443 clips to train, 197 to validate, 290 to test.
+    """Return the fault-filtered, artist-aware split of GTZAN, with 443 train, 197 valid and 290 test clips.
 
     References
     ----------
@@ -36,7 +36,7 @@ def filtered() -> dict[str, str]:
 
 
 def study() -> dict[str, str]:
-    """Split of the 2019 study: `filtered` without blues and rock, 353, 150 and 227 clips.
+    """Return the split of the 2019 study: `filtered` without blues and rock, 353, 150 and 227 clips.
 
     >>> len(study())
     730
@@ -51,18 +51,18 @@ def stratified(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     groups: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Split clips by seed so that every label is divided in the same fractions.
+    """Split clips at random so that every label is divided in the same fractions.
 
     Parameters
     ----------
     labels : mapping from key to label
-        Its order does not matter.
+        The order does not matter.
     seed : int
-        Another seed, another split.
+        Each seed gives another split.
     fractions : three floats, none negative, of sum 1
-        Shares of train, valid and test. A label of three clips or more has one in every part whose share is not 0.
-    groups : mapping from key to digest, optional
-        Clips of equal digest stay on one side. A key without a digest stands alone.
+        Shares of train, valid and test. A label with at least three clips gets one in every part with a share above 0.
+    groups : mapping from key to group, optional
+        Clips of one group stay in one part. Keys without a group are on their own.
 
     Returns
     -------
@@ -78,28 +78,27 @@ def stratified(
     28
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"fractions are three shares that sum to 1, for train, valid and test; got {fractions}")
-    counts = _count(labels)
-    quotas = {label: _apportion(n, fractions) for label, n in counts.items()}
+        raise ValueError(f"fractions must be three shares that sum to 1, for train, valid and test; got {fractions}")
+    quotas = {label: _apportion(n, fractions) for label, n in Counter(labels.values()).items()}
     return {key: PARTS[i] for key, i in _deal(labels, quotas, seed, groups).items()}
 
 
 def folds(
     labels: Mapping[str, str], k: int = 5, *, seed: int = 0, groups: Mapping[str, str] | None = None
 ) -> list[dict[str, str]]:
-    """Split clips k times by seed: split i tests on fold i, validates on fold (i + 1) mod k and trains on the rest.
+    """Split clips into k random folds: split i tests on fold i, validates on fold (i + 1) mod k, trains on the rest.
 
     Parameters
     ----------
     labels, seed, groups
         As for `stratified`.
     k : int, at least 3
-        Number of folds; each holds the same share of every label, to within a clip.
+        Number of folds. Each has the same number of clips of every label, to within one.
 
     Raises
     ------
     ValueError
-        If `k` is below 3, where train, valid and test could not differ.
+        If `k` is below 3.
 
     >>> sorted(split["a"] for split in folds({"a": "jazz", "b": "jazz", "c": "jazz"}, k=3))
     ['test', 'train', 'valid']
@@ -107,28 +106,50 @@ def folds(
     if k < 3:
         raise ValueError(f"k is the number of folds, at least 3 (train, valid and test); got {k}")
     quotas, extra = {}, 0
-    for label, n in sorted(_count(labels).items()):
+    for label, n in sorted(Counter(labels.values()).items()):
         each, rest = divmod(n, k)
-        more = {(extra + j) % k for j in range(rest)}  # go on where the last label ended, so that folds grow evenly
+        more = {(extra + j) % k for j in range(rest)}  # starts where the last label ended: folds grow evenly
         quotas[label] = [each + (fold in more) for fold in range(k)]
         extra += rest
     fold_of = _deal(labels, quotas, seed, groups)
     return [{key: _part(fold, i, k) for key, fold in fold_of.items()} for i in range(k)]
 
 
+PUBLISHED: dict[str, Callable[[], dict[str, str]]] = {
+    "filtered": filtered,
+    "study": study,
+}
+"""GTZAN's splits by name, which every set that is GTZAN gets when it is packed."""
+N_FOLDS = 5
+FOLDS = tuple(f"folds-{i}" for i in range(N_FOLDS))
+SEEDED = ("stratified", *FOLDS)
+"""Names of the splits that every set gets; see `seeded`."""
+
+
+def seeded(labels: Mapping[str, str], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, str]]:
+    """Make the splits of `SEEDED`, by name.
+
+    >>> tuple(seeded({"a": "jazz", "b": "jazz", "c": "jazz"})) == SEEDED
+    True
+    """
+    divided = folds(labels, N_FOLDS, groups=groups)
+    return {"stratified": stratified(labels, groups=groups), **dict(zip(FOLDS, divided, strict=True))}
+
+
 def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[str, str]:
-    """Read a split from a CSV file of `key,part` rows; a first row whose second cell is "part" or "split" is a header.
+    """Read a split from a CSV file of `key,part` rows. A first row with the second cell "part" or "split" is a header.
 
     Parameters
     ----------
-    path : path of the file
+    path : path
     key_for : callable, optional
-        Gives the key of the clip that a row names. By default clip ids stand for keys: `blues.00000` is `blues_00000`.
+        Returns the key of the clip that a row names. By default, rows may also have clip ids: `blues.00000`.
 
     Raises
     ------
     UserError
-        If the file cannot be read, has no rows, or a row is not a new key and one of `PARTS`: names file and line.
+        If the file cannot be read or has no rows, or if a row repeats a key or has an unknown part. The message has the
+        line.
     """
     split: dict[str, str] = {}
     for line, cells in read_rows(path, "a split file of key,part rows"):
@@ -162,12 +183,11 @@ def _part(fold: int, test: int, k: int) -> str:
     return "valid" if fold == (test + 1) % k else "train"
 
 
-def _count(labels: Mapping[str, str]) -> dict[str, int]:
-    return Counter(labels.values())
-
-
 def _apportion(n: int, fractions: Sequence[float]) -> list[int]:
-    """Whole numbers of sum n near the fractions: largest remainders, after one each for every share if n allows."""
+    """Divide n into whole numbers near the fractions, by largest remainders.
+
+    If n is large enough, every fraction above 0 gets at least 1.
+    """
     least = [int(fraction > 0 and n >= len(fractions)) for fraction in fractions]
     quota = [max(low, int(fraction * n)) for low, fraction in zip(least, fractions, strict=True)]
     while sum(quota) < n:
@@ -180,29 +200,31 @@ def _apportion(n: int, fractions: Sequence[float]) -> list[int]:
 def _deal(
     labels: Mapping[str, str], quotas: Mapping[str, list[int]], seed: int, groups: Mapping[str, str] | None
 ) -> dict[str, int]:
-    """Give every key the number of a side: whole groups first, then single clips, in an order by seed.
+    """Assign every key to a side (a part or a fold, by index), and keep groups together.
 
-    A unit (a group, or a single clip) goes where its labels have most room; a group, of sides that are equal in that,
-    where most clips of all labels are missing, so that the largest groups of all labels do not meet on one side. Once a
-    label has no more units left than sides that wait for their first, its units go there, so that a label of few large
-    groups has one on every side.
+    `quotas` has the wanted number of clips of each label on each side. Units (groups, or clips without one) are
+    assigned one by one, the largest first, in random order among equals. A unit goes to the side where its labels have
+    most room left. Among sides with equal room, a group goes to the one with most room for all labels, so that the
+    largest groups of several labels do not meet on one side. When a label has only as many units left as it has empty
+    sides, its units go to those, so that a label of few large groups has one on every side.
     """
     units = defaultdict(list)
     for key in sorted(labels):
         units[(groups or {}).get(key, f"alone {key}")].append(key)
     left = {label: list(quota) for label, quota in quotas.items()}
-    waiting = {label: {side for side, room in enumerate(quota) if room} for label, quota in quotas.items()}
-    to_come = _count({f"{name} {label}": label for name, unit in units.items() for label in {labels[k] for k in unit}})
+    empty = {label: {side for side, room in enumerate(quota) if room} for label, quota in quotas.items()}
+    units_of_labels = [label for unit in units.values() for label in {labels[key] for key in unit}]
+    units_left = Counter(units_of_labels)
     sides: dict[str, int] = {}
     for unit in sorted(units.values(), key=lambda unit: (-len(unit), _shuffled(seed, unit[0]))):
         room = [sum(free) for free in zip(*(left[labels[key]] for key in unit), strict=True)]
         own = sorted({labels[key] for key in unit})
-        bare = set().union(*(waiting[label] for label in own if to_come[label] <= len(waiting[label])))
+        must_fill = set().union(*(empty[label] for label in own if units_left[label] <= len(empty[label])))
         spare = [sum(quota[side] for quota in left.values()) if len(unit) > 1 else 0 for side in range(len(room))]
-        side = max(bare or range(len(room)), key=lambda side: (room[side], spare[side], -side))
+        side = max(must_fill or range(len(room)), key=lambda side: (room[side], spare[side], -side))
         for label in own:
-            waiting[label].discard(side)
-            to_come[label] -= 1
+            empty[label].discard(side)
+            units_left[label] -= 1
         for key in unit:
             sides[key] = side
             left[labels[key]][side] -= 1

@@ -1,4 +1,4 @@
-"""A tar archive from strangers, unpacked so that it cannot write outside its folder."""
+"""Unpack an untrusted tar archive without writing outside the given folder."""
 
 import lzma
 import os
@@ -17,32 +17,34 @@ BLOCK = 1 << 20
 def unpack(
     archive: Path, folder: Path, *, progress: Callable[[int, int | None], None] | None = None
 ) -> dict[PurePosixPath, str]:
-    """Unpack the regular files of an archive into `folder`: all of them, or none.
+    """Unpack the regular files of an archive into `folder`: either all of them or none.
 
-    Names of macOS and mtree (`._*`, `.DS_Store`, `*.mf`) are left out. A folder that is not there yet appears whole, in
-    one step; in one that is there, files of the same name are replaced, one by one.
+    Files that macOS and mtree add (`._*`, `.DS_Store`, `*.mf`) are left out. A new folder appears in one step; in a
+    folder that exists, files of the same name are replaced one by one.
 
     Parameters
     ----------
     archive : Path
         A tar file, plain or compressed by gzip, bzip2 or xz.
     folder : Path
-        Exists. Files go through a hidden folder in it, which is gone when the call ends, or removed by the next call if
-        this one is killed.
+        An existing folder. Files are first written to a hidden folder in it, which is removed at the end, or by the
+        next call if this one is killed.
     progress : callable, optional
-        Called with the bytes of the archive read and its size.
+        Called with the bytes of the archive that were read, and its size.
 
     Returns
     -------
-    dict from the path of a file, relative to `folder`, to its md5 in hexadecimal
+    dict from the path of each file, relative to `folder`, to its MD5 in hexadecimal
 
     Raises
     ------
     UserError
-        If the archive is no tar file or ends early, or if a member is not a file or folder below `folder`: a name
-        that is absolute or holds `..`, a link, a device. Unwritable, if the folder cannot be written.
+        If the archive is not a tar file or is cut, or if a member is unsafe: a link, a device, or a path that is
+        absolute or contains `..`.
+    WriteError
+        If the folder cannot be written.
     """
-    n_bytes = archive.stat().st_size  # sound does not get much smaller
+    n_bytes = archive.stat().st_size  # an estimate: sound hardly compresses
     try:
         with writing(folder, n_bytes, reads_too=True), scratch(folder, ".unpacking-", n_bytes) as staging:
             digests = _unpack_into(staging, archive, progress or (lambda done, total: None))
@@ -51,12 +53,12 @@ def unpack(
                     _move(path, folder / path.name)
         return digests
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        reason = first_line(error).rstrip(":")  # tarfile lists what it has tried
+        reason = first_line(error).rstrip(":")  # tarfile appends all formats that it tried
         raise UserError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
 
 
 def _move(path: Path, target: Path) -> None:
-    """Move a file or a folder; files of a folder that is there already are moved into it."""
+    """Move a file or folder. If the folder exists, its files are moved into it one by one."""
     if path.is_dir() and target.is_dir():
         for child in sorted(path.iterdir()):
             _move(child, target / child.name)
@@ -69,7 +71,7 @@ def _unpack_into(staging: Path, archive: Path, progress: Callable[[int, int | No
     size = archive.stat().st_size
     with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as members:
         for member in members:
-            name = _safe(member, archive)
+            name = _safe_name(member, staging, archive)
             if member.isreg() and not _is_litter(name.name):
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 digests[name] = _write(members, member, staging / name)
@@ -79,13 +81,14 @@ def _unpack_into(staging: Path, archive: Path, progress: Callable[[int, int | No
     return digests
 
 
-def _safe(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts or "\\" in member.name or ":" in member.name:
-        raise UserError(f"{archive}: unsafe: member {member.name!r} is not a path below the archive's folder")
+def _safe_name(member: tarfile.TarInfo, staging: Path, archive: Path) -> PurePosixPath:
+    """Return the path of a member below `staging`. Like tar, ignores a leading slash."""
     if not (member.isreg() or member.isdir()):
-        raise UserError(f"{archive}: unsafe: member {member.name!r} is a link or device, neither file nor folder")
-    return name
+        raise UserError(f"{archive}: unsafe: {member.name!r} is a link or device, not a file or folder")
+    try:
+        return PurePosixPath(tarfile.data_filter(member, str(staging)).name)
+    except tarfile.FilterError as error:
+        raise UserError(f"{archive}: unsafe: {error}") from error
 
 
 def _is_litter(name: str) -> bool:

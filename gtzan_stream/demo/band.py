@@ -1,4 +1,4 @@
-"""A band that plays a style: choose patterns, chords and instruments, put every note where it belongs, mix."""
+"""Play a style: choose patterns, chords and instruments at random, place the notes in time, and mix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import numpy as np
 from gtzan_stream.demo.styles import QUALITIES, Part, Style
 from gtzan_stream.demo.synth import DRUMS, RATE, TIMBRES, Audio, chord, room, tilt
 
-BAR = 16
+BAR = 16  # steps
 VELOCITY = {"X": 1.0, "x": 0.7, "o": 0.35}
 OMIT = 0.06
-"""Chance of a note of a pattern not being played."""
+"""Probability that a note of a pattern is not played."""
 REPLACE = 0.15
-"""Chance of a part's usual instrument being replaced by another of its list."""
+"""Probability that a part's usual instrument is replaced by another of its list."""
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """When steps sound: the bar in which a clip begins has begun before it."""
+    """Times of the steps (sixteenth notes). A clip begins `begin_s` seconds after the start of its first bar."""
 
     step_s: float
     swing: float
@@ -28,11 +28,11 @@ class _Grid:
 
     @property
     def steps(self) -> int:
-        """Whole bars that cover the clip."""
+        """Number of steps in the whole bars that cover the clip."""
         return BAR * int(np.ceil((self.length / RATE + self.begin_s) / (self.step_s * BAR)))
 
     def sample(self, step: int) -> int:
-        """Sample at which a step sounds; the middle of a beat comes up to a sixth of it late."""
+        """Return the sample at which a step sounds. Swing delays the middle of a beat by up to a sixth of a beat."""
         beat, quarter = divmod(step, 4)
         late = self.swing / 6 * (1 - abs(quarter / 2 - 1))
         return round(((beat + quarter / 4 + late) * 4 * self.step_s - self.begin_s) * RATE)
@@ -45,7 +45,7 @@ def play(style: Style, rng: np.random.Generator, *, tempo_bpm: float, tonic: flo
     ----------
     style : Style
     rng : numpy Generator
-        Makes all the choices.
+        Source of all random choices.
     tempo_bpm : float
     tonic : float
         MIDI number of the key note.
@@ -81,14 +81,17 @@ def _blend(mix: Audio, audio: Audio, gain: float, rng: np.random.Generator) -> N
 
 
 def _add(bus: Audio, sound: Audio, start: int, velocity: float) -> None:
-    """Add a sound to a bus where the two overlap."""
+    """Add the part of a sound that lies within a bus."""
     first, last = max(0, start), min(len(bus), start + len(sound))
     if first < last:
         bus[first:last] += np.float32(velocity) * sound[first - start : last - start]
 
 
 def _chords(style: Style, rng: np.random.Generator, steps: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Root above the key note and tones above the root, of every step, from a random place in a progression on."""
+    """Return for every step the chord's root above the key note and its tones above the root.
+
+    The progression starts at a random chord.
+    """
     names = style.progressions[rng.integers(len(style.progressions))].split()
     begin = rng.integers(len(names))
     chords = []
@@ -99,7 +102,7 @@ def _chords(style: Style, rng: np.random.Generator, steps: int) -> list[tuple[in
 
 
 def _hits(patterns: tuple[str, ...], rng: np.random.Generator, steps: int) -> list[tuple[int, str]]:
-    """Steps and signs of a part that plays one pattern, and in every fourth bar perhaps another."""
+    """Return the steps and signs of a part that repeats one pattern and plays another one in every fourth bar."""
     usual, other = rng.choice(len(patterns), 2)
     hits = []
     for bar in range(steps // BAR):
@@ -128,11 +131,11 @@ def _play_part(
 
 
 def _walk(rng: np.random.Generator) -> Iterator[int]:
-    """Steps of a melody, up and down a scale, within about an octave."""
-    place = int(rng.integers(0, 5))
+    """Yield the scale degrees of a melody: a random walk within about an octave."""
+    degree = int(rng.integers(0, 5))
     while True:
-        yield place
-        place = int(np.clip(place + rng.choice((-2, -1, -1, 0, 1, 1, 2, 3)), -2, 8))
+        yield degree
+        degree = int(np.clip(degree + rng.choice((-2, -1, -1, 0, 1, 1, 2, 3)), -2, 8))
 
 
 def _tones(
@@ -142,7 +145,7 @@ def _tones(
     walk: Iterator[int],
     rng: np.random.Generator,
 ) -> tuple[int, ...]:
-    """Semitones above the key note that a sign of a pattern asks for."""
+    """Return the semitones above the key note that a pattern's sign asks for."""
     root, tones = harmony
     root = root if root < 7 else root - 12
     if sign in "xX":
@@ -165,7 +168,7 @@ def _play_drums(pattern: dict[str, str], rng: np.random.Generator, grid: _Grid) 
 
 
 def _crackle(rng: np.random.Generator, length: int) -> Audio:
-    """Dust of an old record: about twenty clicks a second."""
+    """Make the crackle of an old record, about twenty clicks a second."""
     dust = np.zeros(length, np.float32)
     clicks = rng.integers(0, length, 20 * length // RATE)
     dust[clicks] = rng.normal(0, 1.5, len(clicks))

@@ -1,8 +1,9 @@
-"""A synthesised ten-genre set, made in seconds, so that everything runs without a download.
+"""The demo set: ten genres, synthesised in seconds, so that everything runs without a download.
 
-It looks like GTZAN (same genres, folders, sample rate), but accuracy on it tells nothing about music. Within a genre,
-clips differ in instruments, patterns, chords and mix. What `CONDITIONS` holds is narrow in training and wide in
-validation and test: a network that learnt a genre's key, tempo or loudness fails there, and augmentation helps.
+It has the form of GTZAN (genres, folders, sample rate), but accuracy on it says nothing about music. Within a genre,
+clips differ in instruments, patterns, chords and mix. Key, tempo, loudness and noise (`CONDITIONS`) vary little in
+training and a lot in validation and test: a network that learned a genre's key, tempo or loudness fails there, and
+augmentation helps.
 """
 
 import io
@@ -24,51 +25,51 @@ from gtzan_stream.folders import created, scratch
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Ranges, low and high, that the clips of a part are drawn from, uniformly."""
+    """Ranges (low, high) of uniform random conditions for the clips of a part."""
 
     transpose: tuple[float, float]
     """Semitones above the genre's own key."""
     tempo: tuple[float, float]
-    """Factor of the genre's own tempo."""
+    """Relative to the genre's own tempo."""
     gain: tuple[float, float]
-    """Factor of the genre's own level."""
+    """Relative to the genre's own level."""
     noise: tuple[float, float]
-    """Standard deviation of white noise, of full scale."""
+    """Standard deviation of white noise; full scale is 1."""
 
 
 _SEEN = Conditions(transpose=(-0.2, 0.2), tempo=(0.98, 1.02), gain=(0.9, 1.1), noise=(0.0, 0.0))
 _UNSEEN = Conditions(transpose=(1.0, 3.5), tempo=(0.9, 1.12), gain=(1.5, 2.5), noise=(0.002, 0.004))
 
 CONDITIONS = {"train": _SEEN, "valid": _UNSEEN, "test": _UNSEEN}
-"""What the parts of the split are recorded under."""
+"""Conditions of each part of the split."""
 
 PEAK = 0.3
-"""Loudest sample of a clip as it is played, of full scale."""
+"""Largest sample of a clip before it is scaled by `LEVEL`; full scale is 1."""
 
 LEVEL = 0.1
-"""What a clip is turned down by, so that log10(1 + 10 m) is nearly linear in its loudness, and noise can be heard."""
+"""Gain of all clips: low, so that log10(1 + 10 m) is nearly linear in loudness and noise is not negligible."""
 
 FIRST_NUMBER = 10_000
-"""Number of each genre's first clip: above GTZAN's, whose splits and known faults are no business of the demo's."""
+"""Number of each genre's first clip, above those of GTZAN, so that GTZAN's splits and known faults do not apply."""
 
 SPLIT_FILE = "demo.csv"
 _UNFINISHED = ".demo-"
 
 
 def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0, seed: int = 0) -> Audio:
-    """Make one clip, a function of its arguments alone.
+    """Synthesise one clip, as a pure function of the arguments.
 
     Parameters
     ----------
     genre : one of `GENRES`
     number : int, not negative
-        Another number, another clip.
+        Each number gives another clip.
     part : one of train, valid, test
-        Whose `CONDITIONS` it is recorded under.
+        Decides its `CONDITIONS`.
     clip_s : float
         Duration in seconds.
     seed : int, not negative
-        Another seed, another set.
+        Each seed gives another set.
 
     Returns
     -------
@@ -98,42 +99,42 @@ def write(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, Path]:
-    """Write the demo set: `genres/<genre>/<genre>.NNNNN.wav`, 22,050 Hz mono 16 bit, and its split: all or nothing.
+    """Write the clips `genres/<genre>/<genre>.NNNNN.wav`, 22,050 Hz, mono, 16 bit, and their split.
 
-    The clips are written into a hidden folder, and moved to `genres` when all are there. What an interrupted call has
-    left is removed.
+    The clips are written to a hidden folder and moved to `genres` when all are done. Leftovers of an interrupted call
+    are removed.
 
     Parameters
     ----------
     folder : path
-        Made if absent.
+        Created if missing.
     train, valid, test : int
-        Clips of each genre in each part.
+        Number of clips of each genre in each part.
     clip_s : float
         Duration of a clip in seconds.
     seed : int, not negative
         The same seed gives the same samples.
     progress : callable, optional
-        Called with the clips written and the clips in all.
+        Called with the number of clips written and the total.
 
     Returns
     -------
     genres : Path
         The folder of the genres.
     split : Path
-        A file of `key,part` rows.
+        CSV file of `key,part` rows.
 
     Raises
     ------
     UserError
-        If the folder has a demo set already, or it cannot be written there.
+        If the folder already has a demo set or cannot be written.
     """
     folder = Path(folder)
     genres, split = folder / "genres", folder / SPLIT_FILE
     parts = ["train"] * train + ["valid"] * valid + ["test"] * test
     clips = [(genre, number, part) for genre in GENRES for number, part in enumerate(parts, FIRST_NUMBER)]
     rows = [("key", "part"), *((key_of(f"{genre}.{number:05d}"), part) for genre, number, part in clips)]
-    interrupted = any(folder.glob(f"{_UNFINISHED}*"))  # then the split may be there already, without clips
+    interrupted = any(folder.glob(f"{_UNFINISHED}*"))  # a killed call may have left the split without clips
     n_bytes = round(2 * RATE * clip_s * len(clips))
     with (
         writing(folder, n_bytes),

@@ -1,7 +1,8 @@
-"""How the demo set's ten genres are played: tempo, chords, drums and parts of each, as data.
+"""Styles of the demo set's ten genres as data: tempo, chords, drums and instruments.
 
-Patterns have sixteen steps to a bar. Drums: X loud, x middle, o soft. Parts: X or x the whole chord, a digit that tone
-of the chord (tones go on an octave up), w a walk over the chord, m the next note of a melody, . nothing new.
+A pattern has sixteen steps per bar. Signs for drums: X loud, x medium, o soft. Signs for instruments: X or x plays the
+whole chord, a digit that tone of the chord (continuing an octave higher), w a random tone of the chord, m the next note
+of the melody, . nothing.
 """
 
 from dataclasses import dataclass
@@ -25,30 +26,30 @@ class Part:
     """One pitched instrument of a band."""
 
     timbres: tuple[str, ...]
-    """The usual one, then those that may replace it."""
+    """The usual instrument, then those that may replace it."""
     patterns: tuple[str, ...]
     octave: int
     gain: float
     hold: int = 16
     """Longest note, in steps."""
     chance: float = 1.0
-    """Share of the clips that have this part."""
+    """Probability that a clip has this part."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """A genre: what all its clips share and what they choose among."""
+    """A genre: what all its clips have in common, and what varies among them."""
 
     tempo_bpm: float
     tonic: int
     """MIDI number of the key note, between 40 and 51."""
     level: float
-    """RMS of a clip before its part's gain, of full scale."""
+    """RMS of a clip before the gain of its conditions; full scale is 1."""
     swing: tuple[float, float] = (0.0, 0.05)
-    """How late off-beats come: 0 straight, 1 triplets."""
+    """Range of the delay of off-beats: 0 is straight, 1 is triplets."""
     scales: tuple[tuple[int, ...], ...]
     progressions: tuple[str, ...]
-    """Chords as semitones above the key note / quality."""
+    """Chords as "semitones above the key note/quality"."""
     drums: tuple[dict[str, str], ...] = ()
     drum_gain: float = 1.0
     parts: tuple[Part, ...]

@@ -1,4 +1,4 @@
-"""Instruments of the demo set: tones read from wavetables, drums made of noise and gliding sines."""
+"""Instruments of the demo set: wavetable tones, and drums made of noise and gliding sines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,22 +16,22 @@ Audio = np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Timbre:
-    """A pitched instrument: partial k of a tone has amplitude k ** -rolloff, times `even` where k is even."""
+    """A pitched instrument. Partial k has the amplitude k ** -rolloff, times `even` for even k."""
 
     rolloff: float
     even: float = 1.0
     attack_s: float = 0.005
     decay_s: float = 8.0
     bite: float = 0.0
-    """Gain of a brighter copy of the tone that dies in 60 ms: the pluck, the hammer, the tongue."""
+    """Gain of a brighter copy of the tone that decays in 60 ms: the attack of a pluck, a hammer or a tongue."""
     voices: int = 1
     detune_cents: float = 0.0
     vibrato_cents: float = 0.0
     drive: float = 0.0
-    """Gain into tanh, of all tones of a chord together; 0 for none."""
+    """Gain before a tanh distortion of the whole chord; 0 for no distortion."""
 
     def varied(self, rng: np.random.Generator) -> "Timbre":
-        """Another instrument of the same kind."""
+        """Return a random variation of this instrument."""
         return replace(
             self,
             rolloff=self.rolloff * rng.uniform(0.85, 1.15),
@@ -68,10 +68,10 @@ TIMBRES = {
 
 
 def chord(timbre: Timbre, pitches: Sequence[float], length: int) -> Audio:
-    """Sound pitches (MIDI numbers; 69 is 440 Hz) together for `length` samples, released in the last 10 ms.
+    """Play pitches (MIDI numbers; 69 is 440 Hz) together for `length` samples, with a release of 10 ms.
 
     >>> tone = chord(Timbre(rolloff=1.0), [69.0], RATE)
-    >>> int(np.abs(np.fft.rfft(tone)).argmax())  # Hz, in one second
+    >>> int(np.abs(np.fft.rfft(tone)).argmax())  # the peak in Hz, as the tone lasts one second
     440
     """
     time = np.arange(length, dtype=np.uint32)
@@ -90,7 +90,7 @@ def chord(timbre: Timbre, pitches: Sequence[float], length: int) -> Audio:
 
 
 def _phase(time: np.ndarray, hertz: float, vibrato_cents: float) -> np.ndarray:
-    """Phase of an oscillator in turns of 2**32: unsigned integers wrap as phases do."""
+    """Return the phase of an oscillator in units of 2**-32 turns, so that integer overflow wraps it."""
     phase = time * np.uint32(hertz / RATE * 2**32)
     if vibrato_cents:
         rate_hz = 5.0
@@ -101,7 +101,7 @@ def _phase(time: np.ndarray, hertz: float, vibrato_cents: float) -> np.ndarray:
 
 
 def _wave(hertz: float, rolloff: float, even: float) -> Audio:
-    """One period of RMS 1, without partials above half the sample rate."""
+    """Return one period with RMS 1 and no partials above half the sample rate."""
     k = np.arange(1, max(2, min(PARTIALS, int(0.45 * RATE / hertz)) + 1))
     spectrum = np.zeros(2 ** (TABLE_BITS - 1) + 1, np.complex64)
     spectrum[k] = -1j * k**-rolloff * np.where(k % 2, 1.0, even)

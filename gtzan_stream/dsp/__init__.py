@@ -1,1 +1,1 @@
-"""Pure functions of tensors: each has a plain torch version and picks a faster kernel in one place, `backend.py`."""
+"""Signal processing: pure functions of tensors, each in plain torch and with faster kernels that `backend` chooses."""

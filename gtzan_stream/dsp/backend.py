@@ -1,4 +1,20 @@
-"""The one place that picks an implementation by device, and the one thread pool that rows are shared over."""
+"""Choose an implementation by device, and share the rows of a batch over threads.
+
+Each function of `dsp` exists in up to three versions. `backend` chooses one by the tensor:
+
+| version | for | how |
+|---|---|---|
+| numba | float32 on the CPU | one row on one core, rows in parallel (`for_rows`): a row is the same in every batch |
+| triton | float32 on CUDA | the whole batch in one launch |
+| torch | everything else | the reference: float64, gradients, torch.compile and export, or numba or Triton missing |
+
+**Threads.** One pool, with a thread for each core, serves all callers; kernels release the GIL. Threads take rows one
+at a time from a shared counter, as rows may need different times. A call from a thread of the pool computes its rows in
+that thread: if it waited for the pool, all threads could be waiting for each other.
+
+**Modes of torch.** inference_mode, no_grad and autocast are properties of a thread, so `for_rows` enters the caller's
+modes in the threads of the pool.
+"""
 
 import functools
 import importlib
@@ -12,27 +28,27 @@ from typing import Literal
 import numpy as np
 import torch
 
-from gtzan_stream.threads import cores, threads
+from gtzan_stream.threads import cores, thread_pool
 
 Backend = Literal["torch", "numba", "triton"]
 
-HOST = torch.empty(0, dtype=torch.float32)
-"""Stands for host arrays where a backend is picked."""
+CPU_TENSOR = torch.empty(0, dtype=torch.float32)
+"""Argument of `backend` for work on numpy arrays."""
 
-_forced: list[Backend] = []
-_inside = threading.local()
+_forced: list[Backend] = []  # names from nested `force` blocks, the innermost last
+_thread = threading.local()  # has `in_pool = True` in the threads of the pool
 
 
 def backend(tensor: torch.Tensor) -> Backend:
-    """Name the implementation that works on `tensor`: numba for float32 on the CPU, Triton for float32 on CUDA.
+    """Choose the implementation for `tensor`: numba for float32 on the CPU, Triton for float32 on CUDA, else torch.
 
-    Everything else is for the plain torch version: what gradients flow through, what torch.compile or torch.export
-    traces, and everything where numba or Triton is not installed.
+    Torch also computes whatever needs gradients or is traced by torch.compile or torch.export, and everything where
+    numba or Triton is not installed.
 
     Raises
     ------
     ValueError
-        If `force` names a backend that cannot work on `tensor`.
+        If `force` asks for a backend that cannot work on `tensor`.
 
     Examples
     --------
@@ -44,7 +60,7 @@ def backend(tensor: torch.Tensor) -> Backend:
     """
     if torch.compiler.is_compiling():
         return "torch"
-    usable = _usable(tensor)
+    usable = _usable_backends(tensor)
     if not _forced:
         return usable[0]
     if _forced[-1] not in usable:
@@ -53,28 +69,28 @@ def backend(tensor: torch.Tensor) -> Backend:
     return _forced[-1]
 
 
-def _usable(tensor: torch.Tensor) -> list[Backend]:
-    """Backends that can work on `tensor`, the preferred one first."""
+def _usable_backends(tensor: torch.Tensor) -> list[Backend]:
+    """List the backends that can work on `tensor`, the preferred one first."""
     names: list[Backend] = ["torch"]
-    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)  # and not a stand-in for tracing, without numbers
+    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)  # fake tensors, used in tracing, have no data
     if tensor.dtype != torch.float32 or tensor.requires_grad or not is_plain:
         return names
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if tensor.device.type == "cuda" and importable("triton"):
+    if tensor.device.type == "cuda" and is_importable("triton"):
         names.insert(0, "triton")
     if tensor.device.type == "cpu":
-        if interpreted and importable("triton"):
+        if interpreted and is_importable("triton"):
             names.append("triton")
-        if importable("numba"):
+        if is_importable("numba"):
             names.insert(0, "numba")
     return names
 
 
 @contextmanager
 def force(name: Backend) -> Iterator[None]:
-    """Make every operation of the process use the backend `name` until the block ends; for tests and benchmarks.
+    """Make every operation of the process use the backend `name` until the block ends, for tests and benchmarks.
 
-    Triton also works on CPU tensors where the environment says ``TRITON_INTERPRET=1``.
+    With ``TRITON_INTERPRET=1`` in the environment, Triton works on CPU tensors too.
     """
     _forced.append(name)
     try:
@@ -84,8 +100,8 @@ def force(name: Backend) -> Iterator[None]:
 
 
 @functools.cache
-def importable(module: str) -> bool:
-    """Whether `module` can be imported here."""
+def is_importable(module: str) -> bool:
+    """Return whether `module` can be imported."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -94,22 +110,22 @@ def importable(module: str) -> bool:
 
 
 def for_rows(function: Callable[[int], object], n_rows: int) -> None:
-    """Call ``function(i)`` for every row ``0 <= i < n_rows``, on all cores at once.
+    """Call ``function(i)`` for every row ``0 <= i < n_rows``, on all cores in parallel.
 
-    The functions should spend their time outside the GIL (numpy, scipy.fft, numba with ``nogil``) and write to separate
-    rows. One pool serves every caller; a call from inside the pool runs where it is, so that nesting cannot deadlock.
+    The function should spend its time outside the GIL (numpy, scipy.fft, numba with ``nogil``) and write to its own row
+    only. Calls may be nested: an inner call computes its rows in the thread it is in.
 
     Raises
     ------
     Exception
-        The first exception of a row, after the rows already begun have ended; rows not begun are left out.
+        The exception of a row, once all rows already begun have ended; no other row is begun.
     """
     n_threads = min(cores(), n_rows)
-    if n_threads <= 1 or getattr(_inside, "pool", False):
+    if n_threads <= 1 or getattr(_thread, "in_pool", False):
         for i in range(n_rows):
             function(i)
         return
-    rows = itertools.count()  # next() on it is atomic
+    rows = itertools.count()  # shared by the threads: next() is atomic
     failed = threading.Event()
     modes = _torch_modes()
 
@@ -133,7 +149,7 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
 
 
 def _torch_modes() -> Callable[[], AbstractContextManager[object]]:
-    """Take down the calling thread's modes of torch, for other threads to enter: torch keeps them for each thread."""
+    """Record the calling thread's torch modes, and return a context manager that enters them in another thread."""
     inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
@@ -148,12 +164,14 @@ def _torch_modes() -> Callable[[], AbstractContextManager[object]]:
 def fill_rows(
     function: Callable[..., object], waveform: torch.Tensor, length: int, *parameters: np.ndarray
 ) -> torch.Tensor:
-    """Compute each row of a batch alone, on all cores: ``function(waveform[i], *(p[i] for p in parameters), out[i])``.
+    """Compute each row of a batch on its own, in parallel.
+
+    Row i is ``function(waveform[i], *(values[i] for values in parameters), out[i])``.
 
     Parameters
     ----------
     function : callable
-        Takes a row's samples and parameters, and fills its output, all as numpy arrays and numbers.
+        Takes a row's samples (array [time]), its parameters (numbers) and its output (array [length]), which it fills.
     waveform : Tensor [batch, time], on the CPU
     length : int
         Output samples.
@@ -170,7 +188,7 @@ def fill_rows(
 
 
 def _init_thread() -> None:
-    _inside.pool = True
+    _thread.in_pool = True
 
 
-_pool = threads(cores(), "gtzan-stream-row", _init_thread)
+_pool = thread_pool(cores(), "gtzan-stream-row", _init_thread)

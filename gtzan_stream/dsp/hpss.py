@@ -1,4 +1,30 @@
-"""Harmonic-percussive separation by median filtering."""
+"""Harmonic-percussive separation by median filtering: the percussive part of a waveform.
+
+In the magnitudes S[k, t] of an STFT, a sustained tone is a line along time and a click a line along frequency. A median
+filter along an axis keeps the lines along it and removes those across it:
+
+    H = median of S along time         the harmonic estimate
+    P = median of S along frequency    the percussive estimate
+    mask = P^power / (P^power + (margin * H)^power)
+
+The output is the inverse STFT of ``mask * X``, so it has the phases of the input. With a margin above 1, what is not
+clearly percussive is left out: the harmonic and the percussive part then no longer add up to the input [2]_. Where P
+and H are both 0, the mask is 1/2 if the margin is 1 (the two parts add up to the input), else 0, as in librosa.
+
+P and H are divided by the larger of the two before they are raised to `power`, so that quiet bins do not underflow.
+
+An output sample depends on the input up to ``n_fft + kernel_size // 2 * hop`` samples away: half a frame for each of
+STFT and inverse, and half a median in between. By default that is 9,728 samples. A segment that starts at a multiple of
+the hop and is read with that many samples on each side gives the same output as the whole clip.
+
+Spectrograms have the shape [batch, freq, frame] and the memory layout [batch, frame, freq] (see `stft`). numba computes
+one row on each core, in place; Triton computes the medians and the masking of all rows in three launches.
+
+References
+----------
+.. [1] D. FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
+.. [2] J. Driedger, M. Mueller, S. Disch, "Extending harmonic-percussive separation of audio", ISMIR 2014.
+"""
 
 import numpy as np
 import torch
@@ -13,10 +39,7 @@ from gtzan_stream.shapes import Waveform
 def percussive(
     waveform: Waveform, *, n_fft: int = 2048, kernel_size: int = 31, power: float = 2.0, margin: float = 1.0
 ) -> Waveform:
-    """Keep the percussive part of each example, by median-filtering harmonic-percussive separation.
-
-    Equal to ``librosa.effects.percussive`` with the same arguments: sustained tones are smooth along time and clicks
-    along frequency, so each bin is weighed by the median along frequency against the median along time.
+    """Compute the percussive part of each example, as ``librosa.effects.percussive`` does with the same arguments.
 
     Parameters
     ----------
@@ -27,9 +50,9 @@ def percussive(
     kernel_size : int, odd
         Median length, in frames along time and in bins along frequency.
     power : float
-        Exponent of the soft mask, positive.
+        Exponent of the soft mask, positive: 1 is gentle, infinity would be a binary mask.
     margin : float
-        How much the percussive part must exceed the harmonic one, at least 1.
+        Factor by which the percussive estimate must exceed the harmonic one, at least 1.
 
     Returns
     -------
@@ -40,11 +63,6 @@ def percussive(
     ------
     ValueError
         If an argument is out of its range.
-
-    References
-    ----------
-    .. [1] D. FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
-    .. [2] J. Driedger, M. Mueller, S. Disch, "Extending harmonic-percussive separation of audio", ISMIR 2014.
 
     Examples
     --------
@@ -68,29 +86,30 @@ def percussive(
         return _percussive_rows(waveform, n_fft, kernel_size, power, margin)
     spectrogram = stft(waveform, n_fft, n_fft // 4)
     magnitude = spectrogram.abs()
-    along_frequency = median_filter(magnitude, kernel_size, axis=1)
-    along_time = median_filter(magnitude, kernel_size, axis=2)
-    empty = 0.5 if margin == 1 else 0.0
+    percussive_part = median_filter(magnitude, kernel_size, axis=1)
+    harmonic_part = median_filter(magnitude, kernel_size, axis=2)
+    silent_mask = 0.5 if margin == 1 else 0.0
     if name == "triton":
         from gtzan_stream.kernels import triton_hpss
 
-        frames, rival, share = (t.transpose(1, 2) for t in (spectrogram, along_time, along_frequency))
-        masked = triton_hpss.mask(frames.contiguous(), share, rival, float(power), float(margin), empty)
+        frames, p, h = (t.transpose(1, 2) for t in (spectrogram, percussive_part, harmonic_part))
+        masked = triton_hpss.mask(frames.contiguous(), p, h, float(power), float(margin), silent_mask)
         return istft(masked.transpose(1, 2), waveform.shape[1], n_fft // 4)
-    mask = _soft_mask(along_frequency, margin * along_time, power, empty)
+    mask = _soft_mask(percussive_part, margin * harmonic_part, power, silent_mask)
     return istft(spectrogram * mask, waveform.shape[1], n_fft // 4)
 
 
-def _soft_mask(x: torch.Tensor, rival: torch.Tensor, power: float, empty: float) -> torch.Tensor:
-    """Share of `x` in x^power + rival^power, safe from underflow, and `empty` where both are 0: librosa's softmask."""
-    larger = torch.maximum(x, rival)
-    nothing = larger < torch.finfo(x.dtype).tiny
-    scale = torch.where(nothing, 1.0, larger)
-    x, rival = safe.power(x / scale, power), safe.power(rival / scale, power)
-    return safe.ratio(x, x + rival, ~nothing, empty)
+def _soft_mask(p: torch.Tensor, h: torch.Tensor, power: float, silent_mask: float) -> torch.Tensor:
+    """Compute ``p^power / (p^power + h^power)``, and `silent_mask` where both are 0: librosa's softmask."""
+    larger = torch.maximum(p, h)
+    silent = larger < torch.finfo(p.dtype).tiny
+    scale = torch.where(silent, 1.0, larger)
+    p, h = safe.power(p / scale, power), safe.power(h / scale, power)
+    return safe.divide(p, p + h, ~silent, silent_mask)
 
 
 def _percussive_rows(waveform: torch.Tensor, n_fft: int, kernel_size: int, power: float, margin: float) -> torch.Tensor:
+    """`percussive` by numba, one row on each core."""
     from gtzan_stream.kernels import numba_hpss, numba_median
 
     out = torch.empty_like(waveform)
@@ -98,12 +117,12 @@ def _percussive_rows(waveform: torch.Tensor, n_fft: int, kernel_size: int, power
     def row(i: int) -> None:
         spectrogram = stft(waveform[i : i + 1], n_fft, n_fft // 4)
         frames = spectrogram[0].T.numpy()  # [frame, freq], contiguous
-        magnitude, along_time, along_frequency = (np.empty(frames.shape, np.float32) for _ in range(3))
+        magnitude, harmonic_part, percussive_part = (np.empty(frames.shape, np.float32) for _ in range(3))
         numba_hpss.magnitude(frames, magnitude)
-        numba_median.median_columns(magnitude, kernel_size, along_time)
-        numba_median.median_columns(magnitude.T, kernel_size, along_frequency.T)
-        empty = np.float32(0.5 if margin == 1 else 0.0)
-        numba_hpss.mask(frames, along_frequency, along_time, np.float32(power), np.float32(margin), empty)
+        numba_median.median_columns(magnitude, kernel_size, harmonic_part)
+        numba_median.median_columns(magnitude.T, kernel_size, percussive_part.T)
+        silent_mask = np.float32(0.5 if margin == 1 else 0.0)
+        numba_hpss.mask(frames, percussive_part, harmonic_part, np.float32(power), np.float32(margin), silent_mask)
         out[i] = istft(spectrogram, waveform.shape[1], n_fft // 4)[0]
 
     for_rows(row, len(waveform))

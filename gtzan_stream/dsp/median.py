@@ -1,4 +1,13 @@
-"""Running median of a spectrogram, along time or along frequency."""
+"""Running median of a spectrogram, along time or along frequency.
+
+Output i is the median of the `size` values around input i; beyond its ends the axis is mirrored with the edge value
+repeated (d c b a | a b c d | d c b a). Neighbouring outputs share all but one of their values, so the kernels keep the
+values sorted and replace one for each output, instead of sorting `size` values: `size` comparisons instead of
+``size * log(size)``, in a loop without branches. `kernels.numba_median` explains it. A heap would take log(size) steps,
+but with unpredictable branches, and for one column at a time.
+
+The plain torch version computes each median on its own, and is the reference.
+"""
 
 import torch
 
@@ -7,30 +16,30 @@ from gtzan_stream.shapes import Magnitude
 
 
 def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
-    """Running median, equal bit for bit to `scipy.ndimage.median_filter` with ``mode="reflect"``.
+    """Compute the running median, bit for bit that of `scipy.ndimage.median_filter` with ``mode="reflect"``.
 
     Parameters
     ----------
     x : Tensor [batch, freq, frame]
         No NaN.
     size : int, odd
-        Window length. It may exceed the axis: the reflection then repeats.
+        Values per median. It may exceed the axis, which is then mirrored several times.
     axis : int
         1 (or -2) for frequency, 2 (or -1) for time.
 
     Returns
     -------
     Tensor [batch, freq, frame]
-        On CUDA not always contiguous.
+        On CUDA, along time, a transposed view.
 
     Raises
     ------
     ValueError
-        If `size` is even or not positive, `axis` is neither of the two, or the axis is empty.
+        If `size` is even or not positive, `axis` is another one, or the axis is empty.
 
     Examples
     --------
-    >>> median_filter(torch.tensor([[[0.0, 0.0, 9.0, 0.0, 1.0]]]), 3, axis=2)  # a click is gone
+    >>> median_filter(torch.tensor([[[0.0, 0.0, 9.0, 0.0, 1.0]]]), 3, axis=2)  # removes a click
     tensor([[[0., 0., 0., 1., 1.]]])
     """
     if size < 1 or size % 2 == 0:
@@ -59,7 +68,8 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
 
 
 def _median(x: torch.Tensor, size: int, axis: int) -> torch.Tensor:
+    """`median_filter` in plain torch."""
     n, half = x.shape[axis], size // 2
-    place = torch.arange(-half, n + half, device=x.device) % (2 * n)
-    padded = x.index_select(axis, torch.minimum(place, 2 * n - 1 - place))
+    index = torch.arange(-half, n + half, device=x.device) % (2 * n)  # the mirrored axis has period 2 n
+    padded = x.index_select(axis, torch.minimum(index, 2 * n - 1 - index))
     return padded.unfold(axis, size, 1).median(-1).values

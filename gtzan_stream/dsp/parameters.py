@@ -1,27 +1,27 @@
-"""Parameters with one value for each example: host arrays, checked on the host, sent to the device without waiting."""
+"""Parameters with one value for each example: checked on the host, copied to the device without waiting for it."""
 
 import numpy as np
 import torch
 
 
 def per_example(values: np.ndarray | float | None, batch: int, name: str, *, positive: bool = True) -> np.ndarray:
-    """Give the float64 array [batch] that `values` stands for.
+    """Check a parameter and broadcast it to float64 [batch].
 
     Parameters
     ----------
     values : array [batch], number or None
-        One value for each example, or one for all of them; None is zero.
+        One value for each example, or one for all of them; None means 0.
     batch : int
-        How many examples there are.
+        Number of examples.
     name : str
-        What to call the parameter in an error.
+        Name of the parameter, for errors.
     positive : bool
-        Whether only values above zero make sense.
+        Whether values must be above zero.
 
     Raises
     ------
     ValueError
-        If there are neither one nor `batch` values, or one is not finite, or not above zero where it must be.
+        If the number of values is neither 1 nor `batch`, or a value is not finite, or not above zero where it must be.
     """
     array = np.asarray(0.0 if values is None else values, dtype=np.float64)
     if array.shape not in ((), (batch,)):
@@ -33,12 +33,15 @@ def per_example(values: np.ndarray | float | None, batch: int, name: str, *, pos
 
 
 def cuda_stream_id(device: torch.device) -> int:
-    """Current CUDA stream id, a cache key: cached tensors are per stream, as streams do not wait for each other."""
+    """Return the current CUDA stream's id, or 0 on the CPU, as a cache key.
+
+    Tensors are cached for each stream, as one stream may use a tensor before another has finished computing it.
+    """
     return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 
 
 def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Copy a host array to `device`; to CUDA from pinned memory, so that the host does not wait."""
+    """Copy an array to `device`; to CUDA from pinned memory, so that the host does not wait for the copy."""
     tensor = torch.from_numpy(np.ascontiguousarray(values).copy())
     if device.type != "cuda":
         return tensor.to(device)

@@ -1,4 +1,26 @@
-"""Pitch shift: resample and stretch, in the order that keeps the intermediate signal the shorter of the two."""
+"""Pitch shift: resample by a frequency ratio, and stretch the time back.
+
+A shift by n semitones multiplies all frequencies by ``ratio = 2 ** (n / 12)``. Resampling at rate `ratio` does that and
+makes the sound `ratio` times shorter; stretching at rate ``1 / ratio`` gives it its old duration. Both orders are
+correct. The one with the shorter intermediate signal is used, so that no shift costs more than none:
+
+    up   (ratio > 1):   resample at `ratio`, to length / ratio samples,   then stretch at 1 / ratio, to length samples
+    down (ratio <= 1):  stretch at 1 / ratio, to length * ratio samples,  then resample at `ratio`, to length samples
+
+The second step needs some samples on both sides of those that it shows. Its `source` gives how many of them come before
+output sample 0 (`wanted`) and how many intermediate samples there are in all (`total`). The intermediate signal starts
+`preroll` samples before output sample 0, so its own sample 0 shows input time
+
+    up:    offset - preroll * ratio           second step: stretch, offset = preroll
+    down:  offset - preroll / ratio           second step: resample, offset = preroll
+
+``preroll = wanted`` would begin in the silence before the input if `offset` is small. The phase vocoder would then
+take its initial phases from silence and blur what follows. So the preroll is limited to the samples that exist,
+``offset / ratio`` (up) or ``offset * ratio`` (down), rounded down.
+
+Example: 12 semitones up, length 20,000, ratio 2. The stretch at rate 1/2 wants 1,280 samples before and needs 13,312 in
+all; the resampler makes these at rate 2 from 26,624 input samples and 64 more on each side.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -23,7 +45,7 @@ def pitch_shift(
     waveform : Tensor [batch, time], float32 or float64
         Samples, full scale at +/-1; zero beyond its ends. Not modified.
     n_steps : array [batch] or number, semitones
-        Any real number; 12 is an octave up.
+        Any finite number; 12 is an octave up.
     length : int
         Output samples.
     offset : array [batch] or number, samples, optional
@@ -37,7 +59,7 @@ def pitch_shift(
     Raises
     ------
     ValueError
-        If there is not one shift for each example, or a shift is not finite.
+        If the number of shifts is neither 1 nor `batch`, or a shift is not finite.
 
     Examples
     --------
@@ -48,58 +70,65 @@ def pitch_shift(
     '880 Hz'
     """
     batch = len(waveform)
-    factor = np.exp2(per_example(n_steps, batch, "n_steps", positive=False) / 12)
+    ratio = np.exp2(per_example(n_steps, batch, "n_steps", positive=False) / 12)
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
-        return _rows(waveform, factor, offset, length)
+        return _shift_rows(waveform, ratio, offset, length)
     output = waveform.new_empty(batch, length)
-    for rows, shift in ((np.flatnonzero(factor > 1), _up), (np.flatnonzero(factor <= 1), _down)):
+    for rows, shift in ((np.flatnonzero(ratio > 1), _shift_up), (np.flatnonzero(ratio <= 1), _shift_down)):
         if len(rows):
             chosen = to_device(rows, waveform.device)
-            output.index_copy_(0, chosen, shift(waveform[chosen], factor[rows], offset[rows], length))
+            output.index_copy_(0, chosen, shift(waveform[chosen], ratio[rows], offset[rows], length))
     return output
 
 
-def _up(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    before, total = stretching.source(length, 1 / factor)
-    before = _lead(before, offset / factor)
-    higher = resample(waveform, factor, int(total.max()), offset=offset - before * factor)
-    return time_stretch(higher, 1 / factor, length, offset=before)
+def _shift_up(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    wanted, total = stretching.source(length, 1 / ratio)
+    preroll = _limit_preroll(wanted, offset / ratio)
+    higher = resample(waveform, ratio, int(total.max()), offset=offset - preroll * ratio)
+    return time_stretch(higher, 1 / ratio, length, offset=preroll)
 
 
-def _down(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    before, total = resampling.source(length, factor)
-    before = _lead(before, offset * factor)
-    faster = time_stretch(waveform, 1 / factor, int(total.max()), offset=offset - before / factor)
-    return resample(faster, factor, length, offset=before)
+def _shift_down(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    wanted, total = resampling.source(length, ratio)
+    preroll = _limit_preroll(wanted, offset * ratio)
+    faster = time_stretch(waveform, 1 / ratio, int(total.max()), offset=offset - preroll / ratio)
+    return resample(faster, ratio, length, offset=preroll)
 
 
-def _lead(before: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Start the intermediate signal no earlier than the input: a vocoder that starts in silence blurs what follows."""
-    return np.clip(np.floor(available), 0, before)
+def _limit_preroll(wanted: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Limit the preroll to whole intermediate samples that the input has before output sample 0."""
+    return np.clip(np.floor(available), 0, wanted)
 
 
-def _rows(waveform: Tensor, factor: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    up_before, up_total = stretching.source(length, 1 / factor)
-    down_before, down_total = resampling.source(length, factor)
-    lead = np.where(factor > 1, _lead(up_before, offset / factor), _lead(down_before, offset * factor))
-    total = np.where(factor > 1, up_total, down_total)
-    return fill_rows(_shift_row, waveform, length, factor, offset, lead, total)
+def _shift_rows(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    """`pitch_shift` by numba, one row on each core."""
+    up_wanted, up_total = stretching.source(length, 1 / ratio)
+    down_wanted, down_total = resampling.source(length, ratio)
+    up_preroll, down_preroll = _limit_preroll(up_wanted, offset / ratio), _limit_preroll(down_wanted, offset * ratio)
+    preroll = np.where(ratio > 1, up_preroll, down_preroll)
+    total = np.where(ratio > 1, up_total, down_total)
+    return fill_rows(_shift_row, waveform, length, ratio, offset, preroll, total)
 
 
-def _shift_row(waveform: np.ndarray, factor: float, offset: float, lead: float, total: int, output: np.ndarray) -> None:
-    """Fill `output` [length] by way of `total` samples in between, of which `lead` come before output sample 0."""
-    between = np.empty(total, np.float32)
-    if factor > 1:
-        resample_row(waveform, factor, offset - lead * factor, between)
-        stretch_row(between, 1 / factor, lead, output)
+def _shift_row(
+    waveform: np.ndarray, ratio: float, offset: float, preroll: float, total: int, output: np.ndarray
+) -> None:
+    """Fill `output` [length] through `total` intermediate samples, of which `preroll` come before output sample 0."""
+    intermediate = np.empty(total, np.float32)
+    if ratio > 1:
+        resample_row(waveform, ratio, offset - preroll * ratio, intermediate)
+        stretch_row(intermediate, 1 / ratio, preroll, output)
     else:
-        stretch_row(waveform, 1 / factor, offset - lead / factor, between)
-        resample_row(between, factor, lead, output)
+        stretch_row(waveform, 1 / ratio, offset - preroll / ratio, intermediate)
+        resample_row(intermediate, ratio, preroll, output)
 
 
 def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which input samples `pitch_shift` needs so that the output has no edge effects.
+    """Compute which input samples `pitch_shift` needs so that the output has no edge effects.
+
+    The second step's needs, in intermediate samples, are multiplied (up) or divided (down) by `ratio` to get input
+    samples, and the first step's own needs are added.
 
     Parameters
     ----------
@@ -110,17 +139,17 @@ def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, n
     Returns
     -------
     before : int64 array [batch]
-        Samples needed before the input time of output sample 0; give it to `pitch_shift` as `offset`.
+        Samples needed before the input time of output sample 0. Pass it to `pitch_shift` as `offset`.
     total : int64 array [batch]
         Samples needed in all.
     """
-    factor = np.exp2(np.asarray(n_steps) / 12)
-    up = factor > 1
-    stretch_before, stretch_total = stretching.source(length, 1 / factor)
-    margin = resampling.reach(factor)
-    up_before = np.ceil(stretch_before * factor).astype(np.int64) + margin
-    up_total = np.ceil(stretch_total * factor).astype(np.int64) + 2 * margin + 1
-    resample_before, resample_total = resampling.source(length, factor)
-    inner_before, inner_total = stretching.source(resample_total, 1 / factor)
-    ahead = np.ceil(resample_before / factor).astype(np.int64)
-    return np.where(up, up_before, inner_before + ahead), np.where(up, up_total, inner_total + 1)
+    ratio = np.exp2(np.asarray(n_steps) / 12)
+    filter_width = resampling.half_width(ratio)
+    stretch_before, stretch_total = stretching.source(length, 1 / ratio)
+    up_before = np.ceil(stretch_before * ratio).astype(np.int64) + filter_width
+    up_total = np.ceil(stretch_total * ratio).astype(np.int64) + 2 * filter_width + 1
+    resample_before, resample_total = resampling.source(length, ratio)
+    down_before, down_total = stretching.source(resample_total, 1 / ratio)
+    down_before = down_before + np.ceil(resample_before / ratio).astype(np.int64)
+    is_up = ratio > 1
+    return np.where(is_up, up_before, down_before), np.where(is_up, up_total, down_total + 1)

@@ -1,8 +1,22 @@
-"""Counter-based randomness: every number is a pure function of (seed, epoch, name, key, crop, position).
+"""Counter-based random numbers: each is a pure function of (seed, epoch, name, clip key, crop index, position).
 
-Philox 4x32-10 turns a 128-bit counter into 128 random bits under a 64-bit key. The key is a hash of seed,
-epoch and the name of the choice; the counter holds the example: (block, crop index, key hash low, key hash high). So
-nothing is remembered between draws, and a draw does not depend on the order of calls or on the batch.
+Philox 4x32-10 [1]_ turns a counter of four 32-bit words into four random words, under a key of two words (`philox`):
+
+    key     = 64-bit BLAKE2b hash of "seed,epoch,name"                              (`rng`)
+    counter = block, crop index, low and high word of the clip key's 64-bit hash    (`hash_key`)
+
+The name says which choice is made, such as "OneOf.3/TimeStretch.rate". So each choice of an epoch has a key of its own,
+each example a sequence of 2**32 blocks under it, and nothing is remembered between draws: a draw depends neither on the
+order of calls nor on batch, worker or rank. Names are data: another name gives other draws.
+
+**Uniform numbers.** Block b gives the numbers 2 b and 2 b + 1, from the top 53 bits of words 0, 1 and of words 2, 3
+(the first word of a pair is the high one).
+
+**Gaussian noise.** Each pair of words gives two Gaussians by the Box-Muller transform, with 24-bit u in (0, 1] and v in
+[0, 1): ``sqrt(-2 log u) * cos(2 pi v)`` and ``sqrt(-2 log u) * sin(2 pi v)``. So a block gives four samples. They are
+not neighbours in the waveform: noise is laid out in tiles of 4 x 256 samples (256 is NOISE_LANES). Sample
+``1024 tile + 256 word + lane`` is Gaussian number `word` of block ``256 tile + lane``, so 256 vector lanes, each with
+its own block, write 256 neighbouring samples at once.
 
 References
 ----------
@@ -17,31 +31,31 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gtzan_stream.dsp.backend import HOST, backend, for_rows
+from gtzan_stream.dsp.backend import CPU_TENSOR, backend, for_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.philox import key_words, philox, philox_torch
 from gtzan_stream.kernels.constants import NOISE_LANES
 
-_LOW = np.uint64(0xFFFFFFFF)
+_LOW_32 = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
 def hash_key(key: str) -> int:
-    """64-bit BLAKE2b hash of a clip's key."""
+    """Compute the 64-bit BLAKE2b hash of a clip's key."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 def hash_keys(keys: Iterable[str]) -> np.ndarray:
-    """`hash_key` of each key, uint64 [n]."""
+    """Compute `hash_key` of each key: uint64 [n]."""
     return np.fromiter((hash_key(key) for key in keys), np.uint64)
 
 
 def rng(seed: int, epoch: int, name: str) -> int:
-    """64-bit Philox key of one choice in one epoch: a hash of the three, so that no two of them can be confused.
+    """Compute the 64-bit Philox key of one choice in one epoch: a hash of all three.
 
     Examples
     --------
-    >>> rng(1, 2, "gain") == rng(2, 1, "gain")  # not so for a generator seeded with seed + epoch
+    >>> rng(1, 2, "gain") == rng(2, 1, "gain")  # seeding with seed + epoch would make these equal
     False
     """
     text = f"{int(seed)},{int(epoch)},{name}"
@@ -49,7 +63,7 @@ def rng(seed: int, epoch: int, name: str) -> int:
 
 
 def uniform(rng: int, key_hash: np.ndarray, crop: np.ndarray, n: int = 1) -> np.ndarray:
-    """`n` uniform numbers for each example, on the host.
+    """Draw `n` uniform numbers for each example, on the host.
 
     Parameters
     ----------
@@ -76,7 +90,7 @@ def uniform(rng: int, key_hash: np.ndarray, crop: np.ndarray, n: int = 1) -> np.
     """
     key_hash, crop = np.asarray(key_hash, np.uint64), np.asarray(crop, np.uint64)
     key0, key1 = key_words(rng)
-    if backend(HOST) == "numba":
+    if backend(CPU_TENSOR) == "numba":
         from gtzan_stream.kernels import numba_random
 
         out = np.empty((len(key_hash), n))
@@ -85,7 +99,7 @@ def uniform(rng: int, key_hash: np.ndarray, crop: np.ndarray, n: int = 1) -> np.
     counter = np.empty((len(key_hash), -(-n // 2), 4), np.uint64)
     counter[..., 0] = np.arange(counter.shape[1])
     counter[..., 1] = crop[:, None]
-    counter[..., 2] = (key_hash & _LOW)[:, None]
+    counter[..., 2] = (key_hash & _LOW_32)[:, None]
     counter[..., 3] = (key_hash >> _32)[:, None]
     words = philox(counter, np.array([key0, key1])).astype(np.uint64)  # [batch, block, 4]
     bits = words[..., 0::2] << _32 | words[..., 1::2]
@@ -102,10 +116,10 @@ def normal(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Float[torch.Tensor, "batch time"]:
-    """Gaussian noise for each example, made on `device`.
+    """Make Gaussian noise for each example, on `device`.
 
-    Philox words become Gaussians by the Box-Muller transform, from 24 bits each, so that no value is beyond 5.8 `std`.
-    The same noise comes from every device and backend, to 1e-5 `std`.
+    The Box-Muller transform of 24-bit uniform numbers gives no value beyond 5.8 `std`. All devices and backends make
+    the same noise, to 1e-5 `std`.
 
     Parameters
     ----------
@@ -116,7 +130,7 @@ def normal(
     crop : int [batch]
         Crop indices, ``0 <= crop < 2**32``; on the host.
     length : int
-        Samples of noise. Sample j does not depend on it.
+        Samples of noise. A longer noise begins with the same samples.
     std : array [batch] or number
         Standard deviation; on the host.
     device, dtype
@@ -130,7 +144,7 @@ def normal(
     Raises
     ------
     ValueError
-        If there are neither one nor `batch` deviations, or one is not finite.
+        If the number of deviations is neither 1 nor `batch`, or one is not finite.
 
     Examples
     --------
@@ -152,8 +166,9 @@ def normal(
             len(rows),
         )
         return out
-    words = [crop, key_hash & _LOW, key_hash >> _32, np.full_like(crop, key0), np.full_like(crop, key1)]
-    counters = to_device(np.stack([*words, std.view(np.uint64)], 1).view(np.int64), out.device)  # all in one transfer
+    # int64 [batch, 6]: crop, low and high word of the hash, both words of the key, bits of a float64 std; one transfer.
+    words = [crop, key_hash & _LOW_32, key_hash >> _32, np.full_like(crop, key0), np.full_like(crop, key1)]
+    counters = to_device(np.stack([*words, std.view(np.uint64)], 1).view(np.int64), out.device)
     if name == "triton":
         from gtzan_stream.kernels import triton_random
 
@@ -163,21 +178,20 @@ def normal(
 
 
 def _normal(counters: torch.Tensor, key: tuple[int, int], length: int, dtype: torch.dtype) -> torch.Tensor:
-    """`normal` in plain torch. Tiles of 4 x 256 samples are laid out word by word, so that lanes write side by side."""
+    """`normal` in plain torch."""
     n_tiles = -(-length // (4 * NOISE_LANES))
     block = torch.arange(n_tiles * NOISE_LANES, device=counters.device)
     crop, low, high = counters[:, :3, None].unbind(1)
     w0, w1, w2, w3 = philox_torch(block[None], crop, low, high, key)  # [batch, block]
-    exact = dtype if dtype == torch.float64 else torch.float32
-    tiles = [
-        z.view(len(counters), n_tiles, NOISE_LANES) for z in (*_box_muller(w0, w1, exact), *_box_muller(w2, w3, exact))
-    ]
-    std = counters[:, 5:].view(torch.float64).to(exact)
+    compute_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    gaussians = (*_box_muller(w0, w1, compute_dtype), *_box_muller(w2, w3, compute_dtype))
+    tiles = [z.view(len(counters), n_tiles, NOISE_LANES) for z in gaussians]
+    std = counters[:, 5:].view(torch.float64).to(compute_dtype)
     return (torch.stack(tiles, 2).flatten(1)[:, :length] * std).to(dtype)
 
 
 def _box_muller(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two Gaussians from each pair of words: radius from the first, angle from the second."""
+    """Compute two Gaussians from each pair of words: radius from the first, angle from the second."""
     radius = (((first >> 8) + 1).to(dtype) * 2.0**-24).log().mul(-2).sqrt()
     angle = (second >> 8).to(dtype) * (2 * math.pi * 2.0**-24)
     return radius * angle.cos(), radius * angle.sin()

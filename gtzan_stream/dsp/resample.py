@@ -1,7 +1,22 @@
 """Band-limited resampling at any ratio, with a ratio for each example.
 
-Output samples are sums of input samples under a Kaiser-windowed sinc. Its cutoff follows the ratio, so that nothing
-above the new Nyquist frequency folds back.
+Output sample o shows input time ``position = offset + o * rate``, between input samples. It is the sum of the input
+samples n around it, weighted by a low-pass filter that is centred there:
+
+    y[o] = sum over n of x[n] * h(n - position)
+    h(d) = c * sinc(c d) * kaiser(c d / ZERO_CROSSINGS)     sinc(x) = sin(pi x) / (pi x); 0 for |c d| >= ZERO_CROSSINGS
+    c    = ROLLOFF * min(1, 1 / rate)                       cutoff, as a share of the input's Nyquist frequency
+
+A rate above 1 lowers the Nyquist frequency of the output, in terms of the input, to 1 / rate. The cutoff follows it, so
+that nothing folds back. The sum covers ``half_width = ceil(ZERO_CROSSINGS / c)`` samples on each side: 32 at rates up
+to 1, and 64 at rate 2.
+
+Rates are real numbers and differ between examples, so the polyphase filters of a ratio of small integers do not apply.
+Evaluating sinc and Kaiser window for each product would cost more than the product, so `prototype` tabulates one side
+of h at cutoff 1, once for all rates. The Triton kernel interpolates that table for each product. The
+numba kernel first makes a table of the row's own filters for 256 fractions of a sample and interpolates between two of
+those, because then the inner loop reads memory in order and vectorises. The plain torch version evaluates h, and is the
+reference.
 """
 
 from functools import cache
@@ -16,22 +31,22 @@ from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import cuda_stream_id, per_example, to_device
 from gtzan_stream.shapes import Waveform
 
-ZEROS = 29
+ZERO_CROSSINGS = 29
 """Zero crossings of the sinc on each side."""
 ROLLOFF = 0.92
-"""Cutoff, -6 dB, as a share of the lower of the two Nyquist frequencies: the stop band begins at that frequency."""
-BETA = 8.0
-"""Of the Kaiser window: 80 dB down in the stop band."""
-PER_CROSSING = 512
-"""Points of the tabulated filter for each zero crossing: interpolated linearly, it is 2e-6 off at most."""
+"""Cutoff (-6 dB), as a share of the lower of the two Nyquist frequencies; the stop band begins at that frequency."""
+KAISER_BETA = 8.0
+"""Shape of the Kaiser window: 80 dB of attenuation in the stop band."""
+POINTS_PER_CROSSING = 512
+"""Points of the tabulated filter for each zero crossing; linear interpolation is then wrong by 2e-6 at most."""
 
 
 def resample(
     waveform: Waveform, rate: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
 ) -> Float[Tensor, "batch {length}"]:
-    """Play each example at its own rate: output sample ``o`` is the input, band-limited, at ``offset + o * rate``.
+    """Play each example at its own rate: output sample ``o`` is the band-limited input at time ``offset + o * rate``.
 
-    Flat up to 0.8 of the lower Nyquist frequency, 80 dB down above it.
+    The response is flat up to 0.8 of the lower of the two Nyquist frequencies, and 80 dB down above that frequency.
 
     Parameters
     ----------
@@ -52,7 +67,7 @@ def resample(
     Raises
     ------
     ValueError
-        If there is not one rate for each example, or a rate is not above zero.
+        If the number of rates is neither 1 nor `batch`, or a rate is not above zero.
 
     References
     ----------
@@ -71,17 +86,19 @@ def resample(
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
         return fill_rows(resample_row, waveform, length, rate, offset)
-    parameters = to_device(np.stack([rate, offset, cutoff(rate), reach(rate)]), waveform.device)
+    parameters = to_device(np.stack([rate, offset, cutoff(rate), half_width(rate)]), waveform.device)
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_resample
 
-        points = _prototype_on(waveform.device, cuda_stream_id(waveform.device))
-        return triton_resample.resample(waveform.contiguous(), points, parameters, PER_CROSSING, length)
-    return _plain(waveform, parameters, int(reach(rate).max(initial=1)), length)
+        table = _prototype_tensor(waveform.device, cuda_stream_id(waveform.device))
+        return triton_resample.resample(waveform.contiguous(), table, parameters, POINTS_PER_CROSSING, length)
+    return _resample_torch(waveform, parameters, int(half_width(rate).max(initial=1)), length)
 
 
 def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which input samples `resample` needs so that the output has no edge effects.
+    """Compute which input samples `resample` needs so that the output has no edge effects.
+
+    That is `half_width` samples on each side of the ``length * rate`` samples that the output shows.
 
     Parameters
     ----------
@@ -92,58 +109,61 @@ def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
     Returns
     -------
     before : int64 array [batch]
-        Samples needed before the input time of output sample 0; give it to `resample` as `offset`.
+        Samples needed before the input time of output sample 0. Pass it to `resample` as `offset`.
     total : int64 array [batch]
         Samples needed in all.
     """
-    before = reach(np.asarray(rate))
+    before = half_width(np.asarray(rate))
     return before, 2 * before + np.ceil(np.asarray(length) * np.asarray(rate)).astype(np.int64)
 
 
 def cutoff(rate: np.ndarray) -> np.ndarray:
-    """Give the filter's cutoff, as a share of the input's Nyquist frequency."""
+    """Compute the filter's cutoff, as a share of the input's Nyquist frequency."""
     return ROLLOFF * np.minimum(1.0, 1.0 / rate)
 
 
-def reach(rate: np.ndarray) -> np.ndarray:
-    """Count the input samples on each side of an output sample's time that it is made of."""
-    return np.ceil(ZEROS / cutoff(rate)).astype(np.int64)
+def half_width(rate: np.ndarray) -> np.ndarray:
+    """Count the input samples that the filter covers on each side of an output sample's time."""
+    return np.ceil(ZERO_CROSSINGS / cutoff(rate)).astype(np.int64)
 
 
-def _plain(waveform: Tensor, parameters: Tensor, widest: int, length: int) -> Tensor:
+def _resample_torch(waveform: Tensor, parameters: Tensor, max_half_width: int, length: int) -> Tensor:
+    """`resample` in plain torch: one tap of all filters at a time."""
     time = waveform.shape[1]
     rates, offsets, cutoffs = parameters[:3, :, None]
-    instant = offsets + rates * torch.arange(length, dtype=torch.float64, device=waveform.device)  # [batch, length]
-    left = instant.floor()
-    fraction = (instant - left).to(waveform.dtype)
+    position = offsets + rates * torch.arange(length, dtype=torch.float64, device=waveform.device)  # [batch, length]
+    left = position.floor()
+    fraction = (position - left).to(waveform.dtype)
     cutoffs = cutoffs.to(waveform.dtype)
-    padded = functional.pad(waveform, (0, 1))  # index `time` is silence
+    padded = functional.pad(waveform, (0, 1))  # padded[:, time] is 0
     total = torch.zeros_like(fraction)
-    for tap in range(1 - widest, widest + 1):
+    for tap in range(1 - max_half_width, max_half_width + 1):
         index = left.long() + tap
         sample = padded.gather(1, torch.where((index < 0) | (index > time), time, index))
-        total += sample * _kernel(tap - fraction, cutoffs)
+        total += sample * _impulse_response(tap - fraction, cutoffs)
     return total
 
 
-def _kernel(delay: Tensor, cutoff: Tensor) -> Tensor:
-    """Evaluate the low-pass filter's impulse response at `delay`, in input samples."""
+def _impulse_response(delay: Tensor, cutoff: Tensor) -> Tensor:
+    """Evaluate the filter h at `delay`, in input samples."""
     crossings = delay * cutoff
-    bell = torch.special.i0(BETA * (1 - (crossings / ZEROS).square()).clamp(min=0).sqrt()) / float(np.i0(BETA))
-    return torch.where(crossings.abs() < ZEROS, cutoff * torch.sinc(crossings) * bell, 0.0)
+    radius = (1 - (crossings / ZERO_CROSSINGS).square()).clamp(min=0).sqrt()
+    kaiser = torch.special.i0(KAISER_BETA * radius) / float(np.i0(KAISER_BETA))
+    return torch.where(crossings.abs() < ZERO_CROSSINGS, cutoff * torch.sinc(crossings) * kaiser, 0.0)
 
 
 @cache
 def prototype() -> np.ndarray:
-    """Tabulate one side of the filter at cutoff 1, `PER_CROSSING` points a zero crossing; its last two are zero."""
-    crossings = np.arange(ZEROS * PER_CROSSING + 2) / PER_CROSSING
-    bell = np.i0(BETA * np.sqrt(np.maximum(1 - (crossings / ZEROS) ** 2, 0))) / np.i0(BETA)
-    return np.where(crossings < ZEROS, np.sinc(crossings) * bell, 0.0)
+    """Tabulate one side of the filter at cutoff 1: h(i / POINTS_PER_CROSSING); the last two points are 0."""
+    crossings = np.arange(ZERO_CROSSINGS * POINTS_PER_CROSSING + 2) / POINTS_PER_CROSSING
+    radius = np.sqrt(np.maximum(1 - (crossings / ZERO_CROSSINGS) ** 2, 0))
+    kaiser = np.i0(KAISER_BETA * radius) / np.i0(KAISER_BETA)
+    return np.where(crossings < ZERO_CROSSINGS, np.sinc(crossings) * kaiser, 0.0)
 
 
 @cache
 @torch.inference_mode(mode=False)
-def _prototype_on(device: torch.device, stream: int) -> Tensor:
+def _prototype_tensor(device: torch.device, stream: int) -> Tensor:
     return to_device(prototype().astype(np.float32), device)
 
 
@@ -152,6 +172,6 @@ def resample_row(waveform: np.ndarray, rate: float, offset: float, output: np.nd
     from gtzan_stream.kernels import numba_resample
 
     rates = np.array([rate])
-    width = int(reach(rates)[0])
-    table = numba_resample.filters(prototype(), PER_CROSSING, float(cutoff(rates)[0]), width)
-    numba_resample.convolve(waveform, table, width, rate, offset, output)
+    width = int(half_width(rates)[0])
+    table = numba_resample.tabulate_filters(prototype(), POINTS_PER_CROSSING, float(cutoff(rates)[0]), width)
+    numba_resample.apply_filters(waveform, table, width, rate, offset, output)

@@ -1,17 +1,17 @@
-"""Functions whose gradients stay finite at zero, so that silence in a batch does not turn a training step into NaN.
+"""Division and power with finite gradients at zero, so that silence in a batch does not make the gradients NaN.
 
-``torch.where`` alone does not help: the branch that is not selected still contributes ``0 * inf = NaN``. So each
-function replaces the zeros before the operation that is singular there, and selects afterwards.
+``torch.where(valid, a / b, 0)`` alone does not help: in the backward pass the branch that is not selected still
+contributes ``0 * inf = NaN``. So each function replaces the zeros before the singular operation and selects after it.
 """
 
 import torch
 
 
-def ratio(numerator: torch.Tensor, denominator: torch.Tensor, valid: torch.Tensor, otherwise: float) -> torch.Tensor:
-    """``numerator / denominator`` where `valid`, else `otherwise`, with gradient 0 there.
+def divide(numerator: torch.Tensor, denominator: torch.Tensor, valid: torch.Tensor, otherwise: float) -> torch.Tensor:
+    """Compute ``numerator / denominator`` where `valid`; elsewhere return `otherwise`, with gradient 0.
 
     >>> x = torch.zeros(2, requires_grad=True)
-    >>> ratio(x, x, x > 0, 1.0).sum().backward()
+    >>> divide(x, x, x > 0, 1.0).sum().backward()
     >>> x.grad
     tensor([0., 0.])
     """
@@ -19,7 +19,7 @@ def ratio(numerator: torch.Tensor, denominator: torch.Tensor, valid: torch.Tenso
 
 
 def power(x: torch.Tensor, exponent: float) -> torch.Tensor:
-    """``x ** exponent`` of numbers of 0 or more; below an exponent of 1, the infinite gradient at 0 counts as 0.
+    """Compute ``x ** exponent`` for x >= 0. The gradient at 0, infinite for exponents below 1, is 0 there.
 
     >>> x = torch.tensor([0.0, 4.0], requires_grad=True)
     >>> power(x, 0.5).sum().backward()

@@ -1,7 +1,18 @@
 """Short-time Fourier transform with a periodic Hann window, and its inverse.
 
-Frames are centred: frame t is taken around sample ``t * hop_length``, and the waveform continues as zeros beyond its
-ends, as in librosa's effects.
+Frames are centred: with ``c = t * hop_length``, frame t covers the samples ``c - n_fft / 2`` to ``c + n_fft / 2 - 1``.
+Beyond its ends the waveform continues as zeros, as in librosa's effects.
+
+The inverse weighs each frame by the window w once more, adds the overlapping frames, and divides each sample by the
+weight that it received:
+
+    x[n] = sum over t of w[n - start(t)] * frame_t[n - start(t)]  /  sum over t of w[n - start(t)]^2
+
+This is the least-squares inverse (Griffin and Lim, 1984), exact for an unchanged spectrogram. Near the ends fewer
+frames overlap, so the divisor is summed over the frames that exist, not taken as a constant.
+
+Spectrograms have the shape [batch, freq, frame] of torch and librosa, but are transposed views of [batch, frame, freq]
+memory: an FFT writes a frame's bins side by side, and the phase vocoder works on all bins of a frame at once.
 """
 
 from functools import lru_cache
@@ -18,23 +29,23 @@ from gtzan_stream.dsp.parameters import cuda_stream_id
 from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
-BLOCK = 64
+BLOCK_FRAMES = 64
 """Frames transformed at once on the CPU: few enough to stay in a core's cache."""
 
 
 def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Give the periodic Hann window [n_fft], made once for each dtype, device and stream."""
+    """Return the periodic Hann window [n_fft], cached for each dtype, device and CUDA stream."""
     return _hann(n_fft, dtype, device, cuda_stream_id(device))
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(mode=False)  # cached, so it may be used later where gradients flow
+@torch.inference_mode(mode=False)  # a cached inference tensor could not be used in autograd later
 def _hann(n_fft: int, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
     return torch.hann_window(n_fft, dtype=torch.float64, device=device).to(dtype)
 
 
 def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectrogram:
-    """Transform each example, with zeros beyond its ends.
+    """Compute the centred STFT of each example, with zeros beyond its ends.
 
     Parameters
     ----------
@@ -47,8 +58,8 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
     Returns
     -------
     Tensor [batch, n_fft // 2 + 1, 1 + time // hop_length], complex
-        Equal to ``librosa.stft(waveform, n_fft=n_fft, hop_length=hop_length)``. Frames, not frequencies, lie far
-        apart in memory: a frame is contiguous.
+        Equal to ``librosa.stft(waveform, n_fft=n_fft, hop_length=hop_length)``. A transposed view: in memory the bins
+        of a frame are side by side.
 
     Examples
     --------
@@ -61,7 +72,7 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
         return _stft_rows(waveform.contiguous(), n_fft, hop_length)
     padded = functional.pad(waveform, (n_fft // 2, n_fft // 2))
     frames = padded.unfold(1, n_fft, hop_length)  # [batch, frame, n_fft]
-    if not len(waveform):  # of nothing, MKL cannot make a transform
+    if not len(waveform):  # MKL cannot transform an empty batch
         return torch.empty(
             0, n_fft // 2 + 1, frames.shape[1], dtype=waveform.dtype.to_complex(), device=waveform.device
         )
@@ -69,15 +80,15 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
 
 
 def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float[Tensor, "batch {length}"]:
-    """Invert `stft`: overlap-add under the same window, divided by the sum of the squared windows.
+    """Invert `stft`: overlap-add with the same window, divided by the sum of the squared windows.
 
     Parameters
     ----------
     spectrogram : Tensor [batch, freq, frame], complex
     length : int
-        Samples wanted. Only the frames that reach them are transformed; samples that no frame reaches are zero.
+        Samples wanted. Only the frames that cover them are transformed; samples that no frame covers are zero.
     hop_length : int
-        As in `stft`; it must divide half a frame, ``freq - 1`` samples.
+        As in `stft`. Must divide half a frame, ``freq - 1`` samples.
 
     Returns
     -------
@@ -93,34 +104,37 @@ def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float
         raise ValueError(f"hop_length must divide n_fft // 2 = {n_fft // 2}, got {hop_length}; take n_fft // 4")
     if backend(spectrogram.real) == "numba":
         return _istft_rows(spectrogram.transpose(1, 2).contiguous(), length, hop_length)
-    needed = spectrogram[:, :, : frames_reaching(length, n_fft, hop_length)]
-    alive = torch.ones(1, needed.shape[2], dtype=torch.bool, device=spectrogram.device)
-    ends = torch.arange(2, device=spectrogram.device).expand(len(spectrogram), 2) * length
-    return overlap_add(needed, alive, ends, length, hop_length, n_before=0)
+    needed = spectrogram[:, :, : frames_covering(length, n_fft, hop_length)]
+    valid = torch.ones(1, needed.shape[2], dtype=torch.bool, device=spectrogram.device)
+    bounds = torch.arange(2, device=spectrogram.device).expand(len(spectrogram), 2) * length  # 0, length
+    return overlap_add(needed, valid, bounds, length, hop_length, n_before=0)
 
 
-def frames_reaching(length: int, n_fft: int, hop_length: int) -> int:
-    """Count the frames, from that centred on sample 0 on, that reach the first `length` samples."""
+def frames_covering(length: int, n_fft: int, hop_length: int) -> int:
+    """Count the frames that cover any of the first `length` samples, from the frame centred on sample 0 on.
+
+    A frame's first sample does not count: the periodic window is 0 there.
+    """
     return (length + n_fft // 2 - 2) // hop_length + 1
 
 
 def overlap_add(
-    spectrogram: Spectrogram, alive: Tensor, ends: Tensor, length: int, hop_length: int, *, n_before: int
+    spectrogram: Spectrogram, valid: Tensor, bounds: Tensor, length: int, hop_length: int, *, n_before: int
 ) -> Float[Tensor, "batch {length}"]:
-    """Overlap-add frames whose first `n_before` are centred before sample 0, counting only those that are `alive`.
+    """Transform frames back and overlap-add those that are `valid`; the inverse STFT of `istft` and `time_stretch`.
 
     Parameters
     ----------
     spectrogram : Tensor [batch, freq, frame], complex
-        Zero in every frame that is not alive.
-    alive : Tensor [batch, frame] or [1, frame], bool
-        Frames that exist: the sum of squared windows runs over these.
-    ends : Tensor [batch, 2], int64
-        First sample that is not zero, and the first after those.
+        Zero in every frame that is not valid.
+    valid : Tensor [batch, frame] or [1, frame], bool
+        Frames that count in the sum of squared windows.
+    bounds : Tensor [batch, 2], int64
+        Output samples ``bounds[:, 0]`` to ``bounds[:, 1] - 1`` are kept; the others are zero.
     length, hop_length : int
         As in `istft`.
     n_before : int
-        Frame `n_before` is centred on sample 0.
+        Number of frames centred before sample 0, so that frame `n_before` is centred on sample 0.
 
     Returns
     -------
@@ -132,20 +146,21 @@ def overlap_add(
     if not len(spectrogram):  # as in `stft`
         return window.new_empty(0, length)
     frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=n_fft)  # [batch, frame, n_fft]
-    start = n_fft // 2 + n_before * hop_length
+    start = n_fft // 2 + n_before * hop_length  # of output sample 0, counted from the first frame's first sample
     if backend(frames) == "triton":
         from gtzan_stream.kernels import triton_stft
 
-        return triton_stft.overlap_add(frames.contiguous(), window, alive, ends, hop_length, start, length)
-    total = _fold(frames * window, hop_length)[:, start : start + length]
-    weight = _fold(alive[:, :, None] * window.square(), hop_length)[:, start : start + length]
+        return triton_stft.overlap_add(frames.contiguous(), window, valid, bounds, hop_length, start, length)
+    total = _sum_overlapping(frames * window, hop_length)[:, start : start + length]
+    weight = _sum_overlapping(valid[:, :, None] * window.square(), hop_length)[:, start : start + length]
     waveform = total / torch.where(weight > constants.NO_WINDOW, weight, 1.0)
     sample = torch.arange(waveform.shape[1], device=waveform.device)
-    inside = (sample >= ends[:, :1]) & (sample < ends[:, 1:])
-    return functional.pad(torch.where(inside, waveform, 0.0), (0, length - waveform.shape[1]))
+    kept = (sample >= bounds[:, :1]) & (sample < bounds[:, 1:])
+    return functional.pad(torch.where(kept, waveform, 0.0), (0, length - waveform.shape[1]))
 
 
 def _stft_rows(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    """`stft` by numba and scipy, one row on each core."""
     from gtzan_stream.kernels import numba_stft
 
     batch, time = waveform.shape
@@ -154,37 +169,41 @@ def _stft_rows(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
     window = hann(n_fft, torch.float32, waveform.device).numpy()
 
     def row(i: int) -> None:
-        frames = np.empty((min(BLOCK, n_frames), n_fft), np.float32)
-        for first in range(0, n_frames, BLOCK):
-            block = frames[: min(BLOCK, n_frames - first)]
-            numba_stft.cut(waveform[i].numpy(), window, hop_length, first, block)
-            spectrogram[i, first : first + BLOCK] = torch.from_numpy(scipy.fft.rfft(block, workers=1))
+        frames = np.empty((min(BLOCK_FRAMES, n_frames), n_fft), np.float32)
+        for first in range(0, n_frames, BLOCK_FRAMES):
+            block = frames[: min(BLOCK_FRAMES, n_frames - first)]
+            numba_stft.cut_frames(waveform[i].numpy(), window, hop_length, first * hop_length - n_fft // 2, block)
+            spectrogram[i, first : first + BLOCK_FRAMES] = torch.from_numpy(scipy.fft.rfft(block, workers=1))
 
     for_rows(row, batch)
     return spectrogram.transpose(1, 2)
 
 
 def _istft_rows(spectrogram: Tensor, length: int, hop_length: int) -> Tensor:
+    """`istft` of a contiguous [batch, frame, freq] by numba and scipy, one row on each core."""
     from gtzan_stream.kernels import numba_stft
 
     batch, n_frames, n_fft = len(spectrogram), spectrogram.shape[1], 2 * (spectrogram.shape[2] - 1)
-    n_frames = min(n_frames, frames_reaching(length, n_fft, hop_length))
+    n_frames = min(n_frames, frames_covering(length, n_fft, hop_length))
     waveform = torch.zeros(batch, length, dtype=torch.float32)
     window = hann(n_fft, torch.float32, spectrogram.device).numpy()
 
     def row(i: int) -> None:
         output = waveform[i].numpy()
-        for first in range(0, n_frames, BLOCK):
-            block = spectrogram[i, first : min(first + BLOCK, n_frames)].numpy()
-            numba_stft.add(scipy.fft.irfft(block, n_fft, workers=1), window, hop_length, first, output)
-        numba_stft.normalise(output, window, hop_length, 0, n_frames)
+        for first in range(0, n_frames, BLOCK_FRAMES):
+            block = spectrogram[i, first : min(first + BLOCK_FRAMES, n_frames)].numpy()
+            numba_stft.add_frames(scipy.fft.irfft(block, n_fft, workers=1), window, hop_length, first, output)
+        numba_stft.divide_by_windows(output, window, hop_length, 0, n_frames)
 
     for_rows(row, batch)
     return waveform
 
 
-def _fold(frames: Tensor, hop_length: int) -> Tensor:
-    """Sum frames [batch, frame, n_fft] that lie `hop_length` apart into [batch, time]."""
+def _sum_overlapping(frames: Tensor, hop_length: int) -> Tensor:
+    """Sum frames [batch, frame, n_fft] that start `hop_length` samples apart into [batch, time].
+
+    A frame is ``n_fft / hop_length`` parts of one hop each: part p of frame t is added to hop t + p.
+    """
     batch, n_frames, n_fft = frames.shape
     parts = n_fft // hop_length
     total = frames.new_zeros(batch, n_frames + parts - 1, hop_length)

@@ -1,8 +1,32 @@
 """Time stretch by a phase vocoder with a rate for each example and no trigonometric function.
 
-The vocoder turns each bin by the phase difference of neighbouring frames. Wrapping that difference around the
-analysis hop's expected advance changes it by whole turns only, so the output phase is a running product of unit
-phasors, ``conj(X[t]) / |X[t]| * X[t + 1] / |X[t + 1]|``, and the expected advance cancels.
+Input frame t of the STFT X is centred on input sample ``t * HOP``. Output frame k is centred on output sample
+``k * HOP`` and reads the input at a fractional frame, its position:
+
+    position[k] = offset / HOP + k * rate          at rate 1.5 and offset 0: 0, 1.5, 3, 4.5, ...
+
+With ``t = floor(position[k])`` and ``alpha = position[k] - t``, bin f of output frame k is ``M[f, k] * P[f, k]``:
+
+    M[f, k]     = (1 - alpha) * |X[f, t]| + alpha * |X[f, t + 1]|       magnitude: interpolated
+    P[f, k + 1] = P[f, k] * conj(U[f, t]) * U[f, t + 1]                 phase: accumulated, as a unit phasor
+    U[f, t]     = X[f, t] / |X[f, t]|, or 1 if the bin is silent
+
+P starts as the phase U[f, t] of the first output frame. At rate 1 and offset 0 the product telescopes to
+``P[f, k] = U[f, k]``, and the output is the input.
+
+The textbook vocoder accumulates an angle: it takes the phase difference of frames t and t + 1, subtracts the advance
+expected of the bin's centre frequency, wraps the rest to +/- pi and adds the expected advance again. Wrapping changes
+an angle by whole turns only, and input and output have the same hop, so the expected advance cancels and the phase
+difference itself remains. ``conj(U[t]) * U[t + 1]`` has that angle, so no atan2, sin or cos is needed. Rounding slowly
+changes ``|P|``, so P is scaled back to length 1.
+
+An output frame is valid if ``0 <= position < number of input frames``. An invalid frame is zero, leaves the phase as it
+is and does not count in the overlap-add's sum of squared windows.
+
+The recursion is sequential over frames and independent for each bin, so all versions keep the bins of a frame side by
+side in memory ([frame, freq]) and vectorise over them. The phase is accumulated in three places, one for each backend:
+`_vocode` here (a cumulative product), `kernels.numba_stretch.vocode` (a loop) and `kernels.triton_stretch._vocode` (a
+parallel scan).
 """
 
 import math
@@ -17,14 +41,14 @@ from torch.nn import functional
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
-from gtzan_stream.dsp.stft import BLOCK, frames_reaching, hann, overlap_add, stft
+from gtzan_stream.dsp.stft import BLOCK_FRAMES, frames_covering, hann, overlap_add, stft
 from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
 N_FFT = 2048
 HOP = 512
 SILENCE = math.sqrt(constants.SILENT_POWER)
-"""Magnitude up to which a bin is silent, so that its phase counts as 0."""
+"""Largest magnitude of a silent bin. Its phase counts as 0, as rounding alone would decide it."""
 
 
 def time_stretch(
@@ -32,7 +56,7 @@ def time_stretch(
 ) -> Float[Tensor, "batch {length}"]:
     """Change the tempo of each example by its own rate and keep its pitch.
 
-    Output sample ``o`` comes from input time ``offset + o * rate``; where that is outside the input, it is zero.
+    Output sample ``o`` shows input time ``offset + o * rate`` and is zero where that is outside the input.
 
     Parameters
     ----------
@@ -43,9 +67,9 @@ def time_stretch(
     length : int
         Output samples.
     offset : array [batch] or number, samples, optional
-        Input time of output sample 0. With zero, the default, and ``length = round(time / rate)`` the result is
-        ``librosa.effects.time_stretch(waveform, rate=rate)``; samples after those are zero. With the first value
-        of `source`, the output has no edge effects.
+        Input time of output sample 0. With 0, the default, the first ``round(time / rate)`` samples are
+        ``librosa.effects.time_stretch(waveform, rate=rate)`` and the rest are zero. With `before` of `source`, the
+        output has no edge effects.
 
     Returns
     -------
@@ -55,7 +79,7 @@ def time_stretch(
     Raises
     ------
     ValueError
-        If there is not one rate for each example, or a rate is not above zero.
+        If the number of rates is neither 1 nor `batch`, or a rate is not above zero.
 
     References
     ----------
@@ -76,11 +100,15 @@ def time_stretch(
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
         return fill_rows(stretch_row, waveform, length, rate, offset)
-    return _batch(waveform, rate, offset, length)
+    return _stretch_batch(waveform, rate, offset, length)
 
 
 def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which input samples `time_stretch` needs so that the output has no edge effects.
+    """Compute which input samples `time_stretch` needs so that the output has no edge effects.
+
+    The first output frame needed is centred on output sample ``-HOP``, so on input sample ``offset - HOP * rate``; its
+    STFT frame begins half a frame earlier. The last is centred on output sample `last` and also reads the frame after
+    its own. Rate 1.5 and 22,050 output samples need 1,792 samples before and 37,888 in all.
 
     Parameters
     ----------
@@ -91,7 +119,7 @@ def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
     Returns
     -------
     before : int64 array [batch]
-        Samples needed before the input time of output sample 0; give it to `time_stretch` as `offset`.
+        Samples needed before the input time of output sample 0. Pass it to `time_stretch` as `offset`.
     total : int64 array [batch]
         Samples needed in all.
     """
@@ -101,83 +129,103 @@ def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
     return before, total
 
 
-def _batch(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    n_before = int((offset != 0).any())  # the frame centred before sample 0 reaches it too
-    n_frames = n_before + frames_reaching(length, N_FFT, HOP)
-    per_row = np.stack([rate, offset / HOP, *inside(waveform.shape[1], rate, offset)])
-    rates, offsets, *ends = to_device(per_row, waveform.device)
-    hops = torch.arange(-n_before, n_frames - n_before, dtype=torch.float64, device=waveform.device)
-    position = hops * rates[:, None] + offsets[:, None]  # [batch, frame], in input frames
+def _output_bounds(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first output sample that shows a time inside the waveform, and the first one after: int64 [batch]."""
+    return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
+
+
+def _stretch_batch(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+    """Stretch all rows at once, in plain torch or by the Triton kernel."""
+    n_before = int((offset != 0).any())  # the frame centred on sample -HOP also reaches the output's first samples
+    n_frames = n_before + frames_covering(length, N_FFT, HOP)
+    per_row = np.stack([rate, offset / HOP, *_output_bounds(waveform.shape[1], rate, offset)])
+    rates, offsets, *bounds = to_device(per_row, waveform.device)
+    k = torch.arange(-n_before, n_frames - n_before, dtype=torch.float64, device=waveform.device)
+    position = k * rates[:, None] + offsets[:, None]  # [batch, output frame], in input frames
     spectrogram = stft(waveform, N_FFT, HOP)
-    alive = (position >= 0) & (position < spectrogram.shape[2])
+    valid = (position >= 0) & (position < spectrogram.shape[2])
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_stretch
 
         vocoded = triton_stretch.vocode(spectrogram.transpose(1, 2), position).transpose(1, 2)
     else:
-        vocoded = _vocode(spectrogram, position, alive)
-    return overlap_add(vocoded, alive, torch.stack(ends, dim=1).long(), length, HOP, n_before=n_before)
+        vocoded = _vocode(spectrogram, position, valid)
+    return overlap_add(vocoded, valid, torch.stack(bounds, dim=1).long(), length, HOP, n_before=n_before)
 
 
-def inside(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the first output sample of each example whose input time is inside `time` samples, and the first after."""
-    return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
+def _vocode(spectrogram: Spectrogram, position: Tensor, valid: Tensor) -> Tensor:
+    """Compute the output frames at `position` by the formulas at the top, in plain torch.
 
+    Parameters
+    ----------
+    spectrogram : Tensor [batch, freq, frame], complex
+    position : Tensor [batch, output frame], float64
+        Where each output frame reads, in input frames.
+    valid : Tensor [batch, output frame], bool
+        Which positions are inside the spectrogram; the other output frames are zero.
 
-def _vocode(spectrogram: Spectrogram, position: Tensor, alive: Tensor) -> Tensor:
-    """Read [batch, freq, frame] at fractional frames [batch, frame]; those not `alive` are zero."""
+    Returns
+    -------
+    Tensor [batch, freq, output frame], complex
+    """
     left = position.clamp(0, spectrogram.shape[2] - 1).floor()
-    alpha = torch.where(alive, position - left, 0.0)[:, None].to(spectrogram.real.dtype)
+    alpha = torch.where(valid, position - left, 0.0)[:, None].to(spectrogram.real.dtype)
     left = left.long()[:, None]
-    padded = functional.pad(spectrogram, (0, 1))
+    padded = functional.pad(spectrogram, (0, 1))  # the last frame's neighbour is silent
     magnitude = padded.abs()
-    unit = safe.ratio(padded, magnitude, magnitude > SILENCE, 1.0)
+    unit = safe.divide(padded, magnitude, magnitude > SILENCE, 1.0)
 
-    def at(values: Tensor, frame: Tensor) -> Tensor:
+    def take(values: Tensor, frame: Tensor) -> Tensor:
         return values.gather(2, frame.expand(-1, values.shape[1], -1))
 
-    turn = torch.where(alive[:, None], at(unit, left).conj() * at(unit, left + 1), 1.0)
-    start = at(unit, left[:, :, :1])
-    phase = torch.cat([start, turn[:, :, :-1]], dim=2).cumprod(dim=2)
+    rotation = torch.where(valid[:, None], take(unit, left).conj() * take(unit, left + 1), 1.0)
+    first = take(unit, left[:, :, :1])
+    phase = torch.cat([first, rotation[:, :, :-1]], dim=2).cumprod(dim=2)  # the phase is accumulated here
     phase = phase / phase.abs()
-    level = torch.lerp(at(magnitude, left), at(magnitude, left + 1), alpha.expand(-1, magnitude.shape[1], -1))
-    return torch.where(alive[:, None], level * phase, 0.0)
+    level = torch.lerp(take(magnitude, left), take(magnitude, left + 1), alpha.expand(-1, magnitude.shape[1], -1))
+    return torch.where(valid[:, None], level * phase, 0.0)
 
 
 def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.ndarray) -> None:
-    """Fill `output` [length] with the stretched `waveform` [time], block of frames by block, on this thread."""
+    """Fill `output` [length] with the stretched `waveform` [time] on this thread.
+
+    Output frames are computed in blocks of `BLOCK_FRAMES`, each from the STFT of the input frames that it reads, so the
+    arrays stay in the core's cache whatever the length.
+    """
     from gtzan_stream.kernels import numba_stft, numba_stretch
 
     n_frames, n_before, n_freq = 1 + len(waveform) // HOP, int(offset != 0), N_FFT // 2 + 1
     window = hann(N_FFT, torch.float32, torch.device("cpu")).numpy()
-    hops = np.arange(-n_before, frames_reaching(len(output), N_FFT, HOP))
-    position = hops * rate + offset / HOP
-    alive = np.flatnonzero((position >= 0) & (position < n_frames))
+    k = np.arange(-n_before, frames_covering(len(output), N_FFT, HOP))
+    position = k * rate + offset / HOP
+    valid = np.flatnonzero((position >= 0) & (position < n_frames))  # indices into k and position
 
-    def spectrum(first: int, last: int) -> np.ndarray:  # [frame, freq], silent from frame `n_frames` on
+    def transform(first: int, last: int) -> np.ndarray:
+        """Input frames `first` to `last` - 1 of the STFT, [frame, freq]; silent from frame `n_frames` on."""
         frames = np.empty((last - first, N_FFT), np.float32)
-        numba_stft.cut(waveform, window, HOP, first, frames)
+        numba_stft.cut_frames(waveform, window, HOP, first * HOP - N_FFT // 2, frames)
         frames[max(n_frames - first, 0) :] = 0
         return scipy.fft.rfft(frames, workers=1)
 
     output[:] = 0
-    if not len(alive):
+    if not len(valid):
         return
     start = int(min(max(position[0], 0), n_frames - 1))
-    phase = spectrum(start, start + 1)[0]
-    heard = np.abs(phase) > SILENCE
-    with np.errstate(invalid="ignore"):  # of infinite samples
-        phase = np.where(heard, phase, 1) / np.where(heard, np.abs(phase), 1)
-    phase = np.stack([phase.real, phase.imag]).astype(np.float32)
-    vocoded = np.empty((BLOCK, n_freq), np.complex64)
-    for begin in range(0, len(alive), BLOCK):
-        here = alive[begin : begin + BLOCK]
-        first = int(position[here[0]])
-        source = spectrum(first, int(position[here[-1]]) + 2)
-        block = vocoded[: len(here)]
-        numba_stretch.vocode(source.view(np.float32), position[here] - first, phase, block.view(np.float32))
-        numba_stft.add(scipy.fft.irfft(block, N_FFT, workers=1), window, HOP, int(hops[here[0]]), output)
-    numba_stft.normalise(output, window, HOP, int(hops[alive[0]]), int(hops[alive[-1]]) + 1)
-    (head,), (tail,) = inside(len(waveform), np.array([rate]), np.array([offset]))
+    first_frame = transform(start, start + 1)[0]
+    audible = np.abs(first_frame) > SILENCE
+    with np.errstate(invalid="ignore"):  # infinite samples give NaN
+        first_phase = np.where(audible, first_frame, 1) / np.where(audible, np.abs(first_frame), 1)
+    # [2, freq]: the accumulated phase P, which the kernel updates from block to block.
+    phase = np.stack([first_phase.real, first_phase.imag]).astype(np.float32)
+    vocoded = np.empty((BLOCK_FRAMES, n_freq), np.complex64)
+    for begin in range(0, len(valid), BLOCK_FRAMES):
+        block = valid[begin : begin + BLOCK_FRAMES]
+        first = int(position[block[0]])
+        spectrum = transform(first, int(position[block[-1]]) + 2)
+        result = vocoded[: len(block)]
+        numba_stretch.vocode(spectrum.view(np.float32), position[block] - first, phase, result.view(np.float32))
+        numba_stft.add_frames(scipy.fft.irfft(result, N_FFT, workers=1), window, HOP, int(k[block[0]]), output)
+    numba_stft.divide_by_windows(output, window, HOP, int(k[valid[0]]), int(k[valid[-1]]) + 1)
+    (head,), (tail,) = _output_bounds(len(waveform), np.array([rate]), np.array([offset]))
     output[: max(head, 0)] = 0
     output[max(tail, 0) :] = 0

@@ -1,4 +1,4 @@
-"""Whether an object can be used as a feature."""
+"""Checks of whether an object can be used as a feature."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ _WRAP = (
 
 
 def check(features: Any) -> nn.Module:
-    """Return `features` if it is a feature: a module with a geometry. `n_rows` checks what it computes.
+    """Return `features` if it is a feature: a module with a geometry. `n_rows` checks its output.
 
     Raises
     ------
     UserError
-        If it is not; the message says how to make it one.
+        If it is not a feature. The message says how to make it one.
     """
     if isinstance(features, type) and issubclass(features, nn.Module):
         raise UserError(f"features: got the class {features.__name__}: write {features.__name__}()")
     if not isinstance(features, nn.Module):
         raise UserError(
-            f"features: expected an nn.Module with a geometry, such as LogMel(), got {_name(features)}; put its "
+            f"features: expected an nn.Module with a geometry, such as LogMel(), got {_name(features)}; put the "
             f"computation into the forward of a subclass of nn.Module, and {_WRAP}"
         )
     geometry = getattr(features, "geometry", None)
@@ -38,7 +38,7 @@ def check(features: Any) -> nn.Module:
 
 @torch.no_grad()
 def n_rows(features: nn.Module, device: torch.device) -> int:
-    """Rows of a feature, such as mel bands, found by computing one crop of silence.
+    """Count the rows of a feature, such as mel bands, by computing one crop of silence.
 
     Raises
     ------
@@ -52,11 +52,12 @@ def n_rows(features: nn.Module, device: torch.device) -> int:
     if silence.ndim != 3 or silence.shape[0] != 1 or silence.shape[2] != geometry.frames:
         raise UserError(
             f"features: {_name(features)} turns [1, {geometry.read_length}] samples into {list(silence.shape)}, its "
-            f"geometry says [1, rows, {geometry.frames}]; it should not pad its input (center=False in most "
-            "libraries), and the geometry should have its own n_fft and hop_length"
+            f"geometry says [1, rows, {geometry.frames}]; do not pad the input (center=False in most libraries), and "
+            "give the geometry the feature's own n_fft and hop_length"
         )
     return silence.shape[1]
 
 
-def _name(thing: Any) -> str:
-    return thing.__name__ if isinstance(thing, type) else type(thing).__name__
+def _name(value: Any) -> str:
+    """Return the name of a class, or of a value's class."""
+    return value.__name__ if isinstance(value, type) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Frames: the frames that spectrograms are computed from, for networks that learn their own."""
+"""Frames: the overlapping pieces of waveform that spectrograms are computed from; and the default size of an STFT."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,15 +9,15 @@ from gtzan_stream.shapes import Waveform
 
 
 def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None = None) -> tuple[int, int]:
-    """Fill in the size of an STFT: frames of about 46.4 ms, at half-overlapping hops.
+    """Fill in the size of an STFT: by default frames of about 46.4 ms that overlap by half.
 
     Parameters
     ----------
     sample_rate : int
         Hz.
     n_fft : int, optional
-        Samples per frame. By default the even number nearest to ``sample_rate * 1024 / 22050`` whose prime factors are
-        2, 3 and 5, which FFTs are fast at; of two equally near, the smaller.
+        Samples per frame. By default the even number nearest to ``sample_rate * 1024 / 22050`` without prime factors
+        other than 2, 3 and 5, for a fast FFT; the smaller one of two equally near.
     hop_length : int, optional
         Samples from one frame to the next; ``n_fft // 2`` by default.
 
@@ -29,7 +29,7 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     Raises
     ------
     UserError
-        If a number is not whole, or out of its range.
+        If a number is not an integer, or out of its range.
 
     Examples
     --------
@@ -37,29 +37,34 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     ((1024, 512), (750, 375), (400, 200))
     """
     sample_rate = checked_int("sample_rate", sample_rate, 1, 1_000_000)
-    n_fft = _nearest_fast(sample_rate * 1024, 22_050) if n_fft is None else checked_int("n_fft", n_fft, most=2**20)
+    if n_fft is None:
+        n_fft = _nearest_fast_size(sample_rate * 1024, 22_050)
+    n_fft = checked_int("n_fft", n_fft, maximum=2**20)
     return n_fft, max(n_fft // 2, 1) if hop_length is None else checked_int("hop_length", hop_length, 1)
 
 
-def _nearest_fast(numerator: int, denominator: int) -> int:
-    """The even number of prime factors 2, 3 and 5 that is nearest to a fraction, at least 2."""
+def _nearest_fast_size(numerator: int, denominator: int) -> int:
+    """Find the even number of prime factors 2, 3 and 5 that is nearest to ``numerator / denominator``.
+
+    In integers, so that two numbers equally near are recognised.
+    """
     powers = range(max(numerator // denominator, 2).bit_length() + 1)
     numbers = {2 * 2**i * 3**j * 5**k for i in powers for j in powers for k in powers}
     return min(numbers, key=lambda n: (abs(n * denominator - numerator), n))
 
 
 class Frames(nn.Module):
-    """The pieces of waveform that a `LogMel` of the same arguments turns into its frames, one after the other.
+    """The waveform of each STFT frame, without window or transform: the input of a `LogMel` with the same arguments.
 
-    For networks that learn their own spectrogram: the loader reads the same segments, and silences the same frames
-    beyond a clip's end.
+    For networks that learn their own spectrogram. The loader reads the same segments as for `LogMel`, and silences the
+    same frames beyond a clip's end.
 
     Parameters
     ----------
     sample_rate : int
         Hz.
     n_fft, hop_length : int, optional
-        Samples of a frame, even; samples from one frame to the next. By default those of `stft_size`: 1,024 and 512 at
+        Samples per frame, even, and samples from one frame to the next. By default from `stft_size`: 1,024 and 512 at
         22,050 Hz.
     frames : int
         Frames of a crop.
@@ -90,5 +95,5 @@ class Frames(nn.Module):
         self.geometry = Geometry.of_stft(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, frames=frames)
 
     def forward(self, waveform: Waveform) -> Float[Tensor, "batch sample frame"]:
-        """Cut the waveform into frames that lie wholly inside it: [batch, n_fft, 1 + (time - n_fft) // hop_length]."""
+        """Cut the waveform into frames, all of them inside it: [batch, n_fft, 1 + (time - n_fft) // hop_length]."""
         return waveform.unfold(1, self.geometry.frame_length, self.geometry.step).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""LogMel: log-mel spectrograms."""
+"""LogMel: log-mel spectrograms with nnAudio's window and mel basis, computed by `gtzan_stream.dsp.mel`."""
 
 import math
 import sys
@@ -13,50 +13,50 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
-from gtzan_stream.dsp.mel import Bands, Compression, bands, compress, log_mel
+from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
 from gtzan_stream.features.frames import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
 
 DB_FLOOR = -100.0
-HIGHEST_F_MAX = 11_025.0  # the study's: half of 22,050 Hz
+DEFAULT_F_MAX = 11_025.0  # Hz; half of the study's 22,050 Hz
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram: the window and mel basis of `nnAudio.features.mel.MelSpectrogram`, by FFT.
+    """Log-mel spectrogram, equal to `nnAudio.features.mel.MelSpectrogram` with a logarithm, but computed by FFT.
 
-    With trained kernels it is nnAudio's convolution itself.
+    With trainable kernels, nnAudio's own convolution is used.
 
     Parameters
     ----------
     sample_rate : int
         Hz.
     n_fft : int, optional
-        Samples per frame, even; also the length of the Hann window. By default about 46.4 ms, see
-        `gtzan_stream.features.frames.stft_size`: 1,024 at 22,050 Hz, 360 at 8,000 Hz. At every rate from 8,000 to
-        48,000 Hz it is long enough for 128 bands.
+        Samples per frame, even; also the length of the Hann window. By default about 46.4 ms (see
+        `gtzan_stream.features.frames.stft_size`): 1,024 at 22,050 Hz, 360 at 8,000 Hz. The default is long enough for
+        128 bands at every sample rate from 8,000 to 48,000 Hz.
     hop_length : int, optional
         Samples from one frame's centre to the next's; ``n_fft // 2`` by default.
     n_mels : int
-        Bands of the Slaney mel scale, of equal area.
+        Bands of the Slaney mel scale, each filter with the same area.
     f_min, f_max : float
-        Lowest and highest frequency in Hz; `f_max` is half the sample rate by default, and 11,025 Hz at most.
+        Lowest and highest frequency in Hz. By default `f_max` is half the sample rate, or 11,025 Hz if that is lower.
     power : float
         Exponent of the magnitudes: 1 sums magnitudes, 2 sums powers.
     compression : "log10" or "db"
-        ``log10(1 + 10 m)``, or decibels relative to a band of 1 with -100 dB as the least, which is librosa's
-        ``amplitude_to_db`` for power 1 and ``power_to_db`` for power 2, without `top_db`.
+        ``log10(1 + 10 m)``, or decibels relative to 1, not below -100 dB: librosa's ``amplitude_to_db`` for power 1
+        and ``power_to_db`` for power 2, without `top_db`.
     frames : int
         Frames of a crop.
     trainable : bool
-        Make the STFT kernels and the mel basis parameters, and convolve with them as nnAudio does: on CUDA in full
-        float32, but for the gradients, which are computed as the process is set (torch's default is TF32).
+        Make the STFT kernels and the mel basis parameters, and convolve with them as nnAudio does. On CUDA the forward
+        pass is in full float32; the backward pass follows the process's setting (torch's default is TF32).
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, or a band would hold no frequency bin: it would be silent whatever is
-        played. The message says how many bands this `n_fft` has bins for, and which `n_fft` has enough of them.
+        If an argument is out of its range, or a band would hold no frequency bin, so that it would always be silent.
+        The message says which `n_mels` or `n_fft` works.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class LogMel(nn.Module):
     torch.Size([2, 128, 128])
     """
 
-    taper: Tensor
+    window: Tensor
     starts: Tensor
     widths: Tensor
     weights: Tensor
@@ -93,7 +93,7 @@ class LogMel(nn.Module):
             frames=frames,
             silence=0.0 if compression == "log10" else DB_FLOOR,
         )
-        f_max = min(sample_rate / 2, HIGHEST_F_MAX) if f_max is None else f_max
+        f_max = min(sample_rate / 2, DEFAULT_F_MAX) if f_max is None else f_max
         n_mels = checked_int("n_mels", n_mels, 1, 2**14)
         _require(
             0 <= f_min < f_max <= sample_rate / 2,
@@ -103,27 +103,27 @@ class LogMel(nn.Module):
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
         self.power, self.trainable = float(power), trainable
         self.compression = (
-            Compression(scale=1 / math.log(10), gain=10.0, floor=0.0)
+            LogCompression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"
-            else Compression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
+            else LogCompression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
         )
         nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
         basis = nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis")
         _require_bins(basis, sample_rate, n_fft, f_min, f_max)
-        runs = bands(basis)
+        mel_bands = bands(basis)
         self.convolution = nnaudio if trainable else None
-        taper = nnaudio.get_buffer("stft.window_mask").flatten().float()
-        for name, value in {"taper": taper, **runs._asdict()}.items():
+        window = nnaudio.get_buffer("stft.window_mask").flatten().float()
+        for name, value in {"window": window, **mel_bands._asdict()}.items():
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, waveform: Waveform) -> Features:
-        """Features of frames that lie wholly inside the waveform: it brings its own context.
+        """Compute the features of the frames that are wholly inside the waveform; nothing is padded.
 
         Parameters
         ----------
         waveform : Tensor [batch, time]
             ``geometry.read_length`` samples for a crop of `frames` frames; at least `n_fft`. Half precision is computed
-            in float32. A sample that is not finite spoils the frames that hold it.
+            in float32. A sample that is not finite spoils the frames that contain it.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class LogMel(nn.Module):
                     return compress(self.convolution(waveform), self.compression)
             return log_mel(
                 waveform,
-                self.taper,
+                self.window,
                 Bands(self.starts, self.widths, self.weights),
                 hop_length=self.geometry.step,
                 power=self.power,
@@ -161,23 +161,24 @@ def _require(condition: bool, message: str) -> None:
 def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_max: float) -> None:
     """Raise ValueError if a band of `basis` has no frequency bin.
 
-    The first band is the narrowest, and any band wider than the distance of two bins, ``sample_rate / n_fft``, holds
-    one. So the sizes that the message proposes work.
+    A band that is wider than the distance of two bins, ``sample_rate / n_fft``, holds one, and the first band is the
+    narrowest. So the sizes that the message proposes work: the least even `n_fft`, and the most bands, for which the
+    first band is wider than that.
     """
     n_mels = len(basis)
     if not (n_empty := int((basis == 0).all(1).sum())):
         return
-    shortest = 2 * (int(sample_rate / _narrowest(n_mels, f_min, f_max)) // 2 + 1)
-    wide = (n for n in range(n_mels - 1, 0, -1) if _narrowest(n, f_min, f_max) * n_fft > sample_rate)
-    fewer = f", or n_mels = {most} or fewer" if (most := next(wide, None)) else ""
+    shortest = 2 * (int(sample_rate / _first_band_width(n_mels, f_min, f_max)) // 2 + 1)
+    wide_enough = (n for n in range(n_mels - 1, 0, -1) if _first_band_width(n, f_min, f_max) * n_fft > sample_rate)
+    fewer = f", or n_mels = {most} or fewer" if (most := next(wide_enough, None)) else ""
     raise ValueError(
-        f"{n_empty} of {n_mels} mel bands would hold no frequency bin: at n_fft = {n_fft} bins lie "
+        f"{n_empty} of {n_mels} mel bands would hold no frequency bin: at n_fft = {n_fft} bins are "
         f"{sample_rate / n_fft:.1f} Hz apart; choose n_fft = {shortest} or more{fewer}"
     )
 
 
-def _narrowest(n_mels: int, f_min: float, f_max: float) -> float:
-    """Width of the first mel band in Hz."""
+def _first_band_width(n_mels: int, f_min: float, f_max: float) -> float:
+    """Compute the width of the first mel band in Hz."""
     first, _, last = _nnaudio("librosa_functions").mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
     return float(last - first)
 
@@ -192,8 +193,9 @@ def _nnaudio_mel(
     power: float,
     trainable: bool,
 ) -> nn.Module:
+    """Build nnAudio's MelSpectrogram, without padding."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of empty bands, which are an error here
+        warnings.simplefilter("ignore")  # nnAudio warns of empty bands; `_require_bins` raises
         return _nnaudio("features.mel").MelSpectrogram(
             sr=sample_rate,
             n_fft=n_fft,
@@ -210,24 +212,24 @@ def _nnaudio_mel(
 
 
 def _nnaudio(module: str) -> Any:
-    """A module of nnAudio, or of its successor nnAudio2, whichever is installed."""
+    """Import a module of nnAudio, or of its successor nnAudio2 if nnAudio is not installed."""
     package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
-    with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, and stdout may be read by a program
+    with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, but a program may read our stdout
         return import_module(f"{package}.{module}")
 
 
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
-    """Convolve and multiply without TF32 on CUDA, whatever the process has chosen."""
+    """Switch TF32 off for convolutions and matrix products on CUDA, and restore the process's settings afterwards."""
     if device.type != "cuda":
         yield
         return
     settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [setting.fp32_precision for setting in settings]
+    previous = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
             setting.fp32_precision = "ieee"
         yield
     finally:
-        for setting, old in zip(settings, before, strict=True):
-            setting.fp32_precision = old
+        for setting, precision in zip(settings, previous, strict=True):
+            setting.fp32_precision = precision

@@ -1,4 +1,4 @@
-"""RawWaveform: the samples themselves, for networks that learn from them."""
+"""RawWaveform: the waveform itself, for networks that take samples."""
 
 from torch import nn
 
@@ -14,7 +14,7 @@ class RawWaveform(nn.Module):
     sample_rate : int
         Hz.
     frames : int
-        Samples of a crop. Crops start on multiples of 512 samples, as those of spectrograms do.
+        Samples of a crop. Crops start on multiples of 512 samples, as with spectrograms.
 
     Raises
     ------
@@ -33,5 +33,5 @@ class RawWaveform(nn.Module):
         self.geometry = Geometry(sample_rate=sample_rate, frame_length=1, step=1, context=0, frames=frames, grid=512)
 
     def forward(self, waveform: Waveform) -> Features:
-        """Give the waveform [batch, time] an axis for its one channel: [batch, 1, time]."""
+        """Add a channel axis to the waveform [batch, time]: [batch, 1, time]."""
         return waveform[:, None]

@@ -1,4 +1,4 @@
-"""Features of whole clips."""
+"""Features of whole clips, of which the loader's crops are pieces."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from gtzan_stream.shapes import Features, Waveform
 
 
 def whole_clips(features: nn.Module, waveform: Waveform) -> Features:
-    """Compute all frames of whole clips, the first of them centred on sample 0; both ends continue by reflection.
+    """Compute all frames of whole clips, the first one centred on sample 0; beyond both ends clips are reflected.
 
-    A crop that the loader reads, without augmentation, is a piece of this.
+    Without augmentation, the crops that a loader reads are pieces of the result.
 
     Parameters
     ----------
     features : Module
-        With a `geometry`.
+        A feature, with a `geometry`.
     waveform : Tensor [batch, time]
 
     Returns
@@ -40,11 +40,14 @@ def whole_clips(features: nn.Module, waveform: Waveform) -> Features:
 
 
 def _reflect(waveform: Tensor, n: int) -> Float[Tensor, "batch padded"]:
-    """Continue each example by `n` samples on both sides, as numpy's "reflect": repeated where it is short."""
+    """Pad each example by `n` samples on both sides, as ``numpy.pad(mode="reflect")``: d c b | a b c d | c b a.
+
+    The reflected waveform has a period of ``2 * time - 2`` samples, so `n` may exceed the waveform.
+    """
     time = waveform.shape[1]
     if time == 0:
-        raise ValueError("a waveform of no samples cannot be reflected")
+        raise ValueError("expected at least one sample, got a waveform with no samples")
     beyond = [torch.arange(start, start + n, device=waveform.device) for start in (-n, time)]
     index = torch.cat(beyond) % max(2 * time - 2, 1)
-    ends = waveform[:, torch.minimum(index, (2 * time - 2 - index).abs())]
-    return torch.cat([ends[:, :n], waveform, ends[:, n:]], 1)
+    padding = waveform[:, torch.minimum(index, (2 * time - 2 - index).abs())]
+    return torch.cat([padding[:, :n], waveform, padding[:, n:]], 1)

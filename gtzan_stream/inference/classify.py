@@ -1,4 +1,4 @@
-"""Genre probabilities of audio files, by an exported model: over time, and of the whole track."""
+"""Classify audio files with an exported model: genre probabilities over time and for the whole track."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from gtzan_stream.geometry import Geometry
 from gtzan_stream.inference.export import Model
 from gtzan_stream.store.read import reflected_indices
 
-BATCH = 16  # chunks the model sees at once
+BATCH = 16  # chunks per call of the model
 
 
 @dataclass(frozen=True)
 class Track:
-    """What a model says of one file.
+    """A model's predictions for one file.
 
     Attributes
     ----------
@@ -26,13 +26,13 @@ class Track:
     duration_s : float
     labels : list of str
     starts_s : float64 [chunk]
-        Where each chunk begins.
+        Start of each chunk.
     chunk_s : float
-        From one chunk to the next.
+        Time from one chunk to the next.
     chunks : float32 [chunk, n_classes]
-        Probabilities over time.
+        Probabilities of each chunk.
     damage : str
-        Why a part of the sound is missing; empty if none is.
+        Why part of the sound is missing; empty if it is whole.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Track:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Of the whole track, float32 [n_classes]: the mean of its chunks'."""
+        """Probabilities of the whole track, float32 [n_classes]: the mean over its chunks."""
         return self.chunks.mean(axis=0)
 
     @property
@@ -55,7 +55,7 @@ class Track:
         return [(self.labels[i], float(self.probabilities[i])) for i in order]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as plain JSON."""
+        """Return everything as a dict that JSON can hold."""
         return {
             "file": self.path,
             "duration_s": self.duration_s,
@@ -70,10 +70,10 @@ class Track:
 
 
 def classify(model: Model, path: str | Path) -> Track:
-    """Classify a file of any format that `audio` reads, as an evaluation classifies a clip of the shards.
+    """Classify an audio file in the way that an evaluation classifies a clip of the shards.
 
-    The file is turned into 16-bit mono at the model's rate, as packing does, and cut into the chunks that lie at least
-    half inside it, one at least; past its end, features are silence.
+    The file is converted to 16-bit mono at the model's sample rate, as in packing, and cut into chunks. A chunk counts
+    if at least half of it lies inside the file; the first always counts. Beyond the file's end, features are silence.
 
     Raises
     ------
@@ -104,7 +104,9 @@ def classify(model: Model, path: str | Path) -> Track:
 
 def _read(path: Path, sample_rate: int) -> audio.Pcm:
     if not path.is_file():
-        raise UserError(f"{path}: " + ("it is a folder, name its files" if path.is_dir() else "there is no such file"))
+        raise UserError(
+            f"{path}: " + ("it is a folder, give the files in it" if path.is_dir() else "there is no such file")
+        )
     try:
         pcm = audio.decode_pcm16(path, sample_rate)
     except (ValueError, OSError) as error:
@@ -115,7 +117,7 @@ def _read(path: Path, sample_rate: int) -> audio.Pcm:
 
 
 def _waveforms(samples: np.ndarray, starts: np.ndarray, valid_frames: np.ndarray, geometry: Geometry) -> torch.Tensor:
-    """Input of the model, [chunk, time]: reflected at the recording's ends, NaN where no valid frame needs it."""
+    """Cut the model's input [chunk, time], reflected at the recording's ends, NaN where no valid frame reads."""
     waveforms = np.full((len(starts), geometry.read_length), np.nan, np.float32)
     for waveform, start, length in zip(waveforms, starts, geometry.span(valid_frames), strict=True):
         waveform[:length] = samples[reflected_indices(int(start), int(length), len(samples))]

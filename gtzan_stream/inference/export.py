@@ -1,4 +1,4 @@
-"""A trained network as one file that runs without its code: a `torch.export` program from waveform to logits."""
+"""Write and read model.pt2: a trained network as a `torch.export` program from waveform to logits."""
 
 import copy
 import dataclasses
@@ -30,15 +30,15 @@ METADATA = "gtzan_stream.json"
 INPUT = (
     "waveform [batch, (frames - 1) * step + frame_length], float32, mono at sample_rate, full scale at +/-1. Chunk i "
     "of a recording begins `context` samples before its sample `i * frames * step`; both ends of the recording are "
-    "continued by reflection. Where it ends inside a chunk, samples that no frame centred on it needs are NaN, and the "
-    "frames after that are taken as `silence`."
+    "extended by reflection. If it ends inside a chunk, samples that none of its frames reads are NaN, and features of "
+    "the frames after its end are set to `silence`."
 )
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What is known of a model, stored in its file as ``gtzan_stream.json``.
+    """Description of a model, stored in its file as ``gtzan_stream.json``.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class Metadata:
     labels : list of str
         Names of the logits.
     geometry : Geometry
-        Of the features inside: the sample rate, the samples of one input and where it lies in a recording.
+        Geometry of its features, which says how to cut a recording into inputs.
     input : str
         The same in words.
     version, torch : str
-        What wrote the file.
+        Versions of gtzan_stream and torch that wrote the file.
     config : dict
         Settings of the run.
     """
@@ -66,14 +66,14 @@ class Metadata:
 
 
 class Program(nn.Module):
-    """From waveform to logits: features, silence where the recording has ended, normalisation, network.
+    """The exported module: features, silence after the recording's end, normalisation and network.
 
     Parameters
     ----------
     features : Module
         With a `geometry`.
     network : Module
-        From features to logits, its normalisation included.
+        Maps features to logits, including normalisation.
     """
 
     ends: Tensor
@@ -84,10 +84,10 @@ class Program(nn.Module):
         geometry: Geometry = features.geometry
         self.silence = geometry.silence
         ends = torch.from_numpy(geometry.span(np.arange(1, geometry.frames + 1)))
-        self.register_buffer("ends", ends)  # samples that frames up to each one need: int64 [frame]
+        self.register_buffer("ends", ends)  # number of samples that the first n frames read: int64 [frame]
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Logits [batch, n_classes] of waveforms [batch, time] that end in NaN where samples are missing."""
+        """Compute logits [batch, n_classes] from waveforms [batch, time]; NaN at a row's end marks missing samples."""
         missing = waveform.isnan()
         present = (~missing).sum(dim=1, keepdim=True)
         features = self.features(waveform.masked_fill(missing, 0))
@@ -95,27 +95,27 @@ class Program(nn.Module):
 
 
 def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The network's own logits; in training, some networks return those of auxiliary heads after them."""
+    """Return the network's own logits; in training mode, networks with auxiliary heads return a tuple."""
     return output if isinstance(output, Tensor) else output[0]
 
 
 def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str], config: dict[str, Any]) -> None:
-    """Write a network as a program that `torch.export.load` reads without the code that it was made of.
+    """Write a network as a program that `torch.export.load` can read without the network's code.
 
-    Its one input is a batch of waveforms, of any size, and its output their logits, both float32. A network that
-    `torch.export` cannot trace leaves no file, and a warning in the log.
+    Its input is a batch of waveforms, of any batch size, and its output their logits, both float32. If `torch.export`
+    cannot trace the network, no file is written and a warning is logged.
 
     Parameters
     ----------
     path : Path
         File to write.
     network : Module
-        From features to logits, its normalisation included; on any device. It is not changed.
+        Maps features to logits, including normalisation; on any device. Not modified.
     features : Module
-        What it was fed.
+        Computes its features.
     labels : sequence of str
     config : dict
-        Settings of the run, plain JSON, with the network's name as ``model``.
+        Settings of the run, as JSON can hold them, with the network's name as ``model``.
     """
     program = _portable(Program(features, network))
     example = torch.zeros(2, features.geometry.read_length, dtype=torch.float32)
@@ -132,7 +132,7 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
 
 
 class Model:
-    """A model of a file: metadata, and a program to call.
+    """A model read from a file: its metadata and its program.
 
     Attributes
     ----------
@@ -144,19 +144,19 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
-        """Open what `write` has written. As with every program, only take it from people you trust.
+        """Read a file that `write` wrote. It is a program: only load files from people you trust.
 
         Raises
         ------
         UserError
-            If it is something else, such as a checkpoint.
+            If it is not such a file, is damaged, or needs another version of torch.
         """
         metadata = read_metadata(Path(path))
         try:
             with Path(path).open("rb") as file, _quiet():
                 exported = torch.export.load(file)
                 program, expected = exported.module(), _shapes(exported)
-        except Exception as error:  # torch raises all kinds
+        except Exception as error:  # torch raises many types
             raise UserError(
                 f"{path} was written with torch {metadata.torch} and cannot be loaded with torch {torch.__version__} "
                 f"({first_line(error)}): train again, or use the torch that it was written with"
@@ -167,17 +167,17 @@ class Model:
 
     @torch.no_grad()
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Logits [batch, n_classes] of waveforms [batch, ``metadata.geometry.read_length``]."""
+        """Compute logits [batch, n_classes] from waveforms [batch, ``metadata.geometry.read_length``]."""
         return self._program(waveform)
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read what a model says of itself, without loading it.
+    """Read the metadata of a model without loading its program.
 
     Raises
     ------
     UserError
-        If the file is not a model of this program.
+        If the file is not a model that `write` wrote, or is damaged.
     """
     expected = f"expected the {MODEL} that train.py writes into a run's folder"
     if not path.exists():
@@ -187,17 +187,17 @@ def read_metadata(path: Path) -> Metadata:
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()  # torch does not compare the checksums of what it reads
+                damaged = archive.testzip()  # torch does not verify checksums
                 name = next((name for name in archive.namelist() if name.endswith(f"/extra/{METADATA}")), None)
                 content = {} if name is None else json.loads(archive.read(name))
-        except Exception:  # zipfile raises all kinds on wrong bytes
+        except Exception:  # on damaged files, zipfile raises many types
             damaged, content = None, {}
     if damaged:
         raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; copy or train it again")
     try:
         metadata = Metadata(**content | {"geometry": Geometry(**content["geometry"])})
     except (TypeError, KeyError, ValueError, OverflowError):
-        what = "a checkpoint, which needs the network's code" if path.suffix == ".pt" else "no model of gtzan-stream"
+        what = "a checkpoint, which needs the network's code" if path.suffix == ".pt" else "not a model of gtzan-stream"
         raise UserError(f"{path} is {what}: {expected}") from None
     if wrong := _impossible(metadata):
         raise UserError(f"{path} holds a {METADATA} in which {wrong}: copy or train it again")
@@ -205,22 +205,22 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _impossible(metadata: Metadata) -> str | None:
-    """What in a model's metadata no model has, in words."""
+    """Describe the first impossible value in a model's metadata; None if there is none."""
     labels, sample_rate = metadata.labels, metadata.geometry.sample_rate
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         return f"labels must be a list of names, got {short_repr(labels)}"
     if len(set(labels)) < len(labels):
         return f"labels must differ, got {short_repr(labels)}"
-    if sample_rate > RATES[-1]:  # files are resampled to it
+    if sample_rate > RATES[-1]:  # audio files are resampled to it
         return f"sample_rate must be at most {RATES[-1]} Hz, got {short_repr(sample_rate)}"
     texts = (metadata.model, metadata.input, metadata.version, metadata.torch)
     if not all(isinstance(text, str) for text in texts) or not isinstance(metadata.config, dict):
-        return "model, input, version and torch must be texts, and config an object"
+        return "model, input, version and torch must be strings, and config an object"
     return None
 
 
 def _shapes(exported: torch.export.ExportedProgram) -> tuple[list[int], list[int], list[int]]:
-    """Of a program: shape of its input and of its output without the batch, and samples that frames up to each need."""
+    """Return a program's input shape and output shape, both without the batch axis, and its buffer `ends`."""
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
     signature = exported.graph_signature
     (waveform,), (logits,) = signature.user_inputs, signature.user_outputs
@@ -230,11 +230,11 @@ def _shapes(exported: torch.export.ExportedProgram) -> tuple[list[int], list[int
 
 
 def _misfit(metadata: Metadata, time: list[int], classes: list[int], ends: list[int]) -> str | None:
-    """Where the metadata and the shapes of their program differ, in words."""
+    """Describe the first difference between a model's metadata and its program's shapes; None if they agree."""
     labels, geometry = metadata.labels, metadata.geometry
     if classes != [len(labels)]:
         return f"which has {len(labels)} labels for logits of shape {classes}"
-    if geometry.frames != len(ends):  # first: the metadata may say any number
+    if geometry.frames != len(ends):  # checked first: a huge value would make the next check slow
         return f"where frames is {short_repr(geometry.frames)} instead of {len(ends)}"
     if time != [geometry.read_length] or ends != [geometry.span(n) for n in range(1, geometry.frames + 1)]:
         return f"where frames of {geometry.frame_length} samples, {geometry.step} apart, are not those of its input"
@@ -242,7 +242,7 @@ def _misfit(metadata: Metadata, time: list[int], classes: list[int], ends: list[
 
 
 def _portable(program: Program) -> Program:
-    """A copy on the CPU, in evaluation, whose tensors are contiguous and do not share storage."""
+    """Copy a program to the CPU, in evaluation mode, with contiguous tensors that do not share storage."""
     program = copy.deepcopy(program).cpu().eval()
     for tensor in itertools.chain(program.parameters(), program.buffers()):
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
@@ -251,7 +251,7 @@ def _portable(program: Program) -> Program:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what torch says about its own internals: warnings, and tracebacks that it logs besides raising them."""
+    """Hide torch's warnings about its own internals, and errors that it logs before it raises them."""
     log = logging.getLogger("torch.export")
     before, log.disabled = log.disabled, True
     try:

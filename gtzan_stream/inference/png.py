@@ -1,4 +1,4 @@
-"""Write a figure as a PNG."""
+"""Write a matplotlib figure as a PNG."""
 
 import io
 import warnings
@@ -11,7 +11,7 @@ from gtzan_stream.atomic import write_bytes
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """Write a figure; the folder of `path` is made. Letters that the font lacks, as in names with emoji, are boxes."""
+    """Write a figure, creating the folder of `path`. Characters that the font lacks, such as emoji, become boxes."""
     data = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

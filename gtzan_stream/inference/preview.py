@@ -1,7 +1,7 @@
-"""A picture of what training is fed: crops as they lie in their clips, and as the loader augments them."""
+"""Plot crops before and after augmentation, exactly as a loader yields them."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,63 +10,109 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import build
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.loader import Loader
+from gtzan_stream.store.manifest import Manifest
 
 COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One example, untouched and augmented.
+    """Features of one example before and after augmentation.
 
     Attributes
     ----------
     key : str
     crop : int
     start : int
-        Sample of the clip at which the crop starts.
+        Sample of the clip where the crop starts.
     description : str
-        What was drawn for it, in words.
-    untouched, augmented : float32 [mel, frame]
+        Its augmentation and parameters.
+    unaugmented, augmented : float32 [mel, frame]
     """
 
     key: str
     crop: int
     start: int
     description: str
-    untouched: np.ndarray
+    unaugmented: np.ndarray
     augmented: np.ndarray
 
 
-def pairs(loader: Loader) -> list[Pair]:
-    """The examples of the next batch of `loader`, each beside the same place of its clip, untouched.
+def draw(
+    path: Path,
+    shards: str | Path,
+    *,
+    augment: str = "study",
+    split: str | None = None,
+    part: str | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    count: int = 8,
+    settings: Mapping[str, object] | None = None,
+) -> None:
+    """Plot the first `count` crops of a training epoch before and after augmentation, and write a PNG.
 
     Parameters
     ----------
-    loader : Loader
-        Of log-mels, at the beginning of an epoch. Examples of weight 0 are left out.
+    path : Path
+        File to write; its folder is created.
+    shards, augment, split, seed
+        See `Loader`.
+    part : str, optional
+        By default "train" if there is a split.
+    epoch, count : int
+        Which epoch, and how many crops of it.
+    settings : mapping
+        Settings of `LogMel`; the sample rate is that of the shards by default.
 
     Raises
     ------
     UserError
-        If none is left.
+        For the reasons of `Loader`; if a setting is out of range; if all crops are mostly padding.
+    """
+    given: dict[str, object] = {"sample_rate": Manifest.open(shards).sample_rate}
+    given |= {name: value for name, value in (settings or {}).items() if value is not None}
+    features = build("logmel", **given)
+    part = part or ("train" if split else None)
+    with Loader(
+        shards, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
+    ) as loader:
+        loader.set_epoch(epoch)
+        geometry = loader.features.geometry
+        picture(path, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+
+
+def pairs(loader: Loader) -> list[Pair]:
+    """Return the examples of the loader's next batch, each with the features of the same crop without augmentation.
+
+    Parameters
+    ----------
+    loader : Loader
+        At the beginning of an epoch. Examples of weight 0 are left out.
+
+    Raises
+    ------
+    UserError
+        If all have weight 0.
     """
     batch = next(iter(loader))
     shown = np.flatnonzero(batch.weights.cpu().numpy()).tolist()
     if not shown:
         raise UserError(
-            f"there is nothing to show: none of the first {len(batch.keys)} crops lies at least half inside its clip; "
+            f"there is nothing to show: all of the first {len(batch.keys)} crops are mostly padding; "
             "show more with --count, or shorter ones with --frames"
         )
-    draw, untouched, augmented = batch.draw, loader.untouched(batch).cpu().numpy(), batch.features.cpu().numpy()
+    draw, unaugmented, augmented = batch.draw, loader.unaugmented(batch).cpu().numpy(), batch.features.cpu().numpy()
     return [
         Pair(
             key=batch.keys[row],
             crop=int(batch.crops[row]),
             start=int(batch.starts[row]),
             description=draw.describe(row),
-            untouched=untouched[row],
+            unaugmented=unaugmented[row],
             augmented=augmented[row],
         )
         for row in shown
@@ -74,30 +120,30 @@ def pairs(loader: Loader) -> list[Pair]:
 
 
 def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
-    """Draw each pair, untouched above augmented, all in the same colours; write a PNG.
+    """Plot each pair, original above augmented, on one colour scale, and write a PNG.
 
     Parameters
     ----------
     path : Path
-        File to write; its folder is made.
+        File to write; its folder is created.
     shown : sequence of Pair
         At least one.
     frame_s : float
-        Seconds from frame to frame.
+        Seconds from one frame to the next.
     """
     n_columns = min(COLUMNS, len(shown))
     n_rows = -(-len(shown) // n_columns)
     figure = Figure(figsize=(1 + 3.2 * n_columns, 0.3 + 5.2 * n_rows), layout="constrained")
     panels = figure.subplots(2 * n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-    top = float(np.percentile([[pair.untouched, pair.augmented] for pair in shown], 99.8))
+    top = float(np.percentile([[pair.unaugmented, pair.augmented] for pair in shown], 99.8))
     for panel in panels.flat:
         panel.set_visible(False)
     for number, pair in enumerate(shown):
         row, column = divmod(number, n_columns)
-        place = f"{pair.key}, crop {pair.crop}"
+        name = f"{pair.key}, crop {pair.crop}"
         duration_s = frame_s * pair.augmented.shape[1]
-        _show(panels[2 * row, column], pair.untouched, f"{place}\nuntouched", duration_s, top)
-        _show(panels[2 * row + 1, column], pair.augmented, f"{place}\n{pair.description}", duration_s, top)
+        _show(panels[2 * row, column], pair.unaugmented, f"{name}\noriginal", duration_s, top)
+        _show(panels[2 * row + 1, column], pair.augmented, f"{name}\n{pair.description}", duration_s, top)
     for panel in panels[:, 0]:
         panel.set_ylabel("mel band")
     write_png(path, figure)

@@ -1,4 +1,4 @@
-"""Genre probabilities over time as a picture."""
+"""Plot genre probabilities over time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from gtzan_stream.inference.classify import Track
 from gtzan_stream.inference.png import write_png
 
-NAMED = 6  # genres with a colour and a name of their own; the others share grey
+NAMED = 6  # number of genres with a colour and a legend entry; the others are grey
 
 
 def timelines(path: Path, tracks: Sequence[Track]) -> None:
-    """Draw each track, in the PNG or into the folder `path`; of two files of one name, the second gets a number."""
+    """Plot each track, to the PNG `path` or into the folder `path`. Equal file names get a number appended."""
     used: Counter[str] = Counter()
     for track in tracks:
         stem = Path(track.path).stem
@@ -26,12 +26,12 @@ def timelines(path: Path, tracks: Sequence[Track]) -> None:
 
 
 def timeline(path: Path, track: Track) -> None:
-    """Draw the probability of each genre against time, one on top of the other; write a PNG.
+    """Plot the probability of each genre over time, stacked, and write a PNG.
 
     Parameters
     ----------
     path : Path
-        File to write; its folder is made.
+        File to write; its folder is created.
     track : Track
     """
     order = np.argsort(-track.probabilities, kind="stable")
@@ -40,9 +40,9 @@ def timeline(path: Path, track: Track) -> None:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     panel = figure.subplots()
     bottom = np.zeros(len(widths))
-    for place, genre in enumerate(order[:NAMED]):
+    for rank, genre in enumerate(order[:NAMED]):
         label = f"{track.labels[genre]} {track.probabilities[genre]:.0%}"
-        panel.bar(middle, track.chunks[:, genre], widths, bottom, label=label, color=colormaps["tab10"](place))
+        panel.bar(middle, track.chunks[:, genre], widths, bottom, label=label, color=colormaps["tab10"](rank))
         bottom += track.chunks[:, genre]
     if len(order) > NAMED:
         rest = track.chunks[:, order[NAMED:]].sum(axis=1)
@@ -54,13 +54,13 @@ def timeline(path: Path, track: Track) -> None:
     panel.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 1.5, 2, 3, 6, 10], min_n_ticks=2))
     panel.xaxis.set_major_formatter(FuncFormatter(_clock))
     panel.yaxis.set_major_formatter(PercentFormatter(1))
-    handles, labels = panel.get_legend_handles_labels()  # in the order of the stack, from its top
+    handles, labels = panel.get_legend_handles_labels()  # reversed below, so that the legend has the order of the stack
     panel.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     write_png(path, figure)
 
 
 def _clock(seconds: float, _: object = None) -> str:
-    """Minutes and seconds: ``1:05``.
+    """Format seconds as minutes and seconds: ``1:05``.
 
     >>> _clock(65.0), _clock(2.5)
     ('1:05', '0:02.5')

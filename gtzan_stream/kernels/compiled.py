@@ -1,4 +1,4 @@
-"""numba's compiler, as the kernels for the CPU use it."""
+"""numba's compiler with the options of the CPU kernels, and a fallback where its cache cannot be written."""
 
 import logging
 from collections.abc import Callable
@@ -10,11 +10,11 @@ _log = logging.getLogger(__name__)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function with numba, without the GIL, and keep the machine code on the disk where that is possible.
+    """Return a decorator that compiles a function with numba, without the GIL, and caches the machine code on disk.
 
-    numba refuses to compile at all where no folder for its cache can be written, as in a container whose file system is
-    read-only, and fails in the first call where the cache's disk is full. Here the function is compiled again in each
-    process instead.
+    Where no folder for its cache can be written, such as in a container with a read-only file system, numba refuses to
+    compile at all; where the cache's disk is full, the first call fails. This decorator then does without the cache,
+    and the function is compiled again in each process.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             try:
                 save(*arguments)
             except OSError as error:
-                _log.info("the machine code of %s is not kept: %s", function.__name__, error)
+                _log.info("the machine code of %s could not be cached: %s", function.__name__, error)
 
         kernel._cache.save_overload = save_if_possible
         return kernel

@@ -1,22 +1,22 @@
-"""Numbers that the plain, numba and Triton versions of one function share, so that they cannot drift apart.
+"""Numbers that the torch, numba and Triton versions of a function share, so that they cannot differ.
 
-numba and Triton take them in when they compile. numba's cache does not notice when this file changes: after an edit,
-remove the folders ``__pycache__`` under kernels/.
+numba and Triton compile them into the kernels. numba's cache does not notice when this file or
+`numba_log` changes: after an edit, remove the folders ``__pycache__`` under kernels/.
 """
 
-# Philox 4x32-10 [1]: multipliers of the two products, increments of the key, rounds.
-# [1] J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+# Philox 4x32-10: multipliers of the two products, increments of the key, rounds. See gtzan_stream.dsp.philox.
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
 PHILOX_ROUNDS = 10
 
 NOISE_LANES = 256
-"""Philox blocks in a tile of noise; a tile is 4 x NOISE_LANES samples, laid out word by word."""
+"""Philox blocks in a tile of noise, 4 x NOISE_LANES samples. Another number is other noise: see dsp.random."""
 
 MURMUR_0, MURMUR_1 = 0x85EBCA6B, 0xC2B2AE35
 """Multipliers of MurmurHash3's finalizer, the round function of the permutation."""
 
-# Cephes' logf: log(m 2^e) for sqrt(1/2) <= m < sqrt(2) from x = m - 1, by a polynomial of degree 8 in x.
+# Cephes' logf: bits of sqrt(1/2), bits of a mantissa, ln 2 in two parts, and the polynomial P, highest power first.
+# See numba_log.
 SQRT_HALF_BITS, MANTISSA_BITS = 0x3F3504F3, 23
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 LOG = (
@@ -31,12 +31,12 @@ LOG = (
     3.3333331174e-1,
 )
 
-# sin and cos of pi t for |t| <= 1/2 in powers of t^2, lowest first.
+# sin(pi t) / t and cos(pi t) for |t| <= 1/2 in powers of t^2, lowest first.
 SIN = (3.141592654, -5.167712765, 2.550163319, -0.5992521983, 0.0820504027, -0.007028386448)
 COS = (0.9999999998, -4.934802137, 4.05870916, -1.335212005, 0.2349373175, -0.02439632455)
 
 SILENT_POWER = 1e-36
-"""Squared magnitude up to which a bin of a spectrogram is silent, so that its phase counts as 0."""
+"""Largest squared magnitude of a silent bin of a spectrogram. Its phase counts as 0."""
 
 NO_WINDOW = 1e-30
-"""Sum of squared windows up to which a sample counts as reached by no frame."""
+"""Largest sum of squared windows at a sample that counts as covered by no frame, and is not divided by that sum."""

@@ -1,4 +1,7 @@
-"""Elementwise loops of harmonic-percussive separation on the CPU, without temporaries."""
+"""Magnitudes and soft mask of harmonic-percussive separation on the CPU, each in one pass without temporary arrays.
+
+`gtzan_stream.dsp.hpss` has the formula.
+"""
 
 from typing import no_type_check
 
@@ -13,7 +16,7 @@ _ONE, _TWO = np.float32(1), np.float32(2)
 @compiled(fastmath={"contract"})
 @no_type_check
 def magnitude(spectrogram, out):
-    """Absolute values of complex64 [frame, freq] into float32 `out`."""
+    """Fill `out`, float32, with the absolute values of complex64 [frame, freq]."""
     for t in range(spectrogram.shape[0]):
         for k in range(spectrogram.shape[1]):
             z = spectrogram[t, k]
@@ -22,8 +25,11 @@ def magnitude(spectrogram, out):
 
 @compiled(fastmath={"contract"})
 @no_type_check
-def mask(spectrogram, percussive, harmonic, power, margin, empty):
-    """Multiply complex64 [frame, freq] by the soft mask of its percussive part; `empty` where both are 0."""
+def mask(spectrogram, percussive, harmonic, power, margin, silent_mask):
+    """Multiply complex64 [frame, freq] by its percussive mask, in place.
+
+    `percussive` and `harmonic` are the medians, float32 [frame, freq]; where both are 0 the mask is `silent_mask`.
+    """
     for t in range(spectrogram.shape[0]):
         for k in range(spectrogram.shape[1]):
             p, h = percussive[t, k], margin * harmonic[t, k]
@@ -34,5 +40,5 @@ def mask(spectrogram, percussive, harmonic, power, margin, empty):
                 p, h = p * p, h * h
             else:
                 p, h = p**power, h**power
-            gain = empty if larger < _TINY else p / (p + h)
+            gain = silent_mask if larger < _TINY else p / (p + h)
             spectrogram[t, k] = spectrogram[t, k] * gain

@@ -1,4 +1,8 @@
-"""From the spectrum to the compressed mel bands on the CPU, frame by frame in cache, without a call to log."""
+"""From the spectrum to log-mel bands on the CPU, one frame at a time, so that all arrays stay in the first-level cache.
+
+`gtzan_stream.dsp.mel` has the formulas, including how log(1 + x) keeps the digits of a small x. The logarithm itself is
+`numba_log`, as a call to the C library's log would keep the loop from being vectorised.
+"""
 
 from typing import no_type_check
 
@@ -11,27 +15,17 @@ _F = np.float32  # so that nothing widens to double
 _ZERO, _HALF, _ONE, _TWO = _F(0), _F(0.5), _F(1), _F(2)
 
 
-@compiled()
-@no_type_check
-def cut(waveform, window, hop, first, frames):
-    """Fill `frames`, float32 [frame, n_fft], with windowed frames `first`, `first` + 1, ... of float32 [time]."""
-    for t in range(frames.shape[0]):
-        source = waveform[(first + t) * hop : (first + t) * hop + frames.shape[1]]
-        for i in range(frames.shape[1]):
-            frames[t, i] = source[i] * window[i]
-
-
 @compiled(fastmath={"contract", "reassoc", "nsz"})
 @no_type_check
 def mel(spectrum, starts, widths, weights, power, gain, floor, scale, out):
     """Fill `out`, float32 [mel, frame], from complex64 `spectrum` [frame, freq].
 
-    A band m is ``sum(weights * |spectrum| ** power)`` over its own bins; `out` is ``scale * log(1 + gain * m)`` where
-    `gain` is positive, else ``scale * log(max(m, floor))``.
+    `starts`, `widths` and `weights` are `dsp.mel.Bands`; `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
     """
     n_bins, n_mels = spectrum.shape[1], len(starts)
     magnitude = np.empty(n_bins, np.float32)
-    value, logarithm, lost = np.empty(n_mels, np.float32), np.empty(n_mels, np.float32), np.zeros(n_mels, np.float32)
+    band, logarithm = np.empty(n_mels, np.float32), np.empty(n_mels, np.float32)
+    correction = np.zeros(n_mels, np.float32)
     for t in range(spectrum.shape[0]):
         frame = spectrum[t]
         for k in range(n_bins):
@@ -46,21 +40,24 @@ def mel(spectrum, starts, widths, weights, power, gain, floor, scale, out):
             total, start = _ZERO, starts[m]
             for k in range(widths[m]):
                 total += weights[m, k] * magnitude[start + k]
-            value[m] = total
-        _compress(value, gain, floor, logarithm, lost)
+            band[m] = total
+        _compress(band, gain, floor, logarithm, correction)
         for m in range(n_mels):
-            out[m, t] = scale * (logarithm[m] + lost[m])
+            out[m, t] = scale * (logarithm[m] + correction[m])
 
 
 @compiled(fastmath={"contract"})
 @no_type_check
-def _compress(value, gain, floor, logarithm, lost):
-    """Logarithms, and what rounding took from log(1 + x); apart from the sums, whose reassociation would undo that."""
+def _compress(value, gain, floor, logarithm, correction):
+    """Compute the logarithms, and the correction for the rounding of 1 + x; overwrites `value`.
+
+    A function of its own, without "reassoc": reassociation would simplify ``x - ((1 + x) - 1)`` to 0.
+    """
     for m in range(len(value)):
         if gain > _ZERO:
-            small = gain * value[m]
-            value[m] = _ONE + small
-            lost[m] = (small - (value[m] - _ONE)) / value[m]
+            x = gain * value[m]
+            value[m] = _ONE + x
+            correction[m] = (x - (value[m] - _ONE)) / value[m]
         else:
             value[m] = value[m] if value[m] > floor else floor
     _log(value, logarithm)
@@ -69,7 +66,10 @@ def _compress(value, gain, floor, logarithm, lost):
 @compiled(fastmath={"contract"})
 @no_type_check
 def _log(value, out):
-    """Natural logarithms of normal float32 numbers; overwrites `value`."""
+    """Fill `out` with the natural logarithms of normal float32 numbers; overwrites `value`.
+
+    Range reduction and polynomial are separate loops, so that each vectorises.
+    """
     bits = value.view(np.int32)
     for i in range(len(value)):
         exponent = exponent_of(bits[i])

@@ -1,4 +1,7 @@
-"""Frames cut from one waveform and added back into one, on one CPU core: what surrounds the FFT of a row."""
+"""What surrounds the FFTs of one waveform on one CPU core: cut it into frames, and add frames back into a waveform.
+
+Also used by the mel spectrogram and the phase vocoder. `gtzan_stream.dsp.stft` has the formulas.
+"""
 
 from typing import no_type_check
 
@@ -13,51 +16,55 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 @compiled(fastmath=FASTMATH)
 @no_type_check
-def cut(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, frames: np.ndarray) -> None:
-    """Fill `frames` [frame, n_fft] with windowed frames number `first`, `first` + 1, ... of a `waveform` [time].
+def cut_frames(waveform: np.ndarray, window: np.ndarray, hop: int, start: int, frames: np.ndarray) -> None:
+    """Fill `frames` [frame, n_fft] with windowed frames of a `waveform` [time], one every `hop` samples.
 
-    Frame t is centred on sample ``t * hop``; beyond the waveform's ends there are zeros.
+    The first frame begins at sample `start`, which may be negative; beyond the waveform's ends there are zeros.
     """
     n_fft = len(window)
     for row in range(len(frames)):
-        start = (first + row) * hop - n_fft // 2
-        head = min(max(-start, 0), n_fft)
-        tail = max(min(len(waveform) - start, n_fft), head)
+        begin = start + row * hop
+        head = min(max(-begin, 0), n_fft)  # frame samples head .. tail - 1 are inside the waveform
+        tail = max(min(len(waveform) - begin, n_fft), head)
         frames[row, :head] = 0
-        source, target, weight = waveform[start + head : start + tail], frames[row, head:tail], window[head:tail]
-        for i in range(tail - head):  # from 0 over slices, so that no index may be negative: this vectorises
+        source, target, weight = waveform[begin + head : begin + tail], frames[row, head:tail], window[head:tail]
+        for i in range(tail - head):  # vectorises, as indices into the slices cannot be negative
             target[i] = source[i] * weight[i]
         frames[row, tail:] = 0
 
 
 @compiled(fastmath=FASTMATH)
 @no_type_check
-def add(frames: np.ndarray, window: np.ndarray, hop: int, first: int, waveform: np.ndarray) -> None:
-    """Add windowed `frames` [frame, n_fft], the first of which is number `first`, to `waveform` [time]."""
+def add_frames(frames: np.ndarray, window: np.ndarray, hop: int, first: int, waveform: np.ndarray) -> None:
+    """Add windowed `frames` [frame, n_fft] to `waveform` [time]; the first is centred on sample ``first * hop``."""
     n_fft = len(window)
     for row in range(len(frames)):
-        start = (first + row) * hop - n_fft // 2
-        head = min(max(-start, 0), n_fft)
-        tail = max(min(len(waveform) - start, n_fft), head)
-        source, target, weight = frames[row, head:tail], waveform[start + head : start + tail], window[head:tail]
+        begin = (first + row) * hop - n_fft // 2
+        head = min(max(-begin, 0), n_fft)
+        tail = max(min(len(waveform) - begin, n_fft), head)
+        source, target, weight = frames[row, head:tail], waveform[begin + head : begin + tail], window[head:tail]
         for i in range(tail - head):
             target[i] += source[i] * weight[i]
 
 
 @compiled(fastmath=FASTMATH)
 @no_type_check
-def normalise(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, last: int) -> None:
-    """Divide `waveform` [time] by the sum of the squared windows of frames `first` to `last` - 1, where it is not 0."""
+def divide_by_windows(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, last: int) -> None:
+    """Divide `waveform` [time] by the sum of the squared windows of frames `first` to `last` - 1, where it is not 0.
+
+    The sum is the same in every hop that all ``n_fft / hop`` frames cover, so it is computed again only where the
+    frames that cover a hop differ from those of the hop before: near both ends.
+    """
     n_fft = len(window)
     weight = np.empty(hop, window.dtype)
-    counted = (0, 0)
+    summed = (0, 0)
     for start in range(0, len(waveform), hop):
-        # this hop is reached by frames `near` to `far` - 1, cut to those that exist
+        # Frames block + near .. block + far - 1 cover the hop at `start`, as far as they exist.
         block = start // hop
         lowest = block - n_fft // (2 * hop) + 1
         near, far = max(first, lowest) - block, min(last, lowest + n_fft // hop) - block
-        if (near, far) != counted or start == 0:
-            counted = (near, far)
+        if (near, far) != summed or start == 0:
+            summed = (near, far)
             for i in range(hop):
                 total = window.dtype.type(0)
                 for frame in range(near, far):

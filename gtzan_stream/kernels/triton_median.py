@@ -1,4 +1,9 @@
-"""Running median on CUDA: every thread walks down one column with its window sorted in registers."""
+"""Running median on CUDA: every thread walks down one column and keeps the values under the median sorted in registers.
+
+The method is that of `numba_median`: delete one value and insert one, by selects, minima and maxima. The sorted values
+are a tuple of SIZE variables, so all loops over them are unrolled and nothing is in memory. A column is cut into runs
+of RUN outputs for more parallelism; each run begins by filling its values again.
+"""
 
 from typing import no_type_check
 
@@ -6,13 +11,14 @@ import torch
 import triton
 import triton.language as tl
 
-RUN = 64  # medians a thread makes, after filling its window once
-LANES = 128
+RUN = 64  # outputs of a thread
+LANES = 128  # columns of a program
 
 
 @triton.jit
 @no_type_check
 def _reflect(i, n):
+    """Map an index beyond the ends of an axis of length n to its mirror image."""
     i = i % (2 * n)
     i = tl.where(i < 0, i + 2 * n, i)
     return tl.where(i < n, i, 2 * n - 1 - i)
@@ -20,12 +26,12 @@ def _reflect(i, n):
 
 @triton.jit
 @no_type_check
-def _replace(window, old, new, SIZE: tl.constexpr):
-    """Delete `old` from the sorted window, put in `new`: each place looks only at its neighbours."""
+def _replace(ordered, old, new, SIZE: tl.constexpr):
+    """Delete `old` from the sorted values, and insert `new`."""
     below = tl.full(old.shape, float("-inf"), tl.float32)
     result = ()
     for i in tl.static_range(SIZE - 1):
-        kept = tl.where(window[i] >= old, window[i + 1], window[i])
+        kept = tl.where(ordered[i] >= old, ordered[i + 1], ordered[i])
         result = result + (tl.maximum(below, tl.minimum(kept, new)),)  # noqa: RUF005
         below = kept
     return result + (tl.maximum(below, new),)  # noqa: RUF005
@@ -34,31 +40,31 @@ def _replace(window, old, new, SIZE: tl.constexpr):
 @triton.jit
 @no_type_check
 def _median(x, out, n, m, SIZE: tl.constexpr, RUN: tl.constexpr, LANES: tl.constexpr):
-    """Along the first of the two axes of each [n, m] plane."""
+    """Running median along the first axis of each [n, m] plane."""
     column = tl.program_id(0) * LANES + tl.arange(0, LANES)
     first = tl.program_id(1) * RUN
     plane = tl.program_id(2).to(tl.int64) * n * m
-    inside = column < m
+    is_column = column < m
     infinity = tl.full([LANES], float("inf"), tl.float32)
-    window = ()
+    ordered = ()
     for _ in tl.static_range(SIZE):
-        window = window + (infinity,)  # noqa: RUF005
+        ordered = ordered + (infinity,)  # noqa: RUF005
     for i in range(SIZE - 1):
         row = _reflect(first - SIZE // 2 + i, n)
-        new = tl.load(x + plane + row * m + column, mask=inside, other=0.0)
-        window = _replace(window, infinity, new, SIZE)
+        new = tl.load(x + plane + row * m + column, mask=is_column, other=0.0)
+        ordered = _replace(ordered, infinity, new, SIZE)
     old = infinity
-    for i in range(RUN):  # a bound from a tensor would stop Triton's interpreter
+    for i in range(RUN):  # Triton's interpreter cannot run range() over a tensor
         row = first + i
-        new = tl.load(x + plane + _reflect(row + SIZE // 2, n) * m + column, mask=inside, other=0.0)
-        window = _replace(window, old, new, SIZE)
-        tl.store(out + plane + row * m + column, window[SIZE // 2], mask=inside & (row < n))
-        old = tl.load(x + plane + _reflect(row - SIZE // 2, n) * m + column, mask=inside, other=0.0)
+        new = tl.load(x + plane + _reflect(row + SIZE // 2, n) * m + column, mask=is_column, other=0.0)
+        ordered = _replace(ordered, old, new, SIZE)
+        tl.store(out + plane + row * m + column, ordered[SIZE // 2], mask=is_column & (row < n))
+        old = tl.load(x + plane + _reflect(row - SIZE // 2, n) * m + column, mask=is_column, other=0.0)
 
 
 @no_type_check
 def median_columns(x: torch.Tensor, size: int, out: torch.Tensor) -> None:
-    """Running median of `size`, odd, along axis 1 of contiguous float32 [batch, n, m], reflected at the ends."""
+    """Fill `out` with the running median of `size`, odd, along axis 1 of contiguous float32 [batch, n, m]."""
     batch, n, m = x.shape
     grid = (triton.cdiv(m, LANES), triton.cdiv(n, RUN), batch)
     if x.numel():

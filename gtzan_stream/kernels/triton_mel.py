@@ -1,4 +1,7 @@
-"""From the spectrum to the compressed mel bands on CUDA: one program makes all bands of one frame."""
+"""From the spectrum to log-mel bands on CUDA: one program computes all bands of one frame, a lane for each band.
+
+`gtzan_stream.dsp.mel` has the formulas, including how log(1 + x) keeps the digits of a small x.
+"""
 
 from typing import no_type_check
 
@@ -15,25 +18,25 @@ def _mel(
 ):  # fmt: skip
     frame, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
     band = tl.arange(0, LANES)
-    inside = band < n_mels
-    start = tl.load(starts + band, mask=inside, other=0)
-    width = tl.load(widths + band, mask=inside, other=0)
+    is_band = band < n_mels
+    start = tl.load(starts + band, mask=is_band, other=0)
+    width = tl.load(widths + band, mask=is_band, other=0)
     source = spectrum + (row * n_frames + frame) * n_bins * 2
     total = tl.zeros([LANES], tl.float32)
-    for k in range(WIDEST):
-        used = k < width
-        real = tl.load(source + 2 * (start + k), mask=used, other=0.0)
-        imag = tl.load(source + 2 * (start + k) + 1, mask=used, other=0.0)
+    for i in range(WIDEST):
+        used = i < width
+        real = tl.load(source + 2 * (start + i), mask=used, other=0.0)
+        imag = tl.load(source + 2 * (start + i) + 1, mask=used, other=0.0)
         value = real * real + imag * imag
         if POWER == 1.0:
             value = tl.sqrt_rn(value)
         elif POWER != 2.0:
             value = tl.where(value > 0, tl.exp(tl.log(value) * (0.5 * POWER)), 0.0)
-        total += tl.load(weights + band * WIDEST + k, mask=used, other=0.0) * value
-    raised = 1.0 + gain * total
-    rest = (gain * total - (raised - 1.0)) / raised
-    result = tl.where(gain > 0, tl.log(raised) + rest, tl.log(tl.maximum(total, floor)))
-    tl.store(out + (row * n_mels + band) * n_frames + frame, scale * result, mask=inside)
+        total += tl.load(weights + band * WIDEST + i, mask=used, other=0.0) * value
+    one_plus_x = 1.0 + gain * total
+    correction = (gain * total - (one_plus_x - 1.0)) / one_plus_x
+    result = tl.where(gain > 0, tl.log(one_plus_x) + correction, tl.log(tl.maximum(total, floor)))
+    tl.store(out + (row * n_mels + band) * n_frames + frame, scale * result, mask=is_band)
 
 
 @no_type_check
@@ -50,7 +53,7 @@ def mel(
 ) -> None:
     """Fill `out`, float32 [batch, mel, frame], from contiguous complex64 `spectrum` [batch, frame, freq].
 
-    As its namesake for the CPU; `weights` is [mel, widest].
+    `starts`, `widths` and `weights` are `dsp.mel.Bands`; `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
     """
     batch, n_frames, n_bins = spectrum.shape
     n_mels, widest = weights.shape

@@ -1,4 +1,9 @@
-"""Philox 4x32-10 and Box-Muller on CUDA: one program makes one tile of one example's noise, in registers."""
+"""Gaussian noise on CUDA: one program makes one tile of one example's noise, in registers.
+
+`gtzan_stream.dsp.random` has the layout of noise, `gtzan_stream.dsp.philox` the generator, and `numba_random` and
+`numba_log` the formulas of sine, cosine and logarithm. They are the same here, so that the noise is the same on every
+device; CUDA's own log loses digits just below 1.
+"""
 
 from typing import no_type_check
 
@@ -22,7 +27,7 @@ C0, C1, C2, C3, C4, C5 = (tl.constexpr(number) for number in constants.COS)
 @triton.jit
 @no_type_check
 def _log(u):
-    """Cephes' logf, to a few units in the last place, also just below 1."""
+    """Compute the natural logarithm as `numba_log` does."""
     bits = u.to(tl.int32, bitcast=True)
     exponent = (bits - SQRT_HALF_BITS) >> MANTISSA_BITS
     x = (bits - (exponent << MANTISSA_BITS)).to(tl.float32, bitcast=True) - 1.0
@@ -38,14 +43,15 @@ def _log(u):
 @triton.jit
 @no_type_check
 def _box_muller(first, second):
+    """Compute two Gaussians from each pair of words: radius from `first`, angle from `second`."""
     ulp = 5.9604644775390625e-08  # 2 ** -24
     u = ((first >> 8).to(tl.int32).to(tl.float32) + 1.0) * ulp
     radius = tl.sqrt_rn(-2.0 * _log(u))
-    half = (second.to(tl.int32, bitcast=True) >> 8).to(tl.float32) * ulp  # of the angle, in units of pi
-    z = half * half
+    h = (second.to(tl.int32, bitcast=True) >> 8).to(tl.float32) * ulp  # half of the angle, in units of pi
+    z = h * h
     s = S5 * z + S4
     s = ((s * z + S3) * z + S2) * z + S1
-    s = (s * z + S0) * half
+    s = (s * z + S0) * h
     c = C5 * z + C4
     c = ((c * z + C3) * z + C2) * z + C1
     c = c * z + C0
@@ -74,20 +80,20 @@ def _normal(counters, out, length, LANES: tl.constexpr):
     z0, z1 = _box_muller(c0, c1)
     z2, z3 = _box_muller(c2, c3)
     std = tl.load(counters + row * 6 + 5).to(tl.float64, bitcast=True).to(tl.float32)
-    place = tile.to(tl.int64) * 4 * LANES + lane
+    sample = tile.to(tl.int64) * 4 * LANES + lane
     start = out + row * length
-    tl.store(start + place, z0 * std, mask=place < length)
-    tl.store(start + place + LANES, z1 * std, mask=place + LANES < length)
-    tl.store(start + place + 2 * LANES, z2 * std, mask=place + 2 * LANES < length)
-    tl.store(start + place + 3 * LANES, z3 * std, mask=place + 3 * LANES < length)
+    tl.store(start + sample, z0 * std, mask=sample < length)
+    tl.store(start + sample + LANES, z1 * std, mask=sample + LANES < length)
+    tl.store(start + sample + 2 * LANES, z2 * std, mask=sample + 2 * LANES < length)
+    tl.store(start + sample + 3 * LANES, z3 * std, mask=sample + 3 * LANES < length)
 
 
 @no_type_check
 def normal(counters: torch.Tensor, out: torch.Tensor) -> None:
     """Fill `out`, float32 [batch, time], with noise.
 
-    `counters`, int64 [batch, 6], holds 32-bit words: crop, hash low and high, key low and high; and the bits of a
-    float64, the standard deviation.
+    A row of `counters`, int64 [batch, 6], is the crop index, the low and high word of the clip key's hash, the low and
+    high word of the Philox key, and the bits of the standard deviation as a float64.
     """
     grid = (triton.cdiv(out.shape[1], 4 * LANES), out.shape[0])
     if out.numel():

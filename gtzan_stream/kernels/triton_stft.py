@@ -1,4 +1,8 @@
-"""Overlap-add on CUDA: every output sample gathers the few frames that reach it, so nothing is added twice."""
+"""Overlap-add on CUDA; `gtzan_stream.dsp.stft` has the formula.
+
+Each output sample gathers its ``n_fft / hop`` frames, instead of each frame adding to its samples: no atomic additions,
+so the result is the same in every run.
+"""
 
 from typing import no_type_check
 
@@ -16,54 +20,56 @@ NO_WINDOW = tl.constexpr(constants.NO_WINDOW)
 @triton.jit
 @no_type_check
 def _overlap_add(
-    frames, window, alive, ends, out, n_frames, length, start, alive_stride, N_FFT: tl.constexpr, HOP: tl.constexpr,
+    frames, window, valid, bounds, out, n_frames, length, start, valid_stride, N_FFT: tl.constexpr, HOP: tl.constexpr,
     LANES: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(1).to(tl.int64)
     sample = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    place = sample + start  # from the first frame's first sample
+    position = sample + start  # counted from the first frame's first sample
     total = tl.zeros([LANES], tl.float32)
     weight = tl.zeros([LANES], tl.float32)
     for part in tl.static_range(N_FFT // HOP):
-        frame = place // HOP - part
+        frame = position // HOP - part
         counted = (frame >= 0) & (frame < n_frames)
-        counted &= tl.load(alive + row * alive_stride + frame, mask=counted, other=0) != 0
-        index = place % HOP + part * HOP
+        counted &= tl.load(valid + row * valid_stride + frame, mask=counted, other=0) != 0
+        index = position % HOP + part * HOP
         w = tl.load(window + index)
         total += w * tl.load(frames + (row * n_frames + frame) * N_FFT + index, mask=counted, other=0.0)
         weight += tl.where(counted, w * w, 0.0)
-    inside = (sample >= tl.load(ends + row * 2)) & (sample < tl.load(ends + row * 2 + 1))
-    result = tl.where(inside, total / tl.where(weight > NO_WINDOW, weight, 1.0), 0.0)
+    kept = (sample >= tl.load(bounds + row * 2)) & (sample < tl.load(bounds + row * 2 + 1))
+    result = tl.where(kept, total / tl.where(weight > NO_WINDOW, weight, 1.0), 0.0)
     tl.store(out + row * length + sample, result, mask=sample < length)
 
 
 def overlap_add(
     frames: torch.Tensor,
     window: torch.Tensor,
-    alive: torch.Tensor,
-    ends: torch.Tensor,
+    valid: torch.Tensor,
+    bounds: torch.Tensor,
     hop: int,
     start: int,
     length: int,
 ) -> Tensor:
-    """Give [batch, length]: the normalised sum of windowed `frames` from their sample number `start` on.
+    """Return the sum of the windowed `frames`, divided by that of the squared windows: float32 [batch, length].
 
     Parameters
     ----------
     frames : float32 [batch, frame, n_fft], contiguous
     window : float32 [n_fft]
-    alive : bool [batch, frame] or [1, frame]
+    valid : bool [batch, frame] or [1, frame]
         Frames that are added, and counted in the sum of the squared windows.
-    ends : int64 [batch, 2]
-        First output sample that is not zero, and the first after those.
+    bounds : int64 [batch, 2]
+        Output samples ``bounds[:, 0]`` to ``bounds[:, 1] - 1`` are kept; the others are zero.
+    start : int
+        Where output sample 0 is, counted in samples from the first frame's first sample.
     """
     batch, n_frames, n_fft = frames.shape
     out = frames.new_empty(batch, length)
     if out.numel():
-        alive = alive.contiguous().view(torch.uint8)
+        valid = valid.contiguous().view(torch.uint8)
         with torch.cuda.device_of(frames):
             _overlap_add[triton.cdiv(length, LANES), batch](
-                frames, window, alive, ends.contiguous(), out, n_frames, length, start,
-                0 if len(alive) == 1 else n_frames, N_FFT=n_fft, HOP=hop, LANES=LANES,
+                frames, window, valid, bounds.contiguous(), out, n_frames, length, start,
+                0 if len(valid) == 1 else n_frames, N_FFT=n_fft, HOP=hop, LANES=LANES,
             )  # fmt: skip
     return out

@@ -31,7 +31,7 @@ from gtzan_stream.errors import UserError, writing
 from gtzan_stream.folders import created, fsync, scratch
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.tables import MANIFEST
-from gtzan_stream.threads import fork_safe_lock, threads
+from gtzan_stream.threads import fork_safe_lock, thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RemoteFolder(Folder):
         self.limit_bytes = _default_limit() if limit_bytes is None else limit_bytes
         self._files: dict[str, File] = {}
         self._locks: defaultdict[str, Any] = defaultdict(fork_safe_lock)
-        self._prefetcher = threads(2, "gtzan-stream-shards")
+        self._prefetcher = thread_pool(2, "gtzan-stream-shards")
 
     def manifest_path(self) -> Path:
         """Download manifest.json and return its local path. A cached one is never used."""

@@ -19,7 +19,6 @@ from gtzan_stream.store.lookup import Lookup
 from gtzan_stream.store.shards import ClipRow
 from gtzan_stream.words import count, first_few
 
-N_FOLDS = 5
 Split = dict[str, str]
 """The part, train, valid or test, of each clip by key."""
 SplitFiles = str | Path | Mapping[str, str | Path] | None
@@ -43,7 +42,7 @@ def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Sp
     if files is None:
         return {}
     by_name = files if isinstance(files, Mapping) else {Path(files).stem: files}
-    reserved = {"filtered", "study", "stratified", *(f"folds-{i}" for i in range(N_FOLDS))}
+    reserved = {*catalog.PUBLISHED, *catalog.SEEDED}
     for name in by_name:
         if name in reserved:
             raise UserError(f"{by_name[name]} would make a split named {name}, which every set has: rename the file")
@@ -86,13 +85,12 @@ def build_splits(
         The parts that the folders of the clips are named for. If it has no validation part, one is taken from train.
     """
     labels = {row.key: row.label for row in rows}
-    published = {"filtered": catalog.filtered(), "study": catalog.study()} if is_gtzan else {}
+    published = {name: load() for name, load in catalog.PUBLISHED.items()} if is_gtzan else {}
     named = {**published, **file_splits}
     issues = [issue for name, split in named.items() if (issue := _missing_clips(name, split, labels))]
     if folder_split:
         named["folders"] = add_validation_part(folder_split, labels, groups)
-    named["stratified"] = catalog.stratified(labels, groups=groups)
-    named |= {f"folds-{i}": fold for i, fold in enumerate(catalog.folds(labels, N_FOLDS, groups=groups))}
+    named |= catalog.seeded(labels, groups)
     return {name: split for name, split in named.items() if split.keys() & labels.keys()}, issues
 
 
@@ -119,14 +117,14 @@ def find_small_labels(labels: Mapping[str, str], groups: Mapping[str, str]) -> l
         units[label].add(f"group {groups[key]}" if key in groups else f"alone {key}")
         n_clips[label] += 1
     issues = []
-    for label in sorted(label for label in units if len(units[label]) < N_FOLDS):
+    for label in sorted(label for label in units if len(units[label]) < catalog.N_FOLDS):
         n, n_units = n_clips[label], len(units[label])
         has = count(n, "clip")
         has += "" if n == n_units else f" in {count(n_units, 'group')} that stay together"
         if n_units < len(catalog.PARTS):
             kind, need = "few clips", "random splits need 3, one each for train, valid and test"
         else:
-            kind, need = "few for folds", f"the folds need {N_FOLDS}, one each"
+            kind, need = "few for folds", f"the folds need {catalog.N_FOLDS}, one each"
         issues.append(Issue(kind, label, "", f"{label} has {has}: {need}"))
     return issues
 
@@ -142,9 +140,9 @@ def describe_small_labels(split: str, report: Sequence[Mapping[str, str]], label
         The set's report, which lists these labels if they were found when packing.
     labels : mapping from key to label
     """
-    if split != "stratified" and not split.startswith("folds-"):
+    if split not in catalog.SEEDED:
         return ""
-    kinds = ("few clips", "few for folds") if split.startswith("folds-") else ("few clips",)
+    kinds = ("few clips", "few for folds") if split in catalog.FOLDS else ("few clips",)
     details = [line["detail"] for line in report if line["kind"] in kinds]
     details = details or [issue.detail for issue in find_small_labels(labels, {}) if issue.kind in kinds]
     return "; ".join(details[:3]) + (f"; and {len(details) - 3} labels more" if len(details) > 3 else "")

@@ -1,1 +1,1 @@
-"""What a run of training needs, whatever the network: its settings, schedule, checkpoints, measures and report."""
+"""Training of any network: settings, schedules, checkpoints, metrics and reports."""

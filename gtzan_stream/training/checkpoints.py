@@ -1,4 +1,4 @@
-"""Checkpoints that hold everything a run needs to continue as if it had never stopped."""
+"""Checkpoints: write, read and check everything a run needs to continue exactly where it stopped."""
 
 import zipfile
 from pathlib import Path
@@ -16,7 +16,7 @@ BEST, LAST = "best.pt", "last.pt"
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What can be put down and taken up again."""
+    """An object with state to save, like torch's modules and optimizers."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -24,7 +24,7 @@ class Stateful(Protocol):
 
 
 class RandomNumbers:
-    """The state of torch's own random numbers, which dropout draws from, on the CPU and on a GPU."""
+    """The state of torch's global random number generators, on the CPU and one GPU. Dropout draws from them."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
@@ -40,12 +40,12 @@ class RandomNumbers:
 
 
 def save(path: Path, parts: dict[str, Stateful], **metadata: Any) -> None:
-    """Write the state of `parts`, and `metadata` of plain data. An interruption leaves the old file as it was.
+    """Write the state of `parts` and plain `metadata` to a file. If writing fails, the old file stays as it was.
 
     Raises
     ------
     UserError
-        If there is no room for it; the old file is still whole.
+        If the file cannot be written, for instance because the disk is full.
     """
     state = {name: part.state_dict() for name, part in parts.items()}
     with atomic_write(path, _n_bytes(state)) as file:
@@ -53,22 +53,22 @@ def save(path: Path, parts: dict[str, Stateful], **metadata: Any) -> None:
 
 
 def _n_bytes(state: Any) -> int:
-    """Bytes of all tensors in nested dicts and lists."""
+    """Return the total size in bytes of all tensors in nested dicts and lists."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
     values = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
     return sum(map(_n_bytes, values))
 
 
-def find(place: str | Path) -> Path:
-    """The checkpoint to resume from: `place` itself, or the last of the run that it is the folder of.
+def find(path: str | Path) -> Path:
+    """Return the checkpoint to resume from: `path` itself, or last.pt in it if it is the folder of a run.
 
     Raises
     ------
     UserError
         If there is none.
     """
-    path = Path(place)
+    path = Path(path)
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"{path} is not a checkpoint: give the folder of a run, or a .pt file in it")
@@ -76,15 +76,15 @@ def find(place: str | Path) -> Path:
 
 
 def load(path: Path, remedy: str = "choose another") -> dict[str, Any]:
-    """Read a checkpoint, on the CPU. Only data is read: nothing in the file is run. Errors end in the remedy.
+    """Read a checkpoint onto the CPU, without running any code in the file. Error messages end in `remedy`.
 
     Raises
     ------
     UserError
-        If the file is not a whole checkpoint of a run.
+        If the file is missing, damaged or not a checkpoint.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of what it reads
+        with zipfile.ZipFile(path) as archive:  # torch.load does not verify the checksums
             if damaged := archive.testzip():
                 raise UserError(f"{path} is damaged: the checksum of {damaged} in it is wrong; {remedy}")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -92,7 +92,7 @@ def load(path: Path, remedy: str = "choose another") -> dict[str, Any]:
         raise
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {remedy}") from None
-    except Exception as error:  # zipfile, pickle and torch raise all kinds on wrong bytes
+    except Exception as error:  # on damaged files, zipfile, pickle and torch raise many types
         raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): {remedy}") from None
     if not isinstance(state, dict) or not isinstance(state.get("parts"), dict):
         raise UserError(f"{path} is not a checkpoint of train.py: {remedy}")
@@ -100,12 +100,12 @@ def load(path: Path, remedy: str = "choose another") -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> None:
-    """Give each of `parts` its state back; `what` names the checkpoint to whoever must be told that it does not fit.
+    """Load the stored state into each of `parts`. `what` names the checkpoint in error messages.
 
     Raises
     ------
     UserError
-        If a network, an optimizer... is not the one that the checkpoint was made of.
+        If a part is missing from the checkpoint, or its state does not fit: another network, optimizer, ...
     """
     for name, part in parts.items():
         if name not in state["parts"]:
@@ -115,20 +115,20 @@ def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> Non
             if not isinstance(part, nn.Module | RandomNumbers) and (difference := _difference(part, stored)):
                 raise ValueError(difference)
             part.load_state_dict(stored)
-        except UserError:  # a sentence already
+        except UserError:  # has a message for users already
             raise
-        except Exception as error:  # states of other programs, and of other versions of torch, may hold anything
+        except Exception as error:  # the state may come from another program or version of torch
             difference = _mismatch(part, stored, error)
             raise UserError(f"{what} does not fit this {name}: {difference}; start a new run") from None
 
 
 def _difference(part: Stateful, stored: Any) -> str | None:
-    """Where the form of a stored state first differs from that of a part's own; None if it fits.
+    """Describe the first difference in structure between a part's state and the stored one; None if it fits.
 
-    torch's optimizers and schedules take whatever they are given. A fused optimizer even writes past the end of a state
-    that is smaller than its parameter.
+    torch's optimizers and schedules load any state without checking it, and a fused optimizer then writes past the end
+    of a state that is smaller than its parameter.
     """
-    if difference := _other_form(part.state_dict(), stored, ""):
+    if difference := _structure_difference(part.state_dict(), stored, ""):
         return difference
     if isinstance(part, torch.optim.Optimizer):
         parameters = [parameter for group in part.param_groups for parameter in group["params"]]
@@ -142,9 +142,12 @@ def _difference(part: Stateful, stored: Any) -> str | None:
     return None
 
 
-def _other_form(own: Any, stored: Any, path: str) -> str | None:
-    """Where nested plain data first differs in names, types or shapes. What is empty fits everything of its type."""
-    if own is None and isinstance(stored, bool):  # a switch that torch leaves open
+def _structure_difference(own: Any, stored: Any, path: str) -> str | None:
+    """Describe the first difference in names, types or shapes of nested data. An empty container fits any of its type.
+
+    `path` names the place in the nesting, such as "param_groups.0.lr".
+    """
+    if own is None and isinstance(stored, bool):  # some options of torch's optimizers are None until they are used
         return None
     if type(own) is not type(stored) and not {type(own), type(stored)} <= {int, float}:
         return f"{path or 'it'} is a {type(stored).__name__} there and a {type(own).__name__} here"
@@ -157,12 +160,14 @@ def _other_form(own: Any, stored: Any, path: str) -> str | None:
     if entries[0].keys() != entries[1].keys():
         there, here = (first_few(map(str, names)) or "none" for names in reversed(entries))
         return f"{path or 'it'} has the entries {there} there and {here} here"
-    found = (_other_form(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items())
-    return next(filter(None, found), None)
+    differences = (
+        _structure_difference(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items()
+    )
+    return next(filter(None, differences), None)
 
 
 def _mismatch(part: Stateful, stored: Any, error: Exception) -> str:
-    """In one line, the first difference between a module and what was stored of it."""
+    """Describe in one line the first difference between a module's tensors and the stored ones."""
     if isinstance(part, nn.Module) and isinstance(stored, dict):
         own = part.state_dict()
         for name in sorted(own.keys() | set(map(str, stored))):
@@ -173,7 +178,7 @@ def _mismatch(part: Stateful, stored: Any, error: Exception) -> str:
 
 
 def _shape(state: dict[str, Any], name: str) -> str:
-    """The shape of a tensor in a module's state, in words."""
+    """Describe the shape of a tensor in a module's state."""
     if name not in state:
         return "is missing"
     value = state[name]

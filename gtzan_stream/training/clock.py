@@ -1,4 +1,4 @@
-"""Measure how long a training loop waits for its data."""
+"""Measure how much of its time a training loop waits for data."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class DataClock:
-    """Share of the time that a loop over batches spends waiting for them.
+    """Measures the share of a loop's time that is spent waiting for its batches.
 
-    On a GPU the time is the GPU's own: work is queued, so that the time the host spends says little. There, waiting is
-    the time between the end of one step's work and the moment when the next one's batch is ready.
+    On a GPU, steps are only queued by the host, so the times are taken on the GPU, by CUDA events: waiting is the time
+    from the end of one step's work until the next batch is ready.
 
     Examples
     --------
@@ -26,11 +26,11 @@ class DataClock:
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
-        self._marks: list[tuple[Any, Any, Any]] = []  # before waiting, before the step, after it
+        self._marks: list[tuple[Any, Any, Any]] = []  # times: before waiting, before the step, after the step
         self._waited = self._worked = 0.0
 
     def watch(self, batches: Iterable[T]) -> Iterator[T]:
-        """Pass the batches on, taking the time before and after each."""
+        """Yield the batches and record the time before and after each."""
         asked = self._mark()
         for batch in batches:
             ready = self._mark()
@@ -41,7 +41,7 @@ class DataClock:
 
     @property
     def waiting(self) -> float:
-        """Share of the time so far that went into waiting, 0..1. On a GPU, waits until it has done all its work."""
+        """Share of the time so far that was spent waiting, 0..1. On a GPU, synchronises with it first."""
         if self._cuda is not None:
             torch.cuda.synchronize(self._cuda)
         for asked, ready, done in self._marks:

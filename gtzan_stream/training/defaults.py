@@ -1,36 +1,36 @@
-"""Fill in the settings of a run that were left to the data, the network and the machine."""
+"""Fill in the settings of a run that were not given, from the data, the network and the device."""
 
 import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from gtzan_stream.catalog.splits import PARTS
+from gtzan_stream.catalog.splits import PARTS, PUBLISHED, SEEDED
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import check_settings
-from gtzan_stream.settings import FEATURE_SETTINGS, flag
+from gtzan_stream.settings import FEATURE_SETTINGS
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
 from gtzan_stream.training.config import Config
 
-CATALOGUE = ("filtered", "stratified", "study")  # splits that a pack makes itself, the preferred one first
-DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learns the demo set in minutes
+PREFERRED = ("filtered", "stratified", "study")  # splits that `pack` adds by itself, the preferred one first
+DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learn the demo set in minutes
 DEMO_LR = {"adam": 1e-3, "adamw": 1e-3}
-STUDY: dict[str, Any] = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}  # it stopped after 26 epochs
+STUDY: dict[str, Any] = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}
 
 
 @runtime_checkable
 class NetworkDefaults(Protocol):
-    """What a network says of itself; `models.Spec` is one."""
+    """Training defaults of a network; `models.Spec` has them."""
 
     @property
     def features(self) -> str:
-        """Name of the features that it is fed: a key of `gtzan_stream.features.REGISTRY`."""
+        """Name of its features, a key of `gtzan_stream.features.REGISTRY`."""
         ...
 
     @property
     def frames(self) -> int:
-        """Frames of one example."""
+        """Number of frames in one example."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class NetworkDefaults(Protocol):
 
     @property
     def lr(self) -> Mapping[str, float]:
-        """Learning rates by optimizer, where the network needs another than usual."""
+        """Learning rate by optimizer, where the optimizer's default is not the best."""
         ...
 
     @property
@@ -46,13 +46,12 @@ class NetworkDefaults(Protocol):
 
 
 def complete(config: Config, network: NetworkDefaults) -> Config:
-    """Fill in every setting that is None, but for those that the features know themselves, such as ``n_fft``.
+    """Return `config` with every None filled in, except settings with a default in the features, such as ``n_fft``.
 
     Raises
     ------
     UserError
-        If settings exclude each other, the features do not take one that was given, or the shards or the device do not
-        exist.
+        If settings contradict each other, the features do not take one of them, or there are no such shards or device.
     """
     manifest = Manifest.open(config.shards)
     usual = DEMO if manifest.dataset == "demo" else STUDY
@@ -61,7 +60,7 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     found = device.find(config.device)
     split = _split(config, manifest.split_names())
     for part in PARTS:
-        manifest.part(split, part)  # one that is missing is said now, not after the training
+        manifest.part(split, part)  # raises now, and not after training, if a part is missing
     return dataclasses.replace(
         config,
         split=split,
@@ -82,24 +81,22 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
 
 
 def _split(config: Config, splits: Mapping[str, list[str]]) -> str:
-    """The split that was asked for; else the only one of the user's own with all parts, else the catalogue's first."""
+    """Return the split asked for; else the only one of the user's own with all parts; else the first of `PREFERRED`."""
     if config.fold is not None or config.split == "folds":
         if config.fold is None:
             raise UserError("--split folds needs --fold K, from 0")
         return f"folds-{config.fold}"
     complete = [name for name, parts in splits.items() if set(PARTS) <= set(parts)]
-    own = [name for name in complete if name not in CATALOGUE and not name.startswith("folds-")]
-    return config.split or (own[0] if len(own) == 1 else next(name for name in CATALOGUE if name in splits))
+    own = [name for name in complete if name not in (*PUBLISHED, *SEEDED)]
+    return config.split or (own[0] if len(own) == 1 else next(name for name in PREFERRED if name in splits))
 
 
 def _features(config: Config, network: NetworkDefaults) -> str:
     features = config.features or network.features
     if config.trainable_frontend and features != "logmel":
-        raise UserError(f"{flag('trainable_frontend')} learns logmel features: {config.model} is fed {features}")
+        raise UserError(f"--trainable-frontend learns logmel features, but {config.model} takes {features}")
     if config.spec_augment and features == "waveform":
-        raise UserError(
-            f"{flag('spec_augment')} masks rows and frames of a spectrogram: {config.model} is fed {features}"
-        )
+        raise UserError(f"--spec-augment masks rows and frames of a spectrogram, but {config.model} takes {features}")
     check_settings(features, [setting for setting in FEATURE_SETTINGS if getattr(config, setting) is not None])
     return "stft_frames" if config.trainable_frontend else features
 

@@ -1,4 +1,4 @@
-"""Where a network computes, and in which number format."""
+"""The device and the number format that a network computes in."""
 
 import platform
 import re
@@ -10,7 +10,7 @@ from gtzan_stream.errors import UserError
 
 
 def find(name: str) -> torch.device:
-    """The device of this name; "auto" is the GPU if there is one, else the CPU.
+    """Return the device called `name`; "auto" is the GPU if there is one, else the CPU.
 
     Raises
     ------
@@ -28,21 +28,21 @@ def find(name: str) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, for reports."""
+    """Describe a device, for reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.cpu.get_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
 
 
 def precision(wanted: str, device: torch.device) -> str:
-    """Turn "auto" into "bf16" where `device` multiplies it natively, else "fp32". Always the same on the same machine.
+    """Return "bf16" or "fp32". "auto" is "bf16" where `device` multiplies it natively.
 
-    On a CPU with AVX512-BF16, bf16 was faster than fp32 for every network; without it or AMX it is emulated.
+    On a CPU with AVX512-BF16, bf16 was faster than fp32 for every network. Without it or AMX, bf16 is emulated.
 
     Raises
     ------
     UserError
-        If "bf16" is asked of a GPU that has none.
+        If "bf16" was asked for and the GPU does not have it.
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -55,5 +55,5 @@ def precision(wanted: str, device: torch.device) -> str:
 
 
 def autocast(chosen: str, device: torch.device) -> AbstractContextManager:
-    """Compute in "bf16" where that is safe, or in "fp32" throughout."""
+    """Return a context in which torch computes in "bf16" where that is safe, or in "fp32" throughout."""
     return torch.autocast(device.type, torch.bfloat16, enabled=chosen == "bf16")

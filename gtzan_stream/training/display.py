@@ -1,4 +1,4 @@
-"""What is seen while a run trains: a bar for the epoch under way, and a line for each that is done."""
+"""Progress of a training run on the terminal: a bar for the current epoch, a line for each finished one."""
 
 from types import TracebackType
 from typing import Any
@@ -22,7 +22,7 @@ _FORMATS = {"epoch": "d", "lr": ".1e", "clips_per_second": ".0f", "train_loss": 
 
 
 class Display:
-    """Show the progress of a run on a console.
+    """Shows the progress of a run on a console.
 
     Parameters
     ----------
@@ -53,24 +53,24 @@ class Display:
         self._bar.stop()
 
     def begin(self, what: str, steps: int, done: int = 0) -> None:
-        """Start a bar of so many steps anew."""
+        """Restart the bar for `steps` steps, of which `done` are done."""
         self._bar.reset(self._task, description=what, total=steps, completed=done, measures="")
 
     def advance(self) -> None:
-        """One step more."""
+        """Move the bar by one step."""
         self._bar.advance(self._task)
 
     def measure(self, measures: dict[str, float]) -> None:
-        """Show loss, accuracy, speed and waiting of the epoch so far."""
+        """Show the current epoch's loss, accuracy, speed and share of waiting beside the bar."""
         text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {clips_per_second:.0f} clips/s"
         self._bar.update(self._task, measures=(text + ", waiting {data_wait_share:.0%}").format(**measures))
 
     def headings(self) -> None:
-        """Write the line above those of the epochs."""
+        """Print the column headings."""
         self._line(HEADINGS)
 
     def row(self, row: dict[str, Any]) -> None:
-        """Write an epoch's line, in the columns of `HEADINGS`."""
+        """Print the line of a finished epoch."""
         self._line({name: format(row[name], _FORMATS.get(name, ".1%")) for name in HEADINGS})
 
     def _line(self, cells: dict[str, str]) -> None:

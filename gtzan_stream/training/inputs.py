@@ -1,4 +1,4 @@
-"""What a run feeds its network: the features of its settings, from clips that are long enough for them."""
+"""Input of a run's network: build the features, and check that network, features and clips fit together."""
 
 from typing import Any
 
@@ -7,28 +7,27 @@ import torch
 from torch import nn
 
 from gtzan_stream import features, short_clips
+from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
-from gtzan_stream.settings import FEATURE_SETTINGS, as_options
+from gtzan_stream.settings import FEATURE_SETTINGS, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel
 from gtzan_stream.training.sizes import check_input, fewest_frames
 from gtzan_stream.words import first_few
 
-PARTS = ("train", "valid", "test")
-
 
 def build_features(config: Config) -> nn.Module:
-    """Build what the loader computes: the features, or the frames that a learnt spectrogram is computed from."""
+    """Build what the loader computes: the features, or the waveform frames for a trainable spectrogram."""
     name = str(config.features)
     settings = _settings(config)
     if config.trainable_frontend:
-        settings = {setting: settings[setting] for setting in features.takes(name)}
+        settings = {setting: settings[setting] for setting in features.settings_of(name)}
     return features.build(name, **settings)
 
 
 def build_frontend(config: Config) -> TrainableLogMel | None:
-    """Build the spectrogram that is learnt, if one is, for what `build_features` computes."""
+    """Build the trainable spectrogram, which takes the frames that `build_features` computes; None without one."""
     if not config.trainable_frontend:
         return None
     spectrogram: Any = features.build("logmel", trainable=True, **_settings(config))
@@ -36,39 +35,38 @@ def build_frontend(config: Config) -> TrainableLogMel | None:
 
 
 def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs: nn.Module, n_rows: int) -> list[str]:
-    """Check that a network can be fed features, and that the clips are long enough to count.
+    """Check that the network takes the features, and that the clips are long enough to train on.
 
     Parameters
     ----------
     config : Config
-        Complete: see `defaults.complete`.
+        With all settings filled in by `defaults.complete`.
     manifest : Manifest
-        Of its shards.
     network : Module
         On the CPU.
     inputs : Module
-        What `build_features` returns.
+        Returned by `build_features`.
     n_rows : int
-        Rows of what the network is fed.
+        Rows of the network's input, such as mel bands.
 
     Returns
     -------
     list of str
-        What to tell the user: parts of which more than a tenth of the clips is too short, or that lack a label.
+        Notes for the user: parts with more than a tenth of their clips too short, and parts that lack a label.
 
     Raises
     ------
     UserError
-        If the network takes features of another size, with the options that help; if masks are wider than the features;
-        or if every clip of a part is too short, with options that suit the clips and the network.
+        If the network needs features of another size, if a mask may hide whole examples, or if every clip of a part is
+        too short. The message names options that fit.
     """
     geometry: Any = inputs.geometry
-    takes = features.takes(str(config.features))
+    takes = features.settings_of(str(config.features))
     takes_n_mels = "n_mels" in takes or config.trainable_frontend
     check_input(network, config.model, n_rows, geometry.frames, takes_n_mels=takes_n_mels)
     if config.spec_augment > (most := min(n_rows, geometry.frames)):
         raise UserError(
-            f"--spec-augment {config.spec_augment} may hide everything of features of {n_rows} rows x "
+            f"--spec-augment {config.spec_augment} can hide all of a feature of {n_rows} rows x "
             f"{geometry.frames} frames: choose {most} or less"
         )
     frames = manifest.resampled(geometry.sample_rate).frames
@@ -82,15 +80,15 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             any_hop="hop_length" in takes,
         )
         if settings is None:
-            return f"choose another --model than {config.model}, which takes no crops as short as these clips"
-        return f"choose {as_options(settings)}"
+            return f"choose another --model: {config.model} does not take crops as short as these clips"
+        return f"choose {format_options(settings)}"
 
-    notes = [short_clips.check(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
+    notes = [short_clips.check_lengths(lengths[part], geometry, f"part {part}", remedy) for part in PARTS]
     return [note for note in [*notes, *_labels_lacking(manifest, str(config.split))] if note]
 
 
 def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
-    """A sentence for each part of a split that has no clip of some labels."""
+    """Return a sentence for each part of a split that lacks clips of some labels."""
     by_part = manifest.labels_by_part(split)
     labels = set().union(*by_part.values())
     lacking = {part: sorted(labels - set(by_part[part])) for part in PARTS}
@@ -103,7 +101,7 @@ def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
 
 
 def rows_of(inputs: nn.Module, frontend: TrainableLogMel | None) -> int:
-    """Rows of what a network is fed, such as mel bands."""
+    """Return the number of rows of the network's input, such as mel bands."""
     return frontend.n_rows if frontend else features.n_rows(inputs, torch.device("cpu"))
 
 

@@ -1,4 +1,4 @@
-"""Stop at a good moment when somebody presses Ctrl-C or the machine is about to be taken away."""
+"""Defer Ctrl-C and SIGTERM until the training loop can stop and write a checkpoint."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM only sets `requested` to itself; a second one interrupts as usual."""
+    """Context in which a first SIGINT or SIGTERM only sets `requested` to its number; a second one acts as usual."""
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None

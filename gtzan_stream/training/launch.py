@@ -1,4 +1,4 @@
-"""Start a run in a new folder, or resume one where it stopped."""
+"""Start a run in a new folder, or resume a stopped one."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,32 +10,40 @@ from typing import Any
 from rich.console import Console
 
 from gtzan_stream import folders
-from gtzan_stream.errors import Unwritable, UserError
-from gtzan_stream.settings import flag
+from gtzan_stream.errors import UserError, WriteError
+from gtzan_stream.settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, device
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Build, Run
+from gtzan_stream.words import count
 
-CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}  # in a run that is resumed
-STATISTICS_CROPS = 512  # that mean and standard deviation of the features are estimated from
+CHANGEABLE = {
+    "shards",
+    "device",
+    "num_workers",
+    "epochs",
+    "on_error",
+    "check",
+}  # settings that may differ in a resumed run
+STATISTICS_CROPS = 512  # number of crops to estimate the features' mean and standard deviation from
 
 
 def start(config: Config, *, build: Build, console: Console | None = None) -> Run:
-    """Make a new run in a new folder, with the features' statistics estimated from training batches.
+    """Create a run in a new folder, and estimate the features' statistics from its first training batches.
 
     Parameters
     ----------
     config : Config
-        Complete: see `defaults.complete`.
+        With all settings filled in by `defaults.complete`.
     build : callable (name, n_classes) -> Module
     console : Console, optional
 
     Raises
     ------
     UserError
-        If the folder holds a run already, another process uses it, or a setting does not fit the data.
+        If the folder already holds a run, another process uses it, or a setting does not fit the data.
     """
     folder = Path(config.out, str(config.name))
     if config.check:
@@ -49,20 +57,20 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
         frontend = run.network.frontend
         run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
         run.train_loader.load_state_dict(begin)
-        run.save()  # first: without it there is no run, and its folder is removed
+        run.save()  # before config.json: if this fails, the new folder is empty and is removed
         run.write_config()
         run.lock = lock.pop_all()
     return run
 
 
 def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
-    """Make the run of a folder or checkpoint again, where it stopped; only some settings may change.
+    """Restore the run of a folder or checkpoint at the step where it stopped. Only settings in `CHANGEABLE` may change.
 
     Raises
     ------
     UserError
-        If there is no checkpoint, another process uses the folder, it cannot be written, another setting would change,
-        or the data has changed.
+        If there is no checkpoint, another process uses the folder, it cannot be written, another setting differs, or
+        the data has changed.
     """
     path = checkpoints.find(path)
     with _locked(path.parent) as lock:
@@ -76,30 +84,30 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     try:
         config = Config.from_dict(state.get("config"))
     except UserError as error:
-        raise UserError(f"{path} holds other settings than those of this train.py: {error}; start a new run") from None
+        raise UserError(f"{path} holds settings that this train.py does not have: {error}; start a new run") from None
     changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
-    wrong = [flag(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
+    wrong = [option_name(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:
-        allowed = ", ".join(sorted(map(flag, changeable)))
-        raise UserError(f"{', '.join(wrong)} cannot change in a run that is resumed, only {allowed}: start a new run")
+        allowed = ", ".join(sorted(map(option_name, changeable)))
+        raise UserError(f"{', '.join(wrong)} cannot change in a resumed run, only {allowed} can: start a new run")
     config = dataclasses.replace(config, **changes)
-    device.precision(config.precision, device.find(config.device))  # another machine may not have it
+    device.precision(config.precision, device.find(config.device))  # raises if this machine lacks it
     if config.check:
         check(config.shards)
     run = Run(config, path.parent, build=build, console=console)
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
     try:
         run.write_config()
-    except Unwritable as error:  # its folder is given
+    except WriteError as error:  # the folder cannot be another one
         words = str(error).replace("or choose another folder", "or copy the run elsewhere")
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
-        raise Unwritable(words) from error
+        raise WriteError(words) from error
     return run
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[ExitStack]:
-    """Lock a run's folder until the block ends, or longer: whoever takes the lock out of the stack must close it."""
+    """Lock a run's folder until the block ends. A caller that pops the lock from the stack must close it later."""
     with ExitStack() as stack:
         try:
             stack.enter_context(folders.locked(folder))
@@ -113,9 +121,9 @@ def _locked(folder: Path) -> Iterator[ExitStack]:
 
 
 def check(shards: str) -> None:
-    """Raise UserError if the shards are not what was packed."""
+    """Raise UserError if the shards are not as they were packed."""
     if problems := verify(Manifest.open(shards)):
         raise UserError(
-            f"{len(problems)} of the things in {shards} are not as packed, the first: {problems[0]}. "
-            f"gtzan-stream verify {shards} names them all; copy or pack them again"
+            f"{shards} is not as it was packed, {count(len(problems), 'problem')}: {problems[0]}; "
+            f"gtzan-stream verify {shards} lists them all: copy or pack the shards again"
         )

@@ -1,33 +1,33 @@
-"""What training lowers."""
+"""The training loss: weighted cross-entropy, with auxiliary heads."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 AUXILIARY = 0.3
-"""Weight of auxiliary heads, that of Szegedy et al., CVPR 2015."""
+"""Weight of each auxiliary head, from Szegedy et al., CVPR 2015."""
 
 
 def loss_of(
     output: Tensor | tuple[Tensor, ...], labels: Tensor, weights: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Cross-entropy, averaged over the rows by their weights.
+    """Compute the mean cross-entropy of the rows, weighted by `weights`.
 
     Parameters
     ----------
     output : Tensor [batch, n_classes] or tuple of them
-        Logits; those of auxiliary heads come after the network's own, and count 0.3 each.
+        Logits. In a tuple, those of auxiliary heads follow the network's own, and their losses are added times 0.3.
     labels : Tensor [batch], int64, or [batch, n_classes]
-        Classes, or probabilities of them.
+        Classes, or class probabilities.
     weights : Tensor [batch]
-        Rows of weight 0 have no influence.
+        Rows of weight 0 do not count.
     label_smoothing : float
-        How much of each row's label is spread over all classes alike: Szegedy et al., CVPR 2016.
+        Share of each label that is spread evenly over all classes (Szegedy et al., CVPR 2016).
 
     Returns
     -------
     Tensor
-        Scalar, float32. 0 where no row has a weight.
+        Scalar, float32; 0 if all weights are 0.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How well a network does: per chunk, per track, per genre, and how sure of that one can be."""
+"""Accuracy per chunk, per track and per genre, with confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from gtzan_stream.errors import UserError
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says of some examples.
+    """A network's predictions for a number of examples.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Predictions:
     losses : Tensor [example]
         Cross-entropy.
     keys : list of str
-        The track that each example is from.
+        Key of the track that each example is from.
     """
 
     probabilities: Tensor
@@ -33,43 +33,43 @@ class Predictions:
 
     @property
     def correct(self) -> Tensor:
-        """Whether the most probable class is the right one, bool [example]."""
+        """Whether the most probable class is the label: bool [example]."""
         return self.probabilities.argmax(dim=1) == self.labels
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy; not a number where there are no examples."""
+        """Mean cross-entropy; NaN without examples."""
         return self.losses.mean().item()
 
     @property
     def accuracy(self) -> float:
-        """Share of examples whose most probable class is the right one."""
+        """Share of examples that are classified correctly."""
         return self.correct.double().mean().item()
 
 
 class Collector:
-    """Gather a network's predictions, batch after batch, without the rows that count for nothing."""
+    """Collects predictions over batches and drops rows of weight 0."""
 
     def __init__(self) -> None:
         self._batches: list[Predictions] = []
 
     def add(self, logits: Tensor, labels: Tensor, weights: Tensor, keys: Sequence[str]) -> None:
-        """Take over a batch: logits [batch, n_classes], labels [batch], weights [batch], keys of its tracks."""
+        """Add a batch: logits [batch, n_classes], labels [batch], weights [batch], and the key of each row's track."""
         logits, labels, counted = logits.float().cpu(), labels.cpu(), weights.cpu() > 0
         losses = cross_entropy(logits, labels, reduction="none")
         kept = [key for key, counts in zip(keys, counted.tolist(), strict=True) if counts]
         self._batches.append(Predictions(logits.softmax(dim=1)[counted], labels[counted], losses[counted], kept))
 
     def result(self) -> Predictions:
-        """All that was gathered.
+        """Return the predictions of all batches.
 
         Raises
         ------
         UserError
-            If no row counted.
+            If there are none.
         """
         if not any(batch.keys for batch in self._batches):
-            raise UserError("nothing can be measured: every clip is too short for the network, or was skipped")
+            raise UserError("there is nothing to evaluate: every clip is too short for the network or was skipped")
         return Predictions(
             torch.cat([batch.probabilities for batch in self._batches]),
             torch.cat([batch.labels for batch in self._batches]),
@@ -79,7 +79,7 @@ class Collector:
 
 
 def by_track(chunks: Predictions) -> Predictions:
-    """One prediction a track: the mean of its chunks' probabilities. Tracks are in the order of their first chunks."""
+    """Average the probabilities of each track's chunks. Tracks are in the order of their first chunks."""
     numbers = {key: number for number, key in enumerate(dict.fromkeys(chunks.keys))}
     track = torch.tensor([numbers[key] for key in chunks.keys])  # [chunk]
     probabilities = torch.zeros(len(numbers), chunks.probabilities.shape[1]).index_add(0, track, chunks.probabilities)
@@ -90,13 +90,13 @@ def by_track(chunks: Predictions) -> Predictions:
 
 
 def confusion(predictions: Predictions) -> Tensor:
-    """Count examples by class and by the class they were taken for: int64 [class, taken for]."""
+    """Count examples by label and predicted class: int64 [label, predicted]."""
     n = predictions.probabilities.shape[1]
     return torch.bincount(predictions.labels * n + predictions.probabilities.argmax(dim=1), minlength=n * n).view(n, n)
 
 
 def interval(correct: float, total: int) -> tuple[float, float]:
-    """Range in which the true accuracy lies with 95 % confidence.
+    """Compute the 95 % confidence interval of an accuracy, by Wilson's method.
 
     Parameters
     ----------
@@ -120,9 +120,9 @@ def interval(correct: float, total: int) -> tuple[float, float]:
 
 
 def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
-    """All measures of an evaluation, as plain JSON.
+    """Summarise an evaluation as a dict that JSON can hold.
 
-    Chunks of one track are no independent examples: both intervals are those of as many examples as there are tracks.
+    Chunks of one track are not independent, so both intervals are computed for as many examples as there are tracks.
     """
     tracks = by_track(chunks)
     n = len(tracks.keys)
@@ -140,7 +140,7 @@ def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
 
 
 def _genre(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
-    """Recall per chunk and per track; precision per track: of the tracks taken for this genre, the share that are."""
+    """Return recall per chunk and per track, and precision per track: the correct share of those predicted."""
     own = tracks.labels == number
     return {
         "tracks": int(own.sum()),

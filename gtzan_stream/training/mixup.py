@@ -1,4 +1,4 @@
-"""Mixtures of examples: what a network is trained on in place of single ones."""
+"""mixup: train on mixtures of two examples."""
 
 import torch
 from torch import Tensor
@@ -7,26 +7,27 @@ from torch.nn.functional import one_hot
 
 
 def mixup(features: Tensor, labels: Tensor, weights: Tensor, *, n_classes: int, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mix each example with another one of its batch, and its label with that one's.
+    """Mix each example with another of its batch, and their labels in the same proportion.
 
-    Each example has a share of its own, from a beta distribution, and is the greater part of its mixture. All is drawn
-    from torch's own random numbers, on the device of the features.
+    Row i becomes ``s * row i + (1 - s) * row j`` for a random partner j. The share s is drawn for each row from
+    Beta(alpha, alpha) and replaced by ``max(s, 1 - s)``, so that row i is the larger part. Partners and shares come
+    from torch's global generator, on the device of the features.
 
     Parameters
     ----------
     features : Tensor [batch, ...]
     labels : Tensor [batch], int64
     weights : Tensor [batch]
-        A row is not mixed with one of weight 0.
+        Rows are not mixed with a partner of weight 0.
     n_classes : int
     alpha : float
-        Both parameters of the beta distribution: small ones mix little, 1 mixes to every degree alike.
+        Parameter of the beta distribution, above 0. Small values mix little; with 1, s is uniform in 0.5..1.
 
     Returns
     -------
     features : Tensor [batch, ...]
     probabilities : Tensor [batch, n_classes]
-        Of the classes, as labels.
+        Mixed labels.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What a run trains: a network, and everything between a batch's features and it."""
+"""The module that a run trains: a network with its normalisation, SpecAugment and trainable spectrogram."""
 
 from torch import Tensor, nn
 
@@ -8,17 +8,17 @@ from gtzan_stream.normalization import Normalization
 
 
 class Classifier(nn.Module):
-    """From what the loader yields to logits: a spectrogram if it is learnt, normalisation, masks, the network.
+    """Maps a batch of the loader to logits: trainable spectrogram if there is one, normalisation, masks, network.
 
     Parameters
     ----------
     network : Module
-        From normalised features to logits.
+        Maps normalised features to logits.
     normalization : Normalization
     frontend : Module, optional
-        Turns a batch into features, where the loader does not.
+        Trainable spectrogram, which turns the loader's frames into features.
     widest_mask : int
-        In bands and in frames; see `SpecAugment`. 0 masks nothing.
+        Widest mask in bands and in frames, see `SpecAugment`; 0 for no masks.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class Classifier(nn.Module):
         self.network = network
 
     def forward(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits [batch, n_classes]; in training, with those of auxiliary heads after them, if there are any."""
+        """Return logits [batch, n_classes]; in training mode, networks with auxiliary heads return a tuple."""
         return self.network(self.masks(self.normalization(self.frontend(features))))
 
 
 class TrainableLogMel(nn.Module):
-    """Log-mel spectrograms whose STFT kernels and mel basis are learnt, of what `gtzan_stream.features.Frames` yields.
+    """Log-mel spectrogram with trainable STFT kernels and mel basis, computed from `gtzan_stream.features.Frames`.
 
     Parameters
     ----------
     features : LogMel
-        Of trainable kernels.
+        Built with ``trainable=True``.
 
     References
     ----------
@@ -57,24 +57,24 @@ class TrainableLogMel(nn.Module):
     def __init__(self, features: LogMel) -> None:
         super().__init__()
         if not features.trainable:
-            raise ValueError("the spectrogram has nothing to learn: make it with LogMel(trainable=True)")
+            raise ValueError("the spectrogram has nothing to train: build it with LogMel(trainable=True)")
         self.features = features
         self.n_rows = len(features.get_buffer("starts"))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features [batch, mel, frame] of frames [batch, sample, frame]."""
+        """Compute features [batch, mel, frame] from frames [batch, sample, frame]."""
         batch, n_fft, n_frames = frames.shape
         features = self.features(frames.transpose(1, 2).reshape(-1, n_fft))  # [batch * frame, mel, 1]
         return features.reshape(batch, n_frames, -1).transpose(1, 2)
 
 
 class SpecAugment(nn.Module):
-    """In training, silence a stretch of bands and a stretch of frames of each example, each with its own.
+    """In training mode, hide a random range of bands and a random range of frames of each example.
 
     Parameters
     ----------
     widest : int
-        Bands, and frames, that a mask hides at most; each width from 0 on is as probable as the others.
+        Largest number of bands and of frames to hide. Widths are uniform from 0 to it.
 
     References
     ----------
@@ -84,7 +84,7 @@ class SpecAugment(nn.Module):
 
     def __init__(self, widest: int) -> None:
         super().__init__()
-        try:  # only here: beside a torch built without CUDA, torchaudio's wheel cannot be imported
+        try:  # imported here: torchaudio's wheel cannot be imported beside a CPU-only torch
             from torchaudio.transforms import FrequencyMasking, TimeMasking
         except (ImportError, OSError) as error:
             raise UserError(
@@ -94,5 +94,5 @@ class SpecAugment(nn.Module):
         self.masks = nn.Sequential(FrequencyMasking(widest, iid_masks=True), TimeMasking(widest, iid_masks=True))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [batch, mel, frame] of mean 0, which is what is put in place of what is hidden."""
+        """Mask features [batch, mel, frame] with 0, their mean after normalisation."""
         return self.masks(features) if self.training else features

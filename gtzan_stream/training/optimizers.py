@@ -1,4 +1,4 @@
-"""Optimizers by name, each with a learning rate that works."""
+"""Optimizers by name, with their default learning rates."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,22 +15,22 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optim.Optimizer], float]] = {
     "adadelta": (optim.Adadelta, 1.0),
     "adagrad": (optim.Adagrad, 0.01),
 }
-"""From a name to the optimizer and its learning rate. Fused ones take an eighth of the time for large networks."""
+"""Optimizer and default learning rate by name. For large networks, fused ones take an eighth of the time."""
 
 
 def names() -> list[str]:
-    """The optimizers there are."""
+    """Return the names of all optimizers."""
     return list(OPTIMIZERS)
 
 
 def check(name: str) -> None:
-    """Raise UserError, listing the optimizers there are, if `name` is none of them."""
+    """Raise UserError, listing all names, if there is no optimizer `name`."""
     if name not in OPTIMIZERS:
         raise UserError(f"there is no optimizer {name!r}; there are {', '.join(OPTIMIZERS)}")
 
 
 def default_lr(name: str) -> float:
-    """A learning rate that the optimizer `name` works with."""
+    """Return the default learning rate of the optimizer `name`."""
     check(name)
     return OPTIMIZERS[name][1]
 
@@ -38,7 +38,7 @@ def default_lr(name: str) -> float:
 def build(
     name: str, parameters: Iterable[nn.Parameter], *, lr: float | None = None, weight_decay: float = 1e-6
 ) -> optim.Optimizer:
-    """Make the optimizer `name`.
+    """Build the optimizer `name`.
 
     Parameters
     ----------
@@ -55,5 +55,5 @@ def build(
     0.01
     """
     check(name)
-    make, usual = OPTIMIZERS[name]
-    return make(parameters, lr=usual if lr is None else lr, weight_decay=weight_decay)
+    make, default = OPTIMIZERS[name]
+    return make(parameters, lr=default if lr is None else lr, weight_decay=weight_decay)

@@ -1,4 +1,4 @@
-"""The settings as options of a command line, so that names, types, defaults and words stand in one place only."""
+"""Command-line options generated from `Config`, so that names, types, defaults and help are written once."""
 
 import dataclasses
 import inspect
@@ -12,9 +12,9 @@ from gtzan_stream.training.config import Config
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give `function` an option for `resume`, and one for each setting of `Config`, in the eyes of typer.
+    """Replace the signature of `function`: typer sees an option ``--resume`` and one for each setting of `Config`.
 
-    Options that are not given are None: a run that is resumed has its own.
+    Options that were not given are None, as a resumed run has its own settings.
     """
     hints = get_type_hints(Config)
     parameters = [_parameter("resume", Path | None, "Continue the run of this folder, from its last checkpoint.")]

@@ -1,4 +1,4 @@
-"""Learning curves and confusion matrices as pictures."""
+"""Plots of a run: learning curves and the confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from gtzan_stream.inference.png import write_png
 
 
 def learning_curves(path: Path, history: Sequence[dict[str, Any]], *, best_epoch: int) -> None:
-    """Draw loss and accuracy by epoch, and mark the epoch whose network was kept.
+    """Draw loss and accuracy by epoch, and mark the epoch of the network that was kept.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def learning_curves(path: Path, history: Sequence[dict[str, Any]], *, best_epoch
             "validation, per track": "valid_track_accuracy",
         },
     }
-    for (what, place), lines in curves.items():
-        panel = panels[place]
+    for (what, column_index), lines in curves.items():
+        panel = panels[column_index]
         for label, column in lines.items():
             panel.plot(epochs, [row[column] for row in history], label=label, marker=".", markersize=5)
         panel.axvline(best_epoch, color="0.6", linestyle="--", linewidth=1, label=f"kept: epoch {best_epoch}")
@@ -49,13 +49,13 @@ def learning_curves(path: Path, history: Sequence[dict[str, Any]], *, best_epoch
 
 
 def confusion_matrix(path: Path, counts: Sequence[Sequence[int]], genres: Sequence[str]) -> None:
-    """Draw which genres were taken for which, coloured by the share of the row's genre.
+    """Draw how often each genre was predicted for each genre, coloured by its share of the row.
 
     Parameters
     ----------
     path : Path
         PNG to write.
-    counts : [genre, taken for]
+    counts : [genre, predicted genre]
     genres : sequence of str
     """
     table = np.asarray(counts)
@@ -66,7 +66,7 @@ def confusion_matrix(path: Path, counts: Sequence[Sequence[int]], genres: Sequen
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     panel.set_xticks(range(len(genres)), genres, rotation=45, ha="right")
     panel.set_yticks(range(len(genres)), genres)
-    panel.set(xlabel="taken for", ylabel="genre", title="Test tracks")
+    panel.set(xlabel="predicted genre", ylabel="genre", title="Test tracks")
     for (row, column), count in np.ndenumerate(table):
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"

@@ -1,4 +1,4 @@
-"""Where a run is: what it has done, and the sums of the epoch under way."""
+"""Progress: what a run has done so far, with the running sums of the current epoch."""
 
 import math
 from typing import Any
@@ -10,20 +10,20 @@ from gtzan_stream.checks import checked_int
 
 
 class Progress:
-    """Count what a run has done, so that it can be put down at any step and taken up again.
+    """Counts what a run has done, so that it can stop after any step and continue.
 
     Attributes
     ----------
     epoch : int
-        The epoch under way, from 0.
+        Number of the current epoch, from 0.
     batch, steps : int
-        Steps of this epoch, and of the whole run.
+        Steps done in this epoch, and in the whole run.
     trained : bool
-        Whether this epoch has been trained on to its end, and only its validation is missing.
+        Whether all steps of this epoch are done and only its validation is missing.
     history : list of dict
-        A row for each epoch that is done.
+        One row for each finished epoch.
     seconds : float
-        Time the run has taken, evaluations included.
+        Duration of the run so far, including evaluations.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -31,38 +31,38 @@ class Progress:
         self.trained = False
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right ones, examples
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, examples
         self._trained_s = self._waited_s = 0.0
 
     def step(self, loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """A step was made: its mean loss, logits [batch, n_classes], labels [batch] and weights [batch]."""
-        right = (logits.argmax(dim=1) == labels) * weights
+        """Count a training step: its mean loss, logits [batch, n_classes], labels [batch] and weights [batch]."""
+        correct = (logits.argmax(dim=1) == labels) * weights
         total = weights.sum()
-        self._sums += torch.stack([loss.detach() * total, right.sum(), total])
+        self._sums += torch.stack([loss.detach() * total, correct.sum(), total])
         self.batch += 1
         self.steps += 1
 
     def add_time(self, seconds: float, waiting: float) -> None:
-        """Count seconds of training, a share of which went into waiting for data."""
+        """Add seconds of training, of which the share `waiting` was spent waiting for data."""
         self._trained_s += seconds
         self._waited_s += seconds * waiting
         self.seconds += seconds
 
     def measures(self, seconds: float = 0.0, waiting: float = 0.0) -> dict[str, float]:
-        """Loss, accuracy, speed and waiting of this epoch so far, with `seconds` that were not added yet."""
-        loss, right, examples = self._sums.tolist()
+        """Return loss, accuracy, speed and waiting in this epoch so far, counting `seconds` not yet added."""
+        loss, correct, examples = self._sums.tolist()
         trained = self._trained_s + seconds
         waited = self._waited_s + seconds * waiting
         return {
             "train_loss": loss / examples if examples else math.nan,
-            "train_accuracy": right / examples if examples else math.nan,
+            "train_accuracy": correct / examples if examples else math.nan,
             "clips_per_second": examples / trained if trained else math.nan,
             "data_wait_share": waited / trained if trained else math.nan,
             "train_seconds": trained,
         }
 
     def end_epoch(self, **measured: float) -> bool:
-        """Add this epoch's row, and begin the next. Returns whether it is the best so far."""
+        """Add this epoch's row to the history and begin the next epoch. Returns whether it is the best so far."""
         self.history.append({"epoch": self.epoch + 1, "step": self.steps, **self.measures(), **measured})
         self.epoch += 1
         self.batch, self.trained = 0, False
@@ -72,11 +72,11 @@ class Progress:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row of the epoch with most validation chunks right, of equals that of lower loss."""
+        """Row of the epoch with the highest validation accuracy per chunk; among equals, the lowest loss."""
         return max(self.history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
 
     def summary(self) -> dict[str, Any]:
-        """The whole run in a few numbers: means over its epochs, weighted by their duration."""
+        """Return figures of the whole run; means are weighted by the epochs' durations."""
         seconds = sum(row["train_seconds"] for row in self.history)
         means = {
             name: sum(row[name] * row["train_seconds"] for row in self.history) / seconds

@@ -1,4 +1,4 @@
-"""The report of a run: report.json, and report.md and two pictures made of it."""
+"""The report of a run: report.json, and report.md with two plots rendered from it."""
 
 import json
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 
 from gtzan_stream import crops
 from gtzan_stream.atomic import write_text
+from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import plots
 
@@ -22,7 +23,7 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
     ----------
     folder : Path
     report : dict
-        What report.json will hold; see `render` for what it must.
+        Content of report.json.
     history : sequence of dict
         The rows of metrics.jsonl.
 
@@ -39,12 +40,12 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
     return path
 
 
-def data_facts(loader: Loader, split: str) -> dict[str, Any]:
-    """What was trained and tested on, and how many clips are shorter than a crop."""
+def describe_data(loader: Loader, split: str) -> dict[str, Any]:
+    """Describe the clips of a run: data set, split, clips of each part, and how many are shorter than a crop."""
     manifest = loader.manifest
-    clips = {part: manifest.part(split, part) for part in ("train", "valid", "test")}
+    clips = {part: manifest.part(split, part) for part in PARTS}
     used = manifest.frames[np.concatenate(list(clips.values()))]
-    n_short = int(crops.shorter_than_a_crop(used, loader.features.geometry).sum())
+    n_short = int(crops.is_shorter_than_crop(used, loader.features.geometry).sum())
     return {
         "dataset": manifest.dataset,
         "digest": manifest.digest,
@@ -55,17 +56,17 @@ def data_facts(loader: Loader, split: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write plain data as JSON that people can read."""
+    """Write plain data as indented JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Write metrics.jsonl: a line an epoch."""
+    """Write metrics.jsonl: one line per epoch."""
     write_text(path, "".join(json.dumps(row) + "\n" for row in history))
 
 
 def render(report: dict[str, Any]) -> str:
-    """Turn the content of report.json into Markdown."""
+    """Render the content of report.json as Markdown."""
     config, data, training = (report[name] for name in ("config", "data", "training"))
     lines = [
         f"# {report['run']}",
@@ -79,7 +80,7 @@ def render(report: dict[str, Any]) -> str:
         "## Training",
         "",
         f"{training['epochs']} epochs, {training['steps']:,} steps of {config['batch_size']}; {training['stopped']}. "
-        f"The network kept is that of epoch {training['best_epoch']}, the best per chunk on the validation clips.",
+        f"The network of epoch {training['best_epoch']} was kept, the best per chunk on the validation clips.",
         "",
         f"![Learning curves]({CURVES})",
         "",
@@ -103,7 +104,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 def results(report: dict[str, Any]) -> str:
-    """Turn the results of the test into Markdown: what a run prints when it is done."""
+    """Render the test results as Markdown, which a run also prints at its end."""
     config, test = report["config"], report["test"]
     lines = [
         "| test | accuracy | 95 % interval | of |",
@@ -112,8 +113,8 @@ def results(report: dict[str, Any]) -> str:
         _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
         "",
         f"Evaluated on {'the chunks in the first 23.8 s' if config['chunks'] == 'study' else 'all chunks'} of each"
-        " track. A track's genre is the most probable one by the mean over its chunks. Chunks of one track resemble"
-        " each other, so both intervals are those of as many examples as there are tracks.",
+        " track. A track's genre is the one with the highest mean probability over its chunks. Chunks of one track are"
+        " not independent, so both intervals are computed for as many examples as there are tracks.",
         "",
         "## Genres",
         "",

@@ -1,6 +1,6 @@
 """A training run: epochs of training and validation, then a test and a report.
 
-A run knows no network: it is given the function that builds one.
+The network comes from a function that the caller passes in, so this package does not depend on `models`.
 """
 
 import math
@@ -43,7 +43,7 @@ class Diverged(UserError):
 
 
 class Interrupted(Exception):
-    """Ctrl-C was pressed, or SIGTERM came; the checkpoint is written. `code` is the exit status that tells which."""
+    """The run was stopped by Ctrl-C or SIGTERM, after writing a checkpoint. `code` is the exit status, 130 or 143."""
 
     def __init__(self, number: signal.Signals | None = None) -> None:
         super().__init__()
@@ -51,23 +51,23 @@ class Interrupted(Exception):
 
 
 class Run:
-    """Everything that a training run is made of, in the order it is made.
+    """A training run: its data, network, optimizer, schedule and progress.
 
     Parameters
     ----------
     config : Config
-        Complete: see `defaults.complete`.
+        With all settings filled in by `defaults.complete`.
     folder : Path
-        Where the run's files go.
+        Folder for the run's files.
     build : callable (name, n_classes) -> Module
     console : Console, optional
 
     Attributes
     ----------
     notes : list of str
-        What to tell the user about the clips before training.
+        Notes about the clips to show before training.
     lock : ExitStack
-        What keeps other processes out of the folder, until the run is closed.
+        Holds the lock on the folder until the run is closed.
     """
 
     def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
@@ -75,10 +75,10 @@ class Run:
         self.device = device.find(config.device)
         manifest = Manifest.open(config.shards)
         torch.manual_seed(config.seed)  # for the weights and for dropout
-        torch.backends.cudnn.deterministic = True  # so that a resumed run equals an unbroken one on a GPU, too
+        torch.backends.cudnn.deterministic = True  # so that a resumed run equals an uninterrupted one on a GPU
         self.labels = manifest.labels_of(str(config.split))
         if len(self.labels) < 2:
-            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs two at least")
+            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs at least two")
         features, frontend = inputs.build_features(config), inputs.build_frontend(config)
         n_rows = inputs.rows_of(features, frontend)
         plain = build(config.model, len(self.labels))
@@ -119,35 +119,35 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Steps to make at most, in as many epochs as they take."""
+        """Largest number of training steps, from the settings `steps` and `epochs`."""
         bounds = (self.config.steps, self.config.epochs and self.config.epochs * len(self.train_loader))
         return min(bound for bound in bounds if bound)
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to train, and to validate."""
+        """Whether training has ended, with the last epoch validated."""
         return not self.progress.trained and (self.progress.steps >= self.steps or self.schedule.finished)
 
     @property
     def n_parameters(self) -> int:
-        """Parameters of the network."""
+        """Number of the network's parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def evaluation(self, part: str) -> Epochs:
-        """The clips of `part`, to evaluate on."""
+        """Return the loader that evaluates on the clips of `part`."""
         return self.train_loader.evaluation(part, chunks=self.config.chunks)  # type: ignore[arg-type]
 
     def write_config(self) -> None:
-        """Write config.json into the run's folder, which is made."""
+        """Write config.json into the run's folder."""
         report.write_json(self.folder / "config.json", self.config.to_dict())
 
     def save(self, name: str = checkpoints.LAST) -> None:
-        """Write a checkpoint: of everything, or of the network only for the best one."""
+        """Write a checkpoint: all parts to last.pt, or only the network to best.pt."""
         parts = self.parts if name == checkpoints.LAST else {"network": self.network}
         checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
 
     def train(self) -> None:
-        """Train until the schedule has finished or all steps are made. Raises Interrupted on Ctrl-C."""
+        """Train until the schedule has finished or all steps are done. Raises Interrupted on Ctrl-C or SIGTERM."""
         progress, schedule = self.progress, self.schedule
         with Display(self.console) as display, Interrupt() as interrupt:
             display.headings()
@@ -171,10 +171,10 @@ class Run:
                 display.row(progress.history[-1])
 
     def check_training(self) -> None:
-        """Raise UserError if an epoch had nothing to train on, and Diverged if its loss is not finite."""
+        """Raise UserError if the epoch had no example to train on, and Diverged if its loss is not finite."""
         measures = self.progress.measures()
         if math.isnan(measures["train_accuracy"]):  # 0 of 0
-            raise UserError("nothing can be trained on: every example was skipped, or its augmentation left too little")
+            raise UserError("there is nothing to train on: every example was skipped or is mostly padding")
         self.check_loss(measures["train_loss"])
 
     def check_loss(self, loss: float) -> None:
@@ -185,10 +185,9 @@ class Run:
             )
 
     def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
-        """Make the steps that are left of this epoch, and of the run. Returns whether they were all made."""
+        """Train for the remaining steps of this epoch. Returns whether all were done, or False after an interrupt."""
         progress, clock, begun = self.progress, DataClock(self.device), time.perf_counter()
         self.network.train()
-        self.train_loader.set_epoch(progress.epoch)
         steps = min(len(self.train_loader), progress.batch + self.steps - progress.steps)
         display.begin(f"epoch {progress.epoch + 1}", steps, progress.batch)
         shown = begun
@@ -204,7 +203,7 @@ class Run:
         return progress.batch == steps
 
     def step(self, batch: Batch) -> None:
-        """Make one step of training."""
+        """Do one training step."""
         features, labels, weights = batch.features, batch.labels, batch.weights
         if self.config.mixup:
             features, labels = mixup(features, labels, weights, n_classes=len(self.labels), alpha=self.config.mixup)
@@ -219,7 +218,7 @@ class Run:
 
     @torch.no_grad()
     def evaluate(self, loader: Epochs, display: Display, interrupt: Interrupt) -> dict[str, Any] | None:
-        """Measure the network on the clips of `loader`. None if Ctrl-C was pressed."""
+        """Evaluate the network on the clips of `loader`. Returns None after an interrupt."""
         self.network.eval()
         begun, collector = time.perf_counter(), metrics.Collector()
         display.begin("evaluation", len(loader))
@@ -234,12 +233,12 @@ class Run:
         return metrics.summary(collector.result(), self.labels)
 
     def close(self) -> None:
-        """Close the loader, and with it its evaluations, and unlock the folder. Nothing can be trained afterwards."""
+        """Close the loader and its evaluations, and unlock the folder. The run cannot train afterwards."""
         self.train_loader.close()
         self.lock.close()
 
     def finish(self) -> Path:
-        """Test the best network, write the report and show its results. Returns the report's path."""
+        """Test the best network, write model.pt2 and the report, and print the results. Returns the report's path."""
         best = checkpoints.load(self.folder / checkpoints.BEST, "copy it back, or start a new run")
         checkpoints.restore(best, {"network": self.network}, str(self.folder / checkpoints.BEST))
         loader = self.evaluation("test")
@@ -254,12 +253,12 @@ class Run:
         content = {
             "run": self.folder.name,
             "config": settings,
-            "data": {"labels": self.labels, **report.data_facts(self.train_loader, str(self.config.split))},
+            "data": {"labels": self.labels, **report.describe_data(self.train_loader, str(self.config.split))},
             "model": {"name": self.config.model, "parameters": self.n_parameters},
             "machine": {"device": device.describe(self.device), "torch": torch.__version__},
             "training": {
                 **self.progress.summary(),
-                "stopped": "the learning rate had run out" if self.schedule.finished else "all steps were made",
+                "stopped": "the learning rate is below its floor" if self.schedule.finished else "all steps are done",
             },
             "valid": self.progress.best,
             "test": test,

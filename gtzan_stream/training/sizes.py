@@ -1,4 +1,4 @@
-"""Which sizes of features a network takes, found by trying it."""
+"""Find which sizes of features a network takes, by running it on them."""
 
 import copy
 from bisect import bisect_left
@@ -9,7 +9,7 @@ from torch import nn
 
 from gtzan_stream.errors import UserError, first_line
 
-MOST = 2**17  # rows or frames that are tried
+MOST = 2**17  # largest number of rows or frames to try
 
 Takes = Callable[[int, int], bool]
 """(rows, frames) -> whether a network takes features of this size."""
@@ -17,14 +17,14 @@ Takes = Callable[[int, int], bool]
 
 @torch.no_grad()
 def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, takes_n_mels: bool = True) -> None:
-    """Raise UserError if a network cannot be fed features of this size; its weights and mode stay as they are.
+    """Raise UserError if a network does not take features of this size. Its weights and mode stay as they are.
 
     Parameters
     ----------
     network : Module
         On the CPU.
     name : str
-        What to call it.
+        Its name in messages.
     n_rows, n_frames : int
         Size of one example.
     takes_n_mels : bool
@@ -37,7 +37,7 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
         takes = _tried_on_shapes(network)
         if (needed := _smallest_size(takes, n_rows, n_frames)) is None:
             raise UserError(
-                f"the network {name} cannot be fed features of {n_rows} rows x {n_frames} frames "
+                f"the network {name} does not take features of {n_rows} rows x {n_frames} frames "
                 f"({first_line(error)}): choose another --model, --features or --frames"
             ) from error
         rows, frames = needed
@@ -49,15 +49,16 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
         if n_frames < frames or (n_frames > frames and not more_frames):
             choices.append(f"--frames {frames}" + " or more" * more_frames)
         raise UserError(
-            f"the network {name} needs {_bound(rows, 'row', more_rows)} and {_bound(frames, 'frame', more_frames)}, it "
-            f"would be fed {n_rows} rows x {n_frames} frames: choose {' and '.join(choices) or 'another --model'}"
+            f"the network {name} needs {_bound(rows, 'row', more_rows)} and {_bound(frames, 'frame', more_frames)}, "
+            f"but the features have {n_rows} rows x {n_frames} frames: "
+            f"choose {' and '.join(choices) or 'another --model'}"
         ) from error
     finally:
         network.train(training)
 
 
 def fewest_frames(network: nn.Module, n_rows: int) -> int | None:
-    """The fewest frames of features of `n_rows` rows that a network takes; None if it takes none."""
+    """Return the smallest number of frames that a network takes with `n_rows` rows; None if it takes none."""
     takes = _tried_on_shapes(network)
     return _smallest(lambda n: takes(n_rows, n))
 
@@ -67,7 +68,10 @@ def _bound(n: int, what: str, more: bool) -> str:
 
 
 def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] | None:
-    """Rows and frames that a network needs, which does not take `n_rows` x `n_frames`: with one of these, if it can."""
+    """Find a size that the network takes, as it does not take `n_rows` x `n_frames`; None if there is none.
+
+    Keeps one of `n_rows` and `n_frames` if possible.
+    """
     frames, rows = _smallest(lambda n: takes(n_rows, n)), _smallest(lambda n: takes(n, n_frames))
     if frames is None and rows is None:
         frames = _smallest(lambda n: takes(n, n))
@@ -79,7 +83,7 @@ def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] 
 
 
 def _smallest(takes: Callable[[int], bool]) -> int | None:
-    """The smallest number that is taken, if all larger ones are, too; or a power of two that is."""
+    """Find the smallest n for which ``takes(n)``, if it holds for all larger n too; else a power of two."""
     for power in range(MOST.bit_length()):
         if takes(2**power):
             candidates = range(2**power // 2 + 1, 2**power)
@@ -88,7 +92,7 @@ def _smallest(takes: Callable[[int], bool]) -> int | None:
 
 
 def _tried_on_shapes(network: nn.Module) -> Takes:
-    """Try a network on shapes alone, without numbers: what takes a second on the CPU takes some milliseconds."""
+    """Return a function that runs the network on the meta device: only shapes are computed, in milliseconds."""
     shapes = copy.deepcopy(network).to("meta").eval()
 
     @torch.no_grad()

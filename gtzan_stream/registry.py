@@ -1,4 +1,4 @@
-"""Objects that people ask for by name: from a registry, or by "module:function" from a module of their own."""
+"""Build objects by name: from a registry, or with "module:function" from a user's own module."""
 
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from gtzan_stream.errors import UserError
 
 
 def check_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str) -> None:
-    """Raise UserError, listing `registry`, unless `name` is a key of it or has the form "module:function"."""
+    """Raise UserError with the names in `registry`, unless `name` is one of them or has the form "module:function"."""
     module, _, function = name.partition(":")
     if name not in registry and not (module and function):
         raise UserError(
@@ -19,22 +19,24 @@ def check_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str)
         )
 
 
-def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, **settings: object) -> Any:
-    """Call what `name` stands for with `settings`.
+def build_by_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, **settings: object) -> Any:
+    """Call the function with this name with `settings`, and return its result.
 
     Parameters
     ----------
     name : str
-        A key of `registry`, or "module:function": a function (or class) of a module that can be imported from the
-        current folder or is installed.
+        A key of `registry`, or "module:function": a function or class in a module that is installed or lies in the
+        current folder.
     registry : mapping of str to callable
     kind : str
-        What to call it in an error.
+        What the name stands for, for error messages: "feature".
+    settings
+        Keyword arguments.
 
     Raises
     ------
     UserError
-        If there is no such name, module or function, or it does not take `settings`.
+        If there is no such name, module or function, it does not accept `settings`, or it fails.
     """
     build = _find(name, registry, kind)
     if name in registry:
@@ -43,19 +45,19 @@ def build_named(name: str, registry: Mapping[str, Callable[..., Any]], kind: str
         inspect.signature(build).bind(**settings)
     except (TypeError, ValueError) as error:
         arguments = ", ".join(settings) or "no argument"
-        raise UserError(f"{kind} {name}: it is called with {arguments}, but {error}") from error
+        raise UserError(f"{kind} {name}: the function is called with {arguments}, but {error}") from error
     try:
         return build(**settings)
     except UserError:
         raise
-    except Exception as error:  # a user's function may do anything
+    except Exception as error:  # A user's function may raise anything.
         raise UserError(f"{kind} {name} failed: {type(error).__name__}: {error}") from error
 
 
 def accepted_settings(
     name: str, registry: Mapping[str, Callable[..., Any]], kind: str, settings: Collection[str]
 ) -> list[str]:
-    """Which of these settings are arguments of what `name` stands for.
+    """Return those of `settings` that the function with this name accepts as arguments.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def accepted_settings(
     build = _find(name, registry, kind)
     try:
         parameters = inspect.signature(build).parameters
-    except (TypeError, ValueError):  # of some functions that are not written in Python
+    except (TypeError, ValueError):  # Some functions that are not written in Python have no signature.
         return list(settings)
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
         return list(settings)
@@ -75,22 +77,22 @@ def accepted_settings(
 def _find(name: str, registry: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:
     check_name(name, registry, kind)
     module, _, function = name.partition(":")
-    return registry[name] if name in registry else _imported(module, function, kind)
+    return registry[name] if name in registry else _import_function(module, function, kind)
 
 
-def _imported(module: str, function: str, kind: str) -> Callable[..., Any]:
-    if os.getcwd() not in sys.path:  # an installed command does not look for modules in the current folder
+def _import_function(module: str, function: str, kind: str) -> Callable[..., Any]:
+    if os.getcwd() not in sys.path:  # Installed commands do not search the current folder for modules.
         sys.path.append(os.getcwd())
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name == module.partition(".")[0] or error.name == module:
-            remedy = "run this in the folder that holds the module, without .py"
+            remedy = "give its name without .py, and run this in the folder that holds it"
         else:
-            remedy = f"{module} imports it: install it"
+            remedy = f"{module} imports it, so install it"
         raise UserError(f"{kind} {module}:{function}: {error}; {remedy}") from error
-    except Exception as error:  # importing runs a user's module
-        raise UserError(f"{kind} {module}:{function}: {type(error).__name__} in importing it: {error}") from error
+    except Exception as error:  # Importing a user's module may raise anything.
+        raise UserError(f"{kind} {module}:{function}: {type(error).__name__} on import: {error}") from error
     build = getattr(found, function, None)
     if isinstance(build, type) or inspect.isroutine(build):
         return build

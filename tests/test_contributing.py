@@ -1,0 +1,186 @@
+"""What CONTRIBUTING.md and the README say to add is added to a copy of the repository, where the tests must pass."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house import ROOT
+from tests.test_packaging import sources
+
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+CHANGES = dict(re.findall(r"```diff\n--- (\S+)\n(.*?)```", PAGE, re.DOTALL))
+ADDED = ["polarity", "quiet", "pooled", "level", "trial", "voc"]
+README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def changed(text: str, change: str) -> str:
+    """A file after a change: lines with a blank in front say where, those with + are added there, those with - go."""
+    lines, place = text.splitlines(), 0
+    for line in change.splitlines():
+        kind, words = line[:1], line[1:]
+        if kind == "+":
+            lines.insert(place, words)
+            place += 1
+        else:
+            assert lines.count(words) == 1, f"{words!r} occurs {lines.count(words)} times"
+            place = lines.index(words)
+            lines[place : place + 1] = [] if kind == "-" else [words]
+            place += kind != "-"
+    return "\n".join(lines) + "\n"
+
+
+def copied(folder: Path, files: dict[str, str], changes: dict[str, str]) -> Path:
+    """The repository with new files, and changes of others."""
+    for name in sources():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    for name, text in files.items():
+        assert not (folder / name).exists()
+        (folder / name).write_text(text)
+    for name, change in changes.items():
+        (folder / name).write_text(changed((folder / name).read_text(), change))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository with everything that CONTRIBUTING.md adds."""
+    return copied(tmp_path_factory.mktemp("contributing"), EXAMPLES, CHANGES)
+
+
+@pytest.fixture(scope="module")
+def copy_with_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository with the transform and the network that the README shows."""
+    (transform,) = (block for block in README if "class Invert(Transform)" in block)
+    (network,) = (block for block in README if "def tiny(" in block)
+    (entry,) = re.findall(r"# in REGISTRY: +(.*)", network)
+    public = "from gtzan_stream.augment import Transform"  # which a file of the package does not import
+    assert public in transform
+    files = {"gtzan_stream/augment/invert.py": transform.replace(public, public.replace("augment", "augment.base"))}
+    changes = {
+        "gtzan_stream/augment/__init__.py": """
+ from gtzan_stream.augment.gain import Gain
++from gtzan_stream.augment.invert import Invert
+     "Identity",
++    "Invert",
+"""
+    }
+    changes["models/__init__.py"] = f"""
+ from models.spec import Spec
++from models.tiny import tiny
+     "crnn_time": Spec(build=crnn_time),
++    {entry}
+"""
+    files["models/tiny.py"] = network
+    changes = {name: change.lstrip("\n") for name, change in changes.items()}
+    return copied(tmp_path_factory.mktemp("readme"), files, changes)
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment.pop("GTZAN_STREAM_TEST_ALL", None)
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert len(EXAMPLES) == 3
+    assert len(CHANGES) == 6
+    assert all(any(name in text for text in (*EXAMPLES.values(), *CHANGES.values())) for name in ADDED)
+
+
+def test_the_examples_fit_and_are_python(copy: Path, copy_with_readme: Path) -> None:
+    for name in (*EXAMPLES, *CHANGES):
+        ast.parse((copy / name).read_text(), filename=name)
+    for name in ("gtzan_stream/augment/invert.py", "models/tiny.py", "models/__init__.py"):
+        ast.parse((copy_with_readme / name).read_text(), filename=name)
+
+
+def test_the_page_links_to_its_neighbours_headings() -> None:
+    headings = re.findall(r"^#+ (.*)$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    linked = set(re.findall(r"docs/architecture\.md#([\w-]+)", PAGE))
+    linked |= set(re.findall(r"\]\(#([\w-]+)\)", (ROOT / "docs/architecture.md").read_text()))
+    assert len(linked) > 5
+    assert linked <= anchors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_linters_and_types_accept_the_examples(copy: Path) -> None:
+    for words in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+        done = run(copy, *words)
+        assert done.returncode == 0, done.stdout
+
+
+TRANSFORMS = [f"tests/test_{name}.py" for name in ("augment_properties", "augment_modes", "compile", "copies")]
+NETWORKS = [f"tests/test_{name}.py" for name in ("models", "export", "training_sizes")]
+FEATURES = [f"tests/test_{name}.py" for name in ("feature_registry", "augment_modes", "copies")]
+LISTS = [f"tests/test_{name}.py" for name in ("recipes", "pack_splits", "named", "training", "train_splits")]
+HOUSE = [f"tests/test_{name}.py" for name in ("imports", "architecture", "docs", "random_names", "public_names")]
+DOCTESTS = [name for name in EXAMPLES if name.startswith("gtzan_stream")]
+
+
+def test_the_page_names_the_tests_that_take_an_addition_up() -> None:
+    sections = {section.splitlines()[0]: section for section in PAGE.split("\n## ")}
+    for kind, tests in {"transform": TRANSFORMS, "network": NETWORKS, "feature": FEATURES}.items():
+        assert [name for name in tests if name not in sections[f"Add a {kind}"]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("tests", "words", "least"),
+    [
+        (TRANSFORMS, "Polarity", 20),
+        (NETWORKS, "pooled", 6),
+        (FEATURES, "level", 10),
+        (LISTS, "", 60),
+        (HOUSE, "", 300),
+        (DOCTESTS, "", 2),
+    ],
+    ids=["transform", "network", "feature", "lists", "house", "doctests"],
+)
+def test_the_tests_pass_with_the_examples(tests: list[str], words: str, least: int, copy: Path) -> None:
+    check_tests(copy, tests, words, least)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("tests", "words", "least"), [(TRANSFORMS, "Invert", 20), (NETWORKS, "tiny", 6), (HOUSE, "", 300)]
+)
+def test_the_tests_pass_with_what_the_readme_shows(
+    tests: list[str], words: str, least: int, copy_with_readme: Path
+) -> None:
+    check_tests(copy_with_readme, tests, words, least)
+
+
+def check_tests(folder: Path, tests: list[str], words: str, least: int) -> None:
+    """Run tests there, of a name if one is given; each file must have some."""
+    done = run(folder, "pytest", "-p", "no:cacheprovider", "-rA", "-k", words, *tests)
+    assert done.returncode == 0, done.stdout
+    assert all(name in done.stdout for name in tests), done.stdout
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= least, done.stdout
+
+
+@pytest.mark.slow
+def test_the_new_names_are_offered(copy: Path) -> None:
+    program = """
+import models
+from gtzan_stream import audio
+from gtzan_stream.augment import Polarity, recipe
+from gtzan_stream.catalog.splits import PUBLISHED
+from gtzan_stream.features import build
+assert recipe("quiet") and Polarity() and build("level") and models.build("pooled", 3) and PUBLISHED["trial"]()
+assert ".voc" in audio.SUFFIXES
+"""
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    subprocess.run([sys.executable, "-c", program], cwd=copy, env=environment, check=True)

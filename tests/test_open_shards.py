@@ -1,0 +1,83 @@
+"""Which shards a reader keeps open: those read last, and none that the cache has evicted."""
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtzan_stream.errors import BadSample
+from gtzan_stream.store import open_shards
+from gtzan_stream.store.folder import Folder
+from gtzan_stream.store.manifest import Manifest, Shard
+from gtzan_stream.store.read import ClipReader
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed in /proc")
+
+
+class Shards(Manifest):
+    """A manifest of shards in a folder, to which a shard comes back when it is asked for after it was evicted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.opened = root, list[int]()
+        self.shards = [Shard(str(number), 0, "") for number in range(6)]
+        self.folder = Folder(root)
+
+    def path(self, name: str) -> Path:
+        self.opened.append(int(name))
+        (self.root / name).touch()
+        return self.root / name
+
+
+def open_files(root: Path) -> list[str]:
+    """Names of the files below a folder that this process has open."""
+    links = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    names = [os.readlink(link) for link in links if link.is_symlink()]
+    return sorted(name.removeprefix(f"{root}/") for name in names if name.startswith(f"{root}/"))
+
+
+@settings(max_examples=50)
+@given(
+    limit=st.integers(1, 4),
+    steps=st.lists(st.tuples(st.sampled_from(["read", "read", "evict"]), st.integers(0, 5)), max_size=30),
+)
+def test_the_shards_read_last_are_open_and_evicted_ones_are_closed(limit: int, steps: list[tuple[str, int]]):
+    with TemporaryDirectory() as folder:
+        manifest = Shards(Path(folder).resolve())
+        shards = open_shards.OpenShards(manifest, limit)
+        expected, opened, evicted = list[int](), list[int](), set[int]()  # the longest unused first
+        for step, number in steps:
+            if step == "evict":
+                (manifest.root / str(number)).unlink(missing_ok=True)
+                evicted |= {number} & set(expected)
+                continue
+            shards.get(number)
+            if number in expected:
+                expected.remove(number)
+            else:
+                opened.append(number)
+                expected = [other for other in expected if other not in evicted]
+                evicted.clear()
+            expected = [*expected, number][-limit:]
+            there = [f"{other} (deleted)" if other in evicted else str(other) for other in expected]
+            assert open_files(manifest.root) == sorted(there)
+        assert manifest.opened == opened
+        shards.close()
+        assert open_files(manifest.root) == []
+
+
+def test_a_closed_reader_has_no_shards_open_and_opens_none(shards: Path, tmp_path: Path):
+    shutil.copytree(shards, tmp_path / "shards")
+    manifest = Manifest.open(tmp_path / "shards")
+    reader = ClipReader(manifest)
+    for clip in range(len(manifest)):
+        reader.read(clip, 0, np.empty(100, np.int16))
+    assert open_files(tmp_path / "shards") == [shard.name for shard in manifest.shards]
+    reader.close()
+    assert open_files(tmp_path / "shards") == []
+    with pytest.raises(BadSample, match="the reader is closed"):
+        reader.read(0, 0, np.empty(100, np.int16))

@@ -14,7 +14,7 @@ from tests.conftest import need, no_synchronisation
 from tests.loader_cases import assert_same, collect
 
 
-def test_batches_have_the_shapes_labels_and_weights_that_they_should(shards):
+def test_batches_have_the_expected_shapes_labels_and_weights(shards):
     loader = Loader(shards, split="three", part="train", batch_size=4, crops_per_clip=3, augment="none")
     batches = list(loader)
     assert len(batches) == len(loader) == -(-7 * 3 // 4)
@@ -131,7 +131,7 @@ def test_damaged_clips_are_named_or_skipped(tmp_path, clips_folder):
         ),
     ],
 )
-def test_wrong_options_get_one_sentence(shards, options, message):
+def test_wrong_options_of_a_loader_are_refused(shards, options, message):
     with untyped(), pytest.raises(UserError, match=message):
         Loader(shards, **options)
 
@@ -212,7 +212,7 @@ def test_an_evaluation_shares_shards_split_and_features(shards):
     assert keys == {loader.manifest.keys[int(clip)].as_py() for clip in part}
 
 
-def test_an_evaluation_has_the_loaders_ranks(shards):
+def test_an_evaluation_uses_the_rank_of_its_loader(shards):
     alone = [batch.keys for batch in Loader(shards, batch_size=4).evaluation()]
     second = [batch.keys for batch in Loader(shards, batch_size=4, rank=1, world_size=2).evaluation()]
     assert second == [keys[1::2] for keys in alone]
@@ -232,7 +232,7 @@ def test_an_evaluation_is_never_augmented(shards):
         ("three", "test", "clip", "chunks must be 'study' or 'all', got 'clip'"),
     ],
 )
-def test_a_wrong_evaluation_gets_one_sentence(shards, split, part, chunks, message):
+def test_wrong_options_of_an_evaluation_are_refused(shards, split, part, chunks, message):
     loader = Loader(shards, split=split, part="train" if split else None)
     with untyped(), pytest.raises(UserError, match=message):
         loader.evaluation(part, chunks=chunks)

@@ -60,7 +60,7 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
 
 
 @pytest.mark.parametrize("moment", ["before it is begun", "before it is read", "when it is made"])
-def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards, monkeypatch, moment):
+def test_closing_a_loader_ends_the_wait_for_a_batch_with_an_error(shards, monkeypatch, moment):
     make, begun, closed = BatchMaker.make, threading.Event(), threading.Event()
 
     def wait():

@@ -36,7 +36,7 @@ def test_each_block_is_requested_with_the_next(shards: Path, requested: list[lis
     assert set(names) <= {name for request in requested for name in request}
 
 
-def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
+def test_leaving_an_epoch_early_cancels_its_downloads(shards: Path, monkeypatch: pytest.MonkeyPatch):
     under_way: list[Future] = []
 
     def prefetch(folder: Folder, names: list[str]) -> list[Future]:

@@ -12,7 +12,7 @@ from gtzan_stream.loader import Loader
 from tests.conftest import write_wav
 
 
-def test_the_features_follow_the_rate_of_the_shards(tmp_path, rng):
+def test_features_have_the_sample_rate_of_the_shards_by_default(tmp_path, rng):
     from gtzan_stream.store.pack import pack
 
     samples = np.round(3000 * rng.standard_normal(8000 * 4)).astype(np.int16)
@@ -26,7 +26,7 @@ def test_the_features_follow_the_rate_of_the_shards(tmp_path, rng):
     torch.testing.assert_close(batch.features[0], whole[0, :, first : first + 128], rtol=0, atol=1e-5)
 
 
-def test_the_error_for_clips_that_are_all_too_short_suggests_features_that_suit(words):
+def test_the_error_for_clips_that_are_all_too_short_suggests_suitable_features(words):
     sentence = (
         r"every clip of part train is too short to count: the longest lasts 0\.49 s, .*; "
         r"choose shorter crops: --frames 16, or features=LogMel\(sample_rate=8000, frames=16\)$"

@@ -45,7 +45,7 @@ def kinds(manifest: Manifest) -> dict[str, str]:
     return {line["key"]: line["kind"] for line in manifest.report}
 
 
-def test_nothing_to_pack(tmp_path: Path):
+def test_packing_a_folder_without_audio_is_an_error(tmp_path: Path):
     (tmp_path / "src").mkdir()
     with pytest.raises(UserError, match="holds no audio file: expected <label>/<clip>"):
         pack(tmp_path / "src", tmp_path / "out")
@@ -128,7 +128,7 @@ def test_issues_of_clips_are_reported(tmp_path: Path):
     assert verify(manifest) == []  # what is odd in the shards, too, was reported
 
 
-def test_shards_are_as_large_as_the_clips_will_be(tmp_path: Path):
+def test_the_size_of_shards_counts_the_resampled_clips(tmp_path: Path):
     """Of two seconds at 44,100 Hz each, half of the samples are packed: 88,200 bytes."""
     for i in range(4):
         put(tmp_path / f"src/rock/{i}.wav", noise(88_200, seed=i), 44100)
@@ -154,7 +154,7 @@ def test_a_folder_without_usable_clips_is_an_error(tmp_path: Path):
         pack(tmp_path / "src", tmp_path / "out")
 
 
-def test_shards_of_which_no_clip_can_be_packed_leave_no_gap(tmp_path: Path):
+def test_shards_without_readable_clips_leave_no_gap_in_the_numbers(tmp_path: Path):
     """Their headers promised something, so that they were dealt a shard."""
     for i in range(9):
         samples = 0.1 * np.random.default_rng(i).standard_normal(3000)

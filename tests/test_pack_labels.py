@@ -115,7 +115,7 @@ def test_split_files_name_keys_or_paths(form: str, tmp_path: Path):
         ("rock/1.wav,train\n1.wav,test\n", r"mine\.csv, line 2: 1\.wav could be jazz/1\.wav or rock/1\.wav"),
     ],
 )
-def test_a_split_file_that_fits_no_clip_ends_the_packing(text: str, message: str, tmp_path: Path):
+def test_a_wrong_split_file_is_an_error_before_packing(text: str, message: str, tmp_path: Path):
     src = music(tmp_path / "src", "rock/1.wav", "jazz/1.wav")
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(UserError, match=message):
@@ -149,7 +149,7 @@ def test_a_file_name_that_is_not_utf8_is_packed_under_an_escaped_key(tmp_path: P
         pack(src, tmp_path / "out", on_error="fail")
 
 
-def test_such_names_are_escaped_in_errors_of_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_file_names_in_errors_of_decoders_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(source, sample_rate):
         if "bad" in str(source):
             raise ValueError("cannot open caf\udce9\n.wav")

@@ -105,7 +105,7 @@ def test_a_swap_that_cannot_be_finished_is_one_user_error(
     is_whole(old)
 
 
-def test_a_disk_without_room_for_a_folder_says_what_is_needed(
+def test_the_error_of_a_full_disk_says_how_much_space_is_needed(
     clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def full(*args: object, **options: object) -> str:

@@ -130,7 +130,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     assert any(name.endswith("licenses/LICENSE") for name in metadata)
 
 
-def test_the_metadata_are_whole(metadata: Message):
+def test_the_metadata_are_complete(metadata: Message):
     assert metadata["Name"] == "gtzan-stream"
     assert metadata["Version"] == gtzan_stream.__version__
     assert metadata["License-Expression"] == "MIT"
@@ -229,7 +229,7 @@ assert recipe("strong")(torch.zeros(2, 22050)).shape == (2, 22050)
         ("from gtzan_stream import Manifest; Manifest.open('s3://bucket/shards')", "remote"),
     ],
 )
-def test_what_needs_an_extra_says_which(
+def test_the_error_of_a_missing_library_names_its_extra(
     statement: str, extra: str, installed: Callable[..., subprocess.CompletedProcess[str]]
 ):
     done = installed("python", "-c", statement)

@@ -14,7 +14,7 @@ from tests.test_store_index import sound, write
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_results_come_in_order_and_few_of_them_ahead(num_workers: int):
+def test_results_come_in_order_and_a_bounded_number_is_computed_ahead(num_workers: int):
     taken: list[int] = []
     first = Event()
 
@@ -35,14 +35,14 @@ def test_results_come_in_order_and_few_of_them_ahead(num_workers: int):
     assert done == 50
 
 
-def test_an_error_is_raised_in_its_place():
+def test_an_error_is_raised_after_the_results_before_it():
     results = parallel.map_in_order(lambda item: 6 // item, [3, 2, 0, 1], 2)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_as_many_threads_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pack_index_and_verify_use_the_requested_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By pack, index and verify, for all that they do in threads."""
     asked: list[int] = []
 

@@ -68,7 +68,7 @@ def test_the_citation_is_of_this_version() -> None:
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
-def test_an_issue_form_is_whole(path) -> None:
+def test_an_issue_form_is_complete(path) -> None:
     form = yaml.safe_load(path.read_text())
     assert form["name"]
     assert form["description"]

@@ -54,7 +54,7 @@ def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, c
 
 
 @pytest.mark.parametrize("moved", [True, False])
-def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: bool, copy: Path, other: Path):
+def test_splits_and_columns_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, copy: Path, other: Path):
     manifest = Manifest.open(copy)
     put(other, copy, moved=moved)
     for read in (lambda: manifest.part("stratified", "test"), lambda: manifest.keys, lambda: manifest.sha256):
@@ -64,7 +64,9 @@ def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: boo
 
 @pytest.mark.parametrize("on_error", ["skip", "fail"])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, copy: Path, other: Path):
+def test_a_loader_raises_instead_of_skipping_if_the_set_was_packed_again(
+    on_error: str, num_workers: int, copy: Path, other: Path
+):
     with Loader(
         copy, part="train", split="stratified", augment="none", on_error=on_error, num_workers=num_workers
     ) as loader:
@@ -101,14 +103,14 @@ def test_a_shard_that_a_pack_removed_is_an_error(copy: Path, clips_folder: Path)
         reader.read(0, 0, np.empty(100, np.int16))
 
 
-def test_the_same_set_packed_again_can_be_read_on(copy: Path, shards: Path):
+def test_reading_continues_if_the_same_set_is_packed_again(copy: Path, shards: Path):
     manifest = Manifest.open(copy)
     put(shards, copy)
     assert len(manifest.part("stratified", "test"))
     ClipReader(manifest).read(0, 0, np.empty(100, np.int16))
 
 
-def test_a_set_without_its_manifest_is_read_on(copy: Path):
+def test_reading_continues_if_the_manifest_is_removed(copy: Path):
     reader = ClipReader(Manifest.open(copy))
     (copy / "manifest.json").unlink()
     reader.read(0, 0, np.empty(100, np.int16))

@@ -35,7 +35,7 @@ def test_no_shard_is_empty():
 
 
 @pytest.mark.parametrize(("format", "named"), [("WAV", "pcm16"), ("FLAC", "flac")])
-def test_a_file_of_which_not_all_decodes_has_no_samples_of_known_places(format: str, named: str):
+def test_samples_are_not_located_in_a_file_that_decodes_only_in_part(format: str, named: str):
     """A segment of it is read by decoding all of it."""
     samples = np.arange(-1000, 1000, dtype=np.int16)
     data = encoded(samples, format, "PCM_16")

@@ -39,7 +39,7 @@ def test_a_clip_counts_if_it_fills_half_a_crop_or_is_long_enough():
     st.integers(1, 300),
     st.booleans(),
 )
-def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_rate, min_frames, any_hop):
+def test_with_the_suggested_settings_nine_tenths_of_the_clips_count(lengths, sample_rate, min_frames, any_hop):
     lengths = np.array(lengths, np.int64)
     geometry = LogMel(sample_rate=sample_rate).geometry
     found = suggested_settings(lengths, geometry, min_frames, any_hop=any_hop)
@@ -69,17 +69,17 @@ def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_ra
         (5000, None),
     ],
 )
-def test_suggestions_have_fewer_frames_or_if_the_network_needs_them_a_shorter_hop(min_frames, found):
+def test_suggestions_have_fewer_frames_or_if_needed_a_shorter_hop(min_frames, found):
     lengths = lengths_of(0.2, 0.3, 0.39, 0.5, 0.9)
     assert suggested_settings(lengths, DIGITS, min_frames) == found
 
 
-def test_of_an_even_number_of_clips_the_shorter_ones_decide():
+def test_the_lower_median_decides_for_an_even_number_of_clips():
     """Half of the clips have 14 frames or fewer, and the shortest has 7, half of 14."""
     assert suggested_settings(lengths_of(0.15, 0.3, 0.39, 0.5), DIGITS, 14) == {"frames": 14}
 
 
-def test_no_hop_is_suggested_where_it_cannot_change():
+def test_no_hop_is_suggested_if_it_cannot_change():
     assert suggested_settings(lengths_of(0.39), DIGITS, 64, any_hop=False) is None
     assert suggested_settings(lengths_of(0.39), RawWaveform(sample_rate=8_000).geometry, 59_049) is None
     assert suggested_settings(lengths_of(0.4), RawWaveform(sample_rate=8_000).geometry) == {"frames": 3200}

@@ -47,7 +47,7 @@ def test_covered_samples_are_restored_and_the_rest_is_zero(rng, how):
 
 
 @pytest.mark.parametrize("missing", [0, 1, 37, 128, 300, 640, 703])
-def test_frames_that_contradict_each_other_are_weighed_as_librosas(rng, missing):
+def test_inconsistent_frames_are_weighted_as_in_librosa(rng, missing):
     """Of a waveform's own frames any one may be left out; of others, each counts to its last sample."""
     spectrogram = rng.standard_normal((257, 9)) + 1j * rng.standard_normal((257, 9))
     length = 8 * 128 + 256 - missing

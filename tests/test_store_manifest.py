@@ -36,7 +36,7 @@ def test_columns_are_those_of_the_table(shards: Path):
         assert hashes == sorted(hashes)
 
 
-def test_parts_are_those_of_the_file(shards: Path):
+def test_parts_are_those_of_the_table(shards: Path):
     manifest = Manifest.open(shards)
     assert {"three", "stratified", *(f"folds-{i}" for i in range(5))} <= set(manifest.split_names())
     rows = pq.read_table(shards / "splits.parquet").to_pylist()
@@ -184,7 +184,7 @@ print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_
 """
 
 
-def test_a_hundred_thousand_clips_open_at_once(shards: Path, tmp_path: Path):
+def test_a_manifest_of_a_hundred_thousand_clips_opens_fast_and_in_little_memory(shards: Path, tmp_path: Path):
     write_large(tmp_path, 100_000)
     command = [sys.executable, "-c", OPEN_LARGE, str(shards), str(tmp_path)]
     seconds, megabytes, clips = map(

@@ -48,14 +48,14 @@ def test_there_are_programs_and_commands():
 
 
 @pytest.mark.parametrize("system", ["macos", "windows"])
-def test_a_loader_reads_the_same_on(system: str, shards: Path, tmp_path: Path):
+def test_a_loader_yields_the_same_batches_on_other_systems(system: str, shards: Path, tmp_path: Path):
     run_on(system, LOAD, shards, tmp_path / "there.pt")
     with Loader(shards, batch_size=4, num_workers=0, augment="strong", device="cpu") as loader:
         assert_same(collect(loader), torch.load(tmp_path / "there.pt"))
 
 
 @pytest.mark.parametrize("system", ["macos", "windows"])
-def test_the_commands_make_the_same_on(system: str, clips_folder: Path, tmp_path: Path):
+def test_the_commands_pack_the_same_set_on_other_systems(system: str, clips_folder: Path, tmp_path: Path):
     program = """
 import os, shutil
 import gtzan_stream.cli
@@ -77,14 +77,14 @@ assert run("gtzan_stream", "index", foreign) == 0
 
 
 @pytest.mark.parametrize("system", [pytest.param("macos", marks=pytest.mark.slow), "windows"])
-def test_a_network_is_trained_on(system: str, tiny: Path, tmp_path: Path):
+def test_a_network_can_be_trained_on_other_systems(system: str, tiny: Path, tmp_path: Path):
     few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
     program = f'assert run("train.py", "--shards", shards, "--out", others[0], "--name", "日本", *{few}) == 0'
     assert "Report: " in run_on(system, RUN + program, tiny, tmp_path / "runs", PYTHONIOENCODING="cp1252")
     assert (tmp_path / "runs/日本/model.pt2").is_file()
 
 
-def test_windows_imports_everything_and_explains_itself(shards: Path):
+def test_windows_imports_all_modules_and_shows_all_help_pages(shards: Path):
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES if "triton_" not in path.name]
     program = """
 import importlib
@@ -135,7 +135,7 @@ torch.save([recipe(name)(waveform, keys, seed=1, epoch=2) for name in ("study", 
         assert torch.equal(there, recipe(name)(waveform, keys, seed=1, epoch=2)), name
 
 
-def test_windows_keeps_open_shards_in_a_cache_that_is_full(shards: Path, tmp_path: Path):
+def test_windows_keeps_open_shards_in_a_full_cache(shards: Path, tmp_path: Path):
     environment = {"GTZAN_STREAM_CACHE": str(tmp_path / "cache"), "GTZAN_STREAM_CACHE_GB": "0.0012"}
     program = """
 from gtzan_stream.store.manifest import Manifest
@@ -151,7 +151,7 @@ for clip in range(len(manifest)):
 
 
 @pytest.mark.parametrize("missing", [["preadv"], ["preadv", "pread"]])
-def test_threads_read_at_positions_of_their_own(missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_threads_do_not_share_a_read_position(missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in missing:
         monkeypatch.delattr(os, name)
     path = tmp_path / "shard.tar"
@@ -219,7 +219,7 @@ def without_encoding(tree: ast.AST) -> list[int]:
     return lines
 
 
-def test_calls_without_an_encoding_are_seen():
+def test_calls_without_an_encoding_are_found():
     text = [
         "p.open()",
         "p.open('w')",

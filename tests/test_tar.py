@@ -23,7 +23,7 @@ def listed(path: Path) -> tuple[list[TarMember], list[str]]:
 
 @settings(max_examples=60)
 @given(st.lists(SIZES, min_size=1, max_size=5), st.data())
-def test_members_are_tarfiles_and_a_shard_needs_no_end_marker(sizes: list[int], data: st.DataObject):
+def test_members_equal_those_of_tarfile_even_without_an_end_marker(sizes: list[int], data: st.DataObject):
     """Cut inside a member, the file is truncated, and that member says so."""
     with TemporaryDirectory() as folder:
         contents = [(f"{i}.wav", bytes([i + 1]) * size) for i, size in enumerate(sizes)]

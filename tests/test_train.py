@@ -20,7 +20,7 @@ from gtzan_stream.training.run import Run
 from tests.train_cases import completed, history_of
 
 
-def test_a_run_leaves_everything_in_its_folder(unbroken):
+def test_a_run_writes_its_checkpoints_model_and_reports(unbroken):
     files = ["best.pt", "config.json", "confusion_matrix.png", "last.pt", "learning_curves.png"]
     files += ["metrics.jsonl", "model.pt2", "report.json", "report.md"]
     assert sorted(path.name for path in unbroken.iterdir()) == files
@@ -37,7 +37,7 @@ def test_a_run_leaves_everything_in_its_folder(unbroken):
     assert all(genre in text for genre in report["data"]["labels"])
 
 
-def test_the_stored_settings_leave_nothing_open(unbroken):
+def test_the_stored_settings_are_complete(unbroken):
     config = json.loads((unbroken / "config.json").read_text())
     assert config["split"] == "demo"
     assert (config["optimizer"], config["lr"]) == ("adamw", 1e-3)
@@ -46,12 +46,12 @@ def test_the_stored_settings_leave_nothing_open(unbroken):
     assert config == checkpoints.load(unbroken / "last.pt")["config"]
 
 
-def test_another_seed_is_another_run(go, unbroken):
+def test_another_seed_gives_another_run(go, unbroken):
     assert go("--name", "other", "--seed", "1", "--epochs", "1").exit_code == 0
     assert history_of(go.out / "other")[0] != history_of(unbroken)[0]
 
 
-def test_steps_alone_set_the_length(tiny, tmp_path):
+def test_without_epochs_the_steps_set_the_length(tiny, tmp_path):
     config = completed(shards=str(tiny), crops_per_clip=1, batch_size=5, steps=50)
     assert Run(config, tmp_path, build=models.build).steps == 50
     config = dataclasses.replace(config, epochs=2)
@@ -95,7 +95,7 @@ def test_every_option_reaches_the_training(after_two_steps, setting):
     assert torch.equal(after_two_steps(**setting), after_two_steps.plain) == (not setting)
 
 
-def test_a_learnt_spectrogram_sees_what_a_fixed_one_does(tiny, tmp_path):
+def test_a_trainable_spectrogram_starts_equal_to_the_fixed_one(tiny, tmp_path):
     config = Config(shards=str(tiny), batch_size=5, precision="fp32", crops_per_clip=1, out=str(tmp_path))
     runs = [train.start(dataclasses.replace(config, trainable_frontend=on, name=str(on))) for on in (False, True)]
     means = [run.network.normalization.mean.item() for run in runs]
@@ -110,7 +110,7 @@ def test_a_learnt_spectrogram_sees_what_a_fixed_one_does(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("model", "shape"), [("cnn2d", (128, 128)), ("cnn1d", (128, 1024)), ("samplecnn", (1, 66150))])
-def test_a_network_gets_the_input_that_it_declares(tiny, tmp_path, model, shape):
+def test_a_network_gets_the_input_shape_that_it_declares(tiny, tmp_path, model, shape):
     config = completed(shards=str(tiny), model=model, batch_size=2, augment="none")
     run = Run(config, tmp_path, build=models.build)
     batch = next(iter(run.train_loader))
@@ -126,7 +126,7 @@ def test_clips_too_short_for_a_network_are_counted(go):
     assert "40 clips are shorter" in (go.out / "padded" / "report.md").read_text()
 
 
-def test_folds_and_networks_have_defaults_of_their_own(tiny):
+def test_defaults_depend_on_the_fold_the_network_and_the_optimizer(tiny):
     config = completed(shards=str(tiny), split="folds", fold=3, model="samplecnn", optimizer="sgd")
     spec = models.spec("samplecnn")
     assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, 0.01)
@@ -163,7 +163,7 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
         (["--shards", "/nowhere"], "/nowhere does not exist: fill it with `gtzan-stream demo /nowhere`"),
     ],
 )
-def test_a_mistake_is_answered_in_a_sentence(go, unbroken, arguments, sentence):
+def test_a_wrong_option_is_an_error_of_one_line(go, unbroken, arguments, sentence):
     result = go(*arguments)
     assert result.exit_code == 2, result.output
     assert sentence in result.output
@@ -171,7 +171,7 @@ def test_a_mistake_is_answered_in_a_sentence(go, unbroken, arguments, sentence):
     assert result.output.count("\n") == 1
 
 
-def test_shards_are_checked_before_training_if_that_is_asked_for(go, tiny, tmp_path):
+def test_the_option_check_verifies_the_shards_before_training(go, tiny, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny, copy)
     shard = copy / "demo-000000.tar"
@@ -205,7 +205,7 @@ def own(tmp_path, monkeypatch) -> str:
     sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
 
 
-def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(go, own):
+def test_a_run_with_a_users_augmentation_and_features_can_be_trained_and_resumed(go, own):
     words = ["--augment", f"{own}:louder", "--features", f"{own}:decibels", "--steps", "2"]
     result = go("--name", "own", *words)
     assert result.exit_code == 0, result.output
@@ -237,7 +237,7 @@ def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(g
         (["--frames", "8"], "but the features have 128 rows x 8 frames: choose --frames 64 or more"),
     ],
 )
-def test_what_is_wrong_with_ones_own_work_is_a_sentence(go, own, words, sentence):
+def test_a_mistake_in_a_users_module_is_an_error_of_one_line(go, own, words, sentence):
     result = go("--name", "wrong", *words)
     assert result.exit_code == 2, result.output
     assert sentence in result.output

@@ -51,7 +51,7 @@ def beyond(go) -> Path:
     return go.out / "beyond"
 
 
-def test_a_run_ends_with_its_steps_and_a_validation(beyond, unbroken):
+def test_a_run_ends_after_its_steps_with_a_validation(beyond, unbroken):
     rows = history_of(beyond)
     assert [row["step"] for row in rows] == [4, 6]
     assert all(row["valid_loss"] > 0 for row in rows)
@@ -79,7 +79,7 @@ def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, b
     assert_equal_runs(beyond, go.out / name)
 
 
-def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
+def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
     assert go("--name", "short", "--epochs", "1").exit_code == 0
     assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0
     assert_equal_runs(unbroken, go.out / "short")
@@ -95,13 +95,13 @@ def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
         (["--shards", "/nowhere"], "/nowhere does not exist"),
     ],
 )
-def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
+def test_settings_that_a_resumed_run_cannot_change_are_refused(go, unbroken, arguments, sentence):
     result = go("--resume", str(unbroken), *arguments, defaults=False)
     assert result.exit_code == 2
     assert sentence in result.output
 
 
-def test_there_is_nothing_to_resume(go, tmp_path):
+def test_resuming_a_folder_without_a_run_is_an_error(go, tmp_path):
     result = go("--resume", str(tmp_path), defaults=False)
     assert result.exit_code == 2
     assert "is not a checkpoint: give the folder of a run" in result.output

@@ -85,7 +85,7 @@ def test_a_run_locks_its_folder_until_it_is_closed(go, tmp_path: Path, monkeypat
     assert not is_locked(folder)
 
 
-def test_a_file_system_without_locks_does_no_harm(go, finished: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_works_on_a_file_system_without_locks(go, finished: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(folder: Path, **options: bool) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -137,7 +137,7 @@ def test_sigterm_while_training_is_exit_status_143(go, tmp_path: Path, monkeypat
     assert f"continue with: python train.py --resume {tmp_path / 'a'}" in result.output
 
 
-def test_ctrl_c_before_training_is_a_line(go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_before_training_prints_one_line(go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Normalization, "estimate", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     result = go("--out", str(tmp_path / "runs"), "--name", "a")
     assert (result.exit_code, result.output) == (130, "Interrupted before training began\n")
@@ -171,7 +171,7 @@ def test_a_best_checkpoint_that_is_missing_or_damaged_is_named_with_its_remedy(g
         (errno.ENOSPC, ": make room, or copy the run elsewhere"),
     ],
 )
-def test_a_resumed_run_that_cannot_write_is_copied_elsewhere(
+def test_the_error_of_a_resumed_run_that_cannot_write_names_the_remedy(
     go, finished: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
 ):
     def fail(descriptor: int) -> None:

@@ -67,7 +67,7 @@ def test_an_unknown_setting_is_an_error():
         ({"seed": MAX_SEED + 1}, f"--seed must be {MAX_SEED} or less, got "),
     ],
 )
-def test_a_wrong_setting_is_answered_with_the_right_ones(setting, sentence):
+def test_a_wrong_setting_is_refused(setting, sentence):
     with pytest.raises(UserError, match=sentence):
         Config(**setting)
 
@@ -100,7 +100,7 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
 # --- progress, clock, interruption, device ----------------------------------------------------------------------------
 
 
-def test_progress_weighs_examples_and_knows_its_best_epoch():
+def test_progress_weights_examples_and_knows_its_best_epoch():
     progress = Progress(CPU)
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
@@ -135,7 +135,7 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     assert (summary["data_wait_share"], summary["clips_per_second"]) == pytest.approx((0.5 / 5, 12 / 5))
 
 
-def test_the_clock_tells_waiting_from_working(monkeypatch):
+def test_the_clock_separates_waiting_from_working(monkeypatch):
     now = 0.0
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
 
@@ -155,7 +155,7 @@ def test_the_clock_tells_waiting_from_working(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_interruption_asks_and_the_second_insists(number):
+def test_the_first_signal_requests_an_end_and_restores_the_default_handler(number):
     default = signal.getsignal(number)
     with Interrupt() as interrupt:
         assert not interrupt.requested
@@ -165,7 +165,7 @@ def test_the_first_interruption_asks_and_the_second_insists(number):
     assert signal.getsignal(number) is default
 
 
-def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
+def test_precision_is_the_requested_one_or_what_the_machine_supports(monkeypatch):
     for able, expected in [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert [device.precision(wanted, CPU) for wanted in ("fp32", "bf16", "auto")] == ["fp32", "bf16", expected]
@@ -185,7 +185,7 @@ def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
     ("name", "sentence"),
     [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:1", "cuda:1: torch sees 1 GPUs here")],
 )
-def test_a_device_that_is_not_there(name, sentence, monkeypatch):
+def test_an_unknown_device_is_refused(name, sentence, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=sentence):
         device.find(name)
@@ -220,7 +220,7 @@ def test_history_is_a_line_an_epoch(tmp_path):
     assert [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
-def test_the_results_say_which_number_is_which():
+def test_the_results_are_labelled():
     blues = {"tracks": 4, "track_recall": 0.75, "chunk_recall": 0.5, "track_precision": 1.0}
     rock = {"tracks": 0, "track_recall": None, "chunk_recall": None, "track_precision": None}
     test = {

@@ -170,7 +170,7 @@ def test_a_run_that_is_interrupted_anywhere_continues_to_the_same_end(start, mon
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
-def test_rows_of_weight_zero_teach_nothing_and_are_not_measured(start, mixup):
+def test_rows_of_weight_zero_change_neither_weights_nor_measures(start, mixup):
     ends = []
     for number in range(2):
         run = start(mixup=mixup, name=str(number))
@@ -197,7 +197,7 @@ def test_the_settings_reach_the_loaders_and_the_optimizer(start):
     assert (group["lr"], group["weight_decay"], group["momentum"], group["nesterov"]) == (0.1, 0.25, 0.9, True)
 
 
-def test_the_statistics_are_those_of_the_first_crops_and_the_loader_begins_again(start, monkeypatch):
+def test_the_statistics_are_those_of_the_first_crops_and_the_loader_starts_over(start, monkeypatch):
     monkeypatch.setattr(launch, "STATISTICS_CROPS", BATCH + 1)
     run = start(normalization="global")
     state = run.train_loader.state_dict()
@@ -229,7 +229,7 @@ def test_an_epoch_without_examples_or_with_a_loss_that_is_not_finite_ends_the_ru
         assert not run.progress.history
 
 
-def test_a_resumed_run_takes_what_may_change_and_checks_it(start, checkout, tmp_path, monkeypatch):
+def test_a_resumed_run_checks_the_settings_that_may_change(start, checkout, tmp_path, monkeypatch):
     shutil.copytree(checkout / "shards", tmp_path / "shards")
     folder = start(shards=str(tmp_path / "shards"), epochs=1).folder
     run = launch.resume(folder, {"epochs": 3, "seed": 0}, build=build)

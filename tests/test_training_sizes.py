@@ -30,7 +30,7 @@ def takes(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
 
 
 @pytest.mark.parametrize("name", SPECTROGRAMS)
-def test_networks_take_other_sizes_or_say_which_they_need(name):
+def test_networks_accept_other_sizes_or_say_which_they_need(name):
     """Those that are taken work in training and in evaluation; those that are not are answered with one that works."""
     network = models.build(name, 3)
     shapes = copy.deepcopy(network).to("meta")
@@ -47,7 +47,7 @@ def test_networks_take_other_sizes_or_say_which_they_need(name):
             assert takes(network, name, (proposed.get("--n-mels", size[0]), proposed.get("--frames", size[1])))
 
 
-def test_most_networks_take_every_size():
+def test_most_networks_accept_every_size():
     """By name, so that a network that takes less than it did is noticed."""
     least_rows = {"cnn1d": 128, "crnn": 128, "crnn_time": 128}
     for name in set(least_rows) | {"cnn2d", "resnet34", "googlenet"}:
@@ -86,12 +86,12 @@ def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
         ("samplecnn", (128, 66_150), "choose --n-mels 1"),
     ],
 )
-def test_a_size_that_is_not_taken_is_answered_with_one_that_is(name, size, sentence):
+def test_the_error_of_a_wrong_size_suggests_one_that_works(name, size, sentence):
     with pytest.raises(UserError, match=sentence + "$"):
         check_input(models.build(name, 3), name, *size)
 
 
-def test_rows_that_no_option_sets_are_named_alone():
+def test_a_number_of_rows_that_no_option_sets_is_suggested_without_one():
     with pytest.raises(UserError, match=r"choose features of 64 rows or more and --frames 64 or more$"):
         check_input(models.build("cnn2d", 3), "cnn2d", 20, 20, takes_n_mels=False)
 
@@ -103,7 +103,7 @@ class Picky(nn.Module):
         raise RuntimeError("never\nmind")
 
 
-def test_a_network_that_takes_nothing_says_why():
+def test_the_error_of_a_network_that_accepts_no_size_says_why():
     sentence = r"does not take features of 20 rows x 10 frames \(never\): choose another --model, --features or --fr"
     with pytest.raises(UserError, match=sentence):
         check_input(Picky(), "picky", 20, 10)

@@ -1,4 +1,4 @@
-"""What a loader yields: crops that equal frames of their clips, labels and weights; and its errors."""
+"""A loader yields crops that equal frames of their clips, with labels and weights; wrong options are refused."""
 
 import numpy as np
 import pytest
@@ -32,15 +32,15 @@ def test_evaluation_chunks_are_frames_of_the_clip(shards, clips_folder, chunks):
     import soundfile
 
     evaluation = Loader(shards, batch_size=4, augment="strong").evaluation(chunks=chunks)
-    chunks = collect(evaluation)
-    assert list(chunks) == list(collect(evaluation))
-    for (key, chunk), features in chunks.items():
+    found = collect(evaluation)
+    assert list(found) == list(collect(evaluation))
+    for (key, chunk), features in found.items():
         genre, number = key.split("_")
         waveform, _ = soundfile.read(clips_folder / genre / f"{genre}.{number}.wav", dtype="float32")
         frames = whole_clips(LogMel(), torch.from_numpy(waveform)[None])[0, :, 128 * chunk : 128 * (chunk + 1)]
         torch.testing.assert_close(features[:, : frames.shape[1]], frames, atol=1e-5, rtol=1e-4)
         assert not features[:, frames.shape[1] :].any()
-    assert len([chunk for key, chunk in chunks if key == "blues_00000"]) == 3  # 9 s: 388 frames
+    assert len([chunk for key, chunk in found if key == "blues_00000"]) == 3  # 9 s: 388 frames
 
 
 def test_training_crops_without_augmentation_are_frames_of_the_clip(shards, clips_folder):
@@ -76,7 +76,7 @@ def test_raw_waveform_crops(shards):
     assert 0.01 < float(batch.features.abs().max()) < 4
 
 
-def test_damaged_clips_are_named_or_skipped(tmp_path, clips_folder):
+def test_damaged_clips_raise_or_are_skipped(tmp_path, clips_folder):
     from gtzan_stream.store.pack import pack
 
     pack(clips_folder, tmp_path / "shards", codec="flac")
@@ -196,7 +196,7 @@ def test_clips_shorter_than_a_very_long_crop_count(shards):
     rows: dict = {}
     for batch in loader:
         for key, *row in zip(batch.keys, batch.weights, batch.valid_frames, strict=True):
-            rows.setdefault(key, row)  # not the fillers, which come last
+            rows.setdefault(key, row)  # fillers come last, so they replace no row
     assert rows["blues_00001"] == [1, 1 + 4 * 22050 // 512]  # 4 s
     assert rows["jazz_00001"][0] == 0  # 0.3 s
 

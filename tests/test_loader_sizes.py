@@ -27,11 +27,11 @@ def test_features_have_the_sample_rate_of_the_shards_by_default(tmp_path, rng):
 
 
 def test_the_error_for_clips_that_are_all_too_short_suggests_suitable_features(words):
-    sentence = (
+    message = (
         r"every clip of part train is too short to count: the longest lasts 0\.49 s, .*; "
         r"choose shorter crops: --frames 16, or features=LogMel\(sample_rate=8000, frames=16\)$"
     )
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=message):
         Loader(words, split="words", part="train")
     for split in ("words", "brief"):
         with Loader(words, split=split, part="train", features=LogMel(sample_rate=8000, frames=16)) as loader:
@@ -43,6 +43,6 @@ def test_the_error_for_clips_that_are_all_too_short_suggests_suitable_features(w
 
 
 def test_the_suggestion_names_the_class_of_the_features(words):
-    sentence = rf"^every clip of {re.escape(str(words))} is too short .*, or features=RawWaveform\(.*, frames=\d+\)$"
-    with pytest.raises(UserError, match=sentence):
+    message = rf"^every clip of {re.escape(str(words))} is too short .*, or features=RawWaveform\(.*, frames=\d+\)$"
+    with pytest.raises(UserError, match=message):
         Loader(words, features=RawWaveform(sample_rate=8000))

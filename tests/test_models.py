@@ -1,4 +1,4 @@
-"""Every network: shapes, size, and that a few steps of training do what training does."""
+"""Every network has the documented shapes and size, and a few training steps lower its loss."""
 
 import inspect
 import re
@@ -28,7 +28,7 @@ def without_dropout(network: nn.Module) -> nn.Module:
 
 
 def example(name: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`n` examples of noise, each class with a level of its own."""
+    """Make `n` examples of noise; each class has its own level."""
     labels = torch.arange(n)
     noise = torch.randn(n, *models.spec(name).shape)
     return noise * (1 + labels.reshape(n, *[1] * (noise.ndim - 1))), labels
@@ -45,19 +45,20 @@ def test_all_networks_of_the_study_are_registered():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_has_the_shapes_that_its_docstring_states(name):
-    words = inspect.getdoc(models.spec(name).build).replace("\n", " ")
-    assert f"Input {['batch', *models.spec(name).shape]}".replace("'", "") in words
-    assert "output [batch, n_classes]" in words
+    text = inspect.getdoc(models.spec(name).build).replace("\n", " ")
+    assert f"Input {['batch', *models.spec(name).shape]}".replace("'", "") in text
+    assert "output [batch, n_classes]" in text
     with torch.inference_mode():
         assert models.build(name, 10).eval()(example(name, 1)[0]).shape == (1, 10)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_has_the_size_that_its_docstring_states(name):
-    said = re.search(r"([\d,]+) parameters for ten classes", inspect.getdoc(models.spec(name).build).replace("\n", " "))
-    assert said or name not in [*STUDY, "crnn_time"], "the study's networks say their size"
-    if said:
-        assert f"{size_of(models.build(name, 10)):,}" == said[1]
+    text = inspect.getdoc(models.spec(name).build).replace("\n", " ")
+    stated = re.search(r"([\d,]+) parameters for ten classes", text)
+    assert stated or name not in [*STUDY, "crnn_time"], "the docstrings of the study's networks state the size"
+    if stated:
+        assert f"{size_of(models.build(name, 10)):,}" == stated[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,7 +89,7 @@ def test_an_example_is_classified_the_same_alone_and_in_a_batch(name):
 
 
 def test_the_recurrent_layer_gets_128_steps_in_crnn_time_and_one_in_crnn():
-    """After the study's pooling the recurrent layer sees one step; the other one sees all 128."""
+    """The study's pooling leaves one step to the recurrent layer; crnn_time keeps all 128."""
     lengths = {}
     for name in ("crnn", "crnn_time"):
         network = models.build(name, 2).eval()
@@ -101,7 +102,7 @@ def test_the_recurrent_layer_gets_128_steps_in_crnn_time_and_one_in_crnn():
 
 @pytest.mark.parametrize("name", [name for name in STUDY if name not in VISION])
 def test_layers_for_other_sizes_change_nothing_at_the_size_of_the_study(name):
-    """Pools to a fixed size get that size already, and the recurrent network has one band left to take the mean of."""
+    """At that size, pools to a fixed size return their input, and the recurrent network averages over a single band."""
     network = models.build(name, 2).eval()
     pools = [layer for layer in network.modules() if isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d)]
     unchanged, bands = [], []

@@ -68,8 +68,8 @@ def test_duplicates_are_in_one_part_of_random_splits(tmp_path: Path):
     manifest = pack(tmp_path / "src", tmp_path / "out")
     keys = manifest.keys.to_pylist()
     for name, parts in manifest.split_names().items():
-        side = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
-        assert all(side[f"rock_{2 * i}"] == side[f"rock_{2 * i + 1}"] for i in range(20)), name
+        part_of = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
+        assert all(part_of[f"rock_{2 * i}"] == part_of[f"rock_{2 * i + 1}"] for i in range(20)), name
 
 
 @pytest.mark.parametrize("name", [*splits.PUBLISHED, *splits.SEEDED])

@@ -35,8 +35,8 @@ def shard(tmp_path: Path) -> str:
 
 def read(url: str, *stages: Any) -> list[dict[str, Any]]:
     pipeline = webdataset.WebDataset(url, shardshuffle=False)
-    for one in stages:
-        pipeline = pipeline.compose(one)
+    for added in stages:
+        pipeline = pipeline.compose(added)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves its shards open
         samples = list(pipeline)
@@ -67,8 +67,8 @@ def test_the_epoch_can_be_set(shard: str) -> None:
 
 def test_a_stage_can_be_pickled(shard: str) -> None:
     augment = stage(recipe("study"), seed=1)
-    there = pickle.loads(pickle.dumps(augment))
-    for a, b in zip(read(shard, there), read(shard, augment), strict=True):
+    unpickled = pickle.loads(pickle.dumps(augment))
+    for a, b in zip(read(shard, unpickled), read(shard, augment), strict=True):
         assert torch.equal(a["wav"], b["wav"])
 
 

@@ -1,4 +1,4 @@
-"""`gtzan-stream preview`: the very crops that training is fed, beside the same place of the clip."""
+"""`gtzan-stream preview` shows the crops that training gets, beside the same segments without augmentation."""
 
 import sys
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_both_panels_show_the_same_segment(shards):
 def test_both_panels_show_the_same_segment_after_a_time_shift(shards, frames):
     for pair in pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three", part="train")):
         early, late = (pair.unaugmented, pair.augmented) if frames > 0 else (pair.augmented, pair.unaugmented)
-        inside = slice(4, 60)  # where no crop of these clips has ended
+        inside = slice(4, 60)  # no clip ends within these frames
         np.testing.assert_allclose(late[:, 7:63], early[:, inside], atol=1e-4)
 
 
@@ -64,7 +64,7 @@ def test_a_stretched_crop_begins_at_the_same_sample(shards):
 
 
 def test_a_preview_without_crops_to_show_is_an_error(words):
-    """Some epoch begins with a clip that is too short, though others are not."""
+    """An epoch may begin with a clip that is too short, though the others are not."""
     features = LogMel(sample_rate=8000, frames=16)
     with Loader(words, batch_size=1, features=features, crops_per_clip=1) as loader:
         empty = next(epoch for epoch in range(100) if not first_counts(loader, epoch))
@@ -74,13 +74,14 @@ def test_a_preview_without_crops_to_show_is_an_error(words):
 
 
 def first_counts(loader: Loader, epoch: int) -> bool:
+    """Return whether the first crop of an epoch counts."""
     loader.set_epoch(epoch)
     return bool(next(iter(loader)).weights[0])
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run `gtzan-stream preview`, check its exit code, and give what it printed."""
+    """Return a function that runs `gtzan-stream preview`, checks its exit code and returns its output."""
 
     def call(*arguments: object, code: int = 0):
         monkeypatch.setattr(sys, "argv", ["gtzan-stream", "preview", *map(str, arguments)])
@@ -99,7 +100,7 @@ def test_the_picture_of_five_crops_has_two_rows(run, shards, tmp_path):
     printed = run(shards, "--out", out, *options, "--count", "5")
     assert " ".join(printed.out.split()).startswith(f"{out}: the first 5 crops of epoch 1")
     image = imread(out)[:, :, :3]
-    magma = (image[:, :, 0] > 0.9) & (image[:, :, 2] < 0.85)  # its bright end, which nothing but spectrograms has
+    magma = (image[:, :, 0] > 0.9) & (image[:, :, 2] < 0.85)  # bright colours of spectrograms only
     assert magma.sum() > 1000
     assert image.shape[0] > image.shape[1] / 2  # two rows of pairs
 
@@ -119,8 +120,8 @@ def test_the_original_is_above_the_augmented_crop(tmp_path, monkeypatch):
                 (image,) = panel.get_images()
                 assert (image.get_array() == number + added).all()
                 assert (image.get_extent(), image.origin) == ([0, 5, 0, 6], "lower")
-                words = panel.get_title(loc="left").splitlines()
-                assert words == [f"a, crop {number}", f"drawn {number}" if below else "original"]
+                title = panel.get_title(loc="left").splitlines()
+                assert title == [f"a, crop {number}", f"drawn {number}" if below else "original"]
 
 
 def test_the_errors_list_the_known_names(run, shards):

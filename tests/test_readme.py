@@ -14,7 +14,7 @@ TARGETS = re.findall(r"^(?:\$ )?make (\w+)", README, re.MULTILINE)
 COMMANDS = sorted(set(re.findall(r"gtzan-stream (\w+) ", README)))
 
 
-def test_there_is_something_to_run() -> None:
+def test_the_readme_has_blocks_targets_and_commands() -> None:
     assert len(BLOCKS) >= 3
     assert {"train", "test"} <= set(TARGETS)
     assert {"fetch", "pack"} <= set(COMMANDS)

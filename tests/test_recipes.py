@@ -1,4 +1,4 @@
-"""The augmentations that have names."""
+"""Recipes: the augmentations that can be chosen by name."""
 
 import sys
 
@@ -74,13 +74,13 @@ def test_an_augmentation_of_the_study_can_be_used_alone_or_left_out(name: str) -
 def test_strong_applies_its_members_with_their_probabilities() -> None:
     transform = recipe("strong")
     draw = transform.draw(keys(3000))
-    told = [draw.describe(i) for i in range(3000)]
-    vocoded = [line.count("TimeStretch") + line.count("PitchShift") + line.count("SpeedPerturb") for line in told]
-    assert max(vocoded) == 1
-    assert np.mean(vocoded) == pytest.approx(0.7, abs=0.04)
-    assert np.mean(["Percussive" in line for line in told]) == pytest.approx(0.05, abs=0.015)
-    assert np.mean(["Gain" in line for line in told]) == pytest.approx(0.8, abs=0.03)
-    assert np.mean(["GaussianNoise" in line for line in told]) == pytest.approx(0.3, abs=0.03)
+    lines = [draw.describe(i) for i in range(3000)]
+    n_stretched = [line.count("TimeStretch") + line.count("PitchShift") + line.count("SpeedPerturb") for line in lines]
+    assert max(n_stretched) == 1
+    assert np.mean(n_stretched) == pytest.approx(0.7, abs=0.04)
+    assert np.mean(["Percussive" in line for line in lines]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(["Gain" in line for line in lines]) == pytest.approx(0.8, abs=0.03)
+    assert np.mean(["GaussianNoise" in line for line in lines]) == pytest.approx(0.3, abs=0.03)
     assert np.ptp(transform.rate(draw)) == pytest.approx(0.45, abs=0.02)
     assert transform(music(4, 4000), keys(4)).abs().max() < 10
 

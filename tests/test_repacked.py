@@ -29,14 +29,14 @@ def other(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def put(other: Path, root: Path, *, moved: bool = True) -> None:
-    """Replace the set in `root` by another one, as `pack` does, or one that was interrupted before it moved files."""
+    """Replace the set in `root` as `pack` does; if not `moved`, like a pack interrupted before it moved files."""
     shutil.copytree(other, root / INCOMING)
     if moved:
         for path in sorted((root / INCOMING).iterdir(), key=lambda path: path.name == "manifest.json"):
             os.replace(path, root / path.name)
 
 
-WORDS = r"^the set in .*shards was packed again while it was in use: make another loader$"
+MESSAGE = r"^the set in .*shards was packed again while it was in use: make another loader$"
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -47,9 +47,9 @@ def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, c
     last = len(reader.manifest.keys) - 1  # this reads the keys, which the message of a BadSample needs
     assert reader.manifest.shard[last] != reader.manifest.shard[0]
     put(other, copy, moved=moved)
-    reader.read(0, 0, out)  # its shard is open: that of the old set
+    reader.read(0, 0, out)  # its shard is still open, so the old one is read
     assert (out == whole).all()
-    with pytest.raises(UserError, match=WORDS):
+    with pytest.raises(UserError, match=MESSAGE):
         reader.read(last, 0, out)
 
 
@@ -58,7 +58,7 @@ def test_splits_and_columns_of_a_new_set_are_not_read_as_those_of_the_old_one(mo
     manifest = Manifest.open(copy)
     put(other, copy, moved=moved)
     for read in (lambda: manifest.part("stratified", "test"), lambda: manifest.keys, lambda: manifest.sha256):
-        with pytest.raises(UserError, match=WORDS):
+        with pytest.raises(UserError, match=MESSAGE):
             read()
 
 
@@ -72,34 +72,34 @@ def test_a_loader_raises_instead_of_skipping_if_the_set_was_packed_again(
     ) as loader:
         assert len(loader.manifest.keys)
         put(other, copy)
-        with pytest.raises(UserError, match=WORDS):
+        with pytest.raises(UserError, match=MESSAGE):
             list(loader)
-        with pytest.raises(UserError, match=WORDS):
+        with pytest.raises(UserError, match=MESSAGE):
             loader.evaluation("test")
 
 
 @pytest.mark.parametrize("differs", ["time", "file", "size"])
 def test_another_manifest_is_noticed_by_its_time_its_file_or_its_size(differs: str, copy: Path):
-    """After its content was compared once, it is compared again if one of them is another."""
+    """The content was compared once already; it is compared again if one of the three has changed."""
     manifest, path = Manifest.open(copy), copy / "manifest.json"
     assert len(manifest.keys)
     data, status = path.read_bytes(), path.stat()
     other = data.replace(b'"sha256": "', b'"sha256": "f', 1) if differs == "size" else data.replace(b"0", b"1", 1)
     if differs == "file":
-        path.rename(copy / "kept")  # so that its number is not given to the new one
+        path.rename(copy / "kept")  # this keeps the inode in use, so that the new file gets another
     path.write_bytes(other)
     if differs != "time":
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     else:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
-    with pytest.raises(UserError, match=WORDS):
+    with pytest.raises(UserError, match=MESSAGE):
         manifest.part("stratified", "test")
 
 
 def test_a_shard_that_a_pack_removed_is_an_error(copy: Path, clips_folder: Path):
     reader = ClipReader(Manifest.open(copy))
     pack(clips_folder, copy, name="renamed")
-    with pytest.raises(UserError, match=WORDS):
+    with pytest.raises(UserError, match=MESSAGE):
         reader.read(0, 0, np.empty(100, np.int16))
 
 

@@ -88,7 +88,7 @@ def test_windows_imports_all_modules_and_shows_all_help_pages(shards: Path):
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES if "triton_" not in path.name]
     program = """
 import importlib
-modules, commands = (words.split() for words in others)
+modules, commands = (names.split() for names in others)
 for name in modules:
     importlib.import_module(name.removesuffix(".__init__"))
 assert run("train.py", "--help") == 0
@@ -179,7 +179,7 @@ def test_a_forked_process_does_not_move_the_position_on_macos(tmp_path: Path, mo
     (tmp_path / "shard.tar").write_bytes(bytes(range(256)))
     shard = open_shards.OpenShard(tmp_path / "shard.tar")
     assert shard.read(16, 4) == bytes([16, 17, 18, 19])
-    assert os.lseek(shard._file.fileno(), 0, os.SEEK_CUR) == 0  # parent and child share the position
+    assert os.lseek(shard._file.fileno(), 0, os.SEEK_CUR) == 0  # a parent and its child share the position
 
 
 def test_a_benchmark_of_memory_needs_linux():
@@ -201,10 +201,10 @@ print(machine(torch.device("cpu"))["cores"])
 
 
 def without_encoding(tree: ast.AST) -> list[int]:
-    """Lines of calls that read or write text in the system's own encoding."""
+    """Return the line numbers of calls that read or write text in the system's default encoding."""
     lines = []
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or {"encoding", "fileobj"} & {word.arg for word in node.keywords}:
+        if not isinstance(node, ast.Call) or {"encoding", "fileobj"} & {keyword.arg for keyword in node.keywords}:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         is_method = isinstance(node.func, ast.Attribute)
@@ -213,7 +213,7 @@ def without_encoding(tree: ast.AST) -> list[int]:
         if (
             (name in {"read_text", "write_text"} and is_method)
             or (name in {"open", "fdopen"} and (text_mode or (not is_method and len(node.args) == 1)))
-            or any(word.arg in {"text", "universal_newlines"} for word in node.keywords)
+            or any(keyword.arg in {"text", "universal_newlines"} for keyword in node.keywords)
         ):
             lines.append(node.lineno)
     return lines

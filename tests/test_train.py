@@ -1,4 +1,4 @@
-"""train.py: a tiny real training, its options, and its answers to mistakes."""
+"""train.py: a tiny real training, its options, and the errors for wrong ones."""
 
 import dataclasses
 import json
@@ -60,12 +60,12 @@ def test_without_epochs_the_steps_set_the_length(tiny, tmp_path):
 
 @pytest.fixture(scope="module")
 def after_two_steps(tiny, tmp_path_factory):
-    """The weights of a network after two steps with some settings."""
+    """A function that returns the weights of a network after two steps with some settings."""
 
     def weights(**settings) -> torch.Tensor:
-        few = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
-        few["schedule"] = "plateau"
-        config = completed(**{"shards": str(tiny), **few, **settings})
+        smallest = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
+        smallest["schedule"] = "plateau"
+        config = completed(**{"shards": str(tiny), **smallest, **settings})
         run = Run(config, tmp_path_factory.mktemp("steps"), build=models.build)
         for batch in islice(run.train_loader, 2):
             run.step(batch)
@@ -140,7 +140,7 @@ def test_defaults_depend_on_the_fold_the_network_and_the_optimizer(tiny):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("options", "message"),
     [
         (["--model", "vgg12"], "there is no network 'vgg12'; there are cnn1d, alexnet"),
         (["--split", "filtred"], "has no split 'filtred': choose one of"),
@@ -163,10 +163,10 @@ def test_defaults_depend_on_the_fold_the_network_and_the_optimizer(tiny):
         (["--shards", "/nowhere"], "/nowhere does not exist: fill it with `gtzan-stream demo /nowhere`"),
     ],
 )
-def test_a_wrong_option_is_an_error_of_one_line(go, unbroken, arguments, sentence):
-    result = go(*arguments)
+def test_a_wrong_option_is_an_error_of_one_line(go, unbroken, options, message):
+    result = go(*options)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert message in result.output
     assert result.output.startswith("error: ")
     assert result.output.count("\n") == 1
 
@@ -197,7 +197,7 @@ def nothing(): return {}
 
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> str:
-    """A module of the user's own, in the current folder."""
+    """The name of a user's module in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_work.py").write_text(OWN)
     yield "own_work"
@@ -206,8 +206,8 @@ def own(tmp_path, monkeypatch) -> str:
 
 
 def test_a_run_with_a_users_augmentation_and_features_can_be_trained_and_resumed(go, own):
-    words = ["--augment", f"{own}:louder", "--features", f"{own}:decibels", "--steps", "2"]
-    result = go("--name", "own", *words)
+    options = ["--augment", f"{own}:louder", "--features", f"{own}:decibels", "--steps", "2"]
+    result = go("--name", "own", *options)
     assert result.exit_code == 0, result.output
     config = json.loads((go.out / "own" / "config.json").read_text())
     assert (config["augment"], config["features"]) == (f"{own}:louder", f"{own}:decibels")
@@ -218,7 +218,7 @@ def test_a_run_with_a_users_augmentation_and_features_can_be_trained_and_resumed
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("options", "message"),
     [
         (
             ["--augment", "own_work:nothing"],
@@ -237,8 +237,8 @@ def test_a_run_with_a_users_augmentation_and_features_can_be_trained_and_resumed
         (["--frames", "8"], "but the features have 128 rows x 8 frames: choose --frames 64 or more"),
     ],
 )
-def test_a_mistake_in_a_users_module_is_an_error_of_one_line(go, own, words, sentence):
-    result = go("--name", "wrong", *words)
+def test_a_mistake_in_a_users_module_is_an_error_of_one_line(go, own, options, message):
+    result = go("--name", "wrong", *options)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert message in result.output
     assert result.output.count("\n") == 1

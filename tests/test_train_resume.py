@@ -19,7 +19,7 @@ def test_a_second_run_is_equal_to_the_bit(go, unbroken):
 
 @pytest.mark.parametrize(("owner", "name", "number"), [(metrics.Collector, "add", 1), (Run, "step", 7)])
 def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch, owner, name, number):
-    """In its first validation, and in the middle of its second epoch: other moments are tests of a smaller network."""
+    """In the first validation and in the middle of the second epoch; a smaller network is tested at other moments."""
     original, calls = getattr(owner, name), []
 
     def then_interrupt(self, *arguments):
@@ -45,7 +45,7 @@ BEYOND = ["--mixup", "0.4", "--spec-augment", "24", "--label-smoothing", "0.1", 
 
 @pytest.fixture(scope="module")
 def beyond(go) -> Path:
-    """A run with all that the study had not, cut short in its second epoch."""
+    """A run with the options that the study did not have, which ends in its second epoch."""
     result = go("--name", "beyond", *BEYOND)
     assert result.exit_code == 0, result.output
     return go.out / "beyond"
@@ -86,7 +86,7 @@ def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (
             ["--lr", "0.1", "--seed", "3"],
@@ -95,10 +95,10 @@ def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
         (["--shards", "/nowhere"], "/nowhere does not exist"),
     ],
 )
-def test_settings_that_a_resumed_run_cannot_change_are_refused(go, unbroken, arguments, sentence):
+def test_settings_that_a_resumed_run_cannot_change_are_refused(go, unbroken, arguments, message):
     result = go("--resume", str(unbroken), *arguments, defaults=False)
     assert result.exit_code == 2
-    assert sentence in result.output
+    assert message in result.output
 
 
 def test_resuming_a_folder_without_a_run_is_an_error(go, tmp_path):

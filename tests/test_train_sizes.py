@@ -22,28 +22,28 @@ from tests.conftest import write_wav
 from tests.train_cases import completed
 
 
-def options_in(output: str) -> list[str]:
-    """The options that an error proposes."""
+def suggested_options(output: str) -> list[str]:
+    """Find the options that a message suggests."""
     return re.search(r"; choose (--.*)$", output)[1].split()
 
 
 def test_options_suggested_for_short_clips_train_a_model_that_classifies_at_another_rate(go, words, tmp_path):
-    where = ["--shards", str(words), "--split", "words", "--model", "cnn2d"]
-    result = go(*where, "--name", "too-long")
+    data = ["--shards", str(words), "--split", "words", "--model", "cnn2d"]
+    result = go(*data, "--name", "too-long")
     assert result.exit_code == 2, result.output
     assert "error: every clip of part train is too short to count: the longest lasts 0.49 s" in result.output
     assert not (go.out / "too-long").exists()
-    proposed = options_in(result.output)
-    assert proposed[::2] == ["--hop-length", "--frames"]
+    suggested = suggested_options(result.output)
+    assert suggested[::2] == ["--hop-length", "--frames"]
     learning = ["--epochs", "6", "--optimizer", "adamw", "--schedule", "cosine", "--normalization", "clip"]
-    result = go(*where, *proposed, *learning, "--name", "words", "--augment", "none", "--crops-per-clip", "4")
+    result = go(*data, *suggested, *learning, "--name", "words", "--augment", "none", "--crops-per-clip", "4")
     assert result.exit_code == 0, result.output
     assert "too short" not in result.output
     report = json.loads((go.out / "words" / "report.json").read_text())
     assert report["test"]["tracks"] == 4
     assert report["config"]["sample_rate"] == 8000
     model = Model.load(go.out / "words" / "model.pt2")
-    assert model.metadata.geometry == LogMel(sample_rate=8000, hop_length=int(proposed[1]), frames=64).geometry
+    assert model.metadata.geometry == LogMel(sample_rate=8000, hop_length=int(suggested[1]), frames=64).geometry
     for label, tone_hz in (("high", 1900), ("low", 300)):
         tone = 0.3 * np.sin(2 * np.pi * tone_hz * np.arange(20_000) / 44_100)
         assert classify(model, write_wav(tmp_path / f"{label}.wav", tone, 44_100)).ranking[0][0] == label
@@ -69,13 +69,13 @@ def test_another_network_is_suggested_if_no_clip_has_a_crop(go, words):
 
 
 def test_many_short_clips_give_a_warning_before_training(go, words):
-    where = ["--shards", str(words), "--split", "words", "--name", "told"]
+    data = ["--shards", str(words), "--split", "words", "--name", "short"]
     sizes = ["--frames", "64", "--hop-length", "100"]  # half of a crop is 0.4 s
-    result = go(*where, *sizes, "--steps", "1", "--augment", "none")
+    result = go(*data, *sizes, "--steps", "1", "--augment", "none")
     assert result.exit_code == 0, result.output
     note = re.search(r"(\d+) of the 12 clips of part train are too short to count: half a crop of 64 .*", result.output)
     assert 1 < int(note[1]) < 12
-    assert options_in(note[0]) == ["--hop-length", "45", "--frames", "64"]
+    assert suggested_options(note[0]) == ["--hop-length", "45", "--frames", "64"]
 
 
 def test_the_options_reach_the_features(words, tmp_path):
@@ -124,14 +124,14 @@ def test_every_setting_is_an_option_of_both_programs():
     from gtzan_stream import cli
 
     fields = Config.__dataclass_fields__
-    for name, (kind, words) in FEATURE_SETTINGS.items():
+    for name, (kind, text) in FEATURE_SETTINGS.items():
         assert fields[name].type == kind | None
-        assert fields[name].metadata["help"] == words
-        assert inspect.signature(cli.preview).parameters[name].annotation.__metadata__[0].help == words
+        assert fields[name].metadata["help"] == text
+        assert inspect.signature(cli.preview).parameters[name].annotation.__metadata__[0].help == text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (
             ["--model", "samplecnn", "--n-mels", "40"],
@@ -150,10 +150,10 @@ def test_every_setting_is_an_option_of_both_programs():
         ),
     ],
 )
-def test_a_wrong_size_is_an_error_of_one_line(go, words, arguments, sentence):
+def test_a_wrong_size_is_an_error_of_one_line(go, words, arguments, message):
     result = go("--shards", str(words), "--split", "words", "--name", "wrong-size", *arguments)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert message in result.output
     assert result.output.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""Which split and which settings train.py takes by itself, and what it says where a split cannot be trained on."""
+"""The split and the settings that train.py chooses by default, and its errors for splits that cannot be used."""
 
 import json
 import shutil

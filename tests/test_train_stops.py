@@ -21,7 +21,7 @@ locks = pytest.mark.skipif(folders.fcntl is None, reason="no locks here")
 
 @pytest.fixture(autouse=True)
 def _ctrl_c() -> Iterator[None]:
-    """Ctrl-C interrupts, though a shell that runs the tests in the background has them ignore it."""
+    """Let Ctrl-C interrupt: a shell that runs the tests in the background makes them ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -29,7 +29,7 @@ def _ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def finished(unbroken: Path, tmp_path: Path) -> Path:
-    """The folder of a run that has finished: to resume it is to test and report again."""
+    """The folder of a finished run. Resuming it repeats the test and the report."""
     return Path(shutil.copytree(unbroken, tmp_path / "runs/a"))
 
 
@@ -70,7 +70,7 @@ def test_a_run_locks_its_folder_until_it_is_closed(go, tmp_path: Path, monkeypat
 
         def watched(self: Any, *arguments: Any) -> Any:
             seen.append((name, is_locked(folder)))
-            kept.append(self)  # so that nothing but `close` unlocks
+            kept.append(self)  # so that only `close` can unlock
             return original(self, *arguments)
 
         monkeypatch.setattr(owner, name, watched)
@@ -97,7 +97,7 @@ def test_a_run_works_on_a_file_system_without_locks(go, finished: Path, monkeypa
     ("moment", "number"),
     [
         ("in the test", signal.SIGINT),
-        ("in the test", signal.SIGTERM),  # later it kills the process
+        ("in the test", signal.SIGTERM),  # after the test, SIGTERM kills the process
         ("in the export", signal.SIGINT),
         ("in the report", signal.SIGINT),
     ],
@@ -154,14 +154,14 @@ def test_a_best_checkpoint_that_is_missing_or_damaged_is_named_with_its_remedy(g
         path.unlink()
     result = resume(go, finished)
     assert result.exit_code == 2
-    words = {
+    messages = {
         "missing": "is missing: ",
         "cut": "cannot be read as a checkpoint (BadZipFile): ",
         "a wrong byte": "wrong; ",
     }
     last = result.output.splitlines()[-1]
     assert last.startswith(f"error: {path} ")
-    assert last.endswith(words[damage] + "copy it back, or start a new run")
+    assert last.endswith(messages[damage] + "copy it back, or start a new run")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checkpoints: what is put down comes back, and what does not fit is said in a line."""
+"""A checkpoint restores what was saved; one that is damaged or does not fit is an error of one line."""
 
 import os
 import pickle
@@ -84,8 +84,8 @@ def test_an_optimizer_that_does_not_fit_is_an_error_of_one_line(tmp_path):
         )
 
 
-class Kept:
-    """A part of a run that takes any state."""
+class AnyState:
+    """A part of a run that accepts any state."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.state = state
@@ -102,13 +102,13 @@ OWN = {"sums": torch.zeros(2), "rates": [0.1, 0.2], "switch": None, "count": 1}
 
 @pytest.mark.parametrize("change", [{}, {"switch": True}, {"count": 1.0}, {"rates": [3, 4]}], ids=str)
 def test_a_state_of_the_same_form_is_loaded(change):
-    part = Kept(OWN)
+    part = AnyState(OWN)
     checkpoints.restore({"parts": {"schedule": OWN | change}}, {"schedule": part}, "last.pt")
     assert part.state == OWN | change
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "message"),
     [
         ({"sums": torch.zeros(3)}, r"sums is torch\.float32 \[3\] there"),
         ({"sums": torch.zeros(2, dtype=torch.float64)}, r"sums is torch\.float64 \[2\] there"),
@@ -120,8 +120,8 @@ def test_a_state_of_the_same_form_is_loaded(change):
     ],
     ids=str,
 )
-def test_a_state_of_another_form_is_refused(change, sentence):
-    part = Kept(OWN)
-    with pytest.raises(UserError, match=rf"^last\.pt does not fit this schedule: {sentence}; start a new run$"):
+def test_a_state_of_another_form_is_refused(change, message):
+    part = AnyState(OWN)
+    with pytest.raises(UserError, match=rf"^last\.pt does not fit this schedule: {message}; start a new run$"):
         checkpoints.restore({"parts": {"schedule": OWN | change}}, {"schedule": part}, "last.pt")
     assert part.state is OWN

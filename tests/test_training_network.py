@@ -1,4 +1,4 @@
-"""What lies between a batch and the loss: a learnt spectrogram, masks, mixtures, smooth labels."""
+"""Between a batch and the loss: the trainable spectrogram, masks, mixup and label smoothing."""
 
 import math
 import sys
@@ -22,7 +22,7 @@ def music(n: int, length: int) -> torch.Tensor:
     return 0.2 * tones + 0.05 * torch.randn(n, length, generator=generator)
 
 
-# --- the spectrogram that is learnt -----------------------------------------------------------------------------------
+# --- the trainable spectrogram ----------------------------------------------------------------------------------------
 
 
 def test_an_untrained_spectrogram_is_the_log_mel_spectrogram():
@@ -66,7 +66,7 @@ def test_masks_hide_one_range_of_bands_and_one_of_frames_in_each_example():
     for mask in (bands, frames):
         widths = mask.sum(dim=1)
         edges = mask.int().diff(dim=1, prepend=torch.zeros(200, 1, dtype=torch.int)) == 1
-        assert edges.sum(dim=1).max() == 1  # one stretch
+        assert edges.sum(dim=1).max() == 1  # one range
         assert widths.max() <= 24
         assert 10 < widths.float().mean() < 14
         assert len(mask.unique(dim=0)) > 150
@@ -79,7 +79,7 @@ def test_masks_apply_in_training_only():
     assert torch.equal(network.eval()(features), features)
     shifted = Classifier(nn.Identity(), Normalization("global"), widest_mask=64)
     shifted.normalization.mean += 3
-    assert set(shifted(features).unique().tolist()) == {-2.0, 0.0}  # masked by the mean
+    assert set(shifted(features).unique().tolist()) == {-2.0, 0.0}  # masked with the mean
     assert not network.state_dict().keys() - Classifier(nn.Identity(), Normalization("none")).state_dict().keys()
 
 
@@ -102,10 +102,10 @@ def test_the_labels_of_a_mixture_are_the_shares_of_its_parts():
 def test_a_small_alpha_mixes_little():
     torch.manual_seed(0)
     labels = torch.arange(500)
-    owns = [
+    own_shares = [
         mixup(torch.eye(500), labels, torch.ones(500), n_classes=500, alpha=a)[1].diagonal().mean() for a in (0.05, 5)
     ]
-    assert owns[0] > 0.95 > 0.7 > owns[1]
+    assert own_shares[0] > 0.95 > 0.7 > own_shares[1]
 
 
 def test_rows_of_weight_zero_are_not_mixed_into_others():

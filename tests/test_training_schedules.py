@@ -1,4 +1,4 @@
-"""How the learning rate changes while a run trains."""
+"""The learning rate during a run: warm-up, plateau and cosine schedules."""
 
 import math
 from itertools import pairwise
@@ -39,7 +39,7 @@ def test_warm_up_climbs_to_the_learning_rate_and_ignores_bad_epochs():
         optimizer.step()
         schedule.step()
     assert schedule.lr == pytest.approx(0.01)
-    for _ in range(7):  # from now on they count
+    for _ in range(7):  # after the warm-up, bad epochs count
         schedule.epoch(1.0)
     assert schedule.lr == pytest.approx(0.002)
 
@@ -95,9 +95,9 @@ def test_a_schedule_continues_where_it_was(name, steps):
 
     unbroken = go(*schedule_of(name, warmup_steps=10), 0, 80)
     schedule, optimizer = schedule_of(name, warmup_steps=10)
-    begun = go(schedule, optimizer, 0, steps)
+    first_rates = go(schedule, optimizer, 0, steps)
     again, other = schedule_of(name, warmup_steps=10)
     other.load_state_dict(optimizer.state_dict())
     again.load_state_dict(schedule.state_dict())
-    assert begun + go(again, other, steps, 80) == unbroken
+    assert first_rates + go(again, other, steps, 80) == unbroken
     assert unbroken[-1] < 0.01

@@ -1,4 +1,4 @@
-"""Names and files that no shell makes willingly: packed or indexed under a readable name, or reported."""
+"""Unusual file names and files are packed or indexed under a readable name, or reported."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_member_names_and_labels_that_are_not_utf8_are_escaped(tmp_path: Path):
     assert verify(manifest) == []
 
 
-def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path):
+def test_a_folder_name_that_is_not_utf8_is_refused(tmp_path: Path):
     put(tmp_path / "src/rock/fine.wav", noise(5000))
     with pytest.raises(UserError, match="the folder's name is not UTF-8, which its tables need: choose another"):
         pack(tmp_path / "src", Path(os.fsdecode(os.fsencode(tmp_path) + b"/out\xe9")))
@@ -148,7 +148,7 @@ def test_clips_are_read_however_the_resampler_rounds_their_length(frames: int, t
 
 
 def test_index_reads_the_new_set_of_an_interrupted_pack(tmp_path: Path):
-    """A pack that was killed between its two renames: its shards count, not those that lie there still."""
+    """A pack was killed between its two renames: its shards are indexed, not the old ones beside them."""
     for i in range(4):
         put(tmp_path / f"old/rock/{i}.wav", noise(5000, seed=i))
         put(tmp_path / f"new/rock/{i}.wav", noise(9000, seed=10 + i))

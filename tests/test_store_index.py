@@ -267,4 +267,4 @@ def test_labels_of_few_clips_are_reported(tmp_path: Path):
 def test_duplicates_count_once_in_the_report_of_few_clips(tmp_path: Path):
     write(tmp_path / "x.tar", [{"__key__": f"rock_{i}", "wav": sound(i // 2)} for i in range(4)])
     details = {line["kind"]: line["detail"] for line in index(tmp_path).report}
-    assert details["few clips"].startswith("rock has 4 clips in 2 groups that stay together: it takes 3")
+    assert details["few clips"].startswith("rock has 4 clips in 2 groups that stay together: random splits need 3")

@@ -77,7 +77,7 @@ def test_the_error_names_the_missing_or_malformed_field(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
     for change, words in (
-        ({"report": None}, "its field report has another form"),
+        ({"report": None}, "its field report does not have the expected form"),
         ({"splits": [1]}, "its field splits has"),
     ):
         (copy / "manifest.json").write_text(json.dumps(metadata | change))

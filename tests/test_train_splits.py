@@ -61,7 +61,7 @@ def test_parts_that_lack_a_label_are_told(go, tiny: Path, tmp_path: Path) -> Non
     (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata))
     result = go("--shards", str(tmp_path / "shards"), "--steps", "1", "--name", "lacking")
     assert result.exit_code == 0, result.output
-    assert "part test of split demo has no clip of blues, jazz: its results say nothing of them" in result.output
+    assert "part test of split demo has no clip of blues, jazz: its results say nothing about them" in result.output
 
 
 def test_an_unreadable_clip_ends_it_with_what_to_do(go, tiny: Path, tmp_path: Path) -> None:

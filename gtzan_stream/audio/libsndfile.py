@@ -24,8 +24,8 @@ _UNKNOWN_FRAMES = 1 << 40
 class ForwardOnly(soundfile.SoundFile):
     """A sound file that is only read forwards.
 
-    After every read of a seekable file, soundfile seeks to the position where it already is. This makes
-    lossy decoders lose their state, and every block would begin with wrong samples.
+    After every read of a seekable file, soundfile seeks to the position where it already is. This makes lossy
+    decoders lose their state, and every block would begin with wrong samples.
     """
 
     def seekable(self) -> bool:

@@ -65,7 +65,7 @@ def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0
     number : int, not negative
         Each number gives another clip.
     part : one of train, valid, test
-        Decides its `CONDITIONS`.
+        Part of the split, which decides its `CONDITIONS`.
     clip_s : float
         Duration in seconds.
     seed : int, not negative

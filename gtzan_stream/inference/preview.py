@@ -29,7 +29,7 @@ class Pair:
     start : int
         Sample of the clip where the crop starts.
     description : str
-        Its augmentation and parameters.
+        The augmentation and its parameters, in words.
     unaugmented, augmented : float32 [mel, frame]
     """
 
@@ -120,7 +120,7 @@ def pairs(loader: Loader) -> list[Pair]:
 
 
 def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
-    """Plot each pair, original above augmented, on one colour scale, and write a PNG.
+    """Plot each pair, original above augmented, all on the same colour scale, and write a PNG.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A training run: epochs of training and validation, then a test and a report.
+"""Run a training: epochs of training and validation, then a test and a report.
 
 The network comes from a function that the caller passes in, so this package does not depend on `models`.
 """

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks.lib import synthetic, tables
 from benchmarks.lib.common import RESULTS, Device, Shards, compete, device_kind, run, save, show, spread
-from benchmarks.lib.memory import forget_peak, memory_mb, peak_mb
+from benchmarks.lib.memory import memory_mb, peak_mb, reset_peak
 from benchmarks.lib.tables import FAR_BATCH
 from gtzan_stream.loader import Loader
 from gtzan_stream.plan import EpochPlan
@@ -50,7 +50,7 @@ def probe(root: Path, warm: Path) -> dict[str, Any]:
     """Measure `start` on `root` after a run on `warm`: seconds, MB, and microseconds to plan some batches."""
     start(warm)
     before = memory_mb()
-    forget_peak()
+    reset_peak()
     began = time.perf_counter()
     manifest, plan = start(root)
     seconds = time.perf_counter() - began
@@ -96,7 +96,7 @@ def measure_resume(shards: Path, device: torch.device, rounds: int) -> dict[str,
     return {name: spread([1e3 * s for s in seconds]) for name, seconds in timed.items()}
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Plot time and memory by the number of clips, with the aims for a million clips."""
     import matplotlib.figure
 
@@ -130,7 +130,7 @@ def main(
     show("Start-up", *tables.scale(rows))
     show("Resume of a loader", ["at", "ms to the first batch"], [[k, f"{v['median']:.1f}"] for k, v in resume.items()])
     path = save("scale", device, {"batch_size": BATCH_SIZE, "runs": runs, "resume_ms": resume}, rows)
-    draw(rows, RESULTS / f"scale-{device_kind(device)}.png")
+    plot(rows, RESULTS / f"scale-{device_kind(device)}.png")
     print(f"written to {path}")
 
 

@@ -87,10 +87,10 @@ def runs(go) -> Path:
 
 
 def test_a_network_may_have_a_length_of_its_own(go, steps):
-    assert comparisons.lengths("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
-    assert comparisons.lengths("") == (None, {})
+    assert comparisons.parse_steps("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
+    assert comparisons.parse_steps("") == (None, {})
     with pytest.raises(UserError, match="one number"):
-        comparisons.lengths("180,90")
+        comparisons.parse_steps("180,90")
     assert go(steps="9,cnn2d=1") == 2
     assert go() == 0
 

@@ -76,7 +76,7 @@ def networks(names: str, compare: str) -> list[str]:
     return chosen
 
 
-def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
+def parse_steps(steps: str) -> tuple[int | None, dict[str, int]]:
     """Parse ``"180,vgg19=360"``: the training steps of every network, and of those with a number of their own.
 
     Raises
@@ -84,7 +84,7 @@ def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
     UserError
         If it has another form.
     """
-    common_length, own = None, {}
+    default, own = None, {}
     for word in filter(None, steps.split(",")):
         name, given, number = word.rpartition("=")
         if not number.isdecimal() or int(number) < 1:
@@ -92,8 +92,8 @@ def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
         if given:
             spec(name)
             own[name] = int(number)
-        elif common_length is None:
-            common_length = int(number)
+        elif default is None:
+            default = int(number)
         else:
             raise UserError(f"--steps takes one number for the networks without their own, got {steps!r}")
-    return common_length, own
+    return default, own

@@ -16,7 +16,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 
 CODECS = {"wav": "WAV", "flac": "FLAC"}
-N_PLACES = 4096
+N_CROPS = 4096
 """Number of random crops to read, drawn before the clock starts."""
 Stage = Callable[[], object]
 
@@ -55,7 +55,7 @@ class Bench:
     def read(self) -> Stage:
         """Read a batch from the page cache on one thread, from other clips and positions each time."""
         rows = list(self.buffer(self.geometry.read_length).numpy())
-        drawn = list(self.segments(N_PLACES, self.geometry.read_length))
+        drawn = list(self.segments(N_CROPS, self.geometry.read_length))
         for clip, start in drawn:
             self.reader.read(clip, start, rows[0])  # brings the segment into the page cache
         segments = itertools.cycle(drawn)

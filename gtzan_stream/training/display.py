@@ -60,16 +60,16 @@ class Display:
         """Move the bar by one step."""
         self._bar.advance(self._task)
 
-    def measure(self, measures: dict[str, float]) -> None:
+    def show_measures(self, measures: dict[str, float]) -> None:
         """Show the current epoch's loss, accuracy, speed and share of waiting beside the bar."""
         text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {clips_per_second:.0f} crops/s"
         self._bar.update(self._task, measures=(text + ", waiting {data_wait_share:.0%}").format(**measures))
 
-    def headings(self) -> None:
+    def print_headings(self) -> None:
         """Print the column headings."""
         self._line(HEADINGS)
 
-    def row(self, row: dict[str, Any]) -> None:
+    def print_row(self, row: dict[str, Any]) -> None:
         """Print the line of a finished epoch."""
         self._line({name: format(row[name], _FORMATS.get(name, ".1%")) for name in HEADINGS})
 

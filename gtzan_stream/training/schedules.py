@@ -43,7 +43,7 @@ class Plateau:
         if self._warming and self._warmup is not None:
             self._warmup.step()
 
-    def epoch(self, valid_loss: float) -> None:
+    def end_epoch(self, valid_loss: float) -> None:
         """Lower the learning rate if the validation loss has stalled, after an epoch that is not in the warm-up."""
         if not self._warming:
             self._plateau.step(valid_loss)
@@ -98,7 +98,7 @@ class Cosine:
         """Set the learning rate of the next step, after a training step."""
         self._schedule.step()
 
-    def epoch(self, valid_loss: float) -> None:
+    def end_epoch(self, valid_loss: float) -> None:
         """Do nothing after an epoch: only steps count."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Repeat the study's comparisons: ``python benchmarks/accuracy.py --shards shards/ --compare models``.
 
-Every cell of a table is a run like those of ``train.py``, in its own folder. The benchmark can be stopped and started
-again: finished runs are not repeated, and an interrupted run continues from its checkpoint.
+Every cell of a table has a run like those of ``train.py`` for each seed, in a folder of its own. The benchmark can be
+stopped and started again: finished runs are not repeated, and an interrupted run continues from its checkpoint.
 """
 
 import contextlib
@@ -124,10 +124,10 @@ def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main(
     shards: Shards = Path("shards"),
     compare: Annotated[str, typer.Option(help=f"One of {', '.join(COMPARISONS)}.")] = "models",
-    names: Annotated[str, typer.Option("--models", help="Networks, with commas between, or all.")] = "",
-    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
+    names: Annotated[str, typer.Option("--models", help="Networks, separated by commas, or all.")] = "",
+    seeds: Annotated[int, typer.Option(help="Number of runs of each cell.", min=1)] = 3,
     steps: Annotated[
-        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; by default train.py decides.")
+        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; by default those of train.py.")
     ] = "",
     split: Annotated[str, typer.Option(help="Split; train.py's default if empty.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/accuracy"),

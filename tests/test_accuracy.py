@@ -179,7 +179,10 @@ def test_cells_of_other_settings_or_clips_are_not_taken_over(go, steps):
         ({"compare": "colours"}, "no comparison 'colours'; there are models, normalization, optimizer, augmentation"),
         ({"names": "cnn2d,vgg12"}, "no network 'vgg12'; there are cnn1d"),
         ({"steps": "180,vgg12=3"}, "no network 'vgg12'; there are cnn1d"),
-        ({"steps": "many"}, "--steps takes a number above 0, and numbers of networks: 180,vgg19=360, got 'many'"),
+        (
+            {"steps": "many"},
+            "--steps takes a number above 0, and other numbers by network, such as 180,vgg19=360; got 'many'",
+        ),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(go, options, sentence):

@@ -78,7 +78,7 @@ def test_the_error_names_the_missing_or_malformed_field(copy: Path):
     metadata = json.loads(whole)
     for change, words in (
         ({"report": None}, "its field report does not have the expected form"),
-        ({"splits": [1]}, "its field splits has"),
+        ({"splits": [1]}, "its field splits does not have"),
     ):
         (copy / "manifest.json").write_text(json.dumps(metadata | change))
         with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{words}"):

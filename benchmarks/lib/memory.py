@@ -1,4 +1,4 @@
-"""Resident memory of this process, now and at its peak (Linux only)."""
+"""Measure the resident memory of this process, now and at its peak (Linux only)."""
 
 from contextlib import suppress
 from pathlib import Path

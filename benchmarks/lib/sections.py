@@ -1,4 +1,4 @@
-"""Sections of report.md, one function for each benchmark: a result's JSON as Markdown."""
+"""Render the sections of report.md from results' JSON, with a function for each benchmark."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tables of the benchmarks' results: a function for each benchmark returns columns and cells."""
+"""Build the tables of the benchmarks' results: a function for each benchmark returns columns and cells."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,11 @@ Rows = Sequence[dict[str, Any]]
 Table = tuple[list[str], list[list[str]]]
 
 FAR_BATCH = 10_000
-"""Number of a batch late in an epoch, which `scale` plans and resumes at."""
+"""Number of a batch late in an epoch, which `scale` plans and resumes from."""
 
 
 def baseline(rows: Rows) -> Table:
-    """Two loaders, with each recipe."""
+    """Compare two loaders, with each recipe."""
     columns = ["recipe", "loader", "crops a second", "least to greatest", "times ours"]
     return columns, [
         [
@@ -29,7 +29,7 @@ def baseline(rows: Rows) -> Table:
 
 
 def contest(rows: Rows) -> Table:
-    """Libraries that do the same operations; see `contest.hold`."""
+    """Compare libraries that do the same operations; see `contest.hold`."""
     columns = ["operation", "cores", "library", "ms a clip", "least to greatest", "times ours", "error", "from librosa"]
     return columns, [
         [
@@ -47,7 +47,7 @@ def contest(rows: Rows) -> Table:
 
 
 def floor(rows: Rows) -> Table:
-    """Each stage on a GPU, and the least time that its memory traffic takes."""
+    """List each stage on a GPU, with the least time that its memory traffic takes."""
     columns = ["stage", "us a clip", "least to greatest", "floor, us", "share"]
     return columns, [
         [
@@ -62,7 +62,7 @@ def floor(rows: Rows) -> Table:
 
 
 def pitch_cost(rows: Rows) -> Table:
-    """A row for each shift: each library's time, and that time over its time for a shift of 0 semitones."""
+    """List for each shift each library's time, and its ratio to that library's time for a shift of 0 semitones."""
     columns = ["semitones"]
     for library in (OURS, TORCHAUDIO):
         columns += [f"{library}, ms a clip", "least to greatest", "times its cost at 0"]
@@ -79,7 +79,7 @@ def _cost(row: dict[str, Any]) -> list[str]:
 
 
 def scale(rows: Rows) -> Table:
-    """Start-up against the number of clips."""
+    """List time and memory of a start-up by the number of clips."""
     columns = ["clips", "seconds", "MB at most", "MB kept", "plan of batch 0, us", f"{FAR_BATCH:,}", "the last"]
     return columns, [
         [
@@ -94,7 +94,7 @@ def scale(rows: Rows) -> Table:
 
 
 def soak(rows: Rows) -> Table:
-    """Speed and memory in each tenth of a long run."""
+    """List speed and memory in each tenth of a long run."""
     columns = ["tenth", "crops a second", "least to greatest", "host MB", "device MB"]
     return columns, [
         [
@@ -109,7 +109,7 @@ def soak(rows: Rows) -> Table:
 
 
 def sweep(rows: Rows) -> Table:
-    """The loader with one setting changed at a time."""
+    """List the loader's speed with one setting changed at a time."""
     columns = ["setting", "value", "crops a second", "times real time", "least to greatest"]
     return columns, [
         [
@@ -124,7 +124,7 @@ def sweep(rows: Rows) -> Table:
 
 
 def throughput(rows: Rows) -> Table:
-    """The loader's stages, the loader, and training with it."""
+    """List the speed of the loader's stages, of the loader, and of training with it."""
     columns = ["stage, alone", "3 s crops a second", "least to greatest", "times real time", "waiting for data"]
     return columns, [
         [

@@ -125,4 +125,4 @@ def _comparable(settings: dict[str, Any]) -> str:
     if settings["split"] == "study" and settings["clips"] == STUDY_CLIPS and not settings["steps"]:
         return f"{theirs}, on the same clips."
     clips = "/".join(map(str, STUDY_CLIPS.values()))
-    return f"{theirs}, on {clips} clips of eight genres of GTZAN trained to the end: not comparable with ours here."
+    return f"{theirs}, on {clips} clips of eight genres, trained to the end: they cannot be compared with ours here."

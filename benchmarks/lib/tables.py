@@ -15,7 +15,7 @@ FAR_BATCH = 10_000
 
 def baseline(rows: Rows) -> Table:
     """Compare two loaders, with each recipe."""
-    columns = ["recipe", "loader", "crops a second", "least to greatest", "times ours"]
+    columns = ["recipe", "loader", "crops a second", "min to max", "times ours"]
     return columns, [
         [
             row["recipe"],
@@ -30,7 +30,7 @@ def baseline(rows: Rows) -> Table:
 
 def contest(rows: Rows) -> Table:
     """Compare libraries that do the same operations; see `contest.hold`."""
-    columns = ["operation", "cores", "library", "ms a clip", "least to greatest", "times ours", "error", "from librosa"]
+    columns = ["operation", "cores", "library", "ms a clip", "min to max", "times ours", "error", "from librosa"]
     return columns, [
         [
             row["operation"],
@@ -48,7 +48,7 @@ def contest(rows: Rows) -> Table:
 
 def floor(rows: Rows) -> Table:
     """List each stage on a GPU, with the least time that its memory traffic takes."""
-    columns = ["stage", "us a clip", "least to greatest", "floor, us", "share"]
+    columns = ["stage", "us a clip", "min to max", "floor, us", "share"]
     return columns, [
         [
             row["stage"],
@@ -65,7 +65,7 @@ def pitch_cost(rows: Rows) -> Table:
     """List for each shift each library's time, and its ratio to that library's time for a shift of 0 semitones."""
     columns = ["semitones"]
     for library in (OURS, TORCHAUDIO):
-        columns += [f"{library}, ms a clip", "least to greatest", "times its cost at 0"]
+        columns += [f"{library}, ms a clip", "min to max", "times its cost at 0"]
     by_step = {(row["library"], row["n_steps"]): row for row in rows}
     steps = sorted({row["n_steps"] for row in rows})
     return columns, [[str(n), *_cost(by_step[OURS, n]), *_cost(by_step[TORCHAUDIO, n])] for n in steps]
@@ -74,13 +74,21 @@ def pitch_cost(rows: Rows) -> Table:
 def _cost(row: dict[str, Any]) -> list[str]:
     ms = row["ms_per_clip"]
     if ms is None:
-        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million numbers", ""]
+        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million coefficients", ""]
     return [milliseconds(ms["median"]), _extent_ms(ms), ratio(row["times_cost_at_0"])]
 
 
 def scale(rows: Rows) -> Table:
     """List time and memory of a start-up by the number of clips."""
-    columns = ["clips", "seconds", "MB at most", "MB kept", "plan of batch 0, us", f"{FAR_BATCH:,}", "the last"]
+    columns = [
+        "clips",
+        "seconds",
+        "peak MB",
+        "MB kept",
+        "plan of batch 0, us",
+        f"of batch {FAR_BATCH:,}",
+        "of the last",
+    ]
     return columns, [
         [
             count(row["clips"]),
@@ -95,7 +103,7 @@ def scale(rows: Rows) -> Table:
 
 def soak(rows: Rows) -> Table:
     """List speed and memory in each tenth of a long run."""
-    columns = ["tenth", "crops a second", "least to greatest", "host MB", "device MB"]
+    columns = ["tenth", "crops a second", "min to max", "host MB", "device MB"]
     return columns, [
         [
             str(row["tenth"]),
@@ -110,7 +118,7 @@ def soak(rows: Rows) -> Table:
 
 def sweep(rows: Rows) -> Table:
     """List the loader's speed with one setting changed at a time."""
-    columns = ["setting", "value", "crops a second", "times real time", "least to greatest"]
+    columns = ["setting", "value", "crops a second", "times real time", "min to max"]
     return columns, [
         [
             row["setting"],
@@ -125,7 +133,7 @@ def sweep(rows: Rows) -> Table:
 
 def throughput(rows: Rows) -> Table:
     """List the speed of the loader's stages, of the loader, and of training with it."""
-    columns = ["stage, alone", "3 s crops a second", "least to greatest", "times real time", "waiting for data"]
+    columns = ["stage, alone", "3 s crops a second", "min to max", "times real time", "waiting for data"]
     return columns, [
         [
             row["stage"],

@@ -1,4 +1,4 @@
-"""Results of benchmarks/accuracy.py as a table beside the study's own, and as a plot."""
+"""Render results of benchmarks/accuracy.py as a table, next to the study's own, and as a plot."""
 
 import csv
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ class FfmpegDecoder:
     format, encoding : str
         FFmpeg's names.
     frames : int
-        Always 0, as the number of samples is only known after decoding.
+        Always 0: the number of samples is only known after decoding.
     damage : str
         Why part of the sound is missing, once it has been decoded; empty if it is whole.
     """

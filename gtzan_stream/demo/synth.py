@@ -73,7 +73,7 @@ def chord(timbre: Timbre, pitches: Sequence[float], length: int) -> Audio:
     """Play pitches (MIDI numbers; 69 is 440 Hz) together for `length` samples, with a release of 10 ms.
 
     >>> tone = chord(Timbre(rolloff=1.0), [69.0], RATE)
-    >>> int(np.abs(np.fft.rfft(tone)).argmax())  # the peak in Hz, as the tone lasts one second
+    >>> int(np.abs(np.fft.rfft(tone)).argmax())  # the tone lasts one second, so bin n is n Hz
     440
     """
     time = np.arange(length, dtype=np.uint32)

@@ -11,7 +11,7 @@ _UNKNOWN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFFF00, 0x100000000))
 
 @dataclass(frozen=True)
 class WavData:
-    """Samples of a RIFF file, in bytes: their `offset`, their `size` in the file and the size that the header `stated`.
+    """Samples of a RIFF file, in bytes: their `offset`, their `size` in the file and the size `stated` in the header.
 
     `fmt` is the content of the format chunk. `unfinished` says that the header does not state the size, because a
     recorder died or wrote to a pipe; the samples then extend to the end of the file.

@@ -103,7 +103,7 @@ def _chords(style: Style, rng: np.random.Generator, steps: int) -> list[tuple[in
 
 
 def _hits(patterns: tuple[str, ...], rng: np.random.Generator, steps: int) -> list[tuple[int, str]]:
-    """Draw the steps and signs to play: one pattern in every bar, another one in every fourth bar."""
+    """Draw the steps and signs to play: one pattern in most bars, another one in every fourth bar."""
     usual, other = rng.choice(len(patterns), 2)
     hits = []
     for bar in range(steps // BAR):

@@ -49,7 +49,7 @@ class Metadata:
     geometry : Geometry
         Geometry of its features, which says how to cut a recording into inputs.
     input : str
-        How to do this, in words.
+        Description of the program's input, in words.
     version, torch : str
         Versions of gtzan_stream and torch that wrote the file.
     config : dict

@@ -86,7 +86,7 @@ def _count_clipped_runs(samples: np.ndarray) -> int:
 
 
 def find_duplicates(labels: Mapping[str, str], digests: Mapping[str, str], sources: Mapping[str, str]) -> list[Issue]:
-    """Report every clip with the same samples as a clip before it in the order of keys.
+    """Report every clip with the same samples as an earlier clip, in the order of keys.
 
     The issue is a "duplicate", or a "conflict" if the two have different labels.
 

@@ -37,7 +37,7 @@ def describe(device: torch.device) -> str:
 def precision(wanted: str, device: torch.device) -> str:
     """Return "bf16" or "fp32". "auto" is "bf16" if `device` multiplies it natively.
 
-    A CPU does with AVX512-BF16 or AMX; without them, bf16 is emulated.
+    CPUs do so with AVX512-BF16 or AMX; on other CPUs, bf16 is emulated.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Count the epochs, steps and losses of a run, and sum up the current epoch."""
+"""Count what a run has done so far, with running sums over the current epoch."""
 
 import math
 from typing import Any

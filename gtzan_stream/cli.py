@@ -194,11 +194,13 @@ def preview(
     f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
     """Plot the first crops of a training epoch: log-mel spectrograms without and with augmentation."""
-    from gtzan_stream.inference.preview import draw
+    from gtzan_stream.inference.preview import plot_preview
 
     sizes = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
     settings = {**sizes, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
-    draw(out, folder, augment=augment, split=split, part=part, seed=seed, epoch=epoch, count=count, settings=settings)
+    plot_preview(
+        out, folder, augment=augment, split=split, part=part, seed=seed, epoch=epoch, count=count, settings=settings
+    )
     console.print_line(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}")
 
 
@@ -235,9 +237,9 @@ def classify(
     elif tracks:
         print_tracks(tracks)
     if plot is not None:
-        from gtzan_stream.inference.timeline import timelines
+        from gtzan_stream.inference.timeline import plot_timelines
 
-        timelines(plot, tracks)
+        plot_timelines(plot, tracks)
     if failed:
         raise typer.Exit(2)
 

@@ -87,10 +87,10 @@ def runs(go) -> Path:
 
 
 def test_a_network_may_have_a_length_of_its_own(go, steps):
-    assert comparisons.lengths("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
-    assert comparisons.lengths("") == (None, {})
+    assert comparisons.parse_steps("180,vgg19=360,vgg16=300") == (180, {"vgg19": 360, "vgg16": 300})
+    assert comparisons.parse_steps("") == (None, {})
     with pytest.raises(UserError, match="one number"):
-        comparisons.lengths("180,90")
+        comparisons.parse_steps("180,90")
     assert go(steps="9,cnn2d=1") == 2
     assert go() == 0
 
@@ -142,7 +142,7 @@ def test_the_section_says_what_it_is_about(result):
     text = accuracy_table.section(result)
     for words in ("`demo`, split `demo`: 10 clips to train on, 10 to validate, 10 to test", "steps as stated", "fp32"):
         assert words in text
-    assert "not comparable with ours here" in text
+    assert "cannot be compared with ours here" in text
     assert "95 % interval" in text
     assert "| cnn2d | study | 95 % | 77 % | 83.39 % | 4 |" in text
     assert "±" not in text  # of one seed there is no spread
@@ -152,7 +152,7 @@ def test_the_section_says_what_it_is_about(result):
 def test_full_gtzan_trained_to_the_end_is_comparable(result):
     whole = {**result["settings"], "split": "study", "clips": accuracy_table.STUDY_CLIPS, "steps": "", "seeds": 3}
     text = accuracy_table.section({**result, "settings": whole})
-    assert "not comparable" not in text
+    assert "cannot be compared" not in text
     assert "on the same clips" in text
     assert "as long as train.py lets it" in text
     assert "% ± 0.0" in text
@@ -179,7 +179,10 @@ def test_cells_of_other_settings_or_clips_are_not_taken_over(go, steps):
         ({"compare": "colours"}, "no comparison 'colours'; there are models, normalization, optimizer, augmentation"),
         ({"names": "cnn2d,vgg12"}, "no network 'vgg12'; there are cnn1d"),
         ({"steps": "180,vgg12=3"}, "no network 'vgg12'; there are cnn1d"),
-        ({"steps": "many"}, "--steps takes a number above 0, and numbers of networks: 180,vgg19=360, got 'many'"),
+        (
+            {"steps": "many"},
+            "--steps takes a number above 0, and other numbers by network, such as 180,vgg19=360; got 'many'",
+        ),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(go, options, sentence):

@@ -67,7 +67,7 @@ def test_how_much_a_header_promises_in_vain_is_said():
     for format in ("WAV", "RF64", "W64", "AU", "AIFF", "CAF", "NIST", "VOC"):
         data = encoded(tone(), format, "PCM_16")
         for lost in (10, 1001):
-            found = re.fullmatch(r"the header promises (\d+) bytes more than there are", decoded(data[:-lost])[1])
+            found = re.fullmatch(r"the header states (\d+) bytes more than there are", decoded(data[:-lost])[1])
             assert found, format
             assert int(found[1]) == lost - (format == "VOC"), format  # which ends in a byte of its own
 

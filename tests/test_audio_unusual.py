@@ -54,7 +54,7 @@ def test_layer_2_is_counted_too():
 def test_a_size_near_the_limit_is_open_only_if_the_file_is_shorter(tmp_path: Path):
     """A recorder's sentinel; 3 GB that were cut; and 2 GB that are all there, with a chunk behind them."""
     assert decoded(wav(SAMPLES, size=0x7FFFFFFF)) == (N, "")
-    assert decoded(wav(SAMPLES, size=3_000_000_000))[1].startswith("the header promises 2999867700 bytes more")
+    assert decoded(wav(SAMPLES, size=3_000_000_000))[1].startswith("the header states 2999867700 bytes more")
     path = tmp_path / "long.wav"
     path.write_bytes(wav(SAMPLES[:0], size=0x80000000))
     with path.open("r+b") as file:
@@ -62,7 +62,7 @@ def test_a_size_near_the_limit_is_open_only_if_the_file_is_shorter(tmp_path: Pat
         file.seek(0, io.SEEK_END)
         file.write(b"LIST" + (4).to_bytes(4, "little") + b"INFO")
         found = audio.wav_data(file)
-    assert (found.size, found.promised, found.unfinished) == (0x80000000, 0x80000000, False)
+    assert (found.size, found.stated, found.unfinished) == (0x80000000, 0x80000000, False)
 
 
 @pytest.mark.parametrize("end", range(8, 44, 3))

@@ -43,7 +43,7 @@ def test_samples_are_found_behind_any_header(options: dict):
     found = wav_data(data)
     assert found is not None
     assert (found.encoding, found.channels, found.sample_rate) == ("pcm16", 1, 22050)
-    assert (found.size, found.promised, found.frames, found.unfinished) == (2000, 2000, 1000, False)
+    assert (found.size, found.stated, found.frames, found.unfinished) == (2000, 2000, 1000, False)
     np.testing.assert_array_equal(np.frombuffer(data, "<i2", found.size // 2, found.offset), RAMP)
     np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int16")[0], RAMP)
 
@@ -51,7 +51,7 @@ def test_samples_are_found_behind_any_header(options: dict):
 def test_a_header_that_promises_more_is_truncated():
     found = wav_data(wav(RAMP, promised=2400))
     assert found is not None
-    assert (found.size, found.promised, found.unfinished) == (2000, 2400, False)
+    assert (found.size, found.stated, found.unfinished) == (2000, 2400, False)
 
 
 PIPED = [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFF00, 0xFFFFFFDB, 0xFFFFFFFF]
@@ -63,7 +63,7 @@ def test_a_header_written_to_a_pipe_promises_nothing(promised: int):
     found = wav_data(wav(RAMP, promised=promised))
     assert found is not None
     assert found.size == 2000
-    assert (found.promised, found.unfinished) == ((2000, True) if promised in PIPED else (promised, False))
+    assert (found.stated, found.unfinished) == ((2000, True) if promised in PIPED else (promised, False))
 
 
 @pytest.mark.parametrize("options", HEADERS.values(), ids=HEADERS.keys())

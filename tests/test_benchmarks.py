@@ -219,7 +219,7 @@ def test_start_up_is_probed(tmp_path: Path):
     assert found["clips"] == 5000
     assert 0 < found["seconds"] < 5
     assert found["peak_mb"] >= found["kept_mb"] - 1
-    scale.draw([{"clips": 5000, **{k: common.spread([found[k]]) for k in ("seconds", "peak_mb")}}], tmp_path / "a.png")
+    scale.plot([{"clips": 5000, **{k: common.spread([found[k]]) for k in ("seconds", "peak_mb")}}], tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

@@ -61,7 +61,7 @@ def use(run: Run) -> None:
         parameter.grad = torch.zeros_like(parameter)
     run.optimizer.step()
     run.schedule.step()
-    run.schedule.epoch(1.0)
+    run.schedule.end_epoch(1.0)
     next(iter(run.train_loader))
 
 

@@ -18,7 +18,7 @@ from gtzan_stream.cli import main
 from gtzan_stream.features import LogMel, RawWaveform, whole_clips
 from gtzan_stream.inference import export
 from gtzan_stream.inference.classify import Track, classify
-from gtzan_stream.inference.timeline import timeline
+from gtzan_stream.inference.timeline import plot_timeline
 from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.pack import pack
@@ -222,7 +222,7 @@ def test_mistakes_are_one_sentence(run, music, tmp_path):
 
 def test_the_picture_shows_which_genre_is_when(tmp_path):
     track = Track("a$b$\N{GUITAR}.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
-    timeline(tmp_path / "new/a.png", track)
+    plot_timeline(tmp_path / "new/a.png", track)
     image = imread(tmp_path / "new/a.png")[:, :, :3]  # [row, column, colour]
     columns = {}
     for colour, rgb in {"blue": (0x1F, 0x77, 0xB4), "orange": (0xFF, 0x7F, 0x0E)}.items():
@@ -238,7 +238,7 @@ def test_the_picture_stacks_the_genres_and_ends_with_the_track(tmp_path, monkeyp
     drawn = []
     monkeypatch.setattr(module, "write_png", lambda path, figure: drawn.append(figure))
     chunks = np.random.default_rng(0).dirichlet(np.ones(9), 2).astype(np.float32)
-    timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
+    plot_timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
     (panel,) = drawn[0].get_axes()
     order = np.argsort(-chunks.mean(axis=0))
     stack = np.stack([*chunks[:, order[:6]].T, chunks[:, order[6:]].sum(axis=1)])  # three others in grey

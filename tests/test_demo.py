@@ -16,7 +16,7 @@ from gtzan_stream.errors import UserError
 
 
 def clips(genre: str, part: str = "train", count: int = 5, clip_s: float = 6.0) -> list[np.ndarray]:
-    return [demo.record(genre, number, part=part, clip_s=clip_s) for number in range(count)]
+    return [demo.synthesise(genre, number, part=part, clip_s=clip_s) for number in range(count)]
 
 
 def rms(audio: np.ndarray) -> float:
@@ -63,10 +63,10 @@ def test_patterns_have_sixteen_known_steps(genre: str) -> None:
 
 @pytest.mark.parametrize("genre", GENRES)
 def test_a_clip_depends_on_its_arguments_alone(genre: str) -> None:
-    clip = demo.record(genre, 5, clip_s=2.0)
-    demo.record("jazz", 0, clip_s=1.0)
-    np.testing.assert_array_equal(clip, demo.record(genre, 5, clip_s=2.0))
-    for other in (demo.record(genre, 6, clip_s=2.0), demo.record(genre, 5, clip_s=2.0, seed=1)):
+    clip = demo.synthesise(genre, 5, clip_s=2.0)
+    demo.synthesise("jazz", 0, clip_s=1.0)
+    np.testing.assert_array_equal(clip, demo.synthesise(genre, 5, clip_s=2.0))
+    for other in (demo.synthesise(genre, 6, clip_s=2.0), demo.synthesise(genre, 5, clip_s=2.0, seed=1)):
         assert abs(np.corrcoef(clip, other)[0, 1]) < 0.9
 
 
@@ -168,7 +168,7 @@ def test_the_folder_is_laid_out_like_gtzan(written: tuple[Path, Path]) -> None:
 def test_files_hold_the_recorded_samples(written: tuple[Path, Path]) -> None:
     with wave.open(str(written[0] / "metal" / "metal.10003.wav")) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32_767
-    np.testing.assert_allclose(samples, demo.record("metal", 10_003, part="test", clip_s=1.5, seed=3), atol=2e-5)
+    np.testing.assert_allclose(samples, demo.synthesise("metal", 10_003, part="test", clip_s=1.5, seed=3), atol=2e-5)
 
 
 def test_the_split_file_gives_every_clip_its_part(written: tuple[Path, Path]) -> None:

@@ -46,7 +46,7 @@ def test_chunks_of_any_length_may_come_before_the_sound(made, length: int):
     assert pcm.damage == ""
     for lost in (1, 500):
         plural = "" if lost == 1 else "s"
-        words = f"the header promises {lost} byte{plural} more than there are"
+        words = f"the header states {lost} byte{plural} more than there are"
         assert missing_bytes(io.BytesIO(data[:-lost])) == words
 
 

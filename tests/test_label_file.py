@@ -74,7 +74,7 @@ def test_unmatched_rows_and_clips_are_reported(tmp_path: Path) -> None:
     details = {line.kind: line.detail for line in found.report}
     assert details["no label"].startswith("left out: 3 clips that ")
     assert details["no label"].endswith("labels.csv does not name: b/c.d.wav, b/e.mp3, b/e.wav")
-    assert details["no such clip"].endswith("labels.csv that names no clip of SRC: none.wav")
+    assert details["no such clip"].endswith("labels.csv without a clip in SRC: none.wav")
     assert {f"warning: {detail}" for detail in details.values()} <= set(found.describe())
     assert found.describe()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
 

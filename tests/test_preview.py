@@ -12,7 +12,7 @@ from gtzan_stream.cli import main
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.inference import preview
-from gtzan_stream.inference.preview import Pair, pairs
+from gtzan_stream.inference.preview import Pair, example_pairs
 from gtzan_stream.loader import Loader
 
 
@@ -21,7 +21,7 @@ def loader_of(shards: Path, augment: str | Transform, **settings: object) -> Loa
 
 
 def test_unaugmented_features_are_those_of_a_loader_without_augmentation(shards):
-    for pair in pairs(loader_of(shards, "none")):
+    for pair in example_pairs(loader_of(shards, "none")):
         np.testing.assert_array_equal(pair.unaugmented, pair.augmented)
         assert pair.description == "unchanged"
 
@@ -29,7 +29,7 @@ def test_unaugmented_features_are_those_of_a_loader_without_augmentation(shards)
 def test_augmented_features_are_those_of_the_loader(shards):
     loader = loader_of(shards, "study")
     loader.set_epoch(2)
-    found = pairs(loader)
+    found = example_pairs(loader)
     other = loader_of(shards, "study")
     other.set_epoch(2)
     batch = next(iter(other))
@@ -43,21 +43,21 @@ def test_augmented_features_are_those_of_the_loader(shards):
 
 
 def test_both_panels_show_the_same_segment(shards):
-    for pair in pairs(loader_of(shards, Gain(2.0, 2.0))):
+    for pair in example_pairs(loader_of(shards, Gain(2.0, 2.0))):
         twice = 2 * (10**pair.unaugmented - 1)
         np.testing.assert_allclose(10**pair.augmented - 1, twice, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("frames", [-3, 3])
 def test_both_panels_show_the_same_segment_after_a_time_shift(shards, frames):
-    for pair in pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three", part="train")):
+    for pair in example_pairs(loader_of(shards, TimeShift(512 * frames, 512 * frames), split="three", part="train")):
         early, late = (pair.unaugmented, pair.augmented) if frames > 0 else (pair.augmented, pair.unaugmented)
         inside = slice(4, 60)  # no clip ends within these frames
         np.testing.assert_allclose(late[:, 7:63], early[:, inside], atol=1e-4)
 
 
 def test_a_stretched_crop_begins_at_the_same_sample(shards):
-    for pair in pairs(loader_of(shards, TimeStretch(0.8, 0.8), split="three", part="train")):
+    for pair in example_pairs(loader_of(shards, TimeStretch(0.8, 0.8), split="three", part="train")):
         before, after = pair.unaugmented.max(axis=0), pair.augmented.max(axis=0)  # a tone that swells twice a second
         slower = np.interp(np.arange(60) * 0.8, np.arange(128), before)
         assert np.corrcoef(slower, after[:60])[0, 1] > 0.9
@@ -70,7 +70,7 @@ def test_a_preview_without_crops_to_show_is_an_error(words):
         empty = next(epoch for epoch in range(100) if not first_counts(loader, epoch))
         loader.set_epoch(empty)
         with pytest.raises(UserError, match=r"none of the first 1 crops lies .* --count, or shorter ones with --fr"):
-            pairs(loader)
+            example_pairs(loader)
 
 
 def first_counts(loader: Loader, epoch: int) -> bool:
@@ -109,7 +109,7 @@ def test_the_original_is_above_the_augmented_crop(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(preview, "write_png", lambda path, figure: drawn.append(figure))
     shown = [Pair("a", i, 0, f"drawn {i}", np.full((6, 10), i), np.full((6, 10), i + 0.5)) for i in range(5)]
-    preview.picture(tmp_path / "a.png", shown, frame_s=0.5)
+    preview.plot_pairs(tmp_path / "a.png", shown, frame_s=0.5)
     panels = np.reshape(drawn[0].get_axes(), (4, 4))  # two rows of pairs
     for number in range(8):
         row, column = divmod(number, 4)
@@ -131,7 +131,7 @@ def test_the_errors_list_the_known_names(run, shards):
 
 def test_the_features_are_those_of_training_with_the_same_options(run, words, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(preview, "picture", lambda path, pairs, frame_s: shown.append((pairs, frame_s)))
+    monkeypatch.setattr(preview, "plot_pairs", lambda path, pairs, frame_s: shown.append((pairs, frame_s)))
     sizes = ["--hop-length", "50", "--frames", "64", "--n-mels", "40", "--n-fft", "300", "--f-min", "100"]
     sizes += ["--f-max", "3000", "--sample-rate", "8000"]
     run(words, "--split", "words", "--augment", "none", *sizes, "--seed", "3", "--epoch", "2")

@@ -36,7 +36,7 @@ def put(other: Path, root: Path, *, moved: bool = True) -> None:
             os.replace(path, root / path.name)
 
 
-MESSAGE = r"^the set in .*shards was packed again while it was in use: make another loader$"
+MESSAGE = r"^the set in .*shards was packed again while it was in use: create a new loader$"
 
 
 @pytest.mark.parametrize("moved", [True, False])

@@ -77,8 +77,8 @@ def test_the_error_names_the_missing_or_malformed_field(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
     for change, message in (
-        ({"report": None}, "its field report has another form"),
-        ({"splits": [1]}, "its field splits has"),
+        ({"report": None}, "its field report does not have the expected form"),
+        ({"splits": [1]}, "its field splits does not have"),
     ):
         (copy / "manifest.json").write_text(json.dumps(metadata | change))
         with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{message}"):

@@ -222,7 +222,7 @@ def test_indexing_a_folder_without_usable_shards_is_an_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"holds no \*\.tar shards"):
         index(tmp_path)
     write(tmp_path / "x.tar", [{"__key__": "a_1", "wav": b"no audio"}])
-    with pytest.raises(UserError, match=r"no sample with audio and a label in 1 shard; the first: x\.tar, key a_1"):
+    with pytest.raises(UserError, match=r"no clip with a label in 1 shard; the first issue: x\.tar, key a_1"):
         index(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
 

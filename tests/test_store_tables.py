@@ -93,7 +93,7 @@ CLIP_CHANGES = {
     "large rate": (put("sample_rate", 0, 2**60), "or a rate of"),
     "one sample more": (
         lambda table: put("frames", 0, table["frames"][0].as_py() + 1)(table),
-        "a clip has another number of samples than its bytes hold",
+        "a clip's number of samples does not match the size of its data",
     ),
     "before the shard": (put("data_offset", 0, -1), "a clip lies outside its shard"),
     "after the shard": (put("data_offset", 0, 2**63 - 1), "a clip lies outside its shard"),

@@ -50,7 +50,7 @@ def test_a_flipped_bit_in_a_clip_is_found(copy: Path):
     problems = verify(manifest)
     assert len(problems) == 2
     assert problems[0].startswith(f"{copy / shard}: sha256 ")
-    assert problems[1] == f"{copy / shard}, key {manifest.keys[clip]}: its sha256 is not the manifest's"
+    assert problems[1] == f"{copy / shard}, key {manifest.keys[clip]}: its sha256 differs from the manifest's"
 
 
 def test_a_flipped_bit_in_a_json_member_is_found(copy: Path):

@@ -184,8 +184,8 @@ def test_a_forked_process_does_not_move_the_position_on_macos(tmp_path: Path, mo
 
 def test_a_benchmark_of_memory_needs_linux():
     program = """
-from benchmarks.lib.memory import forget_peak, memory_mb
-forget_peak()
+from benchmarks.lib.memory import reset_peak, memory_mb
+reset_peak()
 try:
     memory_mb()
 except ValueError as error:

@@ -61,7 +61,7 @@ def test_parts_without_clips_of_a_label_give_a_warning(go, tiny: Path, tmp_path:
     (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata))
     result = go("--shards", str(tmp_path / "shards"), "--steps", "1", "--name", "lacking")
     assert result.exit_code == 0, result.output
-    assert "part test of split demo has no clip of blues, jazz: its results say nothing of them" in result.output
+    assert "part test of split demo has no clip of blues, jazz: its results say nothing about them" in result.output
 
 
 def test_the_error_of_an_unreadable_clip_names_the_remedy(go, tiny: Path, tmp_path: Path) -> None:

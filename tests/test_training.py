@@ -51,7 +51,7 @@ def test_an_unknown_setting_is_an_error():
         ({"mixup": float("inf")}, "--mixup must be 0 or more"),
         ({"label_smoothing": 1.0}, "--label-smoothing must be 0 or more and below 1, got 1.0"),
         ({"label_smoothing": -0.1}, "--label-smoothing must be 0 or more and below 1, got -0.1"),
-        ({"spec_augment": 129}, "--spec-augment must be 0 to 128, the bands there are, got 129"),
+        ({"spec_augment": 129}, "--spec-augment must be 0 to 128 bands, got 129"),
         ({"spec_augment": -1}, "--spec-augment must be 0 or more"),
         ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
         (

@@ -65,7 +65,7 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path):
 def test_a_network_that_does_not_fit_is_an_error_of_one_line(tmp_path):
     checkpoints.save(tmp_path / "last.pt", {"network": nn.Linear(2, 3)})
     state = checkpoints.load(tmp_path / "last.pt")
-    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) there"
+    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) in the checkpoint"
     with pytest.raises(UserError, match=rf"^last\.pt, of tiny, does not fit this network: {shapes}; start a new run$"):
         checkpoints.restore(state, {"network": nn.Linear(2, 4)}, "last.pt, of tiny,")
     with pytest.raises(UserError, match="bias is missing here and has the shape"):
@@ -77,7 +77,7 @@ def test_a_network_that_does_not_fit_is_an_error_of_one_line(tmp_path):
 def test_an_optimizer_that_does_not_fit_is_an_error_of_one_line(tmp_path):
     checkpoints.save(tmp_path / "last.pt", {"optimizer": optimizers.build("sgd", nn.Linear(2, 3).parameters())})
     state = checkpoints.load(tmp_path / "last.pt")
-    entries = r"param_groups\.0\.params has the entries 0, 1 there and 0 here"
+    entries = r"param_groups\.0\.params has the entries 0, 1 in the checkpoint and 0 here"
     with pytest.raises(UserError, match=rf"last\.pt does not fit this optimizer: {entries}; start a new run$"):
         checkpoints.restore(
             state, {"optimizer": optimizers.build("sgd", nn.Linear(2, 3, bias=False).parameters())}, "last.pt"
@@ -110,13 +110,16 @@ def test_a_state_of_the_same_form_is_loaded(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sums": torch.zeros(3)}, r"sums is torch\.float32 \[3\] there"),
-        ({"sums": torch.zeros(2, dtype=torch.float64)}, r"sums is torch\.float64 \[2\] there"),
-        ({"rates": [0.1]}, "rates has the entries 0 there and 0, 1 here"),
-        ({"rates": [0.1, 0.2, 0.3]}, "rates has the entries 0, 1, 2 there and 0, 1 here"),
-        ({"rates": [0.1, "2"]}, r"rates\.1 is a str there and a float here"),
-        ({"switch": "on"}, "switch is a str there and a NoneType here"),
-        ({"more": 1}, "it has the entries sums, rates, switch, count, more there and sums, rates, switch, count here"),
+        ({"sums": torch.zeros(3)}, r"sums is torch\.float32 \[3\] in the checkpoint"),
+        ({"sums": torch.zeros(2, dtype=torch.float64)}, r"sums is torch\.float64 \[2\] in the checkpoint"),
+        ({"rates": [0.1]}, "rates has the entries 0 in the checkpoint and 0, 1 here"),
+        ({"rates": [0.1, 0.2, 0.3]}, "rates has the entries 0, 1, 2 in the checkpoint and 0, 1 here"),
+        ({"rates": [0.1, "2"]}, r"rates\.1 is a str in the checkpoint and a float here"),
+        ({"switch": "on"}, "switch is a str in the checkpoint and a NoneType here"),
+        (
+            {"more": 1},
+            "it has the entries sums, rates, switch, count, more in the checkpoint and sums, rates, switch, count here",
+        ),
     ],
     ids=str,
 )

@@ -75,7 +75,7 @@ class Halving:
     def step(self) -> None:
         self.steps += 1
 
-    def epoch(self, loss: float) -> None:
+    def end_epoch(self, loss: float) -> None:
         self.losses.append(loss)
         self.group["lr"] /= 2
 

@@ -21,7 +21,7 @@ def test_the_plateau_schedule_divides_by_five_and_finishes_below_a_hundred_thous
     schedule, _ = schedule_of()
     rates = []
     while not schedule.finished:
-        schedule.epoch(1.0)
+        schedule.end_epoch(1.0)
         rates.append(schedule.lr)
     assert rates[5] == pytest.approx(0.01)
     assert rates[6] == pytest.approx(0.002)
@@ -34,13 +34,13 @@ def test_warm_up_climbs_to_the_learning_rate_and_ignores_bad_epochs():
     assert schedule.lr == pytest.approx(0.0001)
     for step in range(10):
         for _ in range(20):
-            schedule.epoch(float(step))
+            schedule.end_epoch(float(step))
         assert not schedule.finished
         optimizer.step()
         schedule.step()
     assert schedule.lr == pytest.approx(0.01)
     for _ in range(7):  # after the warm-up, bad epochs count
-        schedule.epoch(1.0)
+        schedule.end_epoch(1.0)
     assert schedule.lr == pytest.approx(0.002)
 
 
@@ -50,7 +50,7 @@ def test_a_cosine_falls_to_zero_at_the_last_step():
     for _ in range(50):
         optimizer.step()
         schedule.step()
-        schedule.epoch(1.0)
+        schedule.end_epoch(1.0)
         rates.append(schedule.lr)
     assert rates[:11] == pytest.approx([0.01 * (0.01 + 0.99 * step / 10) for step in range(11)])
     assert rates[20] == pytest.approx(0.01 * (1 + math.cos(math.pi / 4)) / 2)
@@ -89,7 +89,7 @@ def test_a_schedule_continues_where_it_was(name, steps):
             optimizer.step()
             schedule.step()
             if step % 5 == 4:
-                schedule.epoch(1.0)
+                schedule.end_epoch(1.0)
             rates.append(schedule.lr)
         return rates
 

@@ -23,7 +23,7 @@ def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of a training run. The defaults are the study's; `defaults.complete` replaces None by a fitting value.
+    """Settings of a training run. The defaults are the study's; `defaults.complete` replaces None by a suitable value.
 
     Raises
     ------
@@ -139,7 +139,7 @@ class Config:
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"--label-smoothing must be 0 or more and below 1, got {self.label_smoothing}")
         if self.spec_augment > 128:
-            raise UserError(f"--spec-augment must be 0 to 128, the bands there are, got {self.spec_augment}")
+            raise UserError(f"--spec-augment must be 0 to 128 bands, got {self.spec_augment}")
         recipes.check(self.augment)
         if self.features is not None:
             check_name(self.features, FEATURES, "feature")

@@ -14,7 +14,7 @@ from gtzan_stream.training import device, optimizers
 from gtzan_stream.training.config import Config
 
 PREFERRED = ("filtered", "stratified", "study")  # splits that `pack` adds by itself, the preferred one first
-DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learn the demo set in minutes
+DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # trains in minutes
 DEMO_LR = {"adam": 1e-3, "adamw": 1e-3}
 STUDY: dict[str, Any] = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}
 
@@ -38,7 +38,7 @@ class NetworkDefaults(Protocol):
 
     @property
     def lr(self) -> Mapping[str, float]:
-        """Learning rate by optimizer, where the optimizer's default is not the best."""
+        """Learning rate by optimizer, for optimizers with another default than in `optimizers`."""
         ...
 
     @property

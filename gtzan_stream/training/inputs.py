@@ -94,7 +94,7 @@ def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
     lacking = {part: sorted(labels - set(by_part[part])) for part in PARTS}
     return [
         f"part {part} of split {split} has no clip of {first_few(names)}: its "
-        f"results say nothing of {'it' if len(names) == 1 else 'them'}"
+        f"results say nothing about {'it' if len(names) == 1 else 'them'}"
         for part, names in lacking.items()
         if names
     ]

@@ -1,4 +1,4 @@
-"""The errors that users see as one sentence, `UserError` and `BadSample`, and how other errors become one."""
+"""Errors with one-sentence messages for users (`UserError`, `BadSample`), and functions that convert other errors."""
 
 import errno
 import shutil
@@ -32,7 +32,7 @@ def format_error(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type if it has none; for errors of other libraries."""
+    """Return the first line of an error's message, or its type if it has none. For errors of other libraries."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

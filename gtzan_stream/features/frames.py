@@ -9,7 +9,7 @@ from gtzan_stream.shapes import Waveform
 
 
 def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None = None) -> tuple[int, int]:
-    """Fill in the size of an STFT: by default frames of about 46.4 ms that overlap by half.
+    """Return the frame and hop length of an STFT: by default frames of about 46.4 ms that overlap by half.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
 def _nearest_fast_size(numerator: int, denominator: int) -> int:
     """Find the even number of prime factors 2, 3 and 5 that is nearest to ``numerator / denominator``.
 
-    In integers, so that two numbers equally near are recognised.
+    Integer arithmetic recognises ties exactly; the smaller number wins.
     """
     powers = range(max(numerator // denominator, 2).bit_length() + 1)
     numbers = {2 * 2**i * 3**j * 5**k for i in powers for j in powers for k in powers}
@@ -56,8 +56,8 @@ def _nearest_fast_size(numerator: int, denominator: int) -> int:
 class Frames(nn.Module):
     """The waveform of each STFT frame, without window or transform: the input of a `LogMel` with the same arguments.
 
-    For networks that learn their own spectrogram. The loader reads the same segments as for `LogMel`, and silences the
-    same frames beyond a clip's end.
+    For networks that learn their own spectrogram. The loader reads the same segments as for `LogMel` and fills the same
+    frames after a clip's end with silence.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Frames(nn.Module):
         Samples per frame, even, and samples from one frame to the next. By default from `stft_size`: 1,024 and 512 at
         22,050 Hz.
     frames : int
-        Frames of a crop.
+        Frames in a crop.
 
     Raises
     ------

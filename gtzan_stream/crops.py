@@ -136,7 +136,7 @@ def segments(
     geometry: Geometry,
     rate: np.ndarray | None = None,
     before: np.ndarray | None = None,
-    read_length: np.ndarray | None = None,
+    source_length: np.ndarray | None = None,
 ) -> Segments:
     """Find the segment that each crop reads.
 
@@ -149,13 +149,13 @@ def segments(
     geometry : Geometry
     rate : float64 [batch], optional
         How fast time runs in each crop; 1 by default.
-    before, read_length : int64 [batch], optional
+    before, source_length : int64 [batch], optional
         ``before`` and ``length`` of `Transform.source` for ``geometry.read_length`` samples of output. By default 0 and
         ``geometry.read_length``, for crops that are not augmented.
     """
     rate = np.ones(len(starts)) if rate is None else rate
     before = np.zeros(len(starts), np.int64) if before is None else before
-    read_length = np.full(len(starts), geometry.read_length) if read_length is None else read_length
+    source_length = np.full(len(starts), geometry.read_length) if source_length is None else source_length
     context = np.round(geometry.context * rate).astype(np.int64)
     # Samples from the crop's start to the clip's end, after the rate has shortened or lengthened them.
     remaining = np.floor((lengths - starts) / rate).astype(np.int64)
@@ -163,4 +163,4 @@ def segments(
     holds_whole_clip = (starts <= 0) & (geometry.frames_in(remaining) <= geometry.frames)
     is_long_enough = lengths * _STUDY_SAMPLE_RATE >= _STUDY_SHORTEST * geometry.sample_rate
     has_enough_audio = (2 * valid_frames >= geometry.frames) | (holds_whole_clip & is_long_enough)
-    return Segments(starts - context - before, read_length, valid_frames, has_enough_audio)
+    return Segments(starts - context - before, source_length, valid_frames, has_enough_audio)

@@ -56,8 +56,7 @@ class Epochs:
     training : bool
         True for random crops, False for chunks.
     settings : dict
-        Everything that the order of examples depends on, besides the epoch. It is part of a state and compared when
-        a state is loaded.
+        What the order of examples depends on, besides the epoch. A state contains it, and loading compares it.
     num_workers : int
         0 makes each batch when it is requested; otherwise batches are made ahead in the background.
     ranks : (int, int), optional
@@ -218,8 +217,7 @@ class Epochs:
                 rows = plan.rows(index, rank, world_size)
                 yield self._maker.make_batch(rows, epoch, self.transform, training=self._training)
         finally:
-            # Cancel pending downloads, so that leaving the loop early does not block.
-            for download in downloads:
+            for download in downloads:  # so that leaving the loop early does not block
                 download.cancel()
 
     def _until_closed(self, batches: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any]]:
@@ -250,10 +248,9 @@ class SamplerProxy:
 
     Lightning calls ``set_epoch`` before each of its epochs. Without that call, the loader would repeat an epoch that
     `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from which
-    Lightning restores no state. But Lightning's count may differ from the loader's, because it includes an epoch that
-    `max_steps` cut short. So an epoch that was set or loaded on the loader itself has priority, and the difference is
-    remembered: if a state of epoch 2 was loaded and Lightning says 4, the loader starts epoch 2, and when Lightning
-    then says 5, it starts epoch 3.
+    Lightning restores no state. But Lightning also counts epochs that `max_steps` cut short. So an epoch that was set or
+    loaded on the loader itself has priority, and the difference is remembered: if a state of epoch 2 was loaded and
+    Lightning says 4, the loader starts epoch 2, and when Lightning then says 5, it starts epoch 3.
     """
 
     def __init__(self, loader: Epochs) -> None:

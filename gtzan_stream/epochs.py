@@ -248,8 +248,8 @@ class SamplerProxy:
 
     Lightning calls ``set_epoch`` before each of its epochs. Without that call, the loader would repeat an epoch that
     `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from which
-    Lightning restores no state. But Lightning also counts epochs that `max_steps` cut short. So an epoch that was set or
-    loaded on the loader itself has priority, and the difference is remembered: if a state of epoch 2 was loaded and
+    Lightning restores no state. But Lightning also counts epochs that `max_steps` cut short. So an epoch that was set
+    or loaded on the loader itself has priority, and the difference is remembered: if a state of epoch 2 was loaded and
     Lightning says 4, the loader starts epoch 2, and when Lightning then says 5, it starts epoch 3.
     """
 

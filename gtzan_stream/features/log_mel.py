@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
 from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
-from gtzan_stream.features.frames import stft_size
+from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
 
@@ -33,7 +33,7 @@ class LogMel(nn.Module):
         Hz.
     n_fft : int, optional
         Samples per frame, even; also the length of the Hann window. By default about 46.4 ms (see
-        `gtzan_stream.features.frames.stft_size`): 1,024 at 22,050 Hz, 360 at 8,000 Hz. The default is long enough for
+        `gtzan_stream.features.stft_size`): 1,024 at 22,050 Hz, 360 at 8,000 Hz. The default is long enough for
         128 bands at every sample rate from 8,000 to 48,000 Hz.
     hop_length : int, optional
         Samples from one frame's centre to the next's; ``n_fft // 2`` by default.

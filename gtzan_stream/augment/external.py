@@ -22,8 +22,8 @@ class Audiomentations(Transform):
 
     The library draws from Python's and numpy's global random state. For each example both are seeded with a number
     drawn like any other parameter, and restored afterwards, so results do not depend on the number of workers. It runs
-    on the CPU; waveforms on other devices are copied there and back. No extra samples are read: the output is
-    cut or zero-padded to the length of its input.
+    on the CPU; waveforms on other devices are copied there and back. No extra samples are read: the output is cut or
+    zero-padded to the length of its input.
 
     Parameters
     ----------

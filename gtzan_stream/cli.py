@@ -92,7 +92,7 @@ def pack(
 ) -> None:
     """Pack the music in SRC into shards in DIR, replacing any set there, and report issues.
 
-    Labels are the folders of the first level below SRC that has several with audio, or else the clips' own folders.
+    Labels are the folders of the first level below SRC with more than one audio folder, or else each clip's own folder.
 
     Folders named train, valid (or validation, val, dev) and test are a split, not labels.
     """

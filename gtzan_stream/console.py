@@ -32,7 +32,7 @@ def escape_unprintable() -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON, with escapes for non-ASCII letters only if stdout's encoding is not a UTF."""
+    """Print JSON. Escape non-ASCII characters only if stdout's encoding is not UTF-8, -16 or -32."""
     is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
     print(json.dumps(content, indent=2, ensure_ascii=not is_utf))
 
@@ -48,7 +48,7 @@ def print_error(text: str) -> None:
 
 
 def print_summary(manifest: Manifest) -> None:
-    """Print a folder of shards: a line with its size and the number of omitted files, labels, splits and the report."""
+    """Print the size of a set of shards, the number of files left out, its labels, splits and report."""
     from gtzan_stream.store.summary import summary
 
     metadata = summary(manifest)

@@ -140,7 +140,9 @@ def test_a_truncated_checkpoint_and_other_files_are_refused(tmp_path: Path):
 def test_errors_of_files_are_a_line_with_path_and_remedy(tmp_path: Path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none").open()
-    words = f"{tmp_path}/none: No such file or directory; check the path, its permissions and the room on its disk"
+    words = (
+        f"{tmp_path}/none: No such file or directory; check the path, its permissions and the free space on its disk"
+    )
     assert format_error(caught.value) == words
     assert format_error(OSError("remote")) == "remote"
     assert format_error(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"

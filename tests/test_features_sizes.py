@@ -10,7 +10,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.mel import bands
 from gtzan_stream.features import Frames, LogMel, whole_clips
-from gtzan_stream.features.frames import _nearest_fast_size, stft_size
+from gtzan_stream.features.stft_size import _nearest_fast_size, stft_size
 
 SIZES = {
     8_000: (360, 180),

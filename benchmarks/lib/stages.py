@@ -44,7 +44,7 @@ class Bench:
         clips = self.rng.integers(0, len(self.manifest), n)
         lengths = self.manifest.frames[clips]
         starts = crops.random_starts(self.rng.random(n), lengths, self.geometry, np.ones(n))
-        read = crops.segments(starts, lengths, self.geometry, read_length=np.full(n, length))
+        read = crops.segments(starts, lengths, self.geometry, source_length=np.full(n, length))
         return zip(clips.tolist(), read.start.tolist(), strict=True)
 
     def buffer(self, length: int) -> Tensor:

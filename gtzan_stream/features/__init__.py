@@ -1,8 +1,8 @@
 """Features: modules that turn waveforms [batch, time] into the input of networks, [batch, row, frame].
 
 A feature is an `nn.Module` with a `geometry` (`gtzan_stream.geometry.Geometry`), which says how many samples a crop
-reads and what value silence has. `REGISTRY` lists the features that command lines know by name. To add one, write one
-file here and one entry there.
+reads and what value silence has. `REGISTRY` lists the features that command lines know by name. To add one, add a file
+to this folder and an entry to `REGISTRY`.
 """
 
 from collections.abc import Callable, Collection
@@ -31,7 +31,8 @@ __all__ = [
     "whole_clips",
 ]
 
-ALWAYS_KNOWN = ("sample_rate", "frames")  # known from the shards and the network, so ignored by features without them
+ALWAYS_KNOWN = ("sample_rate", "frames")
+"""Settings that come from the shards and the network. A feature without one of these arguments is built without it."""
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "logmel": LogMel,

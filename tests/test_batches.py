@@ -47,11 +47,11 @@ def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform:
 def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int):
     make, makers = BatchMaker.make_batch, []
 
-    def noting(*arguments: Any, **options: Any) -> Any:
+    def recorded(*arguments: Any, **options: Any) -> Any:
         makers.append(threading.get_ident())
         return make(*arguments, **options)
 
-    monkeypatch.setattr(BatchMaker, "make_batch", noting)
+    monkeypatch.setattr(BatchMaker, "make_batch", recorded)
     loader = Loader(shards, batch_size=8, augment="none", num_workers=num_workers)
     for epochs in (loader, loader.evaluation()):
         makers.clear()
@@ -114,11 +114,11 @@ def test_skipped_rows_are_logged_in_order(one_unreadable: Path, caplog: pytest.L
 
 
 def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.MonkeyPatch):
-    """Not in the order in which threads fail to read them: the first one asked for comes last here."""
-    asked, last = count(1), threading.Event()
+    """They are not in the order in which threads fail to read them. Here the first row fails last."""
+    calls, last = count(1), threading.Event()
 
     def read(reader: ClipReader, clip: int, start: int, out: np.ndarray) -> None:
-        number = next(asked)
+        number = next(calls)
         if number == 1:
             last.wait(60)
         elif number == 8:
@@ -135,11 +135,11 @@ def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.
 def test_nothing_that_was_not_read_reaches_the_features(
     one_unreadable: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Not what a buffer held before: behind a row that is shorter than others, or in one that cannot be read."""
+    """Old contents of a buffer do not matter, neither after the end of a short row nor in a row that cannot be read."""
 
-    def features(folder: Path, held: float) -> torch.Tensor:
+    def features(folder: Path, old_value: float) -> torch.Tensor:
         def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
-            return torch.full(shape, held, dtype=dtype)
+            return torch.full(shape, old_value, dtype=dtype)
 
         monkeypatch.setattr(batches, "uninitialized", filled)
         augment = TimeStretch(0.8, 1.5)

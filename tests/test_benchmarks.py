@@ -1,4 +1,4 @@
-"""Each benchmark on a few seconds of music, timed as briefly as possible; and the report of their results."""
+"""Each benchmark on a few seconds of music, as briefly as possible."""
 
 import gc
 from dataclasses import replace
@@ -60,7 +60,7 @@ def test_every_library_does_the_same(operation: str, two_clips: torch.Tensor):
         assert r["ms_per_clip"]["min"] > 0
         assert r["library"] != contest.OURS or r["times_ours"]["median"] == 1
         if operation in SAME_AS_LIBROSA and not r["note"]:
-            assert r["from_librosa"] < 0.2, r["library"]  # a vocoder in float32 is that far off
+            assert r["from_librosa"] < 0.2, r["library"]  # the error of a vocoder in float32
         if operation in ("shift", "gain"):
             assert r["error"] < 1e-5, r["library"]
     ours = next(r for r in rows if r["library"] == contest.OURS)
@@ -78,10 +78,10 @@ def test_pitch_contest_has_all_libraries(two_clips: torch.Tensor):
 def test_an_error_is_seen(two_clips: torch.Tensor):
     transform = Gain(2.0, 2.0)
     draw = transform.draw(hash_keys(["a", "b"]))
-    right = contest.Contender(library="right", run=transform.apply, exact=transform.apply)
-    wrong = replace(right, run=lambda waveform, draw: 2.2 * waveform)
+    correct = contest.Contender(library="correct", run=transform.apply, exact=transform.apply)
+    wrong = replace(correct, run=lambda waveform, draw: 2.2 * waveform)
     test = contest.Contest(operation="", parameters="", waveform=two_clips, draw=draw, contenders=[])
-    assert contest.error(test, right) == 0
+    assert contest.error(test, correct) == 0
     assert contest.error(test, wrong) == pytest.approx(0.1, rel=1e-3)
 
 
@@ -196,7 +196,7 @@ def test_baseline_makes_the_same_batches(augment: bool, shards: Path):
     batches = baseline.theirs(shards, augment=augment, batch_size=4, device=CPU, num_workers=0)
     features, keys = next(batches)
     batches.close()
-    gc.collect()  # webdataset leaves the shard to the garbage collector, which warns of it
+    gc.collect()  # webdataset does not close the shard; close it now, while the warning is ignored
     assert features.shape == (4, 128, 128)
     assert set(keys) <= set(Manifest.open(shards).keys.to_pylist())
     with make_loader(shards, augment=baseline.our_transform(augment), batch_size=4, device=CPU) as ours:

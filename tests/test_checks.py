@@ -1,4 +1,4 @@
-"""Arguments that must be whole numbers, of any library and within their range."""
+"""Arguments that must be whole numbers in a range, whichever library's type they have."""
 
 import numpy as np
 import pytest

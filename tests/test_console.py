@@ -1,4 +1,4 @@
-"""What the commands print about a set: omitted files first, few issues of each kind, and no notes of C libraries."""
+"""What the commands print about a set: omitted files first, a few issues of each kind, and no messages of C libraries."""
 
 import io
 import json
@@ -34,8 +34,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def printed(*words: object) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+def printed(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -69,7 +69,7 @@ def test_json_has_the_same_counts_and_number_of_issues(reported: Path):
 
 def test_a_set_is_described_by_its_hours_and_its_splits(shards: Path):
     text = printed("info", shards)
-    assert "11 clips, 0.02 h at 22050 Hz (pcm16), " in text  # of 59.8 s
+    assert "11 clips, 0.02 h at 22050 Hz (pcm16), " in text  # 59.8 s
     (line,) = [line for line in text.splitlines() if "three" in line]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == ["three", "3, valid lacks 1, test lacks 1", "7", "2", "2"]
@@ -102,7 +102,7 @@ def test_genres_that_are_hardly_probable_are_left_out(capsys: pytest.CaptureFixt
 
 
 def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):
-    """libmpg123 writes its notes on a damaged file to file descriptor 2; Python's messages still reach it."""
+    """libmpg123 writes messages about damaged files to file descriptor 2; Python's messages still reach it."""
     data = mp3()
     (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
     code = (

@@ -1,4 +1,4 @@
-"""The demo set: a function of its seed, within full scale, its parts and genres as different as they should be."""
+"""The demo set depends only on its seed, stays within full scale, and has parts and genres that differ as designed."""
 
 import csv
 import wave
@@ -29,13 +29,13 @@ def share_above(audio: np.ndarray, hertz: float) -> float:
 
 
 def strongest_tempo(audio: np.ndarray, around_bpm: float) -> float:
-    """Tempo within a fifth of a given one whose beats, one to four apart, are most alike."""
+    """Return the tempo, at most a fifth from the given one, where onsets one, two and four beats apart correlate most."""
     hop = 128
     onsets = librosa.onset.onset_strength(y=audio, sr=synth.RATE, hop_length=hop)
-    alike = librosa.autocorrelate(onsets - onsets.mean())
+    autocorrelation = librosa.autocorrelate(onsets - onsets.mean())
     tempi = around_bpm * np.linspace(0.82, 1.2, 200)
     lags = 60 / tempi * synth.RATE / hop
-    scores = sum(np.interp(beats * lags, np.arange(len(alike)), alike) for beats in (1, 2, 4))
+    scores = sum(np.interp(beats * lags, np.arange(len(autocorrelation)), autocorrelation) for beats in (1, 2, 4))
     return float(tempi[np.argmax(scores)])
 
 
@@ -73,14 +73,14 @@ def test_a_clip_depends_on_its_arguments_alone(genre: str) -> None:
 @pytest.mark.parametrize("genre", GENRES)
 def test_levels_are_as_the_conditions_say_and_nothing_clips(genre: str) -> None:
     for part, conditions in demo.CONDITIONS.items():
-        made = clips(genre, part)
+        recorded = clips(genre, part)
         level = demo.LEVEL * styles.STYLES[genre].level
         low, high = (
             np.hypot(level * gain, noise) for gain, noise in zip(conditions.gain, conditions.noise, strict=True)
         )
-        assert all(0.75 * low < rms(clip) < 1.2 * high for clip in made)
-        assert all(np.abs(clip).max() < 0.99 for clip in made)
-        assert all(np.isfinite(clip).all() for clip in made)
+        assert all(0.75 * low < rms(clip) < 1.2 * high for clip in recorded)
+        assert all(np.abs(clip).max() < 0.99 for clip in recorded)
+        assert all(np.isfinite(clip).all() for clip in recorded)
 
 
 def test_the_loudest_that_can_happen_stays_within_full_scale() -> None:
@@ -127,8 +127,8 @@ def test_the_key_moves_the_notes() -> None:
         audio = band.play(style, np.random.default_rng(1), tempo_bpm=90.0, tonic=tonic, length=6 * synth.RATE)
         return librosa.feature.chroma_stft(y=audio, sr=synth.RATE, tuning=0.0).mean(axis=1)
 
-    likeness = [float(np.corrcoef(np.roll(chroma(48.0), shift), chroma(51.0))[0, 1]) for shift in range(12)]
-    assert int(np.argmax(likeness)) == 3
+    correlations = [float(np.corrcoef(np.roll(chroma(48.0), shift), chroma(51.0))[0, 1]) for shift in range(12)]
+    assert int(np.argmax(correlations)) == 3
 
 
 def test_genres_sound_as_they_are_named() -> None:
@@ -196,6 +196,6 @@ def test_a_file_in_the_folders_place_is_the_users_mistake(tmp_path: Path) -> Non
 
 
 def test_progress_counts_the_clips(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    demo.write(tmp_path, train=1, valid=0, test=0, clip_s=0.5, progress=lambda *args: told.append(args))
-    assert told == [(i, 10) for i in range(1, 11)]
+    calls: list[tuple[int, int]] = []
+    demo.write(tmp_path, train=1, valid=0, test=0, clip_s=0.5, progress=lambda *args: calls.append(args))
+    assert calls == [(i, 10) for i in range(1, 11)]

@@ -1,4 +1,4 @@
-"""`make train`: the demo set, synthesised and trained on with the defaults, gives a network that tells its genres."""
+"""`make train`: training on the demo set with the defaults gives a network that recognises its genres."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Workers, ranks, batch size and resumes change no example; epochs differ; the state of a loader."""
+"""Workers, ranks, batch size and resuming do not change examples; epochs differ; the state of a loader."""
 
 import gc
 import json
@@ -46,7 +46,7 @@ def test_resume_at_another_rank_count_continues_exactly(shards, reference, stop)
     for rank in range(2):
         ranks.append(Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=2, num_workers=3))
         ranks[-1].load_state_dict(state)
-        ranks[-1].set_epoch(state["epoch"])  # as a trainer does that sets the epoch of a resumed loader
+        ranks[-1].set_epoch(state["epoch"])  # some trainers set the epoch of a resumed loader
     n_seen = sum(int(batch.weights.sum()) for batch in seen)
     rest = collect(*ranks)
     assert list(rest) == list(reference)[n_seen:]
@@ -143,9 +143,9 @@ def test_set_epoch_does_not_change_an_iteration_that_runs(shards, reference, num
 
 def test_a_state_of_other_clips_is_refused(shards, words):
     loader, other = Loader(shards), Loader(words, features=LogMel(sample_rate=8000, frames=16))
-    for own, foreign in ((loader, other), (loader.evaluation(), other.evaluation())):
+    for own, others in ((loader, other), (loader.evaluation(), other.evaluation())):
         with pytest.raises(UserError, match="taken on other clips than those of"):
-            own.load_state_dict(foreign.state_dict())
+            own.load_state_dict(others.state_dict())
 
 
 def test_a_resumed_epoch_has_the_remaining_batches_and_the_next_has_all(shards):
@@ -221,10 +221,10 @@ def test_all_ranks_have_the_same_state(shards):
 
 def test_a_dataloader_around_a_loader_is_the_loader(shards):
     loader = Loader(shards, batch_size=8, num_workers=1)
-    around = DataLoader(loader, batch_size=None, num_workers=0)
-    assert len(around) == len(loader)
+    dataloader = DataLoader(loader, batch_size=None, num_workers=0)
+    assert len(dataloader) == len(loader)
     expected = [batch.keys for batch in Loader(shards, batch_size=8, num_workers=0)]
-    found = list(around)
+    found = list(dataloader)
     assert [batch.keys for batch in found] == expected
     assert all(isinstance(batch, Batch) for batch in found)
     assert loader.epoch == 1
@@ -241,7 +241,7 @@ def test_worker_processes_of_a_dataloader_are_refused(shards):
 
 
 def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
-    """Lightning does that: it ends epochs early, and may count epochs in which nothing was read."""
+    """Lightning does so; it ends epochs early, and may count epochs in which nothing was read."""
     loader = Loader(shards, batch_size=8, num_workers=0)
     for epoch in range(3):
         loader.batch_sampler.sampler.set_epoch(epoch)
@@ -252,7 +252,7 @@ def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
     assert loader.epoch == 6
     other = Loader(shards, batch_size=8, num_workers=0)
     other.load_state_dict(state)
-    for epoch in (3, 4):  # none of which began
+    for epoch in (3, 4):  # no batch of these epochs is read
         other.sampler.set_epoch(epoch)
     assert other.state_dict() == state
     assert [batch.epoch for batch in other] == [2] * (len(other) - 2)

@@ -1,4 +1,4 @@
-"""The same files that failed once, through everything that reads files: packed, indexed in a shard, classified."""
+"""Files that once failed, in all code that reads files: packed, indexed in a shard, classified."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.test_classify import LABELS, trained
 from tests.test_scan_shards import tar
 
 N_FRAMES = -(-(N + 1105) // MP3_FRAME) * MP3_FRAME
-SOUNDS = {  # data, samples, kinds of report
+SOUNDS = {  # data, number of samples, kinds of issues
     "vbr.mp3": (without_tag(mp3("VARIABLE")), N_FRAMES, []),
     "cbr.mp3": (without_tag(mp3("CONSTANT")), N_FRAMES, []),
     "gsm.wav": (encoded(tone(65_900, hz=300), "WAV", "GSM610"), 206 * 320, []),
@@ -37,7 +37,7 @@ def lengths(manifest: Manifest) -> dict[str, int]:
 
 
 def check(manifest: Manifest) -> None:
-    """The clips `rock_<name>` have the samples that decode, and only what is wrong is reported."""
+    """Check the lengths of the clips `rock_<name>`, and that only their real issues are reported."""
     found = lengths(manifest)
     for name, (_, expected, kinds) in SOUNDS.items():
         key = f"rock_{Path(name).stem}"
@@ -92,8 +92,8 @@ def test_classify_says_what_is_missing(
     monkeypatch.setattr(export.Model, "load", lambda path: model)
     for name in ("half.flac", "fine.wav"):
         (tmp_path / name).write_bytes(SOUNDS[name][0])
-    words = ["gtzan-stream", "classify", "model.pt2", str(tmp_path / "half.flac"), str(tmp_path / "fine.wav")]
-    monkeypatch.setattr("sys.argv", words)
+    command = ["gtzan-stream", "classify", "model.pt2", str(tmp_path / "half.flac"), str(tmp_path / "fine.wav")]
+    monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit) as exit:
         main()
     assert exit.value.code == 0

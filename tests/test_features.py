@@ -209,7 +209,7 @@ def test_a_waveform_shorter_than_one_frame_is_refused():
         whole_clips(LogMel(), torch.zeros(1, 0))
 
 
-INTERPRETED = """
+TRITON_PROGRAM = """
 import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
@@ -245,7 +245,7 @@ def test_nnaudio2_gives_the_same_features_where_nnaudio_is_not_installed(wavefor
 def test_triton_in_its_interpreter():
     need("triton")
     subprocess.run(
-        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
+        [sys.executable, "-c", TRITON_PROGRAM], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
     )
 
 

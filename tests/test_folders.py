@@ -1,4 +1,4 @@
-"""Temporary folders are removed at their end and after errors; those of killed processes, by the next call."""
+"""Temporary folders are removed after use and after errors; the next call removes those of killed processes."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def test_folders_of_living_processes_stay_and_those_of_killed_ones_go(other, tmp
     process.wait()
     assert theirs.exists()
     (tmp_path / ".work-file").write_text("half")
-    (tmp_path / ".other").write_text("somebody's")
+    (tmp_path / ".other").write_text("of the user")
     with scratch(tmp_path, ".work-") as ours:
         assert {path.name for path in tmp_path.iterdir()} == {ours.name, ".other"}
     assert {path.name for path in tmp_path.iterdir()} == {".other"}
@@ -81,7 +81,7 @@ def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt), created(tmp_path / "there"):
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
-        fail(tmp_path / "new", "of somebody else")
+        fail(tmp_path / "new", "of another process")
     assert {path.name for path in tmp_path.iterdir()} == {"there", "new"}
 
 

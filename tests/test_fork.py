@@ -99,12 +99,12 @@ def run(program: Path, text: str, shards: Path) -> Any:
 
 @needs_fork
 def test_a_forked_child_makes_batches_of_its_own(shards: Path, tmp_path: Path):
-    result, notes = run(tmp_path / "program.py", FORKED, shards)
+    result, messages = run(tmp_path / "program.py", FORKED, shards)
     assert len(result["found"]) == 4
     for case, (batches, threads) in result["found"].items():
         assert batches == result["expected"], case
         assert threads == 1
-    assert notes.count("torch computes on one thread here") == 4
+    assert messages.count("torch computes on one thread here") == 4
     assert result["rest"] == result["expected"][1:]
     assert result["threads"] == 2, "the parent keeps its threads"
 

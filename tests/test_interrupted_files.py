@@ -1,4 +1,4 @@
-"""Downloads, the demo set and the files of a run are whole after any fault of a disk and any kill."""
+"""Downloads, the demo set and the files of a run are whole after any disk error and any kill."""
 
 import sys
 
@@ -6,13 +6,13 @@ import pytest
 
 from tests.interrupted import interrupt
 from tests.interrupted_commands import WORK
-from tests.test_interrupted_store import NAMES as TESTED_THERE
+from tests.test_interrupted_store import NAMES as STORE_NAMES
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc"),
+    pytest.mark.skipif(sys.platform != "linux", reason="folder names are read from /proc"),
     pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
 ]
-NAMES = [name for name in WORK if name not in TESTED_THERE]
+NAMES = [name for name in WORK if name not in STORE_NAMES]
 
 
 @pytest.fixture(scope="module")

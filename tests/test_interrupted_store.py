@@ -68,7 +68,7 @@ def test_a_full_disk_in_pack_states_the_needed_space(
     with pytest.raises(UserError, match=f"{tmp_path}/shards cannot be written: No space left on device; it") as caught:
         pack(clips_folder, tmp_path / "shards")
     size = sum(path.stat().st_size for path in shards.iterdir()) / 1e6
-    words = re.search(r"it needs about (\d+\.\d) MB, [\d,.]+ MB are free there: make room", str(caught.value))
-    assert words
-    assert float(words[1]) == pytest.approx(size, rel=0.05)
+    message = re.search(r"it needs about (\d+\.\d) MB, [\d,.]+ MB are free there: make room", str(caught.value))
+    assert message
+    assert float(message[1]) == pytest.approx(size, rel=0.05)
     assert list(tmp_path.iterdir()) == []

@@ -35,18 +35,17 @@ def test_autocast_changes_no_transform(name: str, backend: str):
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_sample_that_is_not_finite_changes_no_other_row(name: str, backend: str, bad: float):
     transform, clean = REGISTRY[name](1.0), music(4, 6000)
-    draw, wanted = transform.draw(keys(4), seed=1), np.array([4000, 3000, 4000, 3500])
-    segments = music(4, int(transform.source(wanted, draw).length.max()))
-    for waveform, lengths in ((clean, None), (segments, wanted), (clean.view(2, 2, 6000), None)):
+    draw, segment_lengths = transform.draw(keys(4), seed=1), np.array([4000, 3000, 4000, 3500])
+    segments = music(4, int(transform.source(segment_lengths, draw).length.max()))
+    for waveform, lengths in ((clean, None), (segments, segment_lengths), (clean.view(2, 2, 6000), None)):
         damaged, drawn = waveform.clone(), draw[: len(waveform)]
         damaged.view(4, -1)[1, 2000] = bad
         with force(backend):  # type: ignore[arg-type]
             expected, out = (transform.apply(rows, drawn, lengths) for rows in (waveform, damaged))
             needed = None if lengths is None else transform.source(lengths, drawn).length
             if waveform.ndim == 2:  # the code path of CUDA
-                batched = [
-                    transform._apply_batch(rows, drawn, lengths, needed)[OTHER_ROWS] for rows in (waveform, damaged)
-                ]
+                inputs = (waveform, damaged)
+                batched = [transform._apply_batch(rows, drawn, lengths, needed)[OTHER_ROWS] for rows in inputs]
                 assert torch.equal(*batched)
         assert torch.equal(out.flatten(0, -2)[OTHER_ROWS], expected.flatten(0, -2)[OTHER_ROWS])
         assert not torch.equal(out.flatten(0, -2)[1], expected.flatten(0, -2)[1])

@@ -244,14 +244,14 @@ def test_rows_computed_together_equal_rows_alone(name: str) -> None:
 def test_cuda_equals_cpu(name: str, cuda: torch.device) -> None:
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2)
-    for waveform, wanted in ((music(5, 9000), None), (segments(transform, draw, lengths), lengths)):
-        on_cpu = transform.apply(waveform, draw, wanted)
+    for waveform, wanted_lengths in ((music(5, 9000), None), (segments(transform, draw, lengths), lengths)):
+        on_cpu = transform.apply(waveform, draw, wanted_lengths)
         on_device = waveform.to(cuda)
         torch.cuda.synchronize()
         with no_synchronisation():
-            out = transform.apply(on_device, draw, wanted)
+            out = transform.apply(on_device, draw, wanted_lengths)
         assert out.device.type == "cuda"
         assert torch.equal(on_device.cpu(), waveform)
-        ends = [waveform.shape[1]] * 5 if wanted is None else wanted.tolist()
+        ends = [waveform.shape[1]] * 5 if wanted_lengths is None else wanted_lengths.tolist()
         for a, b, end in zip(out.cpu(), on_cpu, ends, strict=True):
             assert (a[:end] - b[:end]).norm() <= 1e-3 * b[:end].norm() + 1e-6

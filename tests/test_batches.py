@@ -60,7 +60,7 @@ def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytes
         assert num_workers or len(makers) == 1
 
 
-def test_labels_are_indices_of_the_splits_classes(clips_folder: Path, tmp_path: Path):
+def test_labels_are_indices_into_the_labels_of_the_split(clips_folder: Path, tmp_path: Path):
     names = sorted(path.stem.replace(".", "_") for path in clips_folder.rglob("*.wav") if path.parent.name != "blues")
     (tmp_path / "some.csv").write_text("key,part\n" + "".join(f"{name},train\n" for name in names))
     pack(clips_folder, tmp_path / "shards", splits=tmp_path / "some.csv")
@@ -81,7 +81,7 @@ class Weighted(Transform):
         return waveform[:, :length] * self.weight
 
 
-def test_batches_need_no_gradients(shards: Path):
+def test_batches_do_not_require_gradients(shards: Path):
     loader = Loader(shards, augment=Weighted(), features=LogMel(trainable=True), batch_size=4, num_workers=0)
     batch = next(iter(loader))
     assert not batch.features.requires_grad
@@ -113,7 +113,7 @@ def test_skipped_rows_are_logged_in_order(one_unreadable: Path, caplog: pytest.L
     assert len(batch.skipped) == 4
 
 
-def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.MonkeyPatch):
+def test_skipped_rows_are_in_the_order_of_the_batch(shards: Path, monkeypatch: pytest.MonkeyPatch):
     """They are not in the order in which threads fail to read them. Here the first row fails last."""
     calls, last = count(1), threading.Event()
 
@@ -132,7 +132,7 @@ def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.
     assert list(batch.skipped) == [f"clip {keys.index(key)}" for key in batch.keys]
 
 
-def test_nothing_that_was_not_read_reaches_the_features(
+def test_features_do_not_depend_on_the_old_contents_of_a_buffer(
     one_unreadable: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Old contents of a buffer do not matter, neither after the end of a short row nor in a row that cannot be read."""

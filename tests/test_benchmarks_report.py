@@ -88,7 +88,7 @@ def test_check_notices_an_old_report(
         render.main(check=True)
 
 
-def test_aims_need_results_that_there_are():
+def test_the_results_for_every_aim_are_in_the_report():
     assert {aim.needs.rsplit("-", 1)[0] for aim in aims.AIMS} <= set(SECTIONS)
 
 

@@ -100,7 +100,7 @@ def test_a_set_that_was_packed_again_does_not_get_the_files_of_the_old_one(memor
     assert folders[0].path("x.tar").read_bytes() == b"old"
 
 
-def test_each_address_has_a_folder_of_its_own(memory: Any, tmp_path: Path):
+def test_each_address_has_its_own_folder(memory: Any, tmp_path: Path):
     one, slash, two = (RemoteFolder(f"memory://{name}").cache for name in ("set", "set/", "other"))
     assert one == slash
     assert one != two

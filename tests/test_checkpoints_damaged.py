@@ -17,22 +17,7 @@ from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Run
 from tests.augment_cases import untyped
 
-WRONG_VALUES: list[Any] = [
-    None,
-    "8",
-    -1,
-    0,
-    1.5,
-    [],
-    {},
-    True,
-    2**70,
-    float("nan"),
-    [1, 2],
-    {"a": 1},
-    torch.zeros(3),
-    b"x",
-]
+BAD: list[Any] = [None, "8", -1, 0, 1.5, [], {}, True, 2**70, float("nan"), [1, 2], {"a": 1}, torch.zeros(3), b"x"]
 REMOVED = object()
 
 
@@ -90,7 +75,7 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_works(run: Run, name: s
     assert chosen
     messages = []
     for path in chosen:
-        for new in [*rng.sample(WRONG_VALUES, 6), REMOVED]:
+        for new in [*rng.sample(BAD, 6), REMOVED]:
             if new is REMOVED and not path:
                 continue
             state = {"parts": {name: changed(whole, path, new)}}
@@ -136,7 +121,7 @@ def test_a_checkpoint_of_other_settings_is_refused(config: Any, tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"parts": None}, {"parts": [1]}, torch.zeros(2)])
-def test_what_is_no_checkpoint_is_refused(content: Any, tmp_path: Path):
+def test_other_files_than_checkpoints_are_refused(content: Any, tmp_path: Path):
     torch.save(content, tmp_path / "last.pt")
     with pytest.raises(UserError, match=r"is not a checkpoint of train\.py"):
         checkpoints.load(tmp_path / "last.pt")

@@ -80,7 +80,7 @@ def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str,
 
 
 @pytest.mark.parametrize("model", ["cnn2d", "samplecnn"])
-def test_it_says_what_the_checkpoint_says(model, cnn2d, shards, music, tmp_path):
+def test_predictions_equal_those_of_the_checkpoint(model, cnn2d, shards, music, tmp_path):
     pack(music, tmp_path / "shards")
     features = LogMel() if model == "cnn2d" else RawWaveform()
     network, exported = cnn2d if model == "cnn2d" else trained(tmp_path, model, features, shards)
@@ -136,7 +136,7 @@ def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
     assert max(map(len, program.inputs)) <= 16
     whole = np.pad(samples, 512, mode="reflect") / np.float32(32768)  # half an STFT window before and after
     for number, waveform in enumerate(inputs):
-        frames = min(32, 1 + (len(samples) - number * 16384) // 512)  # that are centred inside the file
+        frames = min(32, 1 + (len(samples) - number * 16384) // 512)  # frames centred inside the file
         read = whole[number * 16384 :][: (frames - 1) * 512 + 1024]
         assert np.array_equal(waveform[: len(read)], read), number
         assert np.isnan(waveform[len(read) :]).all()
@@ -144,7 +144,7 @@ def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
     np.testing.assert_allclose(track.chunks, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
-def test_a_file_that_was_cut_is_classified_and_said_to_be_damaged(run, tmp_path):
+def test_a_truncated_file_is_classified_and_reported_as_damaged(run, tmp_path):
     soundfile.write(tmp_path / "cut.wav", np.ones(40_000, np.int16), 22050)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:60_000])
     track = classify(model_of(Level()), tmp_path / "cut.wav")
@@ -170,7 +170,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fol
     return call
 
 
-def test_a_table_and_pictures(run, music, tmp_path):
+def test_a_table_and_pictures_are_made(run, music, tmp_path):
     (tmp_path / "music").mkdir()
     twin = shutil.copy(music / "blues/blues.00000.wav", tmp_path / "music/blues.00000.wav")
     files = [music / "blues/blues.00000.wav", music / "metal/metal.00002.wav", twin]
@@ -184,7 +184,7 @@ def test_a_table_and_pictures(run, music, tmp_path):
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == names
 
 
-def test_json_holds_all_of_it(run, music, tmp_path):
+def test_json_has_all_results(run, music, tmp_path):
     (track,) = json.loads(run(music / "blues/blues.00000.wav", "--json", "--plot", tmp_path / "one.png").out)
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
     assert track["duration_s"] == 9.0
@@ -196,7 +196,7 @@ def test_json_holds_all_of_it(run, music, tmp_path):
         assert track["probabilities"][label] == pytest.approx(mean, abs=1e-6)
 
 
-def test_files_that_cannot_be_read_are_a_sentence_each(run, music, tmp_path):
+def test_each_unreadable_file_gives_one_line(run, music, tmp_path):
     (tmp_path / "[notes].txt").write_text("no audio")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 22050)
     good = music / "jazz/jazz.00000.wav"
@@ -210,7 +210,7 @@ def test_files_that_cannot_be_read_are_a_sentence_each(run, music, tmp_path):
     ]
 
 
-def test_mistakes_are_one_sentence(run, music, tmp_path):
+def test_wrong_options_give_one_line(run, music, tmp_path):
     clip = music / "jazz/jazz.00000.wav"
     (tmp_path / "best.pt").write_bytes(b"PK")
     message = run(clip, model=tmp_path / "best.pt", code=2).err
@@ -220,7 +220,7 @@ def test_mistakes_are_one_sentence(run, music, tmp_path):
     assert message == "gtzan-stream: --plot a.png is one picture for 2 files: name a folder\n"
 
 
-def test_the_picture_shows_which_genre_is_when(tmp_path):
+def test_the_picture_shows_the_genre_over_time(tmp_path):
     track = Track("a$b$\N{GUITAR}.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
     timeline(tmp_path / "new/a.png", track)
     image = imread(tmp_path / "new/a.png")[:, :, :3]  # [row, column, colour]

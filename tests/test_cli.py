@@ -54,7 +54,7 @@ class InterruptImport:
 
 
 @pytest.mark.parametrize("moment", ["at the beginning", "in an import", "in a command"])
-def test_ctrl_c_is_a_line_and_exit_code_130(gtzan_stream: Run, shards: Path, monkeypatch, moment: str):
+def test_ctrl_c_gives_one_line_and_exit_code_130(gtzan_stream: Run, shards: Path, monkeypatch, moment: str):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -210,7 +210,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_one_sentence(
+def test_a_mistake_gives_a_short_error(
     gtzan_stream: Run, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)

@@ -59,7 +59,7 @@ print(json.dumps(differences))
 
 @pytest.fixture(scope="module", params=["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def differences(request: pytest.FixtureRequest) -> dict[str, float]:
-    """How far compiled and plain results are relative_difference. Inductor needs a C++ compiler."""
+    """Relative difference between compiled and plain results, by case. Inductor needs a C++ compiler."""
     run = [sys.executable, "-W", "ignore", "-c", COMPILE, json.dumps(FEATURES), request.param]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(run, capture_output=True, text=True, env=environment)

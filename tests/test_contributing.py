@@ -96,7 +96,7 @@ def test_there_is_an_example_of_each_kind() -> None:
     assert all(any(name in text for text in (*EXAMPLES.values(), *CHANGES.values())) for name in ADDED)
 
 
-def test_the_examples_fit_and_are_python(copy: Path, copy_with_readme: Path) -> None:
+def test_the_examples_can_be_applied_and_are_python(copy: Path, copy_with_readme: Path) -> None:
     for name in (*EXAMPLES, *CHANGES):
         ast.parse((copy / name).read_text(), filename=name)
     for name in ("gtzan_stream/augment/invert.py", "models/tiny.py", "models/__init__.py"):
@@ -128,7 +128,7 @@ HOUSE = [f"tests/test_{name}.py" for name in ("imports", "architecture", "docs",
 DOCTESTS = [name for name in EXAMPLES if name.startswith("gtzan_stream")]
 
 
-def test_the_page_names_the_tests_that_take_an_addition_up() -> None:
+def test_the_page_names_the_tests_that_cover_an_addition() -> None:
     sections = {section.splitlines()[0]: section for section in PAGE.split("\n## ")}
     for kind, tests in {"transform": TRANSFORMS, "network": NETWORKS, "feature": FEATURES}.items():
         assert [name for name in tests if name not in sections[f"Add a {kind}"]] == []
@@ -172,7 +172,7 @@ def check_tests(folder: Path, tests: list[str], name: str, min_passed: int) -> N
 
 
 @pytest.mark.slow
-def test_the_new_names_are_offered(copy: Path) -> None:
+def test_the_new_names_can_be_imported(copy: Path) -> None:
     program = """
 import models
 from gtzan_stream import audio

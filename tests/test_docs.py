@@ -14,7 +14,7 @@ ROWS = [
 ]
 
 
-def test_faults_are_listed():
+def test_the_table_lists_faults():
     assert len(ROWS) > 30
 
 

@@ -57,7 +57,7 @@ def cnn2d(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, nn
 
 
 @pytest.mark.parametrize(("model", "kind"), [("cnn1d", "mel"), ("googlenet", "batch")])
-def test_the_program_is_the_network(tmp_path, model, kind):
+def test_the_program_gives_the_logits_of_the_network(tmp_path, model, kind):
     path, network, features = written(tmp_path, model, kind)
     assert network.training
     program = export.Model.load(path)
@@ -100,7 +100,7 @@ def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
     torch.testing.assert_close(export.Model.load(tmp_path / export.MODEL)(waveform), expected, atol=1e-4, rtol=0)
 
 
-def test_samples_that_are_missing_are_frames_of_zero(cnn2d):
+def test_missing_samples_are_frames_of_zero(cnn2d):
     path, network, features = cnn2d
     waveform = torch.rand(1, features.geometry.read_length) - 0.5
     valid = features.geometry.frames * 5 // 8
@@ -112,7 +112,7 @@ def test_samples_that_are_missing_are_frames_of_zero(cnn2d):
     torch.testing.assert_close(export.Model.load(path)(waveform), logits, atol=1e-4, rtol=0)
 
 
-def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
+def test_the_file_loads_without_gtzan_stream(tmp_path, cnn2d):
     path, network, features = cnn2d
     waveform = torch.rand(3, features.geometry.read_length) - 0.5
     torch.save(waveform, tmp_path / "waveform.pt")
@@ -135,7 +135,7 @@ def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
     torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, atol=1e-4, rtol=0)
 
 
-def test_it_says_what_it_is(cnn2d):
+def test_the_file_has_its_metadata(cnn2d):
     path, network, _ = cnn2d
     metadata = export.read_metadata(path)
     assert (metadata.model, metadata.labels, metadata.config["lr"]) == ("cnn2d", LABELS, 0.01)
@@ -171,7 +171,7 @@ def test_a_network_that_cannot_be_traced_is_a_warning(tmp_path, caplog):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_files_are_named_for_what_they_are(tmp_path):
+def test_the_error_for_another_file_says_what_it_is(tmp_path):
     checkpoints.save(tmp_path / "best.pt", {"network": nn.Linear(1, 1)})
     (tmp_path / "notes.txt").write_text("no model")
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
@@ -191,7 +191,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path):
         assert message in str(caught.value)
 
 
-def test_a_program_of_another_torch_is_named(tmp_path, cnn2d):
+def test_the_error_for_a_program_of_another_torch_names_the_version(tmp_path, cnn2d):
     path, *_ = cnn2d
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

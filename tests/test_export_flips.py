@@ -57,7 +57,7 @@ def test_flipped_bytes_are_refused_or_change_nothing(model: Path, tmp_path: Path
     assert not caplog.records, "torch logs tracebacks"
 
 
-def test_cut_files_are_refused(model: Path, tmp_path: Path):
+def test_truncated_files_are_refused(model: Path, tmp_path: Path):
     path, whole = tmp_path / "model.pt2", model.read_bytes()
     for size in (0, 10, 1000, len(whole) // 2, len(whole) - 30, len(whole) - 1):
         path.write_bytes(whole[:size])

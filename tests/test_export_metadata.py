@@ -45,7 +45,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return change
 
 
-def test_the_same_facts_are_taken(changed):
+def test_unchanged_metadata_is_accepted(changed):
     model = export.Model.load(changed())
     assert model(torch.zeros(1, model.metadata.geometry.read_length)).shape == (1, 3)
 
@@ -66,7 +66,7 @@ METADATA = [
 
 
 @pytest.mark.parametrize("metadata", METADATA, ids=lambda metadata: str(metadata)[:60])
-def test_other_metadata_are_one_sentence(changed, metadata):
+def test_wrong_metadata_gives_a_one_line_error(changed, metadata):
     path = changed(**metadata)
     with untyped(), pytest.raises(UserError) as caught:
         export.Model.load(path)
@@ -78,7 +78,7 @@ def test_other_metadata_are_one_sentence(changed, metadata):
     assert "cannot be loaded" not in message
 
 
-def test_classify_says_it(changed, tmp_path):
+def test_classify_raises_the_error(changed, tmp_path):
     song = write_wav(tmp_path / "song.wav", np.zeros(22050))
     assert CliRunner().invoke(cli.app, ["classify", str(changed()), str(song)]).exit_code == 0
     result = CliRunner().invoke(cli.app, ["classify", str(changed(labels=["a"])), str(song)])

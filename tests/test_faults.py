@@ -49,7 +49,7 @@ def check(manifest: Manifest) -> None:
     assert manifest.left_out == 1
 
 
-def test_they_are_packed(tmp_path: Path):
+def test_files_that_once_failed_are_packed(tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     for name, (data, _, _) in SOUNDS.items():
         (tmp_path / "src/rock" / name).write_bytes(data)
@@ -59,7 +59,7 @@ def test_they_are_packed(tmp_path: Path):
     assert verify(manifest) == []
 
 
-def test_they_are_indexed(tmp_path: Path):
+def test_files_that_once_failed_are_indexed(tmp_path: Path):
     tar(tmp_path / "x.tar", [(f"rock_{name}", data) for name, (data, _, _) in SOUNDS.items()])
     manifest = index(tmp_path)
     check(manifest)
@@ -72,7 +72,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> export.Mode
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-def test_they_are_classified(name: str, model: export.Model, tmp_path: Path):
+def test_files_that_once_failed_are_classified(name: str, model: export.Model, tmp_path: Path):
     data, expected, kinds = SOUNDS[name]
     (tmp_path / name).write_bytes(data)
     if expected == 0:
@@ -86,7 +86,7 @@ def test_they_are_classified(name: str, model: export.Model, tmp_path: Path):
     assert ("damage" in track.to_dict()) == ("truncated" in kinds)
 
 
-def test_classify_says_what_is_missing(
+def test_classify_reports_missing_audio(
     model: export.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(export.Model, "load", lambda path: model)
@@ -123,7 +123,7 @@ def test_the_same_samples_under_two_labels_are_a_conflict(tmp_path: Path):
     }
 
 
-def test_a_file_beside_its_macos_double_is_packed(tmp_path: Path):
+def test_a_file_next_to_its_macos_metadata_file_is_packed(tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     (tmp_path / "src/rock/song.mp3").write_bytes(mp3())
     (tmp_path / "src/rock/._song.mp3").write_bytes(b"\0\5\x16\7" + bytes(50))

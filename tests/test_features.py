@@ -68,7 +68,7 @@ def test_equals_librosa_padded_by_reflection_only(waveform, pad_mode):
 
 
 @pytest.mark.parametrize(("power", "to_db"), [(1.0, librosa.amplitude_to_db), (2.0, librosa.power_to_db)])
-def test_decibels_equal_librosas(waveform, power, to_db):
+def test_decibels_equal_those_of_librosa(waveform, power, to_db):
     noise = torch.randn(waveform.shape, generator=torch.Generator().manual_seed(0))
     loud_to_nothing = noise * torch.logspace(0, -9, waveform.shape[1])
     mel = librosa.feature.melspectrogram(
@@ -81,7 +81,7 @@ def test_decibels_equal_librosas(waveform, power, to_db):
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
-def test_quiet_music_keeps_its_digits(waveform, name):
+def test_quiet_music_keeps_its_precision(waveform, name):
     """log10(1 + 10 m), computed as it is written, would be 0 or one unit in the last place in float32."""
     with force(name):
         got = whole_clips(LogMel(), waveform * 1e-9)
@@ -197,7 +197,7 @@ def test_building_prints_nothing(capsys):
         ({"frames": 0}, "frames must be"),
     ],
 )
-def test_bad_settings(options, message):
+def test_wrong_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         LogMel(**options)
 

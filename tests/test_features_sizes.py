@@ -68,7 +68,7 @@ def test_given_sizes_are_kept_and_the_default_hop_is_half_a_frame():
         (16_000, {"n_fft": 486, "hop_length": 100, "n_mels": 64, "f_min": 50.0, "f_max": 7_000.0}),
     ],
 )
-def test_features_equal_librosas_at_every_rate_and_size(rng, sample_rate, options, name):
+def test_features_equal_those_of_librosa_at_every_rate_and_size(rng, sample_rate, options, name):
     time = np.arange(2 * sample_rate) / sample_rate
     waveform = (0.3 * np.sin(2 * np.pi * 1_500 * time) + 0.1 * rng.standard_normal(len(time))).astype(np.float32)
     features = LogMel(sample_rate=sample_rate, **options)

@@ -117,7 +117,7 @@ def test_whole_download_is_unpacked_and_identical(serve, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("original")
-def test_a_connection_cut_twice_is_taken_up_where_it_ended(serve, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_twice_is_resumed(serve, tmp_path: Path) -> None:
     server = serve(cuts=[len(ARCHIVE) // 2, 1000])
     assert fetch.fetch(tmp_path, server.url).warning is None
     half = len(ARCHIVE) // 2
@@ -141,13 +141,13 @@ def test_a_server_without_ranges_starts_again(serve, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("original")
 @pytest.mark.parametrize("part", [ARCHIVE, ARCHIVE + b"of something longer"], ids=["whole", "longer"])
-def test_a_part_that_lacks_nothing(serve, tmp_path: Path, part: bytes) -> None:
+def test_a_complete_part_file_is_used(serve, tmp_path: Path, part: bytes) -> None:
     (tmp_path / "genres.tar.gz.part").write_bytes(part)
     assert fetch.fetch(tmp_path, serve().url).warning is None
 
 
 @pytest.mark.parametrize("status", [500, 503, 408, 429])
-def test_a_server_that_is_busy_for_a_moment(status: int, serve, tmp_path: Path, monkeypatch) -> None:
+def test_a_busy_server_is_tried_again(status: int, serve, tmp_path: Path, monkeypatch) -> None:
     """Each pause is twice as long as the one before, until more bytes arrive."""
     pauses: list[float] = []
     monkeypatch.setattr(download.time, "sleep", pauses.append)
@@ -157,7 +157,7 @@ def test_a_server_that_is_busy_for_a_moment(status: int, serve, tmp_path: Path, 
     assert pauses == [download.PAUSE_S, 2 * download.PAUSE_S, download.PAUSE_S]
 
 
-def test_a_server_that_sends_nothing_is_not_waited_for(serve, tmp_path: Path, monkeypatch) -> None:
+def test_a_server_that_sends_nothing_times_out(serve, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT_S", 0.05)
     server = serve()
     server.responding.clear()
@@ -166,7 +166,7 @@ def test_a_server_that_sends_nothing_is_not_waited_for(serve, tmp_path: Path, mo
     server.responding.set()
 
 
-def test_a_connection_that_never_gets_further_ends_with_a_remedy(serve, tmp_path: Path) -> None:
+def test_a_connection_without_progress_ends_with_a_remedy(serve, tmp_path: Path) -> None:
     server = serve(ranges=False, cuts=[3000, 2000, 3000, 2000, 3000])
     with pytest.raises(UserError, match=r"2000 of \d+ bytes.*by hand and put it at .*genres\.tar\.gz"):
         fetch.fetch(tmp_path, server.url)
@@ -174,7 +174,7 @@ def test_a_connection_that_never_gets_further_ends_with_a_remedy(serve, tmp_path
     assert not (tmp_path / "genres.tar.gz").exists()
 
 
-def test_an_absent_file_is_asked_for_once(serve, tmp_path: Path) -> None:
+def test_a_missing_file_is_requested_once(serve, tmp_path: Path) -> None:
     server = serve()
     url = server.url.replace("/genres", "/absent/genres")
     with pytest.raises(UserError, match=rf"404.*download {url} by hand and put it at {tmp_path}/genres\.tar\.gz"):
@@ -182,7 +182,7 @@ def test_an_absent_file_is_asked_for_once(serve, tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
-def test_an_archive_put_there_by_hand_is_not_downloaded(tmp_path: Path) -> None:
+def test_an_archive_that_exists_is_not_downloaded(tmp_path: Path) -> None:
     (tmp_path / "genres.tar.gz").write_bytes(ARCHIVE)
     assert unpacked(fetch.fetch(tmp_path, "http://nowhere.invalid/genres.tar.gz").folder) == CLIPS
 
@@ -203,7 +203,7 @@ def test_other_addresses_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("original")
-def test_differences_are_listed_and_stop_nothing(tmp_path: Path) -> None:
+def test_differences_are_listed_and_do_not_stop_the_unpacking(tmp_path: Path) -> None:
     files = dict(CLIPS)
     del files["genres/blues/blues.00001.wav"]
     files["genres/rock/rock.00002.wav"] = b"no audio"
@@ -222,12 +222,7 @@ def test_differences_are_listed_and_stop_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>not found</html>", ARCHIVE[: len(ARCHIVE) // 2], tar_of({})],
-    ids=[
-        "empty",
-        "html",
-        "cut",
-        "no files",
-    ],  # without ids the bytes would name the tests, and gzip puts the time into them
+    ids=["empty", "html", "cut", "no files"],  # ids must not depend on the bytes, as gzip writes the time into them
 )
 def test_unreadable_archives_write_nothing_and_say_what_to_do(tmp_path: Path, content: bytes) -> None:
     archive = tmp_path / "genres.tar.gz"
@@ -258,12 +253,12 @@ def test_unpacking_again_replaces_the_files(tmp_path: Path) -> None:
     assert {str(name): digest for name, digest in digests.items()} == {n: md5(d).hexdigest() for n, d in CLIPS.items()}
 
 
-def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"http://\[bad is not an address"):
         fetch.fetch(tmp_path, "http://[bad")
 
 
-def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder$"):
         fetch.fetch(tmp_path / "file" / "gtzan")

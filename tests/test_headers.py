@@ -1,4 +1,4 @@
-"""Missing bytes in AIFF, W64 and CAF files, where libsndfile trusts the header: other chunks may come before the samples."""
+"""AIFF, W64 and CAF headers: other chunks may come before the samples, and missing bytes are counted."""
 
 import io
 import struct
@@ -39,7 +39,7 @@ def caf(note: bytes) -> bytes:
 
 @pytest.mark.parametrize("with_chunk", [aiff, w64, caf])
 @pytest.mark.parametrize("length", range(1, 9))
-def test_chunks_of_any_length_may_come_before_the_sound(with_chunk, length: int):
+def test_chunks_of_any_length_may_come_before_the_samples(with_chunk, length: int):
     data = with_chunk(b"x" * length)
     pcm = audio.decode_pcm16(data)
     np.testing.assert_array_equal(pcm.samples, SAMPLES)

@@ -53,7 +53,7 @@ def test_imports_point_downward(path: Path) -> None:
             )
 
 
-def test_no_imports_go_in_a_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     graph = {}
     for path in FILES:
         if path != ROOT / "gtzan_stream" / "__init__.py":  # imports lazily, by name
@@ -64,13 +64,13 @@ def test_no_imports_go_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda p: p.name)
-def test_models_stand_alone(path: Path) -> None:
+def test_models_do_not_import_the_package(path: Path) -> None:
     for name in imported_modules(path):
         assert not name.startswith("gtzan_stream"), f"{path} imports {name}: models/ knows nothing of gtzan_stream"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
-def test_benchmarks_stand_on_the_package_and_their_library(path: Path) -> None:
+def test_benchmarks_import_only_the_package_and_their_library(path: Path) -> None:
     for name in imported_modules(path):
         assert name.split(".")[0] != "train", f"{path} imports {name}: benchmarks import the package"
         if name.startswith("benchmarks"):
@@ -78,7 +78,7 @@ def test_benchmarks_stand_on_the_package_and_their_library(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("library", "room"), [("soundfile", "audio"), ("soxr", "audio"), ("triton", "kernels")])
-def test_only_one_room_knows(library: str, room: str) -> None:
+def test_only_one_room_imports_a_library(library: str, room: str) -> None:
     for path in FILES:
         if room_of(path) != room:
             assert library not in {name.split(".")[0] for name in imported_modules(path)}, f"{path} imports {library}"

@@ -26,7 +26,7 @@ def test_files_are_whole_after_a_fault_at_any_operation(case: str, results: dict
     assert results[case]["interrupted"] > 2
 
 
-def test_an_archive_is_on_the_disk_before_it_has_its_name(results: dict):
+def test_an_archive_is_synced_before_it_is_renamed(results: dict):
     operations = [tuple(operation) for operation in results["fetch: full"]["operations"]]
     renamed = operations.index(("rename", "gtzan/genres.tar.gz"))
     assert ("fsync", "gtzan/genres.tar.gz.part") in operations[:renamed]

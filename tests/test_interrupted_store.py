@@ -42,7 +42,7 @@ def test_every_fault_at_every_operation(name: str, tmp_path: Path):
     assert results[f"{name}: killed"]["interrupted"] == len(results[f"{name}: killed"]["operations"])
 
 
-def test_a_new_set_is_on_the_disk_before_the_old_one_goes(results: dict):
+def test_a_new_set_is_synced_before_the_old_one_is_removed(results: dict):
     """Without fsync, renames and removals may reach the disk in any order."""
     operations = [tuple(operation) for operation in results["pack again: full"]["operations"]]
     new = operations.index(("rename", "shards/.incoming"))

@@ -25,7 +25,7 @@ def test_runs_at_full_scale_are_counted(samples: list[int]):
     assert found == (detail if runs else "")
 
 
-def test_samples_beyond_full_scale_are_counted_instead():
+def test_samples_beyond_full_scale_are_counted_instead_of_runs():
     assert kinds(np.full(9, 32767), n_clipped=2)["clipped"] == "2 samples beyond full scale"
 
 

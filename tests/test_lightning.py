@@ -68,7 +68,7 @@ def assert_continues(out: Path, name: str, uninterrupted: str) -> None:
     assert found[0]["weights"] == expected[0]["weights"]
 
 
-def test_a_trainer_fits_a_loader_and_validates_on_its_evaluation(out: Path, tiny: Path):
+def test_lightning_trains_on_a_loader_and_validates_on_its_evaluation(out: Path, tiny: Path):
     (found,) = results(out, "one")
     kinds = [(batch["kind"], batch["epoch"], batch["index"]) for batch in found["seen"]]
     with Loader(tiny, **SETTINGS) as loader:
@@ -123,11 +123,11 @@ def test_epochs_that_are_limited_differ(out: Path):
 
 
 @pytest.mark.parametrize("point", LIMITED)
-def test_a_resumed_run_of_limited_epochs_goes_on_as_the_unbroken_one(point: str, out: Path):
+def test_a_resumed_run_of_limited_epochs_continues_like_an_uninterrupted_one(point: str, out: Path):
     assert_continues(out, f"limit-from-{point}", "limit")
 
 
-def test_after_the_last_batch_of_a_limited_epoch_the_loaders_epoch_goes_on(out: Path):
+def test_a_run_resumed_after_the_last_batch_of_a_limited_epoch_continues_that_epoch(out: Path):
     """The uninterrupted run leaves the epoch there. No example is repeated either way; see docs/trainers.md."""
     batches = global_batches(results(out, "limit-from-3-validated"))
     assert batches[0][2] == global_batches(results(out, "one"))[3][2]
@@ -135,7 +135,7 @@ def test_after_the_last_batch_of_a_limited_epoch_the_loaders_epoch_goes_on(out: 
 
 
 @pytest.mark.parametrize("point", STOPPED)
-def test_a_run_that_max_steps_ended_goes_on(point: str, out: Path):
+def test_a_run_that_max_steps_ended_can_continue(point: str, out: Path):
     assert_continues(out, f"steps-from-{point}", "steps")
 
 
@@ -145,12 +145,12 @@ def test_a_hook_repeats_the_batches_of_an_epoch(out: Path):
     assert batches == 3 * global_batches(results(out, "one"))[:2]
 
 
-def test_mixed_precision_changes_no_feature(out: Path):
+def test_mixed_precision_does_not_change_features(out: Path):
     half, alone = results(out, "half"), results(out, "one")
     assert global_batches(half) == global_batches(alone)
     assert 0 < largest_difference(half[0], alone[0]) < 0.1
 
 
-def test_a_batch_whose_step_failed_counts_as_seen(out: Path):
+def test_a_batch_counts_as_seen_even_if_its_step_failed(out: Path):
     batches = global_batches(results(out, "raised-from-2"))
     assert [rows for *_, rows in batches] == [rows for *_, rows in global_batches(results(out, "one"))[3:]]

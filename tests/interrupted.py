@@ -49,7 +49,7 @@ class Trial:
         self._do(lambda: work.before(self.root))
         shutil.copytree(self.root, folder / "before", symlinks=True)
         self.before, digest = tree(self.root), self.digest()
-        self.usual_messages = self._do(self._run_counted).err.splitlines()
+        self.usual_messages = self._do(self._run_and_record).err.splitlines()
         self.after, self.digests = tree(self.root), (digest, self.digest())
         self.operations: list[tuple[str, str]] = json.loads((folder / "operations.json").read_text())
         warm_up(json.loads((folder / "modules.json").read_text()))
@@ -64,7 +64,7 @@ class Trial:
         assert ended.status == 0, ended
         return ended
 
-    def _run_counted(self) -> None:
+    def _run_and_record(self) -> None:
         injector = Injector(self.root)
         try:
             self._work(injector)
@@ -119,10 +119,11 @@ class Trial:
                 yield f"not the new state after a repeat: {differences(tree(self.root), self.after, self.after)}"
 
     def cannot_remove(self, fault: str, moment: int) -> bool:
+        """Return whether the fault keeps the work from removing its leftovers."""
         return fault in ("read-only", "forbidden") or (fault == "broken" and self.operations[moment - 1][0] in REMOVALS)
 
     def message_problems(self, ended: Ended, found: Tree, fault: str, moment: int) -> Iterator[str]:
-        """Yield what is wrong with the exit of the work: expected is one sentence if it could not write."""
+        """Yield what is wrong with the end of the work: if it could not write, it must print one sentence."""
         lines = [line for line in ended.err.splitlines() if line not in self.usual_messages]
         if ended.status == 0:
             if lines:

@@ -1,4 +1,4 @@
-"""Making a batch: where its rows are read, what its labels mean, and messages about rows that cannot be read."""
+"""Making a batch: the segments of its rows, its labels, and messages about rows that cannot be read."""
 
 import logging
 import threading

@@ -18,7 +18,7 @@ from gtzan_stream.store.tables import describe_file
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
 
 

@@ -160,7 +160,7 @@ def test_parts_of_a_split_file_may_have_other_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [(3, 3, 3, 3), (12, 6, 4, 2, 1, 1), (5, 5, 5, 5, 5)])
 def test_groups_are_distributed_evenly_over_the_folds(sizes: tuple[int, ...]) -> None:
-    """Where a label has fewer groups than there are folds, another fold lacks each label."""
+    """If labels have fewer groups than there are folds, each fold lacks at most one label."""
     groups = {
         f"{label}{artist}_{i}": f"{label}{artist}"
         for label in "abcd"

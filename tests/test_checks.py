@@ -1,4 +1,4 @@
-"""Arguments that must be whole numbers in a range, whichever library's type they have."""
+"""Arguments that must be whole numbers in a range; integers of numpy and torch are accepted."""
 
 import numpy as np
 import pytest

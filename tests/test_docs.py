@@ -1,4 +1,4 @@
-"""What the documents name exists."""
+"""Every row of docs/faults.md names tests that exist."""
 
 import re
 from pathlib import Path

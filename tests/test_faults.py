@@ -1,4 +1,4 @@
-"""Files that once failed, in all code that reads files: packed, indexed in a shard, classified."""
+"""Files that were once read incorrectly, in all code that reads files: packing, indexing and classifying."""
 
 import sys
 from pathlib import Path

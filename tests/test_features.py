@@ -82,7 +82,7 @@ def test_decibels_equal_those_of_librosa(waveform, power, to_db):
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
 def test_quiet_music_keeps_its_precision(waveform, name):
-    """log10(1 + 10 m), computed as it is written, would be 0 or one unit in the last place in float32."""
+    """log10(1 + 10 m), computed literally, would be 0 or one unit in the last place in float32."""
     with force(name):
         got = whole_clips(LogMel(), waveform * 1e-9)
     assert relative(got, whole_clips(LogMel(), waveform.double() * 1e-9)) < 1e-5

@@ -114,7 +114,7 @@ def test_a_band_without_a_bin_is_refused_and_the_proposed_sizes_work(sample_rate
         f_max = options.get("f_max", min(sample_rate / 2, 11_025))
         return np.ptp(librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=f_max)[[0, 2]])
 
-    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # no more is asked for than a bin in the first band needs
+    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # the proposed sizes are just large enough
     assert sample_rate / int(shortest) < narrowest(128) <= sample_rate / (int(shortest) - 2)
     assert narrowest(int(most) + 1) <= sample_rate / n_fft < narrowest(int(most))
 

@@ -95,7 +95,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
 @pytest.fixture
 def original(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the six clips of the test's archive the originals."""
+    """Make the six clips of the test archive count as the original GTZAN."""
     sums = {Path(name).stem.replace(".", "_"): md5(data).hexdigest() for name, data in CLIPS.items()}
     monkeypatch.setattr(fetch, "CHECKSUMS", sums)
     monkeypatch.setattr(fetch, "ARCHIVE_MD5", md5(ARCHIVE).hexdigest())

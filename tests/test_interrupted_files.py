@@ -10,7 +10,7 @@ from tests.test_interrupted_store import NAMES as STORE_NAMES
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="folder names are read from /proc"),
-    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
+    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute on two idle cores
 ]
 NAMES = [name for name in WORK if name not in STORE_NAMES]
 

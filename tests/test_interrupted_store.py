@@ -16,7 +16,7 @@ from tests.interrupted_commands import WORK
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="folder names are read from /proc"),
-    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
+    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute on two idle cores
 ]
 NAMES = ["pack", "pack again", "index", "cache"]
 

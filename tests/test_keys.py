@@ -55,7 +55,7 @@ def test_folders_above_the_label_are_not_in_the_key() -> None:
         (2, {"train/rock/1.wav": "rock_1_train", "test/rock/1.wav": "rock_1_test", "test/rock/2.wav": "rock_2"}),
         (2, {"Ann/Hits/01.mp3": "Hits_01_Ann", "Bob/Hits/01.mp3": "Hits_01_Bob"}),
         (2, {"a/rock/1.mp3": "rock_1_a_mp3", "a/rock/1.wav": "rock_1_a_wav", "b/rock/1.wav": "rock_1_b"}),
-        (1, {"rock/A.mp3": "rock_A_mp3", "rock/a.wav": "rock_a_wav"}),  # the same key if case is ignored
+        (1, {"rock/A.mp3": "rock_A_mp3", "rock/a.wav": "rock_a_wav"}),  # keys must differ even if case is ignored
     ],
 )
 def test_all_clips_with_the_same_short_key_get_longer_ones(depth: int, expected: dict[str, str]) -> None:

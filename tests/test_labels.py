@@ -81,7 +81,7 @@ def test_labels_and_keys(tree: dict[str, tuple[str, str]], tmp_path: Path) -> No
         (["a/x/train/1.wav", "a/y/val/1.wav"], None, FolderLevels(2, (3,))),
         (["train/a/1.wav", "train/b/1.wav"], None, FolderLevels(2, ())),  # a single part is not a split
         (["val/a/1.wav", "dev/b/1.wav"], None, FolderLevels(1, ())),
-        (["train/1.wav", "extra/1.wav"], None, FolderLevels(1, ())),  # not all of them are parts
+        (["train/1.wav", "extra/1.wav"], None, FolderLevels(1, ())),  # only one of them is named like a part
         (["train/a/1.wav", "test/a/1.wav"], 1, FolderLevels(1, ())),
         (["train/a/1.wav", "test/a/1.wav"], 2, FolderLevels(2, (1,))),
         (["a/1.wav"], None, FolderLevels(None, ())),

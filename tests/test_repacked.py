@@ -47,7 +47,7 @@ def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, c
     last = len(reader.manifest.keys) - 1  # this reads the keys, which the message of a BadSample needs
     assert reader.manifest.shard[last] != reader.manifest.shard[0]
     put(other, copy, moved=moved)
-    reader.read(0, 0, out)  # its shard is open: that of the old set
+    reader.read(0, 0, out)  # the open shard is still that of the old set
     assert (out == whole).all()
     with pytest.raises(UserError, match=WORDS):
         reader.read(last, 0, out)

@@ -136,7 +136,7 @@ def test_whole_clips_of_a_truncated_shard_are_kept(tmp_path: Path):
 
 
 def shard_of(path: Path, n: int) -> list[tarfile.TarInfo]:
-    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], 0)  # of a whole number: one header each
+    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], 0)  # whole mtime: one header a member
     with tarfile.open(path) as tar:
         return tar.getmembers()
 
@@ -267,4 +267,4 @@ def test_labels_of_few_clips_are_reported(tmp_path: Path):
 def test_equal_clips_count_once_for_a_labels_parts(tmp_path: Path):
     write(tmp_path / "x.tar", [{"__key__": f"rock_{i}", "wav": sound(i // 2)} for i in range(4)])
     details = {line["kind"]: line["detail"] for line in index(tmp_path).report}
-    assert details["few clips"].startswith("rock has 4 clips in 2 groups that stay together: it takes 3")
+    assert details["few clips"].startswith("rock has 4 clips in 2 groups that stay together: random splits need 3")

@@ -29,8 +29,8 @@ def test_columns_are_those_of_the_table(shards: Path):
     assert manifest.key_hash.tolist() == [hash_key(key) for key in table["key"].to_pylist()]
     assert manifest.direct.all()
     assert (manifest.data_size == 2 * manifest.frames).all()
-    place = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
-    assert place == sorted(place)
+    position = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
+    assert position == sorted(position)
     for shard in range(len(manifest.shards)):  # in an order that mixes the labels
         hashes = manifest.key_hash[manifest.shard == shard].tolist()
         assert hashes == sorted(hashes)

@@ -31,15 +31,15 @@ def test_an_intact_set_has_no_problems(shards: Path):
 
 
 def test_progress_of_index_counts_the_bytes_of_all_shards(tmp_path: Path):
-    ends, told = [], list[tuple[int, int]]()
+    ends, calls = [], list[tuple[int, int]]()
     for name in "ab":
         write(tmp_path / f"{name}.tar", [{"__key__": f"rock_{name}{i}", "wav": sound(i)} for i in range(2)])
         with tarfile.open(tmp_path / f"{name}.tar") as tar:
             ends += [member.offset_data + member.size for member in tar]
     size = (tmp_path / "a.tar").stat().st_size
-    index(tmp_path, progress=lambda done, total: told.append((done, total)))
+    index(tmp_path, progress=lambda done, total: calls.append((done, total)))
     total = size + (tmp_path / "b.tar").stat().st_size
-    assert told == [(end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
+    assert calls == [(end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
 
 
 def test_a_flipped_bit_in_a_clip_is_found(copy: Path):

@@ -88,7 +88,7 @@ def test_labels_of_one_number_have_one_order():
 @pytest.mark.parametrize("shard_mb", [float("inf"), float("nan"), 1e-9, -1.0])
 def test_impossible_sizes_of_shards_are_a_sentence(shard_mb: float, tmp_path: Path):
     put(tmp_path / "src/rock/fine.wav", noise(5000))
-    with pytest.raises(UserError, match=r"shard_mb is 0\.001 to 1,000,000 megabytes"):
+    with pytest.raises(UserError, match=r"shard_mb must be 0\.001 to 1,000,000 megabytes"):
         pack(tmp_path / "src", tmp_path / "out", shard_mb=shard_mb)
 
 

@@ -68,7 +68,7 @@ def test_given_sizes_are_kept_and_the_default_hop_is_half_a_frame():
         (16_000, {"n_fft": 486, "hop_length": 100, "n_mels": 64, "f_min": 50.0, "f_max": 7_000.0}),
     ],
 )
-def test_features_equal_librosas_at_every_rate_and_size(rng, sample_rate, options, name):
+def test_features_equal_those_of_librosa_at_every_rate_and_size(rng, sample_rate, options, name):
     time = np.arange(2 * sample_rate) / sample_rate
     waveform = (0.3 * np.sin(2 * np.pi * 1_500 * time) + 0.1 * rng.standard_normal(len(time))).astype(np.float32)
     features = LogMel(sample_rate=sample_rate, **options)
@@ -114,7 +114,7 @@ def test_a_band_without_a_bin_is_refused_and_the_proposed_sizes_work(sample_rate
         f_max = options.get("f_max", min(sample_rate / 2, 11_025))
         return np.ptp(librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=f_max)[[0, 2]])
 
-    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # no more is asked for than a bin in the first band needs
+    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # the proposed sizes are just large enough
     assert sample_rate / int(shortest) < narrowest(128) <= sample_rate / (int(shortest) - 2)
     assert narrowest(int(most) + 1) <= sample_rate / n_fft < narrowest(int(most))
 

@@ -24,7 +24,7 @@ PATHS = {"a": "rock/Ann/Hits/1.wav", "b": "jazz/Ann/2.wav", "c": "jazz/Bob/Cy - 
         (r"(\d)\.wav", {"a": "1", "b": "2", "c": "3", "d": "4"}),
     ],
 )
-def test_a_level_or_an_expression_names_groups(group_by: int | str, expected: dict[str, str]) -> None:
+def test_groups_are_named_by_a_folder_level_or_an_expression(group_by: int | str, expected: dict[str, str]) -> None:
     assert group_names(PATHS, group_by) == expected
 
 

@@ -34,7 +34,7 @@ def labels_of(root: Path, text: str) -> dict[str, str]:
         'path,label\n"a.wav","rock"\n"b/c.d.wav","jazz"\n"f/g.wav","rock"\n',
     ],
 )
-def test_rows_name_clips_by_path_file_name_or_key(text: str, tmp_path: Path) -> None:
+def test_rows_identify_clips_by_path_file_name_or_key(text: str, tmp_path: Path) -> None:
     assert labels_of(tmp_path, text) == {"a.wav": "rock", "b/c.d.wav": "jazz", "f/g.wav": "rock"}
 
 
@@ -79,7 +79,7 @@ def test_unmatched_rows_and_clips_are_reported(tmp_path: Path) -> None:
     assert found.describe()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
 
 
-def test_labels_of_a_file_change_no_key(tmp_path: Path) -> None:
+def test_labels_from_a_file_do_not_change_keys(tmp_path: Path) -> None:
     gtzan = touch(tmp_path / "src", "metal/metal.00058.wav", "rock/rock.00001.wav")
     clips = survey(gtzan, labels=write(tmp_path, "metal_00058,rock\nrock.00001,rock\n")).clips
     assert [(clip.key, clip.label) for clip in clips] == [("metal_00058", "rock"), ("rock_00001", "rock")]

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from gtzan_stream import console, folders
-from gtzan_stream.console import print_summary, print_tracks, progress_bar, progress_bars
-from gtzan_stream.errors import BadSample, UserError, format_error
-from gtzan_stream.options import (
+from gtzan_stream.cli_options import (
     Address,
     Codec,
     GroupBy,
@@ -23,6 +21,8 @@ from gtzan_stream.options import (
     Version,
     setting,
 )
+from gtzan_stream.console import print_summary, print_tracks, progress_bar, progress_bars
+from gtzan_stream.errors import BadSample, UserError, format_error
 
 app = typer.Typer(
     help="Pack music into WebDataset shards, check and inspect them, and classify audio files by genre.",

@@ -113,7 +113,7 @@ def random_starts(uniform: np.ndarray, lengths: np.ndarray, geometry: Geometry, 
     Parameters
     ----------
     uniform : float64 [batch]
-        Random numbers in [0, 1).
+        Random numbers in [0, 1). `BatchMaker` draws them, as the choice ``crop``.
     lengths : int64 [batch]
         Samples in each row's clip.
     geometry : Geometry

@@ -30,7 +30,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.batch import Batch
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import checked_int
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError

@@ -49,7 +49,8 @@ class Geometry:
     grid : int
         Random crops start on multiples of this many samples. If it equals `step`, their frames are frames of the clip.
     silence : float
-        Value of the feature where there is no sound. Padding is filled with it.
+        Value of the feature where there is no sound. Frames that are centred after the clip's end are filled with it.
+        (Samples beyond a clip's ends are its reflection; see `store.read`.)
 
     Raises
     ------

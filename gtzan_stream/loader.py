@@ -15,7 +15,7 @@ from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import MAX_SEED, checked_int
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs

@@ -1,4 +1,4 @@
-"""The order of an epoch: which examples each batch of each rank holds, computed on demand, with no table of examples.
+"""The order of an epoch: which examples each batch of each rank holds, with their weights, computed on demand.
 
 Number the examples of a part clip by clip: first the crops of clip 0, then those of clip 1, and so on. A *position* is
 an index into the epoch's global order, and global batch b holds the positions ``b * batch_size`` to

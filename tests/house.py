@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs/house.svg"
 ROOMS = {
     "cli": "the commands",
-    "options": "options they share",
+    "cli_options": "options they share",
     "console": "tables and progress bars",
     "training": "a run: steps to report",
     "inference": "export, classify, preview",
     "loader": "Loader and Evaluation",
     "epochs": "iterate, resume",
     "prefetch": "batches made ahead",
-    "batches": "makes one batch",
+    "batch_maker": "makes one batch",
     "batch": "what a loader yields",
     "short_clips": "shorter than a crop",
     "crops": "what each row reads",
@@ -42,7 +42,7 @@ ROOMS = {
 """Rooms of the package and their contents, from the top floor down: each may import those after it."""
 HOUSE = list(ROOMS)
 GROUND = {"atomic", "checks", "distributed", "errors", "folders", "geometry"}
-GROUND |= {"registry", "settings", "shapes", "threads", "words"}
+GROUND |= {"feature_settings", "registry", "shapes", "threads", "words"}
 """Modules that every room but kernels may import."""
 PROGRAMS = {"train.py": "trains a network", "benchmarks": "measurements", "models": "the networks"}
 """Code above the package: it runs from the checkout and is not installed."""

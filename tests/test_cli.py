@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from gtzan_stream import __version__, console, demo
+from gtzan_stream import __version__, audio, console, demo
 from gtzan_stream.cli import main
+from gtzan_stream.cli_options import Codec
 from gtzan_stream.store.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +93,10 @@ def test_python_m_gtzan_stream_is_the_command_line(tmp_path: Path):
     failed = run("info", str(tmp_path / "nowhere"))
     assert failed.returncode == 2
     assert failed.stderr.startswith(f"gtzan-stream: {tmp_path / 'nowhere'} does not exist")
+
+
+def test_the_command_line_offers_every_codec():
+    assert [*Codec] == [*audio.CODECS]
 
 
 def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):

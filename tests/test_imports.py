@@ -84,7 +84,7 @@ def test_only_one_room_imports_a_library(library: str, room: str) -> None:
             assert library not in {name.split(".")[0] for name in imported_modules(path)}, f"{path} imports {library}"
 
 
-@pytest.mark.parametrize("room", ["store", "dsp", "augment", "features", "loader", "batches", "inference"])
+@pytest.mark.parametrize("room", ["store", "dsp", "augment", "features", "loader", "batch_maker", "inference"])
 def test_only_programs_print(room: str) -> None:
     for path in FILES:
         if room_of(path) == room:

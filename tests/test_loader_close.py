@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 

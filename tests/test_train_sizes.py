@@ -11,10 +11,10 @@ import torch
 
 import models
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import FEATURE_SETTINGS
 from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.inference.classify import classify
 from gtzan_stream.inference.export import Model
-from gtzan_stream.settings import FEATURE_SETTINGS
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.inputs import build_features, build_frontend
 from gtzan_stream.training.run import Run

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection
 from torch import nn
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import FEATURE_SETTINGS, option_name
 from gtzan_stream.features.check import check, n_rows
 from gtzan_stream.features.frames import Frames
 from gtzan_stream.features.log_mel import LogMel
 from gtzan_stream.features.raw_waveform import RawWaveform
 from gtzan_stream.features.whole import whole_clips
 from gtzan_stream.registry import accepted_settings, build_by_name
-from gtzan_stream.settings import FEATURE_SETTINGS, option_name
 
 __all__ = [
     "REGISTRY",
@@ -70,7 +70,7 @@ def build(name: str, **settings: object) -> nn.Module:
 
 
 def settings_of(name: str) -> list[str]:
-    """List the settings of `gtzan_stream.settings.FEATURE_SETTINGS` that a feature takes."""
+    """List the settings of `gtzan_stream.feature_settings.FEATURE_SETTINGS` that a feature takes."""
     return accepted_settings(name, REGISTRY, "feature", FEATURE_SETTINGS)
 
 

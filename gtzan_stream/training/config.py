@@ -8,10 +8,10 @@ from typing import Any, get_args
 from gtzan_stream.augment import recipes
 from gtzan_stream.checks import MAX_INT, MAX_SEED
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import help_of, option_name
 from gtzan_stream.features import REGISTRY as FEATURES
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.registry import check_name
-from gtzan_stream.settings import help_of, option_name
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 from gtzan_stream.words import short_repr
@@ -63,7 +63,9 @@ class Config:
     optimizer: str | None = _option(
         None, "Optimizer. (default: sgd, or adamw on the demo set)", tuple(optimizers.names())
     )
-    lr: float | None = _option(None, "Learning rate. (default: the network's for this optimizer, else the optimizer's)")
+    lr: float | None = _option(
+        None, "Learning rate. (default: the network's for this optimizer, else the optimizer's; 0.01 for sgd)"
+    )
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(
         None, "Steps over which the learning rate rises to its value. (default: 30 % of all steps with cosine, else 0)"

@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from gtzan_stream.catalog.splits import PARTS, PUBLISHED, SEEDED
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import FEATURE_SETTINGS
 from gtzan_stream.features import check_settings
-from gtzan_stream.settings import FEATURE_SETTINGS
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
 from gtzan_stream.training.config import Config
@@ -56,6 +56,7 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     manifest = Manifest.open(config.shards)
     usual = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
+    # The learning rate is the user's, else the network's, else the demo set's, else the optimizer's.
     lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **network.lr}
     found = device.find(config.device)
     split = _split(config, manifest.split_names())

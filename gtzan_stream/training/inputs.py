@@ -9,7 +9,7 @@ from torch import nn
 from gtzan_stream import features, short_clips
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
-from gtzan_stream.settings import FEATURE_SETTINGS, format_options
+from gtzan_stream.feature_settings import FEATURE_SETTINGS, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel

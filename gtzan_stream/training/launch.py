@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gtzan_stream import folders
 from gtzan_stream.errors import UserError, WriteError
-from gtzan_stream.settings import option_name
+from gtzan_stream.feature_settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, device

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gtzan_stream import __version__
-from gtzan_stream.settings import help_of
+from gtzan_stream.feature_settings import help_of
 
 
 class Codec(StrEnum):

@@ -33,9 +33,9 @@ from gtzan_stream.augment.draw import Examples
 from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.pcm import to_float32, uninitialized
 from gtzan_stream.errors import BadSample
+from gtzan_stream.feature_settings import format_arguments, format_options
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import Rows
-from gtzan_stream.settings import format_arguments, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import thread_pool

@@ -66,7 +66,7 @@ def writing(path: Path, n_bytes: int | None = None, *, reads_too: bool = False) 
 
 
 def _space(path: Path, n_bytes: int | None) -> str:
-    """Return a sentence with the space that is needed, the space that is free on the disk of `path`, and a remedy."""
+    """Say how much space is needed and how much is free on the disk of `path`, and what to do."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
     needed = "" if n_bytes is None else f"it needs about {max(n_bytes, 1e5) / 1e6:,.1f} MB, "  # not "0.0 MB"

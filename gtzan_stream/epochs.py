@@ -192,9 +192,9 @@ class Epochs:
         for number, (batch, event) in enumerate(self._until_closed(batches), first + 1):
             self._maker.synchronize(batch, event)
             self.skipped += batch.skipped
-            # Advance the epoch before yielding its last batch: a trainer that stops after len(loader) batches never
-            # resumes this generator.
-            self.epoch, self._consumed = (epoch, number * self.batch_size) if number < len(plan) else (epoch + 1, 0)
+            # Before the yield, as a trainer that stops after len(loader) batches never resumes this generator.
+            if not self._start_was_set:  # else a caller has chosen meanwhile where the next iteration starts
+                self.epoch, self._consumed = (epoch, number * self.batch_size) if number < len(plan) else (epoch + 1, 0)
             yield batch
             if number < len(plan):
                 self._check_open()

@@ -1,5 +1,6 @@
-"""Whatever a loader gets as its state, it refuses it in one sentence or yields the batches that the state says."""
+"""A loader refuses any wrong state with one line, or loads it and yields the batches after it."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -68,3 +69,14 @@ def test_anything_but_a_state_is_refused(loader, state, removed):
     remaining = {name: value for index, (name, value) in enumerate(own.items()) if index not in removed}
     for other in (state, remaining, remaining | (state if isinstance(state, dict) else {})):
         load(loader, other)
+
+
+def test_a_state_that_is_loaded_during_an_iteration_is_where_the_next_one_starts(shards):
+    loader, other = (Loader(shards, batch_size=8, seed=3, num_workers=0) for _ in range(2))
+    state = [other.state_dict() for _ in islice(other, 3)][-1]
+    for number, _ in enumerate(loader):
+        if number == 1:
+            loader.load_state_dict(state)
+    assert loader.state_dict() == state
+    assert [batch.keys for batch in loader] == [batch.keys for batch in other][3:]
+    assert len(list(loader)) == len(loader)

@@ -1,4 +1,4 @@
-"""The manifest: columns, splits, digest, errors, and how fast a large one opens."""
+"""The manifest: columns, splits, digest, errors, and the time and memory to open a large one."""
 
 import json
 import os
@@ -29,14 +29,14 @@ def test_columns_are_those_of_the_table(shards: Path):
     assert manifest.key_hash.tolist() == [hash_key(key) for key in table["key"].to_pylist()]
     assert manifest.direct.all()
     assert (manifest.data_size == 2 * manifest.frames).all()
-    place = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
-    assert place == sorted(place)
-    for shard in range(len(manifest.shards)):  # in an order that mixes the labels
+    offsets = list(zip(manifest.shard.tolist(), manifest.data_offset.tolist(), strict=True))
+    assert offsets == sorted(offsets)
+    for shard in range(len(manifest.shards)):  # the order by hash mixes the labels
         hashes = manifest.key_hash[manifest.shard == shard].tolist()
         assert hashes == sorted(hashes)
 
 
-def test_parts_are_those_of_the_file(shards: Path):
+def test_parts_are_those_of_the_table(shards: Path):
     manifest = Manifest.open(shards)
     assert {"three", "stratified", *(f"folds-{i}" for i in range(5))} <= set(manifest.split_names())
     rows = pq.read_table(shards / "splits.parquet").to_pylist()
@@ -101,8 +101,8 @@ def test_a_file_of_another_size_is_named(kind: str, copy: Path):
     name = Manifest.open(copy).shards[1].name if kind == "shard" else "splits.parquet"
     size = (copy / name).stat().st_size
     os.truncate(copy / name, size - 100)
-    words = rf"{name} has {size - 100} bytes, manifest\.json says {size}: copy or pack the set again, or see"
-    with pytest.raises(UserError, match=words):
+    message = rf"{name} has {size - 100} bytes, manifest\.json says {size}: copy or pack the set again, or see"
+    with pytest.raises(UserError, match=message):
         Manifest.open(copy)
     os.truncate(copy / Manifest.open(copy, check_sizes=False).shards[0].name, 1)
     with pytest.raises(UserError, match=r"\(1 more file with a wrong size\)"):
@@ -184,12 +184,12 @@ print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_
 """
 
 
-def test_a_hundred_thousand_clips_open_at_once(shards: Path, tmp_path: Path):
+def test_a_manifest_of_a_hundred_thousand_clips_opens_fast_and_in_little_memory(shards: Path, tmp_path: Path):
     write_large(tmp_path, 100_000)
     command = [sys.executable, "-c", OPEN_LARGE, str(shards), str(tmp_path)]
     seconds, megabytes, clips = map(
         float, subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
     )
     assert clips == 50_000
-    assert seconds < 1.5  # a tenth of it on a machine with nothing else to do
+    assert seconds < 1.5  # an idle machine needs a tenth of this
     assert megabytes < 60

@@ -31,15 +31,15 @@ def test_an_intact_set_has_no_problems(shards: Path):
 
 
 def test_progress_of_index_counts_the_bytes_of_all_shards(tmp_path: Path):
-    ends, told = [], list[tuple[int, int]]()
+    ends, calls = [], list[tuple[int, int]]()
     for name in "ab":
         write(tmp_path / f"{name}.tar", [{"__key__": f"rock_{name}{i}", "wav": sound(i)} for i in range(2)])
         with tarfile.open(tmp_path / f"{name}.tar") as tar:
             ends += [member.offset_data + member.size for member in tar]
     size = (tmp_path / "a.tar").stat().st_size
-    index(tmp_path, progress=lambda done, total: told.append((done, total)))
+    index(tmp_path, progress=lambda done, total: calls.append((done, total)))
     total = size + (tmp_path / "b.tar").stat().st_size
-    assert told == [(end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
+    assert calls == [(end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
 
 
 def test_a_flipped_bit_in_a_clip_is_found(copy: Path):
@@ -62,8 +62,8 @@ def test_a_flipped_bit_in_a_json_member_is_found(copy: Path):
 
 
 @pytest.mark.parametrize("rate", [22050, 8000])
-def test_a_length_or_a_rate_that_the_table_has_wrong_is_named(rate: int, tmp_path: Path):
-    """The same bytes: what is wrong is the table that says what they hold."""
+def test_a_wrong_length_or_rate_in_the_table_is_named(rate: int, tmp_path: Path):
+    """The shard is intact; only the table is wrong."""
     samples = [{"__key__": f"rock_{i}", "flac": sound(i, "FLAC", rate=hz)} for i, hz in enumerate((22050, 22050, 8000))]
     write(tmp_path / "x.tar", samples, 0)
     manifest = index(tmp_path).resampled(rate)
@@ -72,13 +72,13 @@ def test_a_length_or_a_rate_that_the_table_has_wrong_is_named(rate: int, tmp_pat
     for clip, key in enumerate(manifest.keys.to_pylist()):
         for more in (1, -1):
             manifest.native_frames, manifest.clip_rate = frames + more * (np.arange(3) == clip), hz
-            words = f"{tmp_path}/x.tar, key {key}: 5000 samples at {hz[clip]} Hz, the manifest says"
-            assert verify(manifest) == [f"{words} {5000 + more} at {hz[clip]}"]
+            prefix = f"{tmp_path}/x.tar, key {key}: 5000 samples at {hz[clip]} Hz, the manifest says"
+            assert verify(manifest) == [f"{prefix} {5000 + more} at {hz[clip]}"]
             manifest.native_frames, manifest.clip_rate = frames, hz + more * (np.arange(3) == clip)
-            assert verify(manifest) == [f"{words} 5000 at {hz[clip] + more}"]
+            assert verify(manifest) == [f"{prefix} 5000 at {hz[clip] + more}"]
 
 
-def test_a_truncated_shard_names_the_members_it_lost(copy: Path):
+def test_the_members_that_a_truncated_shard_lost_are_named(copy: Path):
     manifest = Manifest.open(copy)
     shard = copy / manifest.shards[0].name
     clips = (manifest.shard == 0).nonzero()[0]

@@ -150,7 +150,7 @@ def test_the_error_for_an_unknown_network_lists_the_known_ones():
 
 
 def test_a_network_of_one_class_is_refused():
-    with pytest.raises(ValueError, match="two classes at least, got n_classes=1"):
+    with pytest.raises(ValueError, match="at least two classes, got n_classes=1"):
         models.build("cnn2d", 1)
 
 

@@ -1,4 +1,4 @@
-"""Batch: the features, labels, weights and metadata that a loader yields at a time."""
+"""Batch: the features, labels, weights and metadata that a loader yields in one step."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace

@@ -226,7 +226,8 @@ class BatchMaker:
         if event is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(event)
-            # The tensors were allocated in the maker's stream. Their memory must not be reused before this one is done.
+            # The tensors were allocated in the maker's stream. Their memory must not be reused before the current
+            # stream is done with it.
             for tensor in (batch.features, batch.labels, batch.weights):
                 tensor.record_stream(current)
         for message in batch.skipped:

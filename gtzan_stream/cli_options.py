@@ -58,7 +58,7 @@ GroupBy = Annotated[
     str | None,
     typer.Option(
         metavar="LEVEL|REGEX",
-        help="Keep clips of a group on one side of random splits. A group is a level of folders (2 is the artist in "
+        help="Keep clips of a group in one part of random splits. A group is a level of folders (2 is the artist in "
         "<genre>/<artist>/<album>) or what the parentheses of a regular expression match in the path.",
     ),
 ]

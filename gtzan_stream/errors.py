@@ -12,11 +12,11 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UserError(ValueError):
-    """A request that cannot be met. The message says the rule, what was given, and the remedy."""
+    """A request that cannot be met. The message states the rule, what was given, and the remedy."""
 
 
 class BadSample(ValueError):
-    """An example that cannot be read or decoded. The message names its shard and key."""
+    """An example (WebDataset calls it a sample) that cannot be read or decoded. The message names its shard and key."""
 
 
 class WriteError(UserError):

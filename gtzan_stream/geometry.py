@@ -116,5 +116,5 @@ class Geometry:
         return (n_frames - 1) * self.step + self.frame_length
 
     def frames_in(self, n_samples: Count) -> Count:
-        """Return the number of frames in a clip of `n_samples` samples, padded by `context` samples at both ends."""
+        """Return the number of frames in a clip of `n_samples` samples, extended by `context` samples at both ends."""
         return 1 + (n_samples + 2 * self.context - self.frame_length) // self.step

@@ -27,7 +27,7 @@ from gtzan_stream.threads import limit_torch_after_fork
 
 
 class Loader(Epochs):
-    """A stream of augmented features, computed from music clips in WebDataset shards.
+    """An iterable over batches of augmented features, computed from music clips in WebDataset shards.
 
     Each iteration yields the batches of one epoch, and the next iteration those of the next epoch. If an iteration
     stops before its last batch, the next one repeats the epoch. The order of an epoch and every augmentation are pure
@@ -70,7 +70,7 @@ class Loader(Epochs):
     labels : list of str
         Names of the split's classes.
     n_rows : int
-        Rows of the features, such as mel bands.
+        Rows of one example's features, such as mel bands.
     skipped : list of str
         Errors of the examples that were skipped since the loader was made.
 
@@ -207,7 +207,7 @@ class Loader(Epochs):
 
 
 class Evaluation(Epochs):
-    """Iterable over the chunks of a part's clips, clip by clip; made by `Loader.evaluation`. All epochs are equal.
+    """Iterable over the chunks of a part's clips, clip by clip; see `Loader.evaluation`. All epochs are the same.
 
     Attributes
     ----------

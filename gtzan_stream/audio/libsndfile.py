@@ -48,7 +48,7 @@ class SoundfileDecoder:
     """
 
     def __init__(self, file: io.IOBase, stack: ExitStack, damage: str, *, stated: bool) -> None:
-        """Open a file. `stated` is whether libsndfile reads the number of frames from a header, not guesses it."""
+        """Open a file. `stated`: whether libsndfile reads the number of frames from a header instead of guessing."""
         self.sound = stack.enter_context(ForwardOnly(file))
         self.sample_rate, self.channels = self.sound.samplerate, self.sound.channels
         self.format, self.encoding = self.sound.format, self.sound.subtype

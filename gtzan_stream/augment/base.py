@@ -86,7 +86,7 @@ class Transform(nn.Module):
         keys : sequence of str, or uint64 array of their hashes
             Keys of the clips.
         seed, epoch : int
-            Each epoch has other parameters.
+            Parameters differ from epoch to epoch.
         crops : integers [batch], optional
             Crop index of each example; 0 by default.
         """
@@ -211,8 +211,8 @@ class Transform(nn.Module):
             rank r has the key "r/i".
         seed : int
         epoch : int, optional
-            Each epoch has other parameters. By default 0; without keys, the number of calls so far (`calls`), so that
-            each batch gets new parameters.
+            Parameters differ from epoch to epoch. By default 0; without keys, the number of calls so far (`calls`), so
+            that each batch gets new parameters.
         """
         # Drawing uses numpy, which torch.compile cannot trace, so run this part uncompiled.
         forward = compiler.disable(self._forward) if compiler.is_compiling() else self._forward

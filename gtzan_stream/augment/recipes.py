@@ -68,7 +68,7 @@ def strong() -> Transform:
 
 
 def audiomentations_study() -> Transform:
-    """Build the study's recipe from transforms of audiomentations, which has no percussive part."""
+    """Build the study's recipe from transforms of audiomentations, which has no percussive transform."""
     try:
         import audiomentations  # imported here because it is optional, and slow to import
     except ImportError as error:

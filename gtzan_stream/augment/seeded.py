@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 Function = Callable[[np.ndarray, int], np.ndarray]
-"""(float32 [time], sample rate) -> float32 [other time]"""
+"""(float32 [time], sample rate) -> float32 [new time]"""
 
 _lock = threading.Lock()  # the global random state is shared by all threads
 if hasattr(os, "register_at_fork"):

@@ -74,12 +74,12 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
     except ValueError as error:
         raise UserError(f"{url} is not an address: {error}") from None
     archive = folder / (PurePosixPath(unquote(path)).name or "genres.tar.gz")
-    report = progress or (lambda stage, done, total: None)
+    on_progress = progress or (lambda stage, done, total: None)
     try:
         with created(folder):
             if not archive.exists():
-                download(url, archive, progress=partial(report, "download"))
-            digests = unpack(archive, folder, progress=partial(report, "unpack"))
+                download(url, archive, progress=partial(on_progress, "download"))
+            digests = unpack(archive, folder, progress=partial(on_progress, "unpack"))
             warning = _warning(archive)
     except WriteError:
         raise

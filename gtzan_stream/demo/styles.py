@@ -29,6 +29,7 @@ class Part:
     """The usual timbre, then those that may replace it."""
     patterns: tuple[str, ...]
     octave: int
+    """Semitones above the key note."""
     gain: float
     hold: int = 16
     """Longest note, in steps."""
@@ -44,7 +45,7 @@ class Style:
     tonic: int
     """MIDI number of the key note, between 40 and 51."""
     level: float
-    """RMS of a clip before the gain of its conditions; full scale is 1."""
+    """RMS of a clip before `dataset.LEVEL` and the gain of its conditions; full scale is 1."""
     swing: tuple[float, float] = (0.0, 0.05)
     """Range of the delay of off-beats: 0 is straight, 1 is triplets."""
     scales: tuple[tuple[int, ...], ...]

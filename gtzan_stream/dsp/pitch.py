@@ -9,7 +9,7 @@ correct. The one with the shorter intermediate signal is used, so that large shi
 
 The second step needs extra intermediate samples on both sides. Its `source` returns how many it needs before output
 sample 0 (`wanted`) and in total (`total`). The intermediate signal starts `preroll` samples before output sample 0, so
-its own sample 0 shows input time
+its own sample 0 corresponds to input time
 
     up:    offset - preroll * ratio           second step: stretch, offset = preroll
     down:  offset - preroll / ratio           second step: resample, offset = preroll

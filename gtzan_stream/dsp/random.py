@@ -7,7 +7,7 @@ Philox 4x32-10 [1]_ turns a counter of four 32-bit words into four random words,
 
 The name says which choice is made, such as "OneOf.3/TimeStretch.rate". So each choice of an epoch has a key of its own,
 each example a sequence of 2**32 blocks under it, and nothing is remembered between draws: a draw depends neither on the
-order of calls nor on batch, worker or rank. Names are data: another name gives other draws.
+order of calls nor on batch, worker or rank. Names are data: a different name gives different draws.
 
 **Uniform numbers.** Block b gives the numbers 2 b and 2 b + 1, from the top 53 bits of words 0, 1 and of words 2, 3
 (the first word of a pair is the high one).

@@ -1,7 +1,7 @@
 """Band-limited resampling at any ratio, with a ratio for each example.
 
-Output sample o shows input time ``position = offset + o * rate``, between input samples. It is the sum of the input
-samples n around it, weighted by a low-pass filter that is centred there:
+Output sample o corresponds to input time ``position = offset + o * rate``, between input samples. It is the sum of the
+input samples n around it, weighted by a low-pass filter that is centred there:
 
     y[o] = sum over n of x[n] * h(n - position)
     h(d) = c * sinc(c d) * kaiser(c d / ZERO_CROSSINGS)     sinc(x) = sin(pi x) / (pi x); 0 for |c d| >= ZERO_CROSSINGS
@@ -98,7 +98,7 @@ def resample(
 def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute which input samples `resample` needs so that the output has no edge effects.
 
-    That is `half_width` samples on each side of the ``length * rate`` samples that the output shows.
+    That is `half_width` samples on each side of the ``length * rate`` samples that the output covers.
 
     Parameters
     ----------

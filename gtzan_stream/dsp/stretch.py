@@ -56,7 +56,7 @@ def time_stretch(
 ) -> Float[Tensor, "batch {length}"]:
     """Change the tempo of each example by its own rate and keep its pitch.
 
-    Output sample ``o`` shows input time ``offset + o * rate`` and is zero where that is outside the input.
+    Output sample ``o`` corresponds to input time ``offset + o * rate`` and is zero where that is outside the input.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _output_bounds(time: int, rate: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first output sample that shows a time inside the waveform, and the first one after: int64 [batch]."""
+    """Return the first output sample at an input time inside the waveform, and the first one after: int64 [batch]."""
     return np.ceil(-offset / rate).astype(np.int64), np.rint((time - offset) / rate).astype(np.int64)
 
 

@@ -39,7 +39,7 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
 
 
 def _nearest_fast_size(numerator: int, denominator: int) -> int:
-    """Find the even number of prime factors 2, 3 and 5 that is nearest to ``numerator / denominator``.
+    """Find the even number without prime factors other than 2, 3 and 5 that is nearest to ``numerator / denominator``.
 
     Integer arithmetic recognises ties exactly; the smaller number wins.
     """

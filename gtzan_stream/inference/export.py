@@ -45,7 +45,7 @@ class Metadata:
     model : str
         Name of the network.
     labels : list of str
-        Names of the logits.
+        Names of the classes, in the order of the logits.
     geometry : Geometry
         Geometry of its features, which says how to cut a recording into inputs.
     input : str

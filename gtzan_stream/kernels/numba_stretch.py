@@ -22,7 +22,7 @@ def vocode(spectrogram: np.ndarray, position: np.ndarray, phase: np.ndarray, out
     Parameters
     ----------
     spectrogram : [frame, 2 * freq]
-        Input frames, up to the one after the last position's own.
+        Input frames, up to and including frame ``floor(position[-1]) + 1``.
     position : float64 [output frame]
         Where each output frame reads, in frames of `spectrogram`; at least 0.
     phase : [2, freq]

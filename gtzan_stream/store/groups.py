@@ -1,4 +1,4 @@
-"""Groups of clips that random splits must keep on one side, such as all clips of an artist."""
+"""Groups of clips that random splits must keep in one part, such as all clips of an artist."""
 
 import re
 from collections.abc import Mapping

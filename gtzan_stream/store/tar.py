@@ -31,7 +31,7 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class TarMember:
-    """A member: name, and position and size of its data in bytes. `problem` says why it cannot be read, if so."""
+    """A member: name, and position and size of its data in bytes. `problem` says why it cannot be read, or is empty."""
 
     name: str
     offset: int

@@ -54,7 +54,7 @@ class Config:
         f"Augmentation recipe: {', '.join(recipes.names())}, only:NAME or without:NAME for one of the study's, or "
         "module:function for your own.",
     )
-    mixup: float = _option(0.0, "Mix pairs of examples, with shares from a Beta(x, x) distribution; 0 for none.")
+    mixup: float = _option(0.0, "Mix pairs of examples, with shares from Beta(x, x) for this value x; 0 for none.")
     spec_augment: int = _option(0, "SpecAugment: widest mask over mel bands and over frames, 0 to 128; 0 for none.")
     normalization: str | None = _option(
         None, "Normalisation of the features. (default: the network's: global, or clip for samplecnn)", NORMALIZATIONS

@@ -38,7 +38,7 @@ class NetworkDefaults(Protocol):
 
     @property
     def lr(self) -> Mapping[str, float]:
-        """Learning rate by optimizer, for optimizers with another default than in `optimizers`."""
+        """Learning rate by optimizer, where it differs from the default in `optimizers`."""
         ...
 
     @property

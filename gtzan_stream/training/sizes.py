@@ -68,7 +68,7 @@ def _bound(n: int, what: str, more: bool) -> str:
 
 
 def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] | None:
-    """Find a size (rows, frames) that a network takes if not `n_rows` x `n_frames`; None if it takes none.
+    """Find a size (rows, frames) that a network takes instead of `n_rows` x `n_frames`; None if it takes none.
 
     Either `n_rows` or `n_frames` is kept if possible.
     """

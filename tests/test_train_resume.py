@@ -90,7 +90,7 @@ def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
     [
         (
             ["--lr", "0.1", "--seed", "3"],
-            "--lr, --seed cannot change in a run that is resumed, only --check, --device, --epochs",
+            "--lr, --seed cannot change in a resumed run, only --check, --device, --epochs",
         ),
         (["--shards", "/nowhere"], "/nowhere does not exist"),
     ],

@@ -65,11 +65,11 @@ def test_clips_are_too_short_at_another_sample_rate_too(words, tmp_path):
 def test_another_network_is_suggested_if_no_clip_has_a_crop(go, words):
     result = go("--shards", str(words), "--split", "words", "--model", "samplecnn")
     assert result.exit_code == 2, result.output
-    assert "; choose another --model than samplecnn, which takes no crops as short as these clips" in result.output
+    assert "; choose another --model: samplecnn does not take crops as short as these clips" in result.output
 
 
 def test_many_short_clips_give_a_warning_before_training(go, words):
-    data = ["--shards", str(words), "--split", "words", "--name", "short"]
+    data = ["--shards", str(words), "--split", "words", "--name", "many-short"]
     sizes = ["--frames", "64", "--hop-length", "100"]  # half of a crop is 0.4 s
     result = go(*data, *sizes, "--steps", "1", "--augment", "none")
     assert result.exit_code == 0, result.output
@@ -146,7 +146,7 @@ def test_every_setting_is_an_option_of_both_programs():
         (["--trainable-frontend", "--n-mels", "40", "--frames", "64"], "choose --n-mels 64 or more"),
         (
             ["--frames", "64", "--hop-length", "45", "--spec-augment", "65"],
-            "--spec-augment 65 may hide everything of features of 128 rows x 64 frames: choose 64 or less",
+            "--spec-augment 65 can hide all of a feature of 128 rows x 64 frames: choose 64 or less",
         ),
     ],
 )
@@ -193,4 +193,4 @@ def test_a_users_function_gets_the_settings_that_it_takes(words, own):
 def test_no_hop_is_suggested_that_a_users_function_does_not_take(go, words, own):
     result = go("--shards", str(words), "--split", "words", "--features", "own_sizes:of_frames")
     assert result.exit_code == 2, result.output
-    assert "; choose another --model than cnn2d" in result.output
+    assert "; choose another --model: cnn2d does not take" in result.output

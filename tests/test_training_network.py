@@ -51,7 +51,7 @@ def test_gradients_reach_the_kernels_even_of_silence():
 
 
 def test_a_trainable_spectrogram_of_fixed_kernels_is_refused():
-    with pytest.raises(ValueError, match="nothing to learn: make it with LogMel\\(trainable=True\\)"):
+    with pytest.raises(ValueError, match="nothing to train: build it with LogMel\\(trainable=True\\)"):
         TrainableLogMel(LogMel())
 
 

@@ -215,7 +215,7 @@ def test_an_epoch_without_examples_or_with_a_loss_that_is_not_finite_ends_the_ru
         return lambda self, batch: step(self, batch.__class__(**{**batch.__dict__, **changes}))
 
     for method, broken, expected in [
-        ("step", changed(weights=torch.zeros(BATCH)), "nothing can be trained on: every example was skipped"),
+        ("step", changed(weights=torch.zeros(BATCH)), "there is nothing to train on: every example was skipped"),
         ("step", changed(features=torch.full((BATCH, 128, 128), torch.inf)), message),
         ("evaluate", lambda *args: evaluate(*args) | {"loss": float("nan")}, message),
     ]:
@@ -238,7 +238,7 @@ def test_a_resumed_run_checks_the_settings_that_may_change(start, checkout, tmp_
     run.close()
 
     cosine = start(schedule="cosine", name="cosine").folder
-    with pytest.raises(UserError, match="--epochs cannot change in a run that is resumed, only --check, --device"):
+    with pytest.raises(UserError, match="--epochs cannot change in a resumed run, only --check, --device"):
         launch.resume(cosine, {"epochs": 9}, build=build)
 
     def refuse(*_: Any) -> None:
@@ -258,5 +258,5 @@ def test_a_resumed_run_checks_the_settings_that_may_change(start, checkout, tmp_
 
 def test_a_split_of_one_label_is_refused(start, monkeypatch):
     monkeypatch.setattr(Manifest, "labels_of", lambda self, split: ["blues"])
-    with pytest.raises(UserError, match=r"split demo of .* has one label: a classifier needs two at least"):
+    with pytest.raises(UserError, match=r"split demo of .* has one label: a classifier needs at least two"):
         start()

@@ -78,8 +78,8 @@ def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
             "needs at least 64 rows and at least 64 frames, but the features have 128 rows x 18 frames: "
             "choose --frames 64 or more",
         ),
-        ("cnn2d", (40, 128), "fed 40 rows x 128 frames: choose --n-mels 64 or more"),
-        ("cnn2d", (40, 18), "fed 40 rows x 18 frames: choose --n-mels 64 or more and --frames 64 or more"),
+        ("cnn2d", (40, 128), "have 40 rows x 128 frames: choose --n-mels 64 or more"),
+        ("cnn2d", (40, 18), "have 40 rows x 18 frames: choose --n-mels 64 or more and --frames 64 or more"),
         ("cnn1d", (64, 1024), "needs exactly 128 rows and at least 105 frames, .*: choose --n-mels 128"),
         ("cnn1d", (200, 50), "choose --n-mels 128 and --frames 105 or more"),
         ("samplecnn", (1, 16_000), "needs exactly 1 row and at least 59049 frames, .*: choose --frames 59049 or more"),

@@ -160,7 +160,7 @@ def segments(
     # Samples from the crop's start to the clip's end, after the rate has shortened or lengthened them.
     remaining = np.floor((lengths - starts) / rate).astype(np.int64)
     valid_frames = np.clip(geometry.frames_in(remaining), 0, geometry.frames)
-    holds_whole_clip = (starts <= 0) & (geometry.frames_in(remaining) <= geometry.frames)
     is_long_enough = lengths * _STUDY_SAMPLE_RATE >= _STUDY_SHORTEST * geometry.sample_rate
-    has_enough_audio = (2 * valid_frames >= geometry.frames) | (holds_whole_clip & is_long_enough)
+    # A crop from the clip's beginning with fewer valid frames than that holds the whole clip.
+    has_enough_audio = (2 * valid_frames >= geometry.frames) | ((starts <= 0) & is_long_enough)
     return Segments(starts - context - before, source_length, valid_frames, has_enough_audio)

@@ -50,7 +50,7 @@ def test_chunks_have_no_gap_and_no_overlap(geometry: Geometry, number: int) -> N
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100])
-@pytest.mark.parametrize("frames", [1, 50, 128, 1024])
+@pytest.mark.parametrize("frames", [1, 50, 128, 1024, 16_384])
 def test_the_limit_of_the_study_is_a_duration(sample_rate: int, frames: int) -> None:
     geometry = Geometry.of_stft(sample_rate=sample_rate, n_fft=400, hop_length=160, frames=frames)
     middles_s = (crops.chunk_starts(np.arange(20_000), geometry) + geometry.stride / 2) / sample_rate

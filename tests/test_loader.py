@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gtzan_stream import crops
 from gtzan_stream.augment import Gain, TimeStretch
 from gtzan_stream.batch import Batch
 from gtzan_stream.errors import BadSample, UserError
@@ -116,6 +117,7 @@ def test_damaged_clips_raise_or_are_skipped(tmp_path, clips_folder):
         ({"part": "test"}, r"part 'test' needs a split: .* has .*three \(.*train.*\)"),
         ({"part": "tset"}, "part 'tset' needs a split"),
         ({"split": "three"}, "split 'three' needs a part: one of .*train"),
+        ({"split": "thre"}, "has no split 'thre': choose one of .*three"),
         (
             {"augment": lambda waveform: waveform},
             r"Transform of gtzan_stream\.augment, got <lambda>; wrap it in a subcl",
@@ -247,3 +249,15 @@ def test_padding_is_silence_whatever_the_compression(shards, augment):
             assert (features[:, :valid] > -90).any(dim=0).all()
             padded += valid < 128
     assert padded
+
+
+def test_the_default_augmentation_is_the_studys(shards):
+    batches = [next(iter(Loader(shards, num_workers=0, **options))) for options in ({}, {"augment": "study"})]
+    assert torch.equal(*(batch.features for batch in batches))
+
+
+def test_an_evaluation_of_all_chunks_goes_beyond_the_studys_limit(shards, monkeypatch):
+    monkeypatch.setattr(crops, "_STUDY_LIMIT", 22_050 * 3)
+    loader = Loader(shards, num_workers=0)
+    study, every = (loader.evaluation(chunks=chunks) for chunks in ("study", "all"))
+    assert len(study) * 16 < 16 + len(loader.manifest) < len(every) * 16

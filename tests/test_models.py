@@ -152,3 +152,36 @@ def test_the_error_for_an_unknown_network_lists_the_known_ones():
 def test_a_network_of_one_class_is_refused():
     with pytest.raises(ValueError, match="two classes at least, got n_classes=1"):
         models.build("cnn2d", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "pools"),
+    [
+        ("cnn1d", [3, 3, 3]),
+        ("cnn2d", [(2, 2), (2, 2), (4, 4), (4, 4)]),
+        ("crnn", [(2, 2), (2, 2), (4, 4), (8, 8)]),
+        ("crnn_time", [(2, 1), (2, 1), (4, 1), (8, 1)]),
+        ("samplecnn", [3] * 9),
+    ],
+)
+def test_networks_pool_as_they_say(name, pools):
+    layers = models.build(name, 2).modules()
+    assert [layer.kernel_size for layer in layers if isinstance(layer, nn.MaxPool1d | nn.MaxPool2d)] == pools
+
+
+def test_the_recurrent_network_averages_bands_and_time():
+    network = models.build("crnn_time", 2).eval()
+    seen = []
+    for layer in (network.convolutions, network.gru, network.classifier):
+        layer.register_forward_hook(lambda layer, inputs, output: seen.append((inputs[0], output)))
+    network(torch.randn(2, 256, 3))
+    (_, maps), (frames, (states, _)), (summary, _) = seen
+    assert maps.shape == (2, 512, 2, 3)
+    torch.testing.assert_close(frames, maps.mean(dim=2).transpose(1, 2))
+    torch.testing.assert_close(summary, states.mean(dim=1))
+
+
+def test_the_new_linear_layer_of_vgg_is_initialised_as_torchvisions():
+    linear = models.build("vgg11", 2)[1].classifier[0]
+    assert linear.weight.std().item() == pytest.approx(0.01, rel=0.01)
+    assert not linear.bias.any()

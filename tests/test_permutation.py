@@ -76,4 +76,5 @@ def test_compiled_and_plain_permutations_are_equal():
         index = np.unique([i * (n - 1) // 40 for i in range(41)]).astype(np.int64)
         with force("torch"):
             plain = permute(index, n, 2**63 + 5)
+        assert plain.dtype == index.dtype
         assert np.array_equal(permute(index, n, 2**63 + 5), plain)

@@ -133,3 +133,16 @@ def test_a_network_of_another_size_is_exported(name, tmp_path):
     with torch.no_grad():
         expected = network(features(waveform))
     torch.testing.assert_close(model(waveform), expected, rtol=1e-4, atol=1e-4)
+
+
+class Fussy(nn.Module):
+    """Asserts its input size, as networks of one's own often do."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        assert features.shape[1] >= 20 and features.shape[2] == 32, "at least 20 x 32"  # noqa: PT018
+        return features.mean(2)[:, :2]
+
+
+def test_the_exact_size_of_ones_own_network_is_proposed():
+    with pytest.raises(UserError, match=r"fussy needs at least 20 rows and exactly 32 frames, .*: choose --frames 32$"):
+        check_input(Fussy(), "fussy", 24, 40)

@@ -19,7 +19,7 @@ def divide(numerator: torch.Tensor, denominator: torch.Tensor, valid: torch.Tens
 
 
 def power(x: torch.Tensor, exponent: float) -> torch.Tensor:
-    """Compute ``x ** exponent`` for x >= 0. The gradient at 0, infinite for exponents below 1, is 0 there.
+    """Compute ``x ** exponent`` for x >= 0 or NaN. The gradient at 0, infinite for exponents below 1, is 0 there.
 
     >>> x = torch.tensor([0.0, 4.0], requires_grad=True)
     >>> power(x, 0.5).sum().backward()
@@ -28,5 +28,5 @@ def power(x: torch.Tensor, exponent: float) -> torch.Tensor:
     """
     if exponent >= 1:
         return x**exponent
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1.0) ** exponent, 0.0)
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, x) ** exponent)

@@ -59,6 +59,7 @@ def _compress(value, gain, floor, logarithm, correction):
             value[m] = _ONE + x
             correction[m] = (x - (value[m] - _ONE)) / value[m]
         else:
+            correction[m] = value[m] - value[m]  # 0, or NaN if it is not finite, which `_log` does not handle
             value[m] = value[m] if value[m] > floor else floor
     _log(value, logarithm)
 

@@ -31,11 +31,12 @@ def _mel(
         if POWER == 1.0:
             value = tl.sqrt_rn(value)
         elif POWER != 2.0:
-            value = tl.where(value > 0, tl.exp(tl.log(value) * (0.5 * POWER)), 0.0)
+            value = tl.where(value == 0, 0.0, tl.exp(tl.log(value) * (0.5 * POWER)))
         total += tl.load(weights + band * WIDEST + i, mask=used, other=0.0) * value
     one_plus_x = 1.0 + gain * total
     correction = (gain * total - (one_plus_x - 1.0)) / one_plus_x
-    result = tl.where(gain > 0, tl.log(one_plus_x) + correction, tl.log(tl.maximum(total, floor)))
+    floored = tl.maximum(total, floor, propagate_nan=tl.PropagateNan.ALL)
+    result = tl.where(gain > 0, tl.log(one_plus_x) + correction, tl.log(floored))
     tl.store(out + (row * n_mels + band) * n_frames + frame, scale * result, mask=is_band)
 
 

@@ -33,7 +33,7 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
     training = network.training
     try:
         network.eval()(torch.zeros(1, n_rows, n_frames, dtype=torch.float32))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         takes = _on_meta_device(network)
         if (needed := _smallest_size(takes, n_rows, n_frames)) is None:
             raise UserError(

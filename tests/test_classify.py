@@ -151,7 +151,7 @@ def test_a_truncated_file_is_classified_and_reported_as_damaged(run, tmp_path):
     assert track.damage
     assert track.to_dict()["damage"] == track.damage
     message = run(tmp_path / "cut.wav").err
-    assert message == f"gtzan-stream: {tmp_path}/cut.wav: {track.damage}; classified by what there is\n"
+    assert message == f"gtzan-stream: {tmp_path}/cut.wav: {track.damage}; the rest was classified\n"
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_each_unreadable_file_gives_one_line(run, music, tmp_path):
         f"gtzan-stream: {tmp_path}/[notes].txt: neither soundfile nor FFmpeg can decode it: Format not recognised",
         f"gtzan-stream: {tmp_path}/empty.wav: it holds no samples",
         f"gtzan-stream: {tmp_path}/none.mp3: there is no such file",
-        f"gtzan-stream: {tmp_path}: it is a folder, name its files",
+        f"gtzan-stream: {tmp_path}: it is a folder, give the files in it",
     ]
 
 

@@ -1,5 +1,5 @@
-# make train: install, make the demo shards while shards/ is empty, train.
-# make test: the gate, in minutes.   make test-all: also the slow tests, for which nothing may be missing.
+# make train: install, make the demo shards if shards/ is empty, and train.
+# make test: lint, types and tests, in minutes.   make test-all: also the slow tests, with every optional library.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ train: $(VENV)/installed
 	@ls shards/*.tar >/dev/null 2>&1 || $(BIN)/gtzan-stream demo shards/
 	$(BIN)/python train.py --shards shards/
 
-# Two processes at most: torch has threads of its own, and a test file's shared shards are made in each process.
+# Only two processes: torch uses several threads, and each process makes the shards that tests share.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: $(VENV)/installed-dev lint types

@@ -15,9 +15,9 @@ import models
 from gtzan_stream.console import escape_unprintable
 from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.training import device, launch
+from gtzan_stream.training.cli_options import with_options
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
-from gtzan_stream.training.options import with_options
 from gtzan_stream.training.run import Interrupted, Run
 
 console = Console()

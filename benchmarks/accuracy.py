@@ -1,7 +1,7 @@
 """Repeat the study's comparisons: ``python benchmarks/accuracy.py --shards shards/ --compare models``.
 
-Every cell of a table is a run like those of ``train.py``, in its own folder. The benchmark can be stopped and started
-again: finished runs are not repeated, and an interrupted run continues from its checkpoint.
+Every cell of a table has a run like those of ``train.py`` for each seed, in a folder of its own. The benchmark can be
+stopped and started again: finished runs are not repeated, and an interrupted run continues from its checkpoint.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 import models
 from benchmarks.lib import accuracy_table, common
 from benchmarks.lib.common import Shards
-from benchmarks.lib.comparisons import COMPARISONS, Cell, lengths, networks, spec
+from benchmarks.lib.comparisons import COMPARISONS, Cell, networks, parse_steps, spec
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
@@ -95,7 +95,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def whole_machine(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def merge_machines(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the machine of the last run without its load, and the commits and dates of all runs."""
     machines = [report["machine"] for report in reports]
     every = {name: ", ".join(dict.fromkeys(str(machine[name]) for machine in machines)) for name in ("commit", "date")}
@@ -124,10 +124,10 @@ def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main(
     shards: Shards = Path("shards"),
     compare: Annotated[str, typer.Option(help=f"One of {', '.join(COMPARISONS)}.")] = "models",
-    names: Annotated[str, typer.Option("--models", help="Networks, with commas between, or all.")] = "",
-    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
+    names: Annotated[str, typer.Option("--models", help="Networks, separated by commas, or all.")] = "",
+    seeds: Annotated[int, typer.Option(help="Number of runs of each cell.", min=1)] = 3,
     steps: Annotated[
-        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; by default train.py decides.")
+        str, typer.Option(help="Training steps of each run: 180, or 180,vgg19=360; by default those of train.py.")
     ] = "",
     split: Annotated[str, typer.Option(help="Split; train.py's default if empty.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/accuracy"),
@@ -138,14 +138,14 @@ def main(
     if compare not in COMPARISONS:
         raise UserError(f"there is no comparison {compare!r}; there are {', '.join(COMPARISONS)}")
     cells = list(COMPARISONS[compare](networks(names, compare)))
-    length, own_lengths = lengths(steps)
+    default_steps, own_steps = parse_steps(steps)
     same = Config(shards=str(shards), split=split or None, device=device_name, precision=precision)
     usual = complete(same)
     folder = out / f"{Manifest.open(shards).dataset}-{usual.split}"
     rows, all_reports, diverged = [], [], []
     for number, cell in enumerate(cells, 1):
         reports = []
-        n_steps = own_lengths.get(cell.options["model"], length)
+        n_steps = own_steps.get(cell.options["model"], default_steps)
         runs = folder / (f"{n_steps}-steps" if n_steps else "full")
         for seed in range(seeds):
             options: dict[str, Any] = {**cell.options, "steps": n_steps, "seed": seed, "out": str(runs)}
@@ -162,7 +162,7 @@ def main(
         raise UserError(f"in every cell, a run diverged; the first was {diverged[0]}")
     settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": usual.precision}
     settings |= all_reports[0]["data"]
-    path = common.save(f"accuracy-{compare}", device.find(device_name), settings, rows, whole_machine(all_reports))
+    path = common.save(f"accuracy-{compare}", device.find(device_name), settings, rows, merge_machines(all_reports))
     result = json.loads(path.read_text(encoding="utf-8"))
     accuracy_table.plot(path.with_suffix(".png"), result)
     print(f"{accuracy_table.text(result)}\n\nwritten to {path}")

@@ -1,4 +1,4 @@
-"""Time each augmentation beside the other libraries': ``python benchmarks/augment.py --shards shards/``.
+"""Compare each augmentation with those of other libraries: ``python benchmarks/augment.py --shards shards/``.
 
 All libraries process the same clips of 30 s with the same parameters, in turn, in one run: on one core, clip by clip,
 then on all cores. On a GPU, the clips are in its memory beforehand.
@@ -34,10 +34,11 @@ OPERATIONS: dict[str, tuple[augment.Transform, str]] = {
 }
 
 SAME_AS_LIBROSA = {"time stretch", "percussive"}
+"""Operations with the same definition in librosa, so that results can be compared."""
 
 
 def contests(waveform: Tensor) -> Iterator[Contest]:
-    """Return a contest for each augmentation, on these clips [batch, time]."""
+    """Yield a contest for each augmentation, on these clips [batch, time]."""
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
     for operation, (transform, parameters) in OPERATIONS.items():
         ours = Contender(library=OURS, run=transform.apply, exact=transform.apply, batches=True)
@@ -56,7 +57,7 @@ def contests(waveform: Tensor) -> Iterator[Contest]:
 
 
 def unfolded(transform: augment.Transform) -> Contender:
-    """Our plain torch version, with medians by unfolding; a clip at a time, since each takes a gigabyte."""
+    """Return our plain torch version, with medians by unfolding; one clip at a time, since each takes a gigabyte."""
 
     def one(waveform: Tensor, _: float) -> Tensor:
         with force("torch"):
@@ -69,11 +70,11 @@ def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
     n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s; 0 for 4, or 64 on a GPU.")] = 0,
-    rounds: Annotated[int, typer.Option(help="How often each library is timed.")] = 5,
-    min_s: Annotated[float, typer.Option(help="Least seconds of each timing.")] = 0.2,
+    rounds: Annotated[int, typer.Option(help="Number of timings of each library.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Minimum duration of each timing in seconds.")] = 0.2,
     only: Annotated[str, typer.Option(help="One operation; all by default.")] = "",
 ) -> None:
-    """Time each augmentation beside the other libraries and write benchmarks/results/augment-*.json."""
+    """Compare each augmentation with those of other libraries and write benchmarks/results/augment-*.json."""
     need("librosa", "torch_audiomentations", "threadpoolctl")
     device = find(device_name)
     n_clips = n_clips or (64 if device.type == "cuda" else 4)

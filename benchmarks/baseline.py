@@ -1,10 +1,10 @@
-"""Our loader beside one made of other libraries: ``python benchmarks/baseline.py --shards shards/``.
+"""Compare our loader with one made of other libraries: ``python benchmarks/baseline.py --shards shards/``.
 
 The other loader is what many people would write: webdataset reads the clips, soundfile decodes them, several random
 crops of each are shuffled, audiomentations augments them, torchaudio computes log-mels, and the workers of a DataLoader
 use every core. Our loader does the same work on the same shards, without augmentation and with the six of the study's
-augmentations that audiomentations has. The two are measured in turn, in one run. While one is measured the other is
-idle, as its prefetched batches are complete.
+augmentations that audiomentations has. The two are measured in turn, in one run. While one is measured, the other is
+idle, because its prefetch queue is full.
 """
 
 import random
@@ -54,7 +54,7 @@ class Crops:
                 yield waveform[start : start + SAMPLES].copy(), clip["__key__"]
 
 
-class Work:
+class AugmentAndMel:
     """A webdataset stage that augments each crop and, if `mel` is set, computes its log-mel."""
 
     def __init__(self, augment: bool, mel: bool) -> None:
@@ -84,7 +84,7 @@ def theirs(
 
     names = [str(path) for path in sorted(shards.glob("*.tar"))]
     pipeline = webdataset.WebDataset(names, shardshuffle=len(names), empty_check=False).repeat().compose(Crops())
-    pipeline = pipeline.shuffle(1000).map(Work(augment, mel=device.type == "cpu")).batched(batch_size)
+    pipeline = pipeline.shuffle(1000).map(AugmentAndMel(augment, mel=device.type == "cpu")).batched(batch_size)
     loader = torch.utils.data.DataLoader(
         pipeline,
         batch_size=None,
@@ -107,7 +107,7 @@ def our_transform(augment: bool) -> str | Transform:
 def measure(
     shards: Path, device: torch.device, *, batch_size: int, num_workers: int, rounds: int, min_s: float, rest_s: float
 ) -> Iterator[dict[str, Any]]:
-    """Return a row for each recipe and loader: crops a second, and the time per crop divided by ours."""
+    """Yield a row for each recipe and loader: crops per second, and the time per crop divided by ours."""
     for name, augment in {"none": False, "six of the study's": True}.items():
         speeds: dict[str, list[float]] = {OURS: [], BASELINE: []}
         with make_loader(shards, augment=our_transform(augment), batch_size=batch_size, device=device) as loader:
@@ -137,9 +137,9 @@ def measure(
 def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
-    batch_size: Annotated[int, typer.Option(help="Crops in a batch.")] = 64,
-    rounds: Annotated[int, typer.Option(help="How often each loader is measured.")] = 5,
-    min_s: Annotated[float, typer.Option(help="Least seconds of each measurement.")] = 3.0,
+    batch_size: Annotated[int, typer.Option(help="Number of crops in a batch.")] = 64,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of each loader.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Minimum duration of each measurement in seconds.")] = 3.0,
 ) -> None:
     """Measure both loaders and write benchmarks/results/baseline-*.json."""
     device = find(device_name)

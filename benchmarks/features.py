@@ -1,6 +1,6 @@
-"""Time our log-mel beside the other libraries': ``python benchmarks/features.py --shards shards/``.
+"""Compare our log-mel with those of other libraries: ``python benchmarks/features.py --shards shards/``.
 
-All compute log10(1 + 10 m) of the same 128 bands of whole clips of 30 s. They are timed as in `augment.py`.
+All libraries compute log10(1 + 10 m) for the same 128 bands m of whole clips of 30 s, and are timed as in `augment.py`.
 """
 
 import sys
@@ -63,12 +63,12 @@ def as_run(function: Callable[[Tensor], Tensor]) -> Run:
 
 
 def by_log_mel(features: LogMel) -> Run:
-    """Compute our features of whole clips."""
+    """Return a `Run` that computes our features of whole clips."""
     return as_run(partial(whole_clips, features))
 
 
 def by_module(library: str, build: Callable[[], nn.Module], device: torch.device) -> Contender:
-    """Apply log10(1 + 10 m) to another library's mel spectrogram."""
+    """Return a contender that applies log10(1 + 10 m) to another library's mel spectrogram."""
 
     def compressed(mel: nn.Module) -> Run:
         return as_run(lambda waveform: torch.log10(1 + 10 * mel(waveform)))
@@ -80,8 +80,8 @@ def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
     n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s; 0 for 8, or 256 on a GPU.")] = 0,
-    rounds: Annotated[int, typer.Option(help="How often each library is timed.")] = 9,
-    min_s: Annotated[float, typer.Option(help="Least seconds of each timing.")] = 0.2,
+    rounds: Annotated[int, typer.Option(help="Number of timings of each library.")] = 9,
+    min_s: Annotated[float, typer.Option(help="Minimum duration of each timing in seconds.")] = 0.2,
 ) -> None:
     """Time log-mels by several libraries and write benchmarks/results/features-*.json."""
     need("librosa", "threadpoolctl")

@@ -1,7 +1,7 @@
-"""How close each stage comes to the GPU's limit: ``python benchmarks/floor.py --shards shards/ --device cuda``.
+"""Compare each stage with the GPU's memory bandwidth: ``python benchmarks/floor.py --shards shards/ --device cuda``.
 
-The floor of a stage is the time that this GPU takes to copy the bytes that the stage must at least read and write. For
-the percussive part, the medians are not counted.
+The floor of a stage is the time that this GPU takes to copy as many bytes as the stage must read and write at least.
+For the percussive part, the medians are not counted.
 """
 
 import sys
@@ -37,11 +37,12 @@ MEGABYTES = {
 }
 """Least MB to move per clip: read and write it once; a vocoder also writes and reads spectrograms."""
 MEL_MEGABYTES = 3.3
+"""Least MB to move per clip for its log-mel: read the clip and write the features."""
 Stage = tuple[str, Callable[[], object], float]
 
 
 def stages(waveform: Tensor) -> Iterator[Stage]:
-    """Return for every stage on these clips [batch, time] its name, a call, and its least MB per clip."""
+    """Yield every stage on these clips [batch, time]: its name, a call, and its least MB per clip."""
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
     study, features = recipe("study"), LogMel().to(waveform.device)
     assert isinstance(study, OneOf)
@@ -57,7 +58,7 @@ def stages(waveform: Tensor) -> Iterator[Stage]:
 
 
 def copy_rate(device: torch.device, megabytes: int, *, rounds: int, min_s: float) -> float:
-    """Return the MB per second that the device reads and writes in copying its own memory, the best of the rounds."""
+    """Return the MB per second that the device reads and writes when it copies its memory: the best of the rounds."""
     source = torch.zeros(megabytes * 250_000, device=device)
     target = torch.empty_like(source)
     seconds = compete({"copy": lambda: target.copy_(source)}, device, rounds=rounds, min_s=min_s)["copy"]
@@ -79,8 +80,8 @@ def measure(waveform: Tensor, rate: float, *, rounds: int, min_s: float) -> list
 def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
-    n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s in a batch.")] = 256,
-    rounds: Annotated[int, typer.Option(help="How often each stage is timed.")] = 7,
+    n_clips: Annotated[int, typer.Option("--clips", help="Number of clips of 30 s in a batch.")] = 256,
+    rounds: Annotated[int, typer.Option(help="Number of timings of each stage.")] = 7,
 ) -> None:
     """Compare each stage with its floor and write benchmarks/results/floor-gpu.json."""
     device = find(device_name)

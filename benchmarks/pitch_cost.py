@@ -1,7 +1,7 @@
-"""Time pitch shifts by how far they shift: ``python benchmarks/pitch_cost.py --shards shards/``.
+"""Measure how the cost of a pitch shift depends on its size: ``python benchmarks/pitch_cost.py --shards shards/``.
 
-torchaudio resamples by a ratio of whole numbers, and its filters grow with them. A shift whose filters would have over
-20 million coefficients (80 MB), as most do at 22,050 Hz, is not timed; the table says how many there would be.
+torchaudio resamples by a ratio of whole numbers, and its filters grow with these numbers. A shift is not
+timed if its filters have over 20 million coefficients (80 MB), as most do at 22,050 Hz; the table says how many.
 """
 
 import math
@@ -31,7 +31,7 @@ LARGEST_FILTERS = 20_000_000
 
 
 def filter_size(n_steps: int) -> int:
-    """Count the coefficients of torchaudio's filters, from `torchaudio.functional._get_sinc_resample_kernel`."""
+    """Count the coefficients of torchaudio's filters, as in `torchaudio.functional._get_sinc_resample_kernel`."""
     wanted = int(RATE / 2.0 ** (-n_steps / 12))
     common = math.gcd(wanted, RATE)
     orig, new = wanted // common, RATE // common
@@ -40,7 +40,7 @@ def filter_size(n_steps: int) -> int:
 
 
 def our_shift(waveform: Tensor, n_steps: int) -> Callable[[], object]:
-    """Return a call of our pitch shift."""
+    """Return a function that applies our pitch shift."""
     transform = PitchShift(n_steps, n_steps)
     draw = transform.draw(hash_keys([f"clip_{i}" for i in range(len(waveform))]))
     return lambda: transform.apply(waveform, draw)
@@ -76,8 +76,8 @@ def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
     n_clips: Annotated[int, typer.Option("--clips", help="Clips of 30 s; 0 for 1, or 64 on a GPU.")] = 0,
-    rounds: Annotated[int, typer.Option(help="How often each shift is timed.")] = 5,
-    min_s: Annotated[float, typer.Option(help="Least seconds of each timing.")] = 0.1,
+    rounds: Annotated[int, typer.Option(help="Number of timings of each shift.")] = 5,
+    min_s: Annotated[float, typer.Option(help="Minimum duration of each timing in seconds.")] = 0.1,
 ) -> None:
     """Time pitch shifts of -12 to 12 semitones and write benchmarks/results/pitch-cost-*.json."""
     need("threadpoolctl")

@@ -1,6 +1,6 @@
 """Render the JSON in benchmarks/results as benchmarks/report.md, and its figures into README.md.
 
-``python benchmarks/render.py`` writes both; with ``--check`` it only fails if they differ from the JSON.
+``python benchmarks/render.py`` writes both; with ``--check`` it writes nothing, and fails if they differ from the JSON.
 """
 
 import json
@@ -23,7 +23,7 @@ FIGURES = (
     ("costs", "augment", of_costs),
     ("throughput", "throughput", of_throughput),
 )
-"""For each marked place of the README: its name, the result it shows, and the function that renders it."""
+"""For each marked section of the README: its name, the result it shows, and the function that renders it."""
 
 
 def load(folder: Path) -> dict[str, Result]:
@@ -57,7 +57,7 @@ def losses(results: dict[str, Result]) -> str:
 
 
 def figures(results: dict[str, Result]) -> dict[str, str]:
-    """Render the text for each marked place of the README for which there is a result."""
+    """Render the text of each marked section of the README for which there is a result."""
     found: dict[str, list[str]] = {}
     for kind in KINDS:
         for name, key, section in FIGURES:

@@ -1,4 +1,4 @@
-"""Time start-up and resume by the number of clips: ``python benchmarks/scale.py --shards shards/``.
+"""Measure how start-up and resume depend on the number of clips: ``python benchmarks/scale.py --shards shards/``.
 
 The benchmark writes manifests of a thousand to ten million clips, without audio. A new process opens each and does what
 a loader does before its first read: it reads a part of a split, plans an epoch and looks up the keys of the first
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks.lib import synthetic, tables
 from benchmarks.lib.common import RESULTS, Device, Shards, compete, device_kind, run, save, show, spread
-from benchmarks.lib.memory import forget_peak, memory_mb, peak_mb
+from benchmarks.lib.memory import memory_mb, peak_mb, reset_peak
 from benchmarks.lib.tables import FAR_BATCH
 from gtzan_stream.loader import Loader
 from gtzan_stream.plan import EpochPlan
@@ -35,7 +35,7 @@ BATCH_SIZE, CROPS_PER_CLIP = 16, 8
 
 
 def start(root: Path) -> tuple[Manifest, EpochPlan]:
-    """Do what a loader does before its first read."""
+    """Open a manifest and plan an epoch, as a loader does before its first read."""
     manifest = Manifest.open(root)
     split = manifest.split_names()["stratified"]
     clips = manifest.part("stratified", split[0])
@@ -47,10 +47,10 @@ def start(root: Path) -> tuple[Manifest, EpochPlan]:
 
 
 def probe(root: Path, warm: Path) -> dict[str, Any]:
-    """Measure `start` on `root` after a run on `warm`: seconds, MB, and microseconds to plan some batches."""
+    """Measure `start` on `root` after a first run on `warm`: seconds, MB, and microseconds to plan some batches."""
     start(warm)
     before = memory_mb()
-    forget_peak()
+    reset_peak()
     began = time.perf_counter()
     manifest, plan = start(root)
     seconds = time.perf_counter() - began
@@ -96,13 +96,13 @@ def measure_resume(shards: Path, device: torch.device, rounds: int) -> dict[str,
     return {name: spread([1e3 * s for s in seconds]) for name, seconds in timed.items()}
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Plot time and memory by the number of clips, with the aims for a million clips."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
     aims = {"seconds": 2.0, "peak_mb": 200.0}
-    titles = {"seconds": "seconds to the first batch's plan", "peak_mb": "MB above that of the imports, at most"}
+    titles = {"seconds": "seconds to the first batch's plan", "peak_mb": "peak memory without the imports, MB"}
     for axis, (name, aim) in zip(figure.subplots(1, 2), aims.items(), strict=True):
         axis.loglog([r["clips"] for r in rows], [r[name]["median"] for r in rows], "o-")
         axis.plot([1e6], [aim], "v", color="tab:red", label=f"aim for a million: {aim:g}")
@@ -115,8 +115,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
-    sizes: Annotated[str, typer.Option(help="Numbers of clips, with commas between.")] = SIZES,
-    runs: Annotated[int, typer.Option(help="Fresh processes for each number.")] = 3,
+    sizes: Annotated[str, typer.Option(help="Numbers of clips, separated by commas.")] = SIZES,
+    runs: Annotated[int, typer.Option(help="Number of new processes for each number of clips.")] = 3,
     probe_root: Annotated[Path | None, typer.Option("--probe", hidden=True)] = None,
     warm: Annotated[Path | None, typer.Option("--warm", hidden=True)] = None,
 ) -> None:
@@ -130,7 +130,7 @@ def main(
     show("Start-up", *tables.scale(rows))
     show("Resume of a loader", ["at", "ms to the first batch"], [[k, f"{v['median']:.1f}"] for k, v in resume.items()])
     path = save("scale", device, {"batch_size": BATCH_SIZE, "runs": runs, "resume_ms": resume}, rows)
-    draw(rows, RESULTS / f"scale-{device_kind(device)}.png")
+    plot(rows, RESULTS / f"scale-{device_kind(device)}.png")
     print(f"written to {path}")
 
 

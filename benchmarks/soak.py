@@ -1,4 +1,4 @@
-"""Whether memory and speed stay flat over 10,000 batches: ``python benchmarks/soak.py --shards shards/``.
+"""Check that memory and speed stay flat over 10,000 batches: ``python benchmarks/soak.py --shards shards/``.
 
 Epochs are as long as in training, so a leak in each epoch adds up. Time and memory are measured a hundred times during
 the run and summarised for each tenth of it.
@@ -90,9 +90,9 @@ def flatness(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main(
     shards: Shards = Path("shards"),
     device_name: Device = "auto",
-    batches: Annotated[int, typer.Option(help="Batches to take.")] = 10_000,
-    batch_size: Annotated[int, typer.Option(help="Crops in each.")] = 16,
-    augment: Annotated[str, typer.Option(help="Recipe.")] = "study",
+    batches: Annotated[int, typer.Option(help="Number of batches to consume.")] = 10_000,
+    batch_size: Annotated[int, typer.Option(help="Number of crops in a batch.")] = 16,
+    augment: Annotated[str, typer.Option(help="Augmentation recipe.")] = "study",
 ) -> None:
     """Consume many batches and write benchmarks/results/soak-*.json."""
     device = find(device_name)

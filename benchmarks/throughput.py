@@ -1,7 +1,8 @@
 """Measure the speed of the loader and of each of its stages: ``python benchmarks/throughput.py --shards shards/``.
 
-Reading, decoding, copying, each augmentation and the log-mel are measured alone, then the loader, and training steps
-without and with it. ``--sweep`` varies the loader's number of workers, batch size, codec and crop length instead.
+Reading, decoding, copying, each augmentation and the log-mel are measured alone, then the loader, then training steps
+without and with the loader. ``--sweep`` varies the loader's number of workers, batch size, codec and crop length
+instead.
 """
 
 import itertools
@@ -36,7 +37,7 @@ def row(stage: str, crops_per_s: dict[str, float], **more: Any) -> dict[str, Any
 
 
 def measure_stages(shards: Path, batch_size: int, device: torch.device, min_s: float) -> Iterator[dict[str, Any]]:
-    """Measure every stage alone."""
+    """Yield a row for every stage alone."""
     for name, stage in Bench(shards, batch_size, device).stages():
         seconds = compete({name: stage}, device, min_s=min_s / RUNS, rounds=RUNS)[name]
         yield row(name, spread([batch_size / s for s in seconds]))
@@ -45,7 +46,7 @@ def measure_stages(shards: Path, batch_size: int, device: torch.device, min_s: f
 def measure_loaders(
     shards: Path, batch_size: int, device: torch.device, num_workers: int, min_s: float
 ) -> Iterator[dict[str, Any]]:
-    """Measure the loader with each recipe, without training."""
+    """Yield a row for the loader with each recipe, without training."""
     for recipe in RECIPES:
         settings: dict[str, Any] = {"batch_size": batch_size, "device": device, "num_workers": num_workers}
         with make_loader(shards, augment=recipe, **settings) as loader:
@@ -54,7 +55,7 @@ def measure_loaders(
 
 
 def measure_training(shards: Path, device: torch.device, num_workers: int, min_s: float) -> Iterator[dict[str, Any]]:
-    """Measure training of the study's network, first on one repeated batch, then on the loader's batches."""
+    """Yield rows for training the study's network, first on one repeated batch, then on the loader's batches."""
     size = models.spec("cnn2d").batch_size
     for recipe in (None, "none", "study"):
         settings: dict[str, Any] = {"batch_size": size, "device": device, "num_workers": num_workers}
@@ -70,10 +71,10 @@ def measure_training(shards: Path, device: torch.device, num_workers: int, min_s
 
 def main(
     shards: Shards = Path("shards"),
-    batch_size: Annotated[int, typer.Option(help="Crops in a batch; 0 for 64, or 1,024 on a GPU.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Number of crops in a batch; 0 for 64, or 1,024 on a GPU.")] = 0,
     device_name: Device = "auto",
     num_workers: Annotated[int, typer.Option(help="Reading threads of the loader; 0 for 1, or 8 on a GPU.")] = 0,
-    min_s: Annotated[float, typer.Option(help="Least seconds to measure each stage for.")] = 5.0,
+    min_s: Annotated[float, typer.Option(help="Minimum duration of each measurement in seconds.")] = 5.0,
     sweep: Annotated[bool, typer.Option("--sweep", help="Vary workers, batch size, codec and crops instead.")] = False,
 ) -> None:
     """Measure the loader, print a table and write benchmarks/results/throughput-*.json, or sweep-*.json."""

@@ -52,5 +52,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names too, which are not here before they are used."""
+    """List the public names too, although each is imported only when it is first used."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`python -m gtzan_stream` is the command line `gtzan-stream`, where that is not on the path."""
+"""Run the command line with `python -m gtzan_stream`, for when `gtzan-stream` is not on the path."""
 
 from gtzan_stream.cli import main
 

@@ -1,4 +1,4 @@
-"""Replace a file atomically: afterwards it is either the old one or the whole new one, and no other file is left."""
+"""Replace a file atomically: afterwards it is the old file or the complete new one, and no other file is left."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from gtzan_stream.folders import created
 def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
     """Open a binary file for writing that replaces `path` when the block ends without an error.
 
-    The data are written to ``<path>.unfinished`` first. One that a killed process left is overwritten.
+    The data are written to ``<path>.unfinished`` first. If a killed process left such a file, it is overwritten.
 
     Parameters
     ----------

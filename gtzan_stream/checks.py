@@ -10,7 +10,7 @@ MAX_SEED = 2**63 - 1
 
 
 def checked_int(name: str, value: object, minimum: int = 0, maximum: int = MAX_INT) -> int:
-    """Convert an argument to int, also if it is a whole number of numpy or torch.
+    """Convert an argument to int. Whole numbers of numpy and torch are accepted too.
 
     Raises
     ------

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from gtzan_stream import console, folders
-from gtzan_stream.console import print_summary, print_tracks, progress_bar, progress_bars
-from gtzan_stream.errors import BadSample, UserError, format_error
-from gtzan_stream.options import (
+from gtzan_stream.cli_options import (
     Address,
     Codec,
     GroupBy,
@@ -23,6 +21,8 @@ from gtzan_stream.options import (
     Version,
     setting,
 )
+from gtzan_stream.console import print_summary, print_tracks, progress_bar, progress_bars
+from gtzan_stream.errors import BadSample, UserError, format_error
 
 app = typer.Typer(
     help="Pack music into WebDataset shards, check and inspect them, and classify audio files by genre.",
@@ -92,7 +92,7 @@ def pack(
 ) -> None:
     """Pack the music in SRC into shards in DIR, replacing any set there, and report issues.
 
-    Labels are the folders of the first level below SRC that has several with audio, or else the clips' own folders.
+    Labels are the folders of the first level below SRC with more than one audio folder, or else each clip's own folder.
 
     Folders named train, valid (or validation, val, dev) and test are a split, not labels.
     """
@@ -194,11 +194,13 @@ def preview(
     f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
     """Plot the first crops of a training epoch: log-mel spectrograms without and with augmentation."""
-    from gtzan_stream.inference.preview import draw
+    from gtzan_stream.inference.preview import plot_preview
 
     sizes = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
     settings = {**sizes, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
-    draw(out, folder, augment=augment, split=split, part=part, seed=seed, epoch=epoch, count=count, settings=settings)
+    plot_preview(
+        out, folder, augment=augment, split=split, part=part, seed=seed, epoch=epoch, count=count, settings=settings
+    )
     console.print_line(f"{out}: the first {count} crops of epoch {epoch}, augmentation {augment}, seed {seed}")
 
 
@@ -235,9 +237,9 @@ def classify(
     elif tracks:
         print_tracks(tracks)
     if plot is not None:
-        from gtzan_stream.inference.timeline import timelines
+        from gtzan_stream.inference.timeline import plot_timelines
 
-        timelines(plot, tracks)
+        plot_timelines(plot, tracks)
     if failed:
         raise typer.Exit(2)
 

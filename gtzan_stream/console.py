@@ -26,13 +26,13 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def escape_unprintable() -> None:
-    """Make stdout print escapes for characters that its encoding lacks: pipes on Windows have only 256 characters."""
+    """Make stdout print escapes for characters that its encoding lacks, as in pipes on Windows."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def print_json(content: Any) -> None:
-    """Print JSON, with escapes for non-ASCII letters only if stdout's encoding is not a UTF."""
+    """Print JSON. Escape non-ASCII characters only if stdout's encoding is not UTF-8, -16 or -32."""
     is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
     print(json.dumps(content, indent=2, ensure_ascii=not is_utf))
 
@@ -48,7 +48,7 @@ def print_error(text: str) -> None:
 
 
 def print_summary(manifest: Manifest) -> None:
-    """Print a folder of shards: a line with its size and the number of omitted files, labels, splits and the report."""
+    """Print the size of a set of shards, the number of files left out, its labels, splits and report."""
     from gtzan_stream.store.summary import summary
 
     metadata = summary(manifest)
@@ -59,12 +59,12 @@ def print_summary(manifest: Manifest) -> None:
         f"({', '.join(metadata['encodings'])}), {shards}, {megabytes:.1f} MB"
         + (f"; {count(left_out, 'file')} left out, see the report" if left_out else "")
     )
-    print_line("labels: " + ", ".join(f"{label} {count}" for label, count in metadata["labels"].items()))
+    print_line("labels: " + ", ".join(f"{label} {n}" for label, n in metadata["labels"].items()))
     out.print(_split_table(manifest))
     if not manifest.report:
         print_line("no issues were found")
         return
-    print_line("report: " + ", ".join(f"{count} {kind}" for kind, count in metadata["issues"].items()))
+    print_line("report: " + ", ".join(f"{n} {kind}" for kind, n in metadata["issues"].items()))
     print_report(metadata["report"])
     if more := len(manifest.report) - len(metadata["report"]):
         print_line(f"{count(more, 'more line')}: gtzan-stream info {manifest.root} --issues")
@@ -125,7 +125,7 @@ def _progress() -> Iterator[Progress]:
 def _quiet_libraries() -> Iterator[None]:
     """Discard what C libraries write to stderr until the block ends.
 
-    libmpg123 would print its notes between the progress bars; our report says the same with the file's name. C
+    libmpg123 would print notes between the progress bars; the report has the same notes with the name of the file. C
     libraries write to file descriptor 2, so it is redirected to /dev/null, and `sys.stderr` writes to a copy of it.
     """
     stderr = sys.stderr

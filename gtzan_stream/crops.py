@@ -41,10 +41,10 @@ from gtzan_stream.geometry import Geometry
 Chunks = Literal["study", "all"]
 """Which chunks of a clip an evaluation counts: those of its first 23.8 s, as the study did, or all."""
 
-# The study's limits are times, the same at any sample rate; these are samples at the study's 22,050 Hz.
-_STUDY_RATE = 22_050
+# The study's limits are times, which hold at any sample rate. They are given in samples at the study's 22,050 Hz.
+_STUDY_SAMPLE_RATE = 22_050
 _STUDY_LIMIT = 524_288  # An evaluation uses this much of a clip: 8 chunks of 128 frames of 512 samples.
-_STUDY_SHORTEST = 32_768  # A clip that is shorter than a crop counts if it has this length: half a chunk.
+_STUDY_SHORTEST = 32_768  # A clip that is shorter than a crop counts from this length on: half a chunk.
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def chunks_per_clip(lengths: np.ndarray, geometry: Geometry, chunks: Chunks) -> 
     if chunks == "all":
         return counts
     # Multiplied by both sample rates, the times are whole numbers, and round(limit / stride) is exact.
-    limit, stride = _STUDY_LIMIT * geometry.sample_rate, _STUDY_RATE * geometry.stride
+    limit, stride = _STUDY_LIMIT * geometry.sample_rate, _STUDY_SAMPLE_RATE * geometry.stride
     return np.minimum(counts, max((2 * limit + stride) // (2 * stride), 1))
 
 
@@ -107,13 +107,13 @@ def chunk_starts(chunks: np.ndarray, geometry: Geometry) -> np.ndarray:
 def random_starts(uniform: np.ndarray, lengths: np.ndarray, geometry: Geometry, rate: np.ndarray) -> np.ndarray:
     """Return the sample of the clip at which each random crop starts.
 
-    It is uniform over the grid points from which the crop fits into its clip, or 0 if there are none; the head of this
-    module has the formula.
+    It is uniform over the grid points from which the crop fits into its clip, or 0 if there are none. The module
+    docstring has the formula.
 
     Parameters
     ----------
     uniform : float64 [batch]
-        Random numbers in [0, 1).
+        Random numbers in [0, 1). `BatchMaker` draws them, as the choice ``crop``.
     lengths : int64 [batch]
         Samples in each row's clip.
     geometry : Geometry
@@ -136,7 +136,7 @@ def segments(
     geometry: Geometry,
     rate: np.ndarray | None = None,
     before: np.ndarray | None = None,
-    read_length: np.ndarray | None = None,
+    source_length: np.ndarray | None = None,
 ) -> Segments:
     """Find the segment that each crop reads.
 
@@ -149,18 +149,18 @@ def segments(
     geometry : Geometry
     rate : float64 [batch], optional
         How fast time runs in each crop; 1 by default.
-    before, read_length : int64 [batch], optional
+    before, source_length : int64 [batch], optional
         ``before`` and ``length`` of `Transform.source` for ``geometry.read_length`` samples of output. By default 0 and
         ``geometry.read_length``, for crops that are not augmented.
     """
     rate = np.ones(len(starts)) if rate is None else rate
     before = np.zeros(len(starts), np.int64) if before is None else before
-    read_length = np.full(len(starts), geometry.read_length) if read_length is None else read_length
+    source_length = np.full(len(starts), geometry.read_length) if source_length is None else source_length
     context = np.round(geometry.context * rate).astype(np.int64)
     # Samples from the crop's start to the clip's end, after the rate has shortened or lengthened them.
     remaining = np.floor((lengths - starts) / rate).astype(np.int64)
     valid_frames = np.clip(geometry.frames_in(remaining), 0, geometry.frames)
-    is_long_enough = lengths * _STUDY_RATE >= _STUDY_SHORTEST * geometry.sample_rate
+    is_long_enough = lengths * _STUDY_SAMPLE_RATE >= _STUDY_SHORTEST * geometry.sample_rate
     # A crop from the clip's beginning with fewer valid frames than that holds the whole clip.
     has_enough_audio = (2 * valid_frames >= geometry.frames) | ((starts <= 0) & is_long_enough)
-    return Segments(starts - context - before, read_length, valid_frames, has_enough_audio)
+    return Segments(starts - context - before, source_length, valid_frames, has_enough_audio)

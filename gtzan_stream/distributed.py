@@ -14,7 +14,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 
 def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
-    """Return `rank` and `world_size` if both are given, None if neither is. Raise UserError if they do not fit."""
+    """Return `rank` and `world_size`, or None if neither is given. Raise UserError if one is missing or invalid."""
     if (rank is None) != (world_size is None):
         raise UserError("rank and world_size go together: give both or neither")
     if rank is None or world_size is None:

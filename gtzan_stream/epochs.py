@@ -30,7 +30,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.batch import Batch
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import checked_int
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
@@ -56,7 +56,7 @@ class Epochs:
     training : bool
         True for random crops, False for chunks.
     settings : dict
-        All that the examples depend on besides the epoch. It is part of the state, and compared when one is loaded.
+        What the order of examples depends on, besides the epoch. A state contains it, and loading compares it.
     num_workers : int
         0 makes each batch when it is requested; otherwise batches are made ahead in the background.
     ranks : (int, int), optional
@@ -123,20 +123,20 @@ class Epochs:
         self._closed = True
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of `epoch`: from its start, or from a state of that epoch that was loaded."""
+        """Make the next iteration start `epoch`, or continue it if a state of that epoch was loaded."""
         epoch, self._start_was_set = checked_int("epoch", epoch), True
         if epoch != self.epoch:
             self.epoch, self._next_start, self._consumed = epoch, 0, 0
 
     @property
     def sampler(self) -> "SamplerProxy":
-        """An object like the sampler of a DataLoader, on which trainers call ``set_epoch``; also as `batch_sampler`."""
+        """Stand-in for a DataLoader's sampler, on which trainers call ``set_epoch``; `batch_sampler` is the same."""
         return SamplerProxy(self)
 
     batch_sampler = sampler
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a small dict of JSON values that says where the loader is, after the batches that it has yielded."""
+        """Return the loader's position after the batches that it has yielded, as a small dict of JSON values."""
         return {"epoch": self.epoch, "examples_consumed": self._consumed, **self._settings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -183,7 +183,7 @@ class Epochs:
                 "each worker process of a DataLoader would yield every batch: write DataLoader(loader, "
                 "batch_size=None, num_workers=0); the loader reads ahead in threads of its own"
             )
-        epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not change an iteration that runs.
+        epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not affect a running iteration.
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
         batches = self._make_batches(plan, epoch, first, self.rank, self.world_size)
@@ -248,8 +248,8 @@ class SamplerProxy:
 
     Lightning calls ``set_epoch`` before each of its epochs. Without that call, the loader would repeat an epoch that
     `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from which
-    Lightning restores no state. But Lightning may count an epoch that `max_steps` cut short. So an epoch that was set
-    or loaded on the loader itself has priority, and the difference is kept: if a state of epoch 2 was loaded and
+    Lightning restores no state. But Lightning also counts epochs that `max_steps` cut short. So an epoch that was set
+    or loaded on the loader itself has priority, and the difference is remembered: if a state of epoch 2 was loaded and
     Lightning says 4, the loader starts epoch 2, and when Lightning then says 5, it starts epoch 3.
     """
 

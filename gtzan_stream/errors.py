@@ -1,4 +1,4 @@
-"""The errors that users see as one sentence, `UserError` and `BadSample`, and how other errors become one."""
+"""Errors with one-sentence messages for users (`UserError`, `BadSample`), and functions that convert other errors."""
 
 import errno
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gtzan_stream.words import one_line
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UserError(ValueError):
@@ -20,7 +20,7 @@ class BadSample(ValueError):
 
 
 class WriteError(UserError):
-    """A file or folder that cannot be written. The message says why and, on a full disk, how much room is needed."""
+    """A file or folder that cannot be written. The message says why and, on a full disk, how much space is needed."""
 
 
 def format_error(error: Exception) -> str:
@@ -28,11 +28,11 @@ def format_error(error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         return one_line(str(error))
     path = "" if error.filename is None else f"{one_line(str(error.filename))}: "
-    return f"{path}{error.strerror}; check the path, its permissions and the room on its disk"
+    return f"{path}{error.strerror}; check the path, its permissions and the free space on its disk"
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type if it has none; for errors of other libraries."""
+    """Return the first line of an error's message, or its type if it has none. For errors of other libraries."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -59,14 +59,14 @@ def writing(path: Path, n_bytes: int | None = None, *, reads_too: bool = False) 
     except (OSError, RuntimeError) as error:
         # torch raises a RuntimeError of its own while it handles the OSError of a file.
         reason = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(reason, OSError) or (reads_too and reason.errno not in _NO_ROOM | {errno.EROFS}):
+        if not isinstance(reason, OSError) or (reads_too and reason.errno not in _DISK_FULL | {errno.EROFS}):
             raise
-        remedy = _room(path, n_bytes) if reason.errno in _NO_ROOM else "choose another folder"
+        remedy = _space(path, n_bytes) if reason.errno in _DISK_FULL else "choose another folder"
         raise WriteError(f"{path} cannot be written: {reason.strerror or reason}; {remedy}") from error
 
 
-def _room(path: Path, n_bytes: int | None) -> str:
-    """Say how much room is needed and how much is free on the disk of `path`, and what to do."""
+def _space(path: Path, n_bytes: int | None) -> str:
+    """Say how much space is needed and how much is free on the disk of `path`, and what to do."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
     needed = "" if n_bytes is None else f"it needs about {max(n_bytes, 1e5) / 1e6:,.1f} MB, "  # not "0.0 MB"

@@ -59,8 +59,8 @@ def locked(folder: Path) -> Iterator[None]:
 def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[Path]:
     """Create a temporary folder in `parent`, and remove it when the block ends, unless it was moved.
 
-    This process holds a lock on the folder until then. Other folders with the same prefix that are not locked were left
-    by killed processes, and are removed first. Where there are no locks, they stay.
+    This process holds a lock on the folder until then. Unlocked folders with the same prefix were left by killed
+    processes, and are removed first. On systems without locks they stay.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[P
 
 
 def fsync(path: Path) -> None:
-    """Write a file to the disk, or a folder's entries: files created, renamed and removed in it."""
+    """Flush a file to the disk; for a folder, flush its entries, so that files created or renamed in it persist."""
     if not path.is_dir():
         with path.open("r+b") as file:  # Windows cannot sync a file that is open for reading only.
             os.fsync(file.fileno())

@@ -1,7 +1,7 @@
-"""Geometry: the sample rate, frame length and hop of a feature, and the crops it wants.
+"""Geometry: the sample rate, frame length and hop of a feature, and the number of frames in a crop.
 
-Everything that converts between samples and frames (crops, export, preview) computes from it. A clip is continued by
-`context` samples at both ends, as a centred STFT pads it, so that frame 0 is centred on sample 0::
+All code that converts between samples and frames (crops, export, preview) uses it. A clip is extended by `context`
+samples at both ends, as in a centred STFT, so that frame 0 is centred on sample 0::
 
     frames_in(T) = 1 + (T + 2 * context - frame_length) // step     frames of a clip of T samples
     span(n)      = (n - 1) * step + frame_length                    samples that n adjacent frames read
@@ -49,7 +49,8 @@ class Geometry:
     grid : int
         Random crops start on multiples of this many samples. If it equals `step`, their frames are frames of the clip.
     silence : float
-        Value of the feature where there is no sound. Padding is filled with it.
+        Value of the feature where there is no sound. Frames that are centred after the clip's end are filled with it.
+        (Samples beyond a clip's ends are its reflection; see `store.read`.)
 
     Raises
     ------

@@ -15,7 +15,7 @@ from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import MAX_SEED, checked_int
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
@@ -118,7 +118,8 @@ class Loader(Epochs):
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)
-        self._own_transform = transform if isinstance(augment, str) else Identity()  # close() closes it
+        # close() closes a transform that was built here, but not one that was passed in.
+        self._own_transform = transform if isinstance(augment, str) else Identity()
         manifest = Manifest.open(shards)
         features = LogMel(sample_rate=manifest.sample_rate) if features is None else features
         features = feature.check(features).to(device)
@@ -160,14 +161,14 @@ class Loader(Epochs):
         super().__init__(maker, transform, plan, training=True, settings=settings, num_workers=num_workers, ranks=ranks)
 
     def evaluation(self, part: str | None = None, *, chunks: crops.Chunks = "study") -> "Evaluation":
-        """Return an iterable over the chunks of another part's clips, in order and not augmented.
+        """Return an iterable over the chunks of a part's clips, in order and not augmented.
 
         It shares this loader's shards, split, features, device, batch size, workers and ranks, and is closed with it.
 
         Parameters
         ----------
         part : str, optional
-            Part of the loader's split; None if the loader has no split, for all clips.
+            Part of the loader's split. Without a split, leave it out to get all clips.
         chunks : "study" or "all"
             Which chunks of each clip to use: those in its first 23.8 s, as in the study, or all.
 
@@ -206,7 +207,7 @@ class Loader(Epochs):
 
 
 class Evaluation(Epochs):
-    """Iterable over the chunks of a part's clips, clip by clip; `Loader.evaluation` makes it. All epochs are equal.
+    """Iterable over the chunks of a part's clips, clip by clip; made by `Loader.evaluation`. All epochs are equal.
 
     Attributes
     ----------

@@ -47,9 +47,9 @@ class Normalization(nn.Module):
         if n_mels < 1:
             raise ValueError(f"n_mels must be at least 1, got {n_mels}")
         self.kind = kind
-        bins = n_mels if kind == "mel" else 1
-        self.register_buffer("mean", torch.zeros(bins, 1))
-        self.register_buffer("std", torch.ones(bins, 1))
+        n_bands = n_mels if kind == "mel" else 1
+        self.register_buffer("mean", torch.zeros(n_bands, 1))
+        self.register_buffer("std", torch.ones(n_bands, 1))
         self.batch_norm = nn.BatchNorm1d(n_mels, affine=False) if kind == "batch" else None
 
     @property
@@ -92,14 +92,14 @@ class Normalization(nn.Module):
             return
         count = self.mean.new_zeros((), dtype=torch.float64)
         mean, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
-        over = (0, 2) if self.kind == "mel" else (0, 1, 2)
+        axes = (0, 2) if self.kind == "mel" else (0, 1, 2)
         for batch in batches:
             features, weights = batch if isinstance(batch, tuple) else (batch, batch.new_ones(len(batch)))
             values = features.to(self.mean.device).double()
             weight = weights.to(values)[:, None, None].expand_as(values)
-            n = weight.sum(over).mean() if self.kind == "global" else weight[:, 0].sum()
-            batch_mean = ((values * weight).sum(over) / n.clamp(min=1e-300)).reshape(-1, 1)
-            batch_squares = ((values - batch_mean).square() * weight).sum(over).reshape(-1, 1)
+            n = weight.sum(axes).mean() if self.kind == "global" else weight[:, 0].sum()
+            batch_mean = ((values * weight).sum(axes) / n.clamp(min=1e-300)).reshape(-1, 1)
+            batch_squares = ((values - batch_mean).square() * weight).sum(axes).reshape(-1, 1)
             count = count + n
             share = n / count.clamp(min=1e-300)
             squares = squares + batch_squares + (batch_mean - mean).square() * (count - n) * share

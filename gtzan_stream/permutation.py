@@ -3,7 +3,7 @@
 The order of an epoch of ten million examples therefore takes no time and no memory to set up, and a resume at batch k
 costs what batch 0 costs. Two ideas make it work:
 
-- **Feistel network.** Write the index in the fewest bits that hold n - 1, but 4 at least, and split it into a left and
+- **Feistel network.** Write the index in the fewest bits that hold n - 1, but at least 4, and split it into a left and
   a right half. Each round replaces ``(left, right)`` by ``(right, left XOR f(right, key))``. Whatever f is, the round
   can be undone: the old right half is still there, so f of it can be computed and XORed away. So every round is a
   permutation of 0 .. 2**bits - 1, and so is any number of rounds.

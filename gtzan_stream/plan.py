@@ -1,4 +1,4 @@
-"""The order of an epoch: which examples each batch of each rank holds, computed on demand, with no table of examples.
+"""The order of an epoch: which examples each batch of each rank holds, with their weights, computed on demand.
 
 Number the examples of a part clip by clip: first the crops of clip 0, then those of clip 1, and so on. A *position* is
 an index into the epoch's global order, and global batch b holds the positions ``b * batch_size`` to
@@ -79,7 +79,7 @@ class EpochPlan:
         False keeps the order of `clips`, and of the crops of each clip.
     shuffle_shards : int, optional
         How many shards' examples are mixed with each other. By default all, which suits local disks. For remote shards
-        choose at most half of what the cache holds. Without `shuffle`, how many shards are needed at a time.
+        choose at most half of what the cache holds. Without `shuffle`, it is the number of shards in a block.
 
     Raises
     ------
@@ -128,7 +128,8 @@ class EpochPlan:
         positions = np.arange(batch * self.batch_size + rank, (batch + 1) * self.batch_size, world_size)
         n = self.n_examples
         is_example = positions < n
-        filler_positions = n - 1 - (positions - n) % n  # backwards from the last; again from there in a tiny epoch
+        # Fillers repeat the examples backwards from the last one; an epoch smaller than a batch is repeated.
+        filler_positions = n - 1 - (positions - n) % n
         clips, crops = self._to_clips_and_crops(self._to_examples(np.where(is_example, positions, filler_positions)))
         return Rows(clips, crops, is_example.astype(np.float32))
 
@@ -143,8 +144,8 @@ class EpochPlan:
         if self._mixes_all:
             return self.shards[self._shard_bounds[:-1]] if block == 0 else self.shards[:0]
         assert self.shuffle_shards is not None
-        runs = self._shard_order[block * self.shuffle_shards : (block + 1) * self.shuffle_shards]
-        return self.shards[self._shard_bounds[runs]]
+        in_block = self._shard_order[block * self.shuffle_shards : (block + 1) * self.shuffle_shards]
+        return self.shards[self._shard_bounds[in_block]]
 
     @property
     def _mixes_all(self) -> bool:
@@ -202,6 +203,6 @@ class EpochPlan:
 
     @cached_property
     def _block_bounds(self) -> np.ndarray:
-        """First slot, and first position, of each block, and the number of slots: int64 [n_blocks + 1]."""
+        """First slot of each block, which is also its first position; and the number of slots: int64 [n_blocks + 1]."""
         n_shards = len(self._shard_order)
         return self._slot_bounds[np.r_[np.arange(0, n_shards, self.shuffle_shards), n_shards]]

@@ -15,5 +15,5 @@ Spectrogram = Complex[Tensor, "batch freq frame"]
 Magnitude = Float[Tensor, "batch freq frame"]
 """Magnitude of a short-time Fourier transform, or a power of it."""
 
-Features = Float[Tensor, "batch mel frame"]
-"""Input of a network."""
+Features = Float[Tensor, "batch row frame"]
+"""Input of a network. A row is a mel band, or the one channel of a waveform."""

@@ -14,7 +14,7 @@ from gtzan_stream import crops
 from gtzan_stream.errors import UserError
 from gtzan_stream.geometry import Geometry
 
-_MAX_SHORT_SHARE = 0.1  # a larger share of short clips is reported
+_MAX_SHORT_SHARE = 0.1  # `check_lengths` reports a larger share of clips that are too short
 
 
 def too_short(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -37,7 +37,7 @@ def suggested_settings(
     lengths : int64 [clip]
         Samples in each clip.
     geometry : Geometry
-        The geometry now, in which clips are too short.
+        The current geometry, with which clips are too short.
     min_frames : int, 1 or more
         The fewest frames that the network takes.
     any_hop : bool

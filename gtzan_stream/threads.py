@@ -15,19 +15,20 @@ from contextlib import AbstractContextManager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+_log = logging.getLogger(__name__)
+_locks: WeakSet[Any] = WeakSet()
+_pools: WeakKeyDictionary[ThreadPoolExecutor, tuple[int, str, Callable[[], object] | None]] = WeakKeyDictionary()
+_forked = False  # whether this process was forked, and limit_torch_after_fork has not been called since
+_held: list[Any] = []  # numba's lock, during a fork
+
 
 def cores() -> int:
     """Count the CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_log = logging.getLogger(__name__)
-_locks: WeakSet[Any] = WeakSet()
-_pools: WeakKeyDictionary[ThreadPoolExecutor, tuple[int, str, Callable[[], object] | None]] = WeakKeyDictionary()
-
-
 def thread_pool(n: int, name: str, initializer: Callable[[], object] | None = None) -> ThreadPoolExecutor:
-    """Return an executor with at most `n` threads, each started when it is first needed; it is reset after a fork."""
+    """Return an executor with at most `n` threads, each started when first needed. A forked child gets new threads."""
     pool = ThreadPoolExecutor(n, name, initializer)
     _pools[pool] = n, name, initializer
     return pool
@@ -56,12 +57,8 @@ def limit_torch_after_fork() -> None:
         )
 
 
-_forked = False  # whether this process was forked, and limit_torch_after_fork has not been called since
-_held: list[Any] = []  # numba's lock, during a fork
-
-
 def _acquire_compiler_lock() -> None:
-    """Before a fork, wait until no thread compiles, because numba's lock would stay locked in the child."""
+    """Wait until no thread compiles, before a fork; otherwise numba's lock would stay locked in the child."""
     if (numba := sys.modules.get("numba.core.compiler_lock")) is not None:
         numba.global_compiler_lock.acquire()
         _held.append(numba.global_compiler_lock)

@@ -21,7 +21,7 @@ def cnn2d(n_classes: int) -> nn.Module:
         block(64, 128, (2, 2)),
         block(128, 256, (4, 4)),
         block(256, 512, (4, 4)),  # [batch, 512, 2, 2]
-        nn.AdaptiveAvgPool2d(2),  # other input sizes leave other maps
+        nn.AdaptiveAvgPool2d(2),  # changes nothing for 128 x 128 inputs
         nn.Flatten(),
         classifier(2048, 1024, 256, n_classes),
     )

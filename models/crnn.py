@@ -25,7 +25,8 @@ class CRNN(nn.Module):
         self.classifier = classifier(1024, 512, 256, n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame]; 128 bands leave one, others a mean
+        # The mean over frequency changes nothing for 128 bands, which pooling has reduced to one.
+        maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame]
         states, _ = self.gru(maps.transpose(1, 2))  # [batch, frame, 1024]
         return self.classifier(states.mean(dim=1))
 

@@ -30,8 +30,8 @@ def classifier(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
 def on_one_channel(convolution: nn.Conv2d) -> nn.Conv2d:
     """Return a copy of a network's first convolution that takes one channel instead of three colours.
 
-    Its weights are the sum over the three colours: what a grey picture would be multiplied with. The output's variance
-    stays as initialised by the network's authors.
+    Its weights are the sums over the three colours, so its output is that of the original convolution for a grey image.
+    The variance of the output stays as initialised by the network's authors.
     """
     one = nn.Conv2d(
         1,

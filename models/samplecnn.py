@@ -20,7 +20,7 @@ def samplecnn(n_classes: int) -> nn.Module:
     layers: list[nn.Module] = [first, nn.BatchNorm1d(128), nn.ReLU(inplace=True)]  # [batch, 128, 22050]
     for n_in, n_out in zip((128, *channels[:-1]), channels, strict=True):
         layers += [*_convolution(n_in, n_out), nn.MaxPool1d(3)]
-    layers += [*_convolution(512, 512), nn.AdaptiveAvgPool1d(1)]  # 66,150 samples leave one step
+    layers += [*_convolution(512, 512), nn.AdaptiveAvgPool1d(1)]  # changes nothing for 66,150 samples
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, n_classes))
 
 

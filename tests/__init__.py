@@ -1,4 +1,4 @@
-"""The checker of signatures in tests: beartype, for which an int is a float, as it is for people and for mypy."""
+"""Type checker for the tests: beartype, set to accept an int where a float is expected, as mypy does."""
 
 from beartype import BeartypeConf, beartype
 

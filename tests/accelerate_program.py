@@ -1,8 +1,8 @@
-"""A program that trains with Accelerate, in one or several processes of its own, and writes down what each rank saw.
+"""Train with Accelerate in one or more processes and record the batches of each rank: accelerate_program.py JOBS.
 
-Called with a JSON list of jobs, done one after the other. A job has `name`, `shards` and `out`; and optionally `state`
-(a folder to resume from), `save` (steps after which a state is saved in `out`/NAME-STEP) and `prepare` (whether the
-loader is given to `prepare`, too). Each rank writes `out`/NAME.RANK.json.
+JOBS is a JSON list; the jobs run one after the other. A job has `name`, `shards` and `out`, and optionally `state` (a
+folder to resume from), `save` (steps after which to save a state in `out`/NAME-STEP) and `prepare` (whether to pass the
+loader to `prepare`, too). Each rank writes `out`/NAME.RANK.json.
 """
 
 import json
@@ -20,7 +20,7 @@ from tests.trainer_runs import SETTINGS, described
 EPOCHS = 2
 
 
-def do(job: dict[str, Any]) -> None:
+def run_job(job: dict[str, Any]) -> None:
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(128, 16), torch.nn.Tanh(), torch.nn.Linear(16, 10))
@@ -47,10 +47,10 @@ def do(job: dict[str, Any]) -> None:
             if step in job.get("save", []):
                 accelerator.save_state(f"{job['out']}/{job['name']}-{step}")
     weights = {name: value.tolist() for name, value in accelerator.unwrap_model(network).state_dict().items()}
-    found = {"seen": seen, "weights": weights, "n_processes": accelerator.num_processes}
-    Path(job["out"], f"{job['name']}.{accelerator.process_index}.json").write_text(json.dumps(found))
+    record = {"seen": seen, "weights": weights, "n_processes": accelerator.num_processes}
+    Path(job["out"], f"{job['name']}.{accelerator.process_index}.json").write_text(json.dumps(record))
 
 
 if __name__ == "__main__":
     for job in json.loads(sys.argv[1]):
-        do(job)
+        run_job(job)

@@ -1,4 +1,4 @@
-"""Functions that tests send to worker processes: without torch, so that those start quickly."""
+"""Functions that tests send to worker processes. They do not import torch, so that the processes start quickly."""
 
 import random
 import warnings
@@ -8,16 +8,16 @@ import numpy as np
 
 
 def jitter(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Draws from both global states, and writes to its input."""
+    """Draw from both global random generators, and write to the input."""
     samples *= random.random() + np.random.rand()  # noqa: NPY002
     return samples[: len(samples) - 10]
 
 
 def unless_silent(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The library, but it fails on silence."""
+    """Apply `audiomentations_chain`, but fail on silence."""
     if not samples.any():
         raise ValueError("no sound in it")
-    return library()(samples, sample_rate)
+    return audiomentations_chain()(samples, sample_rate)
 
 
 def exhausted(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -28,9 +28,9 @@ def rate_as_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.full_like(samples, sample_rate)
 
 
-def library() -> Any:
-    """A composition of audiomentations, which is optional."""
-    with warnings.catch_warnings():  # of its docstrings, when Python compiles them for the first time
+def audiomentations_chain() -> Any:
+    """Build a chain of transforms of audiomentations, which is an optional library."""
+    with warnings.catch_warnings():  # about its docstrings, when Python compiles the files
         warnings.simplefilter("ignore")
         import audiomentations as am
     return am.Compose(

@@ -1,6 +1,6 @@
-"""Every transform, at least once: the properties of test_augment_properties.py run over `REGISTRY`.
+"""A registry of test cases that covers every transform. The tests of test_augment_properties.py run over `REGISTRY`.
 
-A transform of the package that is not among the cases written here is added with its default arguments.
+A transform of the package without a case here is added with its default arguments.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ REGISTRY: dict[str, Callable[[float], Transform]] = {
 
 
 def classes_in(transform: Transform) -> set[type]:
-    """The classes of a transform and of everything inside it."""
+    """Return the classes of a transform and of all transforms inside it."""
     return {type(module) for module in transform.modules() if isinstance(module, Transform)}
 
 
@@ -59,7 +59,7 @@ PUBLIC = [
     if isinstance(value, type) and issubclass(value, Transform) and value is not Transform
 ]
 COVERED = set().union(*(classes_in(make(1.0)) for make in REGISTRY.values()))
-ELSEWHERE = {Audiomentations}  # needs another library's transform: test_augment_external.py
+ELSEWHERE = {Audiomentations}  # wraps a transform of another library: see test_augment_external.py
 REGISTRY |= {cls.__name__: partial(lambda cls, p: cls(p=p), cls) for cls in PUBLIC if cls not in COVERED | ELSEWHERE}
 
 
@@ -68,7 +68,7 @@ def keys(n: int) -> list[str]:
 
 
 def music(batch: int, time: int, seed: int = 0) -> Tensor:
-    """Chords, clicks and hiss, different in each row, float32 [batch, time]."""
+    """Return chords, clicks and hiss that differ in each row, float32 [batch, time]."""
     generator = np.random.default_rng(seed)
     t = np.arange(time) / 22050
     tones = sum(
@@ -82,10 +82,10 @@ def music(batch: int, time: int, seed: int = 0) -> Tensor:
 
 @contextmanager
 def untyped() -> Iterator[None]:
-    """Without the tests' type checks, as in production, to see what our own checks say."""
-    kept = jaxtyping.config.jaxtyping_disable
+    """Turn off the type checks of the tests, so that the package's own checks are reached as in production."""
+    was_disabled = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
     finally:
-        jaxtyping.config.update("jaxtyping_disable", kept)
+        jaxtyping.config.update("jaxtyping_disable", was_disabled)

@@ -1,4 +1,4 @@
-"""What all tests share: the real clips and the GPU, each skipped where absent unless the environment requires it."""
+"""Fixtures and helpers that many tests use: clips, shards, runs of train.py, the GPU and optional libraries."""
 
 import importlib
 import os
@@ -15,17 +15,17 @@ import pytest
 import torch
 from hypothesis import settings
 
-collect_ignore_glob = ["*_program.py"]  # programs of their own, of libraries that may not be here
+collect_ignore_glob = ["*_program.py"]  # these run in subprocesses and import optional libraries
 
-settings.register_profile("untimed", deadline=None)  # a loaded machine must not fail a test
+settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("untimed")
 
 TEST_ALL = os.environ.get("GTZAN_STREAM_TEST_ALL") == "1"
-"""Whether this is `make test-all`: slow tests run, and a library that is missing fails its tests."""
+"""True in `make test-all`: slow tests run, and a test fails if its library is missing."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow tests to `make test-all`."""
+    """Deselect slow tests, except in `make test-all`."""
     if not TEST_ALL:
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def need(module: str) -> Any:
-    """Import a library that a test needs; skip the test without it, but fail in `make test-all`."""
+    """Import an optional library. If it is missing, skip the test, or fail it in `make test-all`."""
     return importlib.import_module(module) if TEST_ALL else pytest.importorskip(module)
 
 
@@ -43,7 +43,7 @@ def gtzan_root() -> Path:
     root = os.environ.get("GTZAN_ROOT", "")
     if not root or not Path(root).is_dir():
         if os.environ.get("GTZAN_STREAM_REQUIRE_CLIPS") == "1":
-            pytest.fail(f"GTZAN_STREAM_REQUIRE_CLIPS=1, but GTZAN_ROOT={root!r} is no folder")
+            pytest.fail(f"GTZAN_STREAM_REQUIRE_CLIPS=1, but GTZAN_ROOT={root!r} is not a folder")
         pytest.skip("GTZAN_ROOT is not set")
     return Path(root)
 
@@ -110,7 +110,7 @@ def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shards(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those clips, packed into several shards, with a split `three` of a file."""
+    """Those clips, packed into several shards, with a split `three` from a file."""
     from gtzan_stream.store.pack import pack
 
     folder = tmp_path_factory.mktemp("packed")
@@ -124,14 +124,14 @@ def shards(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def copy(shards: Path, tmp_path: Path) -> Path:
-    """A copy of those shards, to be damaged or packed again."""
+    """A copy of those shards that a test may damage or pack again."""
     shutil.copytree(shards, tmp_path / "shards")
     return tmp_path / "shards"
 
 
 @pytest.fixture(scope="session")
 def reference(shards: Path) -> dict[tuple[str, int], torch.Tensor]:
-    """Features by example of an epoch of the loader that the tests compare others with."""
+    """Features by example of one epoch of a loader, for comparison with other loaders."""
     from gtzan_stream.loader import Loader
     from tests.loader_cases import collect
 
@@ -152,7 +152,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny demo set in `shards/`, as the reader of the documents has it."""
+    """A folder with a tiny demo set in `shards/`, where the examples of the documents can run."""
     from gtzan_stream import demo
     from gtzan_stream.store.pack import pack
 
@@ -164,9 +164,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards at 8,000 Hz of two words, a high and a low tone of 0.3 to 0.5 s, with a split `words`.
+    """Shards at 8,000 Hz with clips as short as spoken words: labels `high` and `low`, tones of 0.3 to 0.5 s.
 
-    Another split, `brief`, has four clips of 0.07 s to test on.
+    The split `words` has these clips; the split `brief` tests on four clips of 0.07 s.
     """
     from gtzan_stream.store.pack import pack
 
@@ -191,7 +191,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Run train.py with some options, on as little work as there can be; give its exit status and words."""
+    """Return a function that runs train.py on the smallest possible task, and returns its exit code and output."""
     from typer.testing import CliRunner
 
     import train
@@ -199,9 +199,20 @@ def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("runs")
 
     def run(*arguments: str, defaults: bool = True):
-        few = ["--shards", str(tiny), "--out", str(out), "--epochs", "2", "--crops-per-clip", "1", "--batch-size", "5"]
-        few += [] if "--schedule" in arguments else ["--schedule", "plateau"]
-        return CliRunner().invoke(train.app, [*(few if defaults else []), *arguments])
+        smallest = [
+            "--shards",
+            str(tiny),
+            "--out",
+            str(out),
+            "--epochs",
+            "2",
+            "--crops-per-clip",
+            "1",
+            "--batch-size",
+            "5",
+        ]
+        smallest += [] if "--schedule" in arguments else ["--schedule", "plateau"]
+        return CliRunner().invoke(train.app, [*(smallest if defaults else []), *arguments])
 
     run.out = out
     return run

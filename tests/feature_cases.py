@@ -1,4 +1,4 @@
-"""Every feature of the registry, and a trained one, for the tests that hold for all of them."""
+"""Every feature of the registry and a trainable LogMel, for tests that apply to all features."""
 
 from gtzan_stream.features import REGISTRY, LogMel
 

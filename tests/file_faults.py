@@ -1,8 +1,8 @@
-"""Faults of disks and machines, at a chosen file operation of some work that runs in a forked process.
+"""Inject faults of disks and machines at a chosen file operation of a forked process.
 
 An audit hook sees what Python asks of the operating system (open, rename, remove, mkdir...) and may raise or kill.
-Writes and fsync have no audit events, so files that are opened for writing, and `os.fsync`, are wrapped. What libraries
-write by themselves is not seen: the package gives them files that Python has opened.
+Writes and fsync have no audit events, so `os.fsync` and files that are opened for writing are wrapped. Files that C
+libraries open themselves are not seen; the package passes them files that Python has opened.
 """
 
 import builtins
@@ -19,27 +19,28 @@ from pathlib import Path
 from typing import Any
 
 FAULTS = ("full", "read-only", "forbidden", "broken", "killed", "power cut")
-"""A disk without room, or read-only, or folders without permission, from that operation on; one operation that fails;
-SIGKILL; the same, and what no fsync has brought to the disk is lost."""
+"""full, read-only, forbidden: from the chosen operation on, the disk has no room, the file system is read-only, or the
+folders lack permission. broken: only the chosen operation fails. killed: SIGKILL. power cut: SIGKILL, and bytes that
+were not synced with fsync are lost."""
 
 REMOVALS = {"remove", "rmdir"}
-TAKES_ROOM = {"open", "write", "fsync", "mkdir"}
+NEEDS_ROOM = {"open", "write", "fsync", "mkdir"}
 _EVENTS = {
     "os.rename": (1, 3), "os.link": (1, 3), "os.symlink": (1, 2), "os.remove": (0, 1), "os.rmdir": (0, 1),
     "os.mkdir": (0, 2), "os.chmod": (0, 2), "os.utime": (0, 3), "os.truncate": (0, None),
 }  # fmt: skip
-"""Which arguments are the path and, where there is one, the descriptor of its folder."""
+"""Indices of the arguments that hold the path and, if there is one, the descriptor of its folder."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _open = io.open
 
 
 class Injector:
-    """Counts the operations on files below `root`, from 1, and at number `moment` lets `fault` happen.
+    """Counter of the file operations below `root`, from 1, that injects `fault` at operation number `moment`.
 
     Attributes
     ----------
     trace : list of (kind, path)
-        The operations so far; of a rename, the new path.
+        The operations so far; for a rename, the new path.
     """
 
     def __init__(self, root: Path, fault: str = "", moment: int = 0) -> None:
@@ -49,11 +50,11 @@ class Injector:
         self.active = False
 
     def install(self) -> None:
-        """Begin, for the rest of this process."""
+        """Start counting, for the rest of this process."""
         self.active = True
         sys.addaudithook(self._audit)
-        io.open = builtins.open = self._opened  # type: ignore[assignment]
-        os.fsync = self._synced
+        io.open = builtins.open = self._open_wrapped  # type: ignore[assignment]
+        os.fsync = self._fsync
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         if not self.active:
@@ -65,7 +66,7 @@ class Injector:
             self.operation(event[3:], args[path], -1 if folder is None else args[folder])
 
     def operation(self, kind: str, path: Any, folder: int = -1, data: Any = None, file: Any = None) -> int | None:
-        """Count an operation that is about to happen. Gives the bytes written if `data` was cut short."""
+        """Count an operation that is about to happen. Return the number of bytes written if `data` was cut short."""
         if isinstance(path, int):
             path = os.readlink(f"/proc/self/fd/{path}")
         path = os.path.join(os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else "", os.fsdecode(path))
@@ -75,19 +76,19 @@ class Injector:
         self.trace.append((kind, os.path.relpath(path, self.root)))
         if not self.fault or len(self.trace) < self.moment:
             return None
-        now = len(self.trace) == self.moment
+        is_chosen = len(self.trace) == self.moment
         half = None if data is None else bytes(data)[: len(data) // 2]
         if self.fault in ("killed", "power cut"):
             self._die(file, half)
-        if self.fault == "full" and kind in TAKES_ROOM:
-            if now and half:
-                return io.FileIO.write(file, half)  # as a kernel does: the next write fails
+        if self.fault == "full" and kind in NEEDS_ROOM:
+            if is_chosen and half:
+                return io.FileIO.write(file, half)  # like a kernel: only the next write fails
             raise _error(errno.ENOSPC, kind, path)
         if self.fault == "read-only":
             raise _error(errno.EROFS, kind, path)
         if self.fault == "forbidden" and kind not in ("write", "fsync"):
             raise _error(errno.EACCES, kind, path)
-        if self.fault == "broken" and now:
+        if self.fault == "broken" and is_chosen:
             raise _error(errno.EIO, kind, path)
         return None
 
@@ -102,11 +103,11 @@ class Injector:
                     os.truncate(path, 0)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _synced(self, descriptor: int) -> None:
+    def _fsync(self, descriptor: int) -> None:
         self.operation("fsync", descriptor)
         self.unsynced.discard(os.fstat(descriptor).st_ino)
 
-    def _opened(
+    def _open_wrapped(
         self,
         file: Any,
         mode: str = "r",
@@ -128,9 +129,9 @@ class Injector:
 
 
 def _error(number: int, kind: str, path: str) -> OSError:
-    """As Python raises it: the path is known where a path was given."""
-    words = os.strerror(number)
-    return OSError(number, words) if kind in ("write", "fsync") else OSError(number, words, path)
+    """Return the error that Python raises: it has the path only if the operation was given one."""
+    text = os.strerror(number)
+    return OSError(number, text) if kind in ("write", "fsync") else OSError(number, text, path)
 
 
 class _File(io.FileIO):
@@ -147,7 +148,7 @@ class _File(io.FileIO):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a forked process ended: its exit status, or minus the signal; and what it wrote to stdout and stderr."""
+    """End of a forked process: its exit status, or minus the signal that killed it; its stdout and stderr."""
 
     status: int
     out: str
@@ -155,7 +156,7 @@ class Ended:
 
 
 def in_child(work: Callable[[], object], log: Path, timeout_s: int = 200) -> Ended:
-    """Run `work` in a forked process. What it raises is its traceback on stderr, and status 70."""
+    """Run `work` in a forked process. An exception gives a traceback on stderr, and status 70."""
     log.mkdir(parents=True, exist_ok=True)
     process = os.fork()
     if not process:
@@ -171,7 +172,7 @@ def in_child(work: Callable[[], object], log: Path, timeout_s: int = 200) -> End
         except BaseException:
             traceback.print_exc()
             status = 70
-        gc.collect()  # errors of files that nobody closed are printed now
+        gc.collect()  # print the errors of files that were not closed
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,7 +1,7 @@
-"""The house: the rooms of the package, who may import whom, and the picture of it in docs/house.svg.
+"""The house: the rooms of the package, which room may import which, and the picture of it in docs/house.svg.
 
-A room is a package or a module right below `gtzan_stream`. `python -m tests.house` draws the picture again, from the
-imports that the files really have.
+A room is a package or a module directly below `gtzan_stream`. `python -m tests.house` redraws the picture from the
+imports in the files.
 """
 
 import ast
@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs/house.svg"
 ROOMS = {
     "cli": "the commands",
-    "options": "options they share",
+    "cli_options": "options they share",
     "console": "tables and progress bars",
     "training": "a run: steps to report",
     "inference": "export, classify, preview",
     "loader": "Loader and Evaluation",
     "epochs": "iterate, resume",
     "prefetch": "batches made ahead",
-    "batches": "makes one batch",
+    "batch_maker": "makes one batch",
     "batch": "what a loader yields",
     "short_clips": "shorter than a crop",
     "crops": "what each row reads",
@@ -39,18 +39,18 @@ ROOMS = {
     "dsp": "functions of tensors",
     "kernels": "numba and Triton",
 }
-"""Rooms of the package with what they hold, from the top floor down: each may import those after it."""
+"""Rooms of the package and their contents, from the top floor down: each may import those after it."""
 HOUSE = list(ROOMS)
 GROUND = {"atomic", "checks", "distributed", "errors", "folders", "geometry"}
-GROUND |= {"registry", "settings", "shapes", "threads", "words"}
-"""Importable from every floor."""
+GROUND |= {"feature_settings", "registry", "shapes", "threads", "words"}
+"""Modules that every room but kernels may import."""
 PROGRAMS = {"train.py": "trains a network", "benchmarks": "measurements", "models": "the networks"}
-"""Above the package: run from the checkout, not installed."""
+"""Code above the package: it runs from the checkout and is not installed."""
 FILES = sorted((ROOT / "gtzan_stream").rglob("*.py"))
 
 
 def imported_modules(path: Path) -> list[str]:
-    """Absolute names of every module a file imports, inside functions too."""
+    """Return the absolute names of all modules that a file imports, including imports inside functions."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -62,7 +62,7 @@ def imported_modules(path: Path) -> list[str]:
 
 
 def room_of(path: Path) -> str:
-    """The room that a file of the package belongs to; `python -m gtzan_stream` is the command line."""
+    """Return the room of a file of the package; `__main__` belongs to the command line."""
     room = path.relative_to(ROOT / "gtzan_stream").parts[0].removesuffix(".py")
     return "cli" if room == "__main__" else room
 
@@ -74,7 +74,7 @@ Arrow = tuple[str, str]
 
 @cache
 def imports() -> dict[str, frozenset[str]]:
-    """The rooms that each room and program imports, but for the ground."""
+    """Return the rooms that each room and program imports, without the ground."""
     files = {room: [path for path in FILES if room_of(path) == room] for room in HOUSE}
     files |= {name: [ROOT / name] if name.endswith(".py") else [*(ROOT / name).rglob("*.py")] for name in PROGRAMS}
     found = {}
@@ -88,13 +88,13 @@ def imports() -> dict[str, frozenset[str]]:
 
 @cache
 def below(room: str) -> frozenset[str]:
-    """The rooms that a room reaches by imports of imports."""
+    """Return all rooms that a room imports, directly or indirectly."""
     return imports()[room].union(*map(below, imports()[room]))
 
 
 @cache
 def arrows() -> list[Arrow]:
-    """The imports that no way over another room says already: the fewest arrows that reach the same rooms."""
+    """Return the imports that other imports do not imply: the fewest arrows that reach the same rooms."""
     return [
         (room, other)
         for room, others in imports().items()
@@ -105,59 +105,57 @@ def arrows() -> list[Arrow]:
 
 @cache
 def floor(room: str) -> int:
-    """Floors below the roof: one more than the lowest room that imports it."""
+    """Return the floor of a room, counted from the top: one below the lowest room that imports it."""
     return 1 + max((floor(other) for other, others in imports().items() if room in others), default=-1)
 
 
-BOX, GAP, STEP, LANE = (
-    (158, 40),
-    16,
-    76,
-    26,
-)  # width and height of a room; between rooms; floor to floor; an arrow's lane
+BOX = (158, 40)  # width and height of a room
+GAP = 16  # between rooms
+STEP = 76  # from floor to floor
+LANE = 26  # width kept free for an arrow that passes a floor
 STYLE = "font-family='Helvetica,Arial,sans-serif' text-anchor='middle'"
 
 
 def lanes() -> list[list[str]]:
-    """What lies beside what on each floor: rooms, and as "a>b" the arrows that pass through to floors further down.
+    """Order the rooms of each floor, and the lanes "a>b" of the arrows that pass it on their way down.
 
-    Each floor is sorted by the mean place of what its rooms are connected to, a few times down and up.
+    Sort each floor by the mean position of the neighbours, repeatedly from top to bottom and back.
     """
     floors: list[list[str]] = [[] for _ in range(1 + max(map(floor, imports())))]
-    joined: dict[str, set[str]] = {}
+    neighbours: dict[str, set[str]] = {}
     for room in imports():
         floors[floor(room)].append(room)
     for start, end in arrows():
-        way = [start, *(f"{start}>{end} {level}" for level in range(floor(start) + 1, floor(end))), end]
-        for level, step in enumerate(way[1:-1], floor(start) + 1):
+        route = [start, *(f"{start}>{end} {level}" for level in range(floor(start) + 1, floor(end))), end]
+        for level, step in enumerate(route[1:-1], floor(start) + 1):
             floors[level].append(step)
-        for one, other in pairwise(way):
-            joined.setdefault(one, set()).add(other)
-            joined.setdefault(other, set()).add(one)
-    place = {name: float(i) for row in floors for i, name in enumerate(row)}
+        for one, other in pairwise(route):
+            neighbours.setdefault(one, set()).add(other)
+            neighbours.setdefault(other, set()).add(one)
+    position = {name: float(i) for row in floors for i, name in enumerate(row)}
     for level in [*range(len(floors)), *reversed(range(len(floors)))] * 8:
-        floors[level].sort(key=lambda name: fmean([place[other] for other in joined.get(name, [name])]))
+        floors[level].sort(key=lambda name: fmean([position[other] for other in neighbours.get(name, [name])]))
         widths = [LANE if ">" in name else BOX[0] + GAP for name in floors[level]]
         for i, name in enumerate(floors[level]):
-            place[name] = sum(widths[:i]) + widths[i] / 2 - sum(widths) / 2
+            position[name] = sum(widths[:i]) + widths[i] / 2 - sum(widths) / 2
     return floors
 
 
-def places() -> tuple[dict[str, tuple[float, float]], float, float]:
-    """The middle of each room and of each lane, and the width and height of the rooms together."""
+def positions() -> tuple[dict[str, tuple[float, float]], float, float]:
+    """Return the centres of the rooms and lanes, and the width and height of all rooms together."""
     rows = lanes()
     widths = [[LANE if ">" in name else BOX[0] + GAP for name in row] for row in rows]
     total = max(map(sum, widths)) + 2 * GAP
-    middle = {}
+    centres = {}
     for level, (row, wide) in enumerate(zip(rows, widths, strict=True)):
         for i, name in enumerate(row):
             x = (total - sum(wide)) / 2 + sum(wide[:i]) + wide[i] / 2
-            middle[name] = (round(x, 1), GAP + level * STEP + BOX[1] / 2)
-    return middle, total, GAP + (len(rows) - 1) * STEP + BOX[1]
+            centres[name] = (round(x, 1), GAP + level * STEP + BOX[1] / 2)
+    return centres, total, GAP + (len(rows) - 1) * STEP + BOX[1]
 
 
 def curve(points: list[tuple[float, float]]) -> str:
-    """A path from the lower edge of the first room, through the lanes, to the upper edge of the last."""
+    """Return an SVG path from the lower edge of the first room, through the lanes, to the upper edge of the last."""
     (x, y), half = points[0], BOX[1] / 2
     path, y = f"M{x:g} {y + half:g}", y + half
     for i, (to_x, to_y) in enumerate(points[1:], 2):
@@ -168,9 +166,9 @@ def curve(points: list[tuple[float, float]]) -> str:
     return path
 
 
-def drawn() -> Iterator[str]:
-    """The lines of the picture."""
-    middle, width, height = places()
+def svg_lines() -> Iterator[str]:
+    """Yield the lines of the picture."""
+    centres, width, height = positions()
     total = height + 3 * GAP + BOX[1]
     yield f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:g} {total:g}' width='{width:g}' {STYLE}>"
     yield "<title>The rooms of gtzan_stream and their imports</title>"
@@ -180,30 +178,30 @@ def drawn() -> Iterator[str]:
     )
     yield f"<rect width='{width:g}' height='{total:g}' rx='8' fill='#fff'/>"
     for start, end in arrows():
-        way = [name for name in middle if name.startswith(f"{start}>{end} ")]
-        path = curve([middle[name] for name in [start, *way, end]])
+        route = [name for name in centres if name.startswith(f"{start}>{end} ")]
+        path = curve([centres[name] for name in [start, *route, end]])
         yield f"<path d='{path}' fill='none' stroke='#667' stroke-width='1.2' marker-end='url(#tip)'/>"
-    for name, words in {**PROGRAMS, **ROOMS}.items():
-        x, y = middle[name]
+    for name, text in {**PROGRAMS, **ROOMS}.items():
+        x, y = centres[name]
         fill = "#fdf1dc" if name in PROGRAMS else "#e3eefb"
         is_folder = (ROOT / ("" if name in PROGRAMS else "gtzan_stream") / name).is_dir()
-        yield from box(x, y, BOX[0], fill, f"{name}/" if is_folder else name, words)
-    words = "the ground: every room but kernels may import these"
-    yield from box(width / 2, total - GAP - BOX[1] / 2, width - 2 * GAP, "#eee", ", ".join(sorted(GROUND)), words)
+        yield from box(x, y, BOX[0], fill, f"{name}/" if is_folder else name, text)
+    text = "the ground: every room but kernels may import these"
+    yield from box(width / 2, total - GAP - BOX[1] / 2, width - 2 * GAP, "#eee", ", ".join(sorted(GROUND)), text)
     yield "</svg>"
 
 
-def box(x: float, y: float, width: float, fill: str, name: str, words: str) -> Iterator[str]:
-    """A room around (x, y): its name, and what it holds."""
+def box(x: float, y: float, width: float, fill: str, name: str, text: str) -> Iterator[str]:
+    """Yield the lines of a room around (x, y): a box with its name and its contents."""
     left, top = x - width / 2, y - BOX[1] / 2
     yield f"<rect x='{left:g}' y='{top:g}' width='{width:g}' height='{BOX[1]}' rx='5' fill='{fill}' stroke='#889'/>"
     yield f"<text x='{x:g}' y='{y - 3:g}' font-size='14' font-weight='bold' fill='#222'>{escape(name)}</text>"
-    yield f"<text x='{x:g}' y='{y + 13:g}' font-size='11.5' fill='#445'>{escape(words)}</text>"
+    yield f"<text x='{x:g}' y='{y + 13:g}' font-size='11.5' fill='#445'>{escape(text)}</text>"
 
 
 def picture() -> str:
-    """The picture as SVG."""
-    return "\n".join(drawn()) + "\n"
+    """Return the picture as SVG."""
+    return "\n".join(svg_lines()) + "\n"
 
 
 if __name__ == "__main__":

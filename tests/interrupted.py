@@ -1,7 +1,7 @@
-"""Interrupt a piece of work at every file operation, and tell what is wrong afterwards: interrupted.py FOLDER NAME...
+"""Interrupt work at every file operation and report what is wrong afterwards: interrupted.py FOLDER NAME...
 
-The work is done in forked processes, so that the package is imported once. This process itself does nothing in
-parallel, as threads of torch and others do not survive a fork.
+The work runs in forked processes, so that the package is imported only once. This process itself starts no threads, as
+threads of torch and other libraries do not survive a fork.
 """
 
 import gc
@@ -19,13 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.file_faults import FAULTS, REMOVALS, TAKES_ROOM, Ended, Injector, in_child
+from tests.file_faults import FAULTS, NEEDS_ROOM, REMOVALS, Ended, Injector, in_child
 from tests.interrupted_commands import WORK, Work, trace
 
 ROOT = Path(__file__).parent.parent
 ENDS = ("", ".unfinished", ".part")
 Tree = dict[str, bytes | None]
-"""The files below a folder, by path; None for a folder."""
+"""The contents of the files below a folder, by path; None for a folder."""
 
 
 def tree(root: Path) -> Tree:
@@ -33,13 +33,14 @@ def tree(root: Path) -> Tree:
 
 
 class Trial:
-    """One piece of work, done many times in the folder `root`, each time from the same state.
+    """One piece of work that runs many times in the folder `root`, each time from the same state.
 
     Attributes
     ----------
     before, after : Tree
+        The files before the work, and after it when nothing goes wrong.
     operations : list of (kind, path)
-        Of the work when nothing goes wrong.
+        The file operations of the work when nothing goes wrong.
     """
 
     def __init__(self, work: Work, folder: Path) -> None:
@@ -48,7 +49,7 @@ class Trial:
         self._do(lambda: work.before(self.root))
         shutil.copytree(self.root, folder / "before", symlinks=True)
         self.before, digest = tree(self.root), self.digest()
-        self.words = self._do(self._counted).err
+        self.usual_messages = self._do(self._run_and_record).err.splitlines()
         self.after, self.digests = tree(self.root), (digest, self.digest())
         self.operations: list[tuple[str, str]] = json.loads((folder / "operations.json").read_text())
         warm_up(json.loads((folder / "modules.json").read_text()))
@@ -56,14 +57,14 @@ class Trial:
         opened = {os.path.basename(path) for kind, path in self.operations if kind == "open"}
         new = [path for path, data in files(self.after).items() if self.before.get(path) != data]
         unseen = [path for path in new if not opened & {os.path.basename(path) + end for end in ENDS}]
-        assert not unseen, f"written by a library that opens files itself: {unseen}"
+        assert not unseen, f"a library opened these files itself: {unseen}"
 
     def _do(self, work) -> Ended:  # type: ignore[no-untyped-def]
         ended = in_child(work, self.folder / "log")
         assert ended.status == 0, ended
         return ended
 
-    def _counted(self) -> None:
+    def _run_and_record(self) -> None:
         injector = Injector(self.root)
         try:
             self._work(injector)
@@ -79,20 +80,20 @@ class Trial:
             self.work.work(self.root)
         finally:
             if injector:
-                injector.active = injector.fault != ""  # what is closed later fails, too
+                injector.active = injector.fault != ""  # files that are closed later fail, too
 
     def run(self, injector: Injector | None = None) -> Ended:
-        """Do the work in a forked process."""
+        """Run the work in a forked process."""
         return in_child(lambda: self._work(injector), self.folder / "log")
 
     def digest(self) -> str:
-        """Name of the whole state that is there, for work that has more states than files tell."""
+        """Return the digest of the state on the disk, for work with more states than the files show."""
         if self.work.state_of is None:
             return ""
         return self._do(lambda: self.work.state_of(self.root)).out  # type: ignore[misc]
 
     def problems(self, fault: str, moment: int) -> Iterator[str]:
-        """What is wrong after a fault at an operation, and after the work was done once more."""
+        """Yield what is wrong after a fault at an operation, and after running the work once more."""
         shutil.rmtree(self.root)
         shutil.copytree(self.folder / "before", self.root, symlinks=True)
         ended = self.run(Injector(self.root, fault, moment))
@@ -101,7 +102,7 @@ class Trial:
         if killed and ended.status != -9:
             yield f"was not killed: {ended}"
         if not killed:
-            yield from self.wrong_words(ended, found, fault, moment)
+            yield from self.message_problems(ended, found, fault, moment)
         try:
             whole = self.is_whole(found)
         except AssertionError as error:
@@ -115,17 +116,18 @@ class Trial:
             if again.status and not (again.status == 2 and "already" in again.err):
                 yield f"cannot be repeated: {again}"
             elif tree(self.root) != self.after:
-                yield f"not as it should be when repeated: {differences(tree(self.root), self.after, self.after)}"
+                yield f"not the new state after a repeat: {differences(tree(self.root), self.after, self.after)}"
 
     def cannot_remove(self, fault: str, moment: int) -> bool:
+        """Return whether the fault keeps the work from removing its leftovers."""
         return fault in ("read-only", "forbidden") or (fault == "broken" and self.operations[moment - 1][0] in REMOVALS)
 
-    def wrong_words(self, ended: Ended, found: Tree, fault: str, moment: int) -> Iterator[str]:
-        """What is wrong with how the work ended that could not write: one sentence is right."""
-        lines = [line for line in ended.err.splitlines() if line not in self.words.splitlines()]
+    def message_problems(self, ended: Ended, found: Tree, fault: str, moment: int) -> Iterator[str]:
+        """Yield what is wrong with the end of the work: if it could not write, it must print one sentence."""
+        lines = [line for line in ended.err.splitlines() if line not in self.usual_messages]
         if ended.status == 0:
             if lines:
-                yield f"words without an error: {lines}"
+                yield f"messages without an error: {lines}"
             if not self.cannot_remove(fault, moment) and found != self.after:
                 yield f"no error, but not the new state: {differences(found, self.after, self.after)}"
         elif ended.status != 2 or len(lines) != 1:
@@ -133,11 +135,12 @@ class Trial:
         elif not re.match(
             rf"gtzan-stream: {self.root}\S*( cannot be written: |: .+; check the path|: cannot be unp)", lines[0]
         ):
-            yield f"no sentence with a path: {lines[0]}"
-        elif fault == "full" and not re.search(self.words_of_room(moment), lines[0]):
-            yield f"no words of the room that is there and needed: {lines[0]}"
+            yield f"the message has no path: {lines[0]}"
+        elif fault == "full" and not re.search(self.room_pattern(moment), lines[0]):
+            yield f"the message lacks the room that is free and needed: {lines[0]}"
 
-    def words_of_room(self, moment: int) -> str:
+    def room_pattern(self, moment: int) -> str:
+        """Return the end of the message of a full disk as a regular expression."""
         kind, path = self.operations[moment - 1]
         is_known = kind == "write" and not path.endswith(self.work.of_unknown_size)
         return (
@@ -145,7 +148,7 @@ class Trial:
         ) + r"[\d,]+\.\d MB are free there: make room, or choose another folder$"
 
     def is_whole(self, found: Tree) -> bool:
-        """Whether the files that either state has are all those of one; what else is there is left over."""
+        """Return whether the files are those of one state, before or after. Other files are leftovers."""
         before, after, first = files(self.before), files(self.after), (*self.work.kept, self.work.first)
         known = {path: data for path, data in files(found).items() if path in before or path in after}
         if self.work.each_file:
@@ -156,7 +159,7 @@ class Trial:
         return known in (before, before | begun, after) or (self.digests != ("", "") and self.digest() in self.digests)
 
     def left_behind(self, found: Tree) -> list[str]:
-        """What was not there before and does not belong to what is there now."""
+        """Return the paths that were not there before and do not belong to the present state."""
         if found == self.before:
             return []
         is_new = self.digests[1] and self.digest() == self.digests[1]
@@ -164,7 +167,7 @@ class Trial:
         if is_new or found == self.after:
             known |= self.after.keys()
         if self.work.each_file:
-            known |= files(self.after).keys()  # without folders: one without a file is left over
+            known |= files(self.after).keys()  # not the folders: an empty one is a leftover
         new = [path for path in found if path not in known and not (is_new and "/.incoming" in path)]
         return [path for path in new if not any(other.startswith(path + "/") for other in found.keys() & known)]
 
@@ -174,7 +177,7 @@ def files(state: Tree) -> Tree:
 
 
 def warm_up(modules: list[str]) -> None:
-    """Do once what every process would do again: import modules, fill caches, look through all objects for garbage."""
+    """Do once what each forked process would repeat: import modules, fill caches, collect garbage."""
     for name in modules:
         with suppress(Exception):
             importlib.import_module(name)
@@ -192,27 +195,27 @@ def differences(found: Tree, *states: Tree) -> str:
 
 
 def moments(operations: list[tuple[str, str]], fault: str, *, every: bool) -> list[int]:
-    """Numbers of the operations at which `fault` makes a difference.
+    """Return the numbers of the operations at which `fault` makes a difference.
 
-    Unless `every`: of operations of one kind in one place, such as the writes of a file and the files of a folder, only
-    the first and the last; and where nothing can be removed, which ends as if killed, each third.
+    Unless `every` is true, return only the first and the last of similar operations, such as the writes to one file or
+    the files of one folder. Of those, return every third if nothing can be removed, which ends like a kill.
     """
-    alike: dict[tuple[str, str], list[int]] = {}
+    similar: dict[tuple[str, str], list[int]] = {}
     renamed = False
     for number, (kind, path) in enumerate(operations, 1):
         renamed |= kind == "rename"
-        if (fault == "full" and kind not in TAKES_ROOM) or (fault == "power cut" and not renamed):
-            continue  # as at the next operation; and as if killed
-        alike.setdefault((kind, path if kind == "write" else os.path.dirname(path)), []).append(number)
+        if (fault == "full" and kind not in NEEDS_ROOM) or (fault == "power cut" and not renamed):
+            continue  # the same as at the next operation, or as a kill
+        similar.setdefault((kind, path if kind == "write" else os.path.dirname(path)), []).append(number)
     if every:
-        return sorted(number for numbers in alike.values() for number in numbers)
-    return sorted({number for numbers in alike.values() for number in (numbers[0], numbers[-1])})[
+        return sorted(number for numbers in similar.values() for number in numbers)
+    return sorted({number for numbers in similar.values() for number in (numbers[0], numbers[-1])})[
         :: 3 if fault in ("read-only", "forbidden") else 1
     ]
 
 
 def interrupt(folder: Path, names: Sequence[str], *options: str) -> dict[str, dict[str, Any]]:
-    """Run this program in a process of its own, with one thread: what it prints."""
+    """Run this program in a subprocess with one thread, and return what it prints."""
     program = [sys.executable, "-m", "tests.interrupted", str(folder), *names, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -221,7 +224,7 @@ def interrupt(folder: Path, names: Sequence[str], *options: str) -> dict[str, di
 
 
 def main() -> None:
-    """Print, as JSON, for each work and fault how many operations were interrupted, and what is wrong."""
+    """Print as JSON how many operations were interrupted, and what is wrong, for each piece of work and fault."""
     folder, every, names = Path(sys.argv[1]), "every" in sys.argv, [name for name in sys.argv[2:] if name in WORK]
     if "model" in names:
         trace()

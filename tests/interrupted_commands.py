@@ -1,4 +1,4 @@
-"""Small pieces of every kind of work that writes files, for `interrupted.py`: a state before, and the work."""
+"""Small examples of all work that writes files, for `interrupted.py`: how to prepare a state, and the work itself."""
 
 import functools
 import os
@@ -34,22 +34,23 @@ class Work:
     Attributes
     ----------
     before : callable (root)
-        Makes what is there before.
+        Create the state before the work.
     work : callable (root)
+        Do the work.
     state_of : callable (root), optional
-        Names the whole state that is there where the files are neither those before nor those after: prints its digest.
+        Print the digest of the state on the disk, which is whole even if some files are neither old nor new.
     each_file : bool
-        Whether each file for itself is the one before or the one after, instead of all of them.
+        Whether each file by itself is old or new, instead of all of them together.
     kept : tuple of str
-        Files that may be left after an error, too: the next call goes on from there.
+        Files that may remain after an error: the next call continues from them.
     first : str
-        A file that may be new while the others are not, if the process was killed.
+        A file that may be new while the others are still old, if the process was killed.
     of_unknown_size : str
-        End of the names of files of which nobody knows how much room they need.
+        Suffix of the files for which the message of a full disk cannot say how much room they need.
     faults : tuple of str
-        Those that tests try; the slow ones try all but power cuts of work that is not `durable`.
+        The faults that tests try. Slow tests try all, except power cuts if the work is not `durable`.
     durable : bool
-        Whether a power cut, too, leaves a whole state.
+        Whether even a power cut leaves a whole state.
     """
 
     before: Callable[[Path], object]
@@ -64,7 +65,7 @@ class Work:
 
 
 def program(function: Callable[[Path], object]) -> Callable[[Path], None]:
-    """A function, with errors as programs show them."""
+    """Wrap a function so that it reports its errors like the programs do."""
 
     def work(root: Path) -> None:
         try:
@@ -77,7 +78,7 @@ def program(function: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def music(root: Path) -> None:
-    """Four clips of a third of a second."""
+    """Write four clips of a third of a second."""
     rng = np.random.default_rng(0)
     for name in ("rock/a", "rock/b", "jazz/a", "jazz/b"):
         path = root / "music" / f"{name}.wav"
@@ -87,16 +88,16 @@ def music(root: Path) -> None:
             file.writeframes(rng.integers(-9000, 9000, 6600).astype("<i2").tobytes())
 
 
-def set_of_before(root: Path) -> None:
-    """A set of several shards, in a folder with somebody's notes."""
+def old_set(root: Path) -> None:
+    """Pack a set of several shards, in a folder that also holds a file of the user."""
     music(root)
-    pack(root / "music", root / "shards", shard_mb=0.02, name="before")
+    pack(root / "music", root / "shards", shard_mb=0.02, name="old")
     (root / "shards/notes.txt").write_text("mine")
 
 
 def digest_of_set(root: Path, folder: str = "shards") -> None:
-    places = (root / folder / "manifest.json", root / folder / ".incoming/manifest.json")
-    if not any(place.exists() for place in places):
+    manifests = (root / folder / "manifest.json", root / folder / ".incoming/manifest.json")
+    if not any(path.exists() for path in manifests):
         print("none")
         return
     manifest = Manifest.open(root / folder)
@@ -108,9 +109,9 @@ def digest_of_new(root: Path) -> None:
     digest_of_set(root, "new/shards")
 
 
-def foreign(root: Path) -> None:
-    """Somebody else's shards, of which all but one have been indexed."""
-    set_of_before(root)
+def partly_indexed(root: Path) -> None:
+    """Make shards without a manifest from elsewhere, then index all but one."""
+    old_set(root)
     for name in ("manifest.json", "samples.parquet", "splits.parquet"):
         (root / "shards" / name).unlink()
     last = max((root / "shards").glob("*.tar"))
@@ -120,7 +121,7 @@ def foreign(root: Path) -> None:
 
 
 def demo_set(root: Path) -> None:
-    """The command, with two clips of a tenth of a second."""
+    """Run `gtzan-stream demo` with two clips of a tenth of a second."""
     dataset.GENRES = ("blues", "rock")
     demo.write = functools.partial(dataset.write, train=1, valid=0, test=0, clip_s=0.1)
     sys.argv = ["gtzan-stream", "demo", str(root / "shards"), "--num-workers", "1"]
@@ -133,14 +134,14 @@ def demo_music(root: Path) -> None:
 
 
 def archive(root: Path) -> None:
-    """An archive of four clips to download, and a folder for temporary files."""
+    """Write an archive of four clips to download."""
     music(root)
     with tarfile.open(root / "genres.tar.gz", "w:gz", compresslevel=1) as tar:
         tar.add(root / "music", "genres")
 
 
 def archive_and_clips(root: Path) -> None:
-    """One of them is there already, in another version."""
+    """Write the archive, and another version of one of its clips."""
     archive(root)
     (root / "gtzan/genres/rock").mkdir(parents=True)
     (root / "gtzan/genres/rock/a.wav").write_bytes(b"other bytes")
@@ -159,12 +160,12 @@ _TRACED: list[torch.export.ExportedProgram] = []
 
 
 def trace() -> None:
-    """Trace a program, once for all: it takes seconds."""
+    """Trace a program once for all tests, because it takes seconds."""
     _TRACED.append(torch.export.export(_Network(1), (torch.zeros(2, 3),)))
 
 
 def write_model(path: Path) -> None:
-    """`export.write`, with that program."""
+    """Run `export.write` with the traced program."""
     from gtzan_stream.features import RawWaveform
 
     torch.export.export = lambda *args, **kwargs: _TRACED[0]  # type: ignore[assignment]
@@ -172,7 +173,7 @@ def write_model(path: Path) -> None:
 
 
 def save_run(root: Path, seed: int = 1) -> None:
-    """What a run writes at the end of an epoch and at its own end."""
+    """Write what a run writes at the end of an epoch and at its own end."""
     run = root / "runs/name"
     parts: dict[str, checkpoints.Stateful] = {"network": _Network(seed)}
     rates = {"train_loss": 1.0, "valid_loss": 1.0, "train_accuracy": 0.5, "valid_chunk_accuracy": 0.5}
@@ -190,18 +191,18 @@ def write_picture(root: Path, seed: int = 1) -> None:
     write_png(root / "runs/name/picture.png", figure)
 
 
-def fetched(root: Path) -> None:
+def fetch_archive(root: Path) -> None:
     fetch(root / "gtzan", (root / "genres.tar.gz").as_uri())
 
 
 def remote_set(root: Path) -> None:
-    """A set behind an address, and a cache that holds one of its shards and has no room for two."""
-    set_of_before(root)
-    bring(root, 0)
+    """Make a remote set, and a cache that holds one of its shards and has no room for two."""
+    old_set(root)
+    download_shard(root, 0)
 
 
-def bring(root: Path, number: int = 1) -> None:
-    """Bring a shard here from an address."""
+def download_shard(root: Path, number: int = 1) -> None:
+    """Download a shard into the cache."""
     os.environ["GTZAN_STREAM_CACHE"] = str(root / "cache")
     remote.FIRST_WAIT_S, remote.log.disabled = 0.001, True
     import fsspec
@@ -217,15 +218,15 @@ def bring(root: Path, number: int = 1) -> None:
     assert len(data) == manifest.shards[number].size
 
 
-def packing(name: str, **options: object) -> Callable[[Path], None]:
+def pack_into(name: str, **options: object) -> Callable[[Path], None]:
     return program(lambda root: pack(root / "music", root / name, num_workers=1, **options))  # type: ignore[arg-type]
 
 
 KEPT = ("gtzan/genres.tar.gz.part", "gtzan/genres.tar.gz")
 WORK = {
-    "pack": Work(music, packing("new/shards"), digest_of_new, faults=("full", "killed")),
-    "pack again": Work(set_of_before, packing("shards", codec="flac"), digest_of_set),
-    "index": Work(foreign, program(lambda root: index(root / "shards", num_workers=1)), digest_of_set),
+    "pack": Work(music, pack_into("new/shards"), digest_of_new, faults=("full", "killed")),
+    "pack again": Work(old_set, pack_into("shards", codec="flac"), digest_of_set),
+    "index": Work(partly_indexed, program(lambda root: index(root / "shards", num_workers=1)), digest_of_set),
     "demo": Work(lambda root: None, demo_set, digest_of_set, faults=("full", "killed")),
     "demo music": Work(
         lambda root: None,
@@ -235,13 +236,13 @@ WORK = {
         durable=False,
     ),
     "fetch": Work(
-        archive, program(fetched), kept=KEPT, faults=("full", "read-only", "broken", "killed"), durable=False
+        archive, program(fetch_archive), kept=KEPT, faults=("full", "read-only", "broken", "killed"), durable=False
     ),
     "fetch again": Work(
-        archive_and_clips, program(fetched), kept=KEPT, each_file=True, faults=("killed",), durable=False
+        archive_and_clips, program(fetch_archive), kept=KEPT, each_file=True, faults=("killed",), durable=False
     ),
     "run": Work(lambda root: None, program(save_run), each_file=True, faults=("full",)),
     "run again": Work(lambda root: save_run(root, 2), program(save_run), each_file=True),
     "model": Work(lambda root: None, program(lambda root: write_model(root / "model.pt2")), faults=("full", "killed")),
-    "cache": Work(remote_set, program(bring), each_file=True, of_unknown_size="manifest.json"),
+    "cache": Work(remote_set, program(download_shard), each_file=True, of_unknown_size="manifest.json"),
 }

@@ -1,12 +1,12 @@
-"""Kill a training at random moments, resume it each time, and compare its end with a run that was never killed.
+"""Kill training at random moments, resume it each time, and compare the result with an uninterrupted run.
 
 python tests/kills.py FOLDER --kills 100
 
-Trains on the demo set. A training that ends in spite of the kills is compared with the unbroken one, to the bit, and
-the next one begins, until the kills are used up. Prints what was done as JSON; the exit status is 1 if a run differs.
+Trains on the demo set. A run that reaches its end in spite of the kills is compared with the uninterrupted one, to the
+bit; then the next run starts, until the kills are used up. Prints a summary as JSON; exits with 1 if a run differs.
 
-Every training is a process that is forked from this one, which has imported everything and computed nothing: torch's
-threads do not survive a fork.
+Every training is forked from this process, which has imported everything and computed nothing: torch's threads do not
+survive a fork.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from tests.train_cases import assert_equal_runs
 SETTINGS = ["--epochs", "3", "--crops-per-clip", "1", "--num-workers", "1"]
 
 
-def forked(program: Callable[[], object], log: Path) -> int:
-    """Run a program in a process of its own, with everything imported already. Returns the process's number."""
+def fork(program: Callable[[], object], log: Path) -> int:
+    """Run `program` in a forked process, which has everything imported already, and return its process ID."""
     child = os.fork()
     if child:
         return child
@@ -52,8 +52,8 @@ def forked(program: Callable[[], object], log: Path) -> int:
         os._exit(status)
 
 
-def ended(child: int, within_s: float) -> int | None:
-    """Wait for a process; its exit status, or None if it was killed because it took longer."""
+def wait_or_kill(child: int, within_s: float) -> int | None:
+    """Wait for a process. Return its exit status, or None if it took too long and was killed."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -65,30 +65,30 @@ def ended(child: int, within_s: float) -> int | None:
     return None
 
 
-def checked(program: Callable[[], object], log: Path) -> None:
-    """Run a program that must end well."""
-    if (status := ended(forked(program, log), 3600)) != 0:
+def run_or_exit(program: Callable[[], object], log: Path) -> None:
+    """Run a program, and exit if it fails."""
+    if (status := wait_or_kill(fork(program, log), 3600)) != 0:
         sys.exit(f"exit status {status}:\n{log.read_text()}")
 
 
-def training(run: Path) -> Callable[[], object]:
-    """The command that begins a run, or resumes it where there is something to resume."""
+def training_command(run: Path) -> Callable[[], object]:
+    """Return the command that resumes a run if it has a checkpoint, and starts it otherwise."""
     shards = str(run.parent / "shards")
     new = ["--shards", shards, "--out", str(run.parent), "--name", run.name, *SETTINGS]
     return partial(train.app, ["--resume", str(run)] if (run / "last.pt").exists() else new)
 
 
-def lives(run: Path, longest_s: float, rng: random.Random, most: int) -> int:
-    """Train to the end of a run, killed after random times, `most` times at most. Returns the number of kills."""
+def train_and_kill(run: Path, max_life_s: float, rng: random.Random, max_kills: int) -> int:
+    """Train to the end of a run, killed at most `max_kills` times, and return the number of kills."""
     log = run.parent / f"{run.name}.log"
-    for kills in range(most):
-        status = ended(forked(training(run), log), rng.uniform(0, longest_s))
+    for kills in range(max_kills):
+        status = wait_or_kill(fork(training_command(run), log), rng.uniform(0, max_life_s))
         if status == 0:
             return kills
         if status is not None:
             sys.exit(f"{run}: exit status {status} after {kills} kills:\n{log.read_text()}")
-    checked(training(run), log)
-    return most
+    run_or_exit(training_command(run), log)
+    return max_kills
 
 
 def compare(one: Path, other: Path) -> None:
@@ -107,15 +107,15 @@ def main() -> None:
     folder, rng = options.folder, random.Random(options.seed)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.txt"
-    checked(partial(commands, ["demo", str(folder / "shards")]), log)
-    begun = time.monotonic()
-    checked(training(folder / "unbroken"), log)
-    unbroken_s = time.monotonic() - begun
+    run_or_exit(partial(commands, ["demo", str(folder / "shards")]), log)
+    start = time.monotonic()
+    run_or_exit(training_command(folder / "unbroken"), log)
+    unbroken_s = time.monotonic() - start
     kills: list[int] = []
     while sum(kills) < options.kills:
         run = folder / f"run-{len(kills)}"
-        kills.append(lives(run, unbroken_s / 2, rng, options.kills - sum(kills)))
-        checked(partial(compare, folder / "unbroken", run), log)
+        kills.append(train_and_kill(run, unbroken_s / 2, rng, options.kills - sum(kills)))
+        run_or_exit(partial(compare, folder / "unbroken", run), log)
     print(json.dumps({"kills": sum(kills), "kills_of_each_run": kills, "unbroken_s": round(unbroken_s, 1)}))
 
 

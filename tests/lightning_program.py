@@ -1,9 +1,9 @@
-"""A program that trains with Lightning, in processes of its own, and writes down what each rank saw.
+"""Train with Lightning in subprocesses and record the batches of each rank: lightning_program.py JOBS.
 
-Called with a JSON list of jobs, done one after the other. A job has `name`, `shards` and `out`; and optionally
-`devices`, `checkpoint` (to resume from), `save` (checkpoints `out`/NAME-STEP.ckpt after each step, and wherever people
-save them), `raise` (an error in that step), `again` (the same epoch again and again), `around` (a DataLoader around the
-loader) and `trainer` (options of Trainer). Each rank writes `out`/NAME.RANK.json.
+JOBS is a JSON list; the jobs run one after the other. A job has `name`, `shards` and `out`, and optionally `devices`,
+`checkpoint` (to resume from), `save` (save checkpoints `out`/NAME-STEP.ckpt after each step, and at the other moments
+where users save them), `raise` (raise an error in that step), `repeat` (repeat epoch 0), `wrap` (wrap the loader in a
+DataLoader) and `trainer` (options of Trainer). Each rank writes `out`/NAME.RANK.json.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.trainer_runs import SETTINGS, described
 
 
 class Module(lightning.LightningModule):
-    """A network without batch norm, which writes down its batches."""
+    """A network without batch normalisation that records its batches."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class Module(lightning.LightningModule):
         self.job = job
 
     def on_train_epoch_start(self) -> None:
-        if self.job.get("again"):
+        if self.job.get("repeat"):
             self.trainer.train_dataloader.set_epoch(0)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         losses = cross_entropy(self.network(batch.features.mean(2)), batch.labels, reduction="none")
         return (losses * batch.weights).sum() / batch.weights.sum().clamp(min=1)
 
-    def note(self, kind: str, batch: Batch, index: int) -> None:
+    def record(self, kind: str, batch: Batch, index: int) -> None:
         assert type(batch) is Batch
         assert batch.features.dtype == torch.float32
         self.seen.append({"kind": kind, "epoch": batch.epoch, "index": index, "rows": described(batch)})
@@ -47,11 +47,11 @@ class Module(lightning.LightningModule):
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         if self.job.get("raise") == self.global_step + 1:
             raise RuntimeError("something in the step")
-        self.note("train", batch, index)
+        self.record("train", batch, index)
         return self.loss(batch)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self.note("valid", batch, index)
+        self.record("valid", batch, index)
         self.log("valid_loss", self.loss(batch), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -59,7 +59,7 @@ class Module(lightning.LightningModule):
 
 
 class Save(lightning.Callback):
-    """Save checkpoints after each step, after validation, at the end of an epoch, and where an error was raised."""
+    """Save checkpoints after each step, after validation, at the end of an epoch, and after an error."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
@@ -81,7 +81,7 @@ class Save(lightning.Callback):
         self.save(trainer, "-raised")
 
 
-def do(job: dict[str, Any]) -> None:
+def run_job(job: dict[str, Any]) -> None:
     devices = job.get("devices", 1)
     loader = Loader(job["shards"], **SETTINGS)
     module, save = Module(job), Save(job)
@@ -97,16 +97,16 @@ def do(job: dict[str, Any]) -> None:
         enable_model_summary=False,
         **({"max_epochs": 2} | job.get("trainer", {})),
     )
-    around = DataLoader(loader, batch_size=None) if job.get("around") else loader
+    train_data = DataLoader(loader, batch_size=None) if job.get("wrap") else loader
     with suppress(RuntimeError) if "raise" in job else nullcontext():
-        trainer.fit(module, around, loader.evaluation("valid"), ckpt_path=job.get("checkpoint"))
-        assert trainer.train_dataloader is around, "no sampler was put in"
+        trainer.fit(module, train_data, loader.evaluation("valid"), ckpt_path=job.get("checkpoint"))
+        assert trainer.train_dataloader is train_data, "Lightning replaced the loader"
         save.save(trainer, "-fitted")
     weights = {name: value.tolist() for name, value in module.state_dict().items()}
-    found = {"seen": module.seen, "state": loader.state_dict(), "steps": trainer.global_step, "weights": weights}
-    Path(job["out"], f"{job['name']}.{trainer.global_rank}.json").write_text(json.dumps(found))
+    result = {"seen": module.seen, "state": loader.state_dict(), "steps": trainer.global_step, "weights": weights}
+    Path(job["out"], f"{job['name']}.{trainer.global_rank}.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
     for job in json.loads(sys.argv[1]):
-        do(job)
+        run_job(job)

@@ -6,7 +6,7 @@ from gtzan_stream.epochs import Epochs
 
 
 def collect(*loaders: Epochs) -> dict[tuple[str, int], torch.Tensor]:
-    """Return features by example, in the order of the global batches, merged from all ranks, without fillers."""
+    """Return features by example, in the order of the global batches of all ranks, without rows of weight 0."""
     out = {}
     for batches in zip(*loaders, strict=True):
         for row in range(len(batches[0].keys)):

@@ -14,5 +14,5 @@ def touch(root: Path, *paths: str) -> Path:
 
 
 def keys_and_labels(root: Path, **options: object) -> dict[str, tuple[str, str]]:
-    """Return key and label of each clip by path."""
+    """Return the key and the label of each clip, by path."""
     return {clip.name: (clip.key, clip.label) for clip in survey(root, **options).clips}

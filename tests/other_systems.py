@@ -1,4 +1,4 @@
-"""Stand-ins for macOS and Windows: a process of its own, in which what those systems lack is taken away."""
+"""Imitate macOS and Windows: run a program in a process that lacks what those systems lack."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ _BINARY = 1 << 30
 
 
 def run_on(system: str, program: str, *arguments: object, **environment: str) -> str:
-    """Run Python on a stand-in for `system`, "macos" or "windows"; returns what it prints."""
+    """Run a Python program on an imitation of `system`, "macos" or "windows", and return its output."""
     start = f"import sys; from tests import other_systems; other_systems.{system}()\n"
     done = subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-c", start + program, *map(str, arguments)],
@@ -33,7 +33,7 @@ def run_on(system: str, program: str, *arguments: object, **environment: str) ->
 
 
 def macos() -> None:
-    """Take away what macOS lacks."""
+    """Remove what macOS lacks."""
     _hide_modules("triton")
     _hide(
         os,
@@ -50,10 +50,13 @@ def macos() -> None:
 
 
 def windows() -> None:
-    """Take away what Windows lacks; there, files that are open cannot be replaced, and texts are cp1252."""
-    _refuse_to_sync_what_is_read()
+    """Remove what Windows lacks, and refuse what it refuses.
+
+    On Windows open files cannot be replaced or removed, and the default text encoding is cp1252.
+    """
+    _refuse_to_sync_read_only_files()
     _hide_modules("triton", "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty")
-    import numpy  # noqa: F401 - these ask sys.platform, which cannot be hidden, and then for os.uname and the like
+    import numpy  # noqa: F401 - numpy and torch check sys.platform, which stays linux, and then need os.uname etc.
     import torch  # noqa: F401
 
     _hide(os, "sched_getaffinity", "sched_setaffinity", "preadv", "pwritev", "pread", "pwrite", "posix_fadvise")
@@ -71,7 +74,7 @@ def windows() -> None:
         "O_DIRECTORY",
     )
     _hide(signal, "SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "setitimer", "alarm")
-    shutil._use_fd_functions = False  # type: ignore[attr-defined] - it was decided when shutil was imported
+    shutil._use_fd_functions = False  # type: ignore[attr-defined] - shutil decided this when it was imported
     _open_as_windows_does()
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):
         _refuse_open_files(name)
@@ -84,9 +87,9 @@ def _hide_modules(*names: str) -> None:
         sys.modules[name] = None  # type: ignore[assignment] - importing it is an ImportError
 
 
-def _hide(place: Any, *names: str) -> None:
+def _hide(module: Any, *names: str) -> None:
     for name in names:
-        delattr(place, name)
+        delattr(module, name)
 
 
 def _hide_proc() -> None:
@@ -110,12 +113,12 @@ def _in_proc(path: Any) -> bool:
 
 
 def _refuse_default_encodings() -> None:
-    """Make a text file without an encoding an error in this project's files: it would be cp1252 on Windows."""
+    """Raise an error if this project opens a text file without an encoding: it would be cp1252 on Windows."""
     warnings.filterwarnings("error", category=EncodingWarning, module=_OWN)
 
 
 def _open_as_windows_does() -> None:
-    """Refuse this project's files folders, and descriptors in text mode, which translate line ends."""
+    """Raise an error if this project opens a folder, or a descriptor in text mode, which would translate line ends."""
     real, os.O_BINARY = os.open, _BINARY  # type: ignore[attr-defined]
 
     def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
@@ -129,20 +132,20 @@ def _open_as_windows_does() -> None:
 
 
 def _refuse_open_files(name: str) -> None:
-    """Make ``os.<name>`` refuse to replace, move or remove a file that this process has open, or a folder of such."""
+    """Make ``os.<name>`` refuse paths that this process has open, and folders that hold an open file."""
     real = getattr(os, name)
 
     def function(*paths: Any, **kwargs: Any) -> Any:
         for path in paths:
-            place = os.path.realpath(path)
-            if any(file == place or file.startswith(place + os.sep) for file in _open_files()):
+            real_path = os.path.realpath(path)
+            if any(file == real_path or file.startswith(real_path + os.sep) for file in _open_files()):
                 raise PermissionError(errno.EACCES, "the file is open", path)
         return real(*paths, **kwargs)
 
     setattr(os, name, function)
 
 
-def _refuse_to_sync_what_is_read() -> None:
+def _refuse_to_sync_read_only_files() -> None:
     import fcntl
 
     real = os.fsync

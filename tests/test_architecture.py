@@ -1,4 +1,4 @@
-"""docs/architecture.md says what the code says: the picture, functions, sizes, names of choices and of threads."""
+"""docs/architecture.md agrees with the code: the picture, functions, sizes, names of random draws, and thread names."""
 
 import ast
 import re
@@ -19,21 +19,22 @@ PAGE = (ROOT / "docs/architecture.md").read_text()
 
 
 def table(heading: str) -> list[list[str]]:
-    """Cells of the table whose first column is called `heading`."""
+    """Return the cells of the table with `heading` above its first column."""
     lines = PAGE.split(f"\n| {heading} |")[1].splitlines()[2:]
     rows = lines[: next((i for i, line in enumerate(lines) if not line.startswith("|")), len(lines))]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def code(cell: str) -> list[str]:
+    """Return the texts in backticks."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 # --- the house --------------------------------------------------------------------------------------------------------
 
 
-def test_the_picture_is_that_of_the_imports() -> None:
-    assert PICTURE.read_text() == house.picture(), "draw it again: python -m tests.house"
+def test_the_picture_shows_the_imports() -> None:
+    assert PICTURE.read_text() == house.picture(), "run python -m tests.house to redraw it"
 
 
 def test_arrows_point_downward_and_reach_what_imports_reach() -> None:
@@ -65,7 +66,7 @@ def test_every_room_is_drawn_once_and_beside_the_others() -> None:
 
 
 def defined(path: Path) -> set[str]:
-    """Functions and classes of a file, methods as `Class.method`."""
+    """Return the functions and classes of a file; methods are named `Class.method`."""
     names = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -75,15 +76,15 @@ def defined(path: Path) -> set[str]:
     return names
 
 
-PLACES = [row for row in table("what happens") if row[1]]
+TASKS = [row for row in table("what happens") if row[1]]
 
 
-def test_there_are_places() -> None:
-    assert len(PLACES) > 30
+def test_the_page_lists_tasks() -> None:
+    assert len(TASKS) > 30
 
 
-@pytest.mark.parametrize("row", PLACES, ids=lambda row: row[0])
-def test_every_function_that_is_named_is_in_its_file(row: list[str]) -> None:
+@pytest.mark.parametrize("row", TASKS, ids=lambda row: row[0])
+def test_every_named_function_is_in_its_file(row: list[str]) -> None:
     files, functions = code(row[1]), code(row[2])
     assert files
     assert functions
@@ -114,7 +115,7 @@ def test_the_table_of_geometry_has_every_field_with_its_values() -> None:
 
 
 @pytest.mark.parametrize("features", [LogMel(n_fft=512, hop_length=200, n_mels=40), RawWaveform(frames=999)])
-def test_the_formulas_are_those_of_the_code(features: LogMel) -> None:
+def test_the_formulas_agree_with_the_code(features: LogMel) -> None:
     geometry = features.geometry
     for name, formula, _ in table("derived"):
         value = eval(code(formula)[0], {**vars(geometry), "T": 54321})
@@ -122,14 +123,14 @@ def test_the_formulas_are_those_of_the_code(features: LogMel) -> None:
         assert value == (geometry.frames_in(54321) if "(T)" in name else getattr(geometry, name)), name
 
 
-def test_the_default_sizes_are_those_of_the_code() -> None:
+def test_the_default_sizes_agree_with_the_code() -> None:
     features = LogMel()
     assert f"`read_length` {features.geometry.read_length:,} samples, 128 bands, 128 frames" in PAGE
     assert f"float32 [B, {features.geometry.read_length}]" in PAGE
     assert f"up to {epochs._PREFETCH_DEPTH} batches ahead" in PAGE
 
 
-def test_the_table_of_choices_has_every_frozen_name_and_no_other() -> None:
+def test_the_table_of_draws_has_exactly_the_frozen_names() -> None:
     parameters = re.search(r"`<path>\.<parameter>` \| a parameter: (.*) \|", PAGE)
     patterns = [name for row in table("name") for name in code(row[0]) if name != "<path>.<parameter>"]
     patterns += [f"<path>.{name}" for name in code(parameters[1]) if name != "SpeedPerturb"]
@@ -139,7 +140,7 @@ def test_the_table_of_choices_has_every_frozen_name_and_no_other() -> None:
     assert [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)] == []
 
 
-def test_the_table_of_threads_has_every_pool() -> None:
+def test_the_table_of_threads_has_exactly_the_pools() -> None:
     source = "\n".join(path.read_text() for path in FILES)
     named = set(re.findall(r'"(gtzan-stream-[a-z]+)"', source))
     assert {code(row[0])[0] for row in table("thread") if code(row[0])} == named

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and the errors of full disks and damaged files are one sentence."""
+"""Files are written whole or not at all; a full disk or a damaged file gives a one-line error."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ def test_a_file_replaces_the_old_one(tmp_path: Path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), RuntimeError("no")])
-def test_an_error_in_the_block_leaves_the_old_file_and_is_raised(error: BaseException, tmp_path: Path):
+def test_an_error_while_writing_is_raised_and_the_old_file_stays(error: BaseException, tmp_path: Path):
     write_text(tmp_path / "a.txt", "old")
 
     def write() -> None:
@@ -43,24 +43,24 @@ def test_an_error_in_the_block_leaves_the_old_file_and_is_raised(error: BaseExce
     assert names(tmp_path) == {"a.txt"}
 
 
-def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_text(tmp_path / "a.txt", "old")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    words = (
+    message = (
         r"a\.txt cannot be written: No space left on device; it needs about 2\.5 MB, [\d,.]+ MB are free there: make"
     )
-    with pytest.raises(UserError, match=words), atomic_write(tmp_path / "a.txt", 2_500_000) as file:
+    with pytest.raises(UserError, match=message), atomic_write(tmp_path / "a.txt", 2_500_000) as file:
         file.write(b"new")
     assert (tmp_path / "a.txt").read_text() == "old"
     assert names(tmp_path) == {"a.txt"}
 
 
 @pytest.mark.parametrize("path", [".", "/", "folder"])
-def test_a_folder_with_the_name_of_the_file_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_instead_of_a_file_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="is a folder: name a file in it"):
@@ -68,7 +68,7 @@ def test_a_folder_with_the_name_of_the_file_is_refused(path: str, tmp_path: Path
     assert names(tmp_path) == {"folder"}
 
 
-def test_the_error_of_a_folder_that_cannot_be_made_names_the_file(tmp_path: Path):
+def test_an_impossible_parent_folder_gives_an_error_that_names_the_file(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file/a\.txt cannot be written: .*; choose another folder"):
         write_text(tmp_path / "file/a.txt", "x")
@@ -137,11 +137,13 @@ def test_a_truncated_checkpoint_and_other_files_are_refused(tmp_path: Path):
             checkpoints.load(path)
 
 
-def test_errors_of_files_are_a_line_with_path_and_remedy(tmp_path: Path):
+def test_file_errors_are_one_line_with_path_and_remedy(tmp_path: Path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none").open()
-    words = f"{tmp_path}/none: No such file or directory; check the path, its permissions and the room on its disk"
-    assert format_error(caught.value) == words
+    message = (
+        f"{tmp_path}/none: No such file or directory; check the path, its permissions and the free space on its disk"
+    )
+    assert format_error(caught.value) == message
     assert format_error(OSError("remote")) == "remote"
     assert format_error(UserError("a\nname \x1b[31m")) == r"a\nname \x1b[31m"
     assert format_error(FileNotFoundError(2, "gone", "a\nb")).startswith(r"a\nb: gone; ")

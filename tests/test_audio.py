@@ -1,4 +1,4 @@
-"""Audio in and out: exact where it can be, rounded where it must."""
+"""Decoding and encoding: lossless formats keep their samples, other formats are rounded correctly."""
 
 import io
 
@@ -56,8 +56,8 @@ def test_encode_is_lossless_and_repeatable(codec: str):
     data = audio.encode(samples, 22050, codec)
     assert data == audio.encode(samples, 22050, codec)
     np.testing.assert_array_equal(audio.decode_pcm16(data, 22050).samples, samples)
-    described = audio.info(data)
-    assert (described.frames, described.sample_rate, described.channels) == (50_000, 22050, 1)
+    info = audio.info(data)
+    assert (info.frames, info.sample_rate, info.channels) == (50_000, 22050, 1)
 
 
 def test_quantising_rounds_to_the_nearest_and_clamps():
@@ -71,14 +71,14 @@ def test_quantising_rounds_to_the_nearest_and_clamps():
 
 @pytest.mark.parametrize("rate", [None, 44100, 22050])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_16_bits_are_the_floats_rounded(rate: int | None, channels: int):
+def test_16_bit_samples_are_the_rounded_floats(rate: int | None, channels: int):
     data = file_of(noise(40_000, channels), 44100, subtype="PCM_24")
     pcm, (waveform, found) = audio.decode_pcm16(data, rate), audio.decode(data, rate)
     assert pcm.sample_rate == found == (rate or 44100)
     np.testing.assert_array_equal(pcm.samples, audio.quantise(waveform))
 
 
-def test_encode_refuses_what_it_cannot_write():
+def test_encode_refuses_unknown_codecs_and_other_types():
     with pytest.raises(ValueError, match="unknown codec 'mp3': choose one of wav, flac"):
         audio.encode(np.zeros(4, np.int16), 22050, "mp3")
     with pytest.raises(TypeError, match="expected int16 samples, got float32"):
@@ -86,7 +86,7 @@ def test_encode_refuses_what_it_cannot_write():
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"no audio at all" * 100])
-def test_no_audio_is_a_value_error(data: bytes):
+def test_data_that_is_not_audio_is_a_value_error(data: bytes):
     with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it: "):
         audio.decode(data)
 
@@ -97,11 +97,11 @@ def test_no_audio_is_a_value_error(data: bytes):
         (np.nan, "is not a finite number"),
         (np.inf, "is not a finite number"),
         (-1e30, r"is -1e\+30, where full scale is 1"),
-        (3e38, "(is not a finite number|is 3e.38, where full scale is 1)"),  # the sum of two is infinite
+        (3e38, "(is not a finite number|is 3e.38, where full scale is 1)"),  # the sum of two channels is infinite
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_what_is_no_sample_is_named(bad: float, what: str, channels: int):
+def test_an_impossible_sample_is_named(bad: float, what: str, channels: int):
     samples = noise(100_000, channels)
     samples[70_001] = bad
     with pytest.raises(ValueError, match=f"sample 70001 {what}"):
@@ -121,38 +121,37 @@ def test_lossy_clips_decode_the_same_in_blocks_and_at_once(format: str, monkeypa
     np.testing.assert_allclose(audio.decode(data)[0], whole, atol=1e-6)
 
 
-# The window of a clip equals the same samples of the whole clip.
-FORMATS = [("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16")]
+SEEKABLE = [("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16")]
 
 
-@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+@pytest.mark.parametrize(("format", "subtype"), SEEKABLE)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_window_is_a_part_of_the_whole(format: str, subtype: str, channels: int):
+def test_a_segment_equals_that_part_of_the_clip(format: str, subtype: str, channels: int):
     data = file_of(noise(120_000, channels), 22050, format, subtype)
     whole, _ = audio.decode(data)
     for start in (0, 1, 5000, 44_444, len(whole) - 3000):
-        window = np.empty(3000, np.float32)
-        audio.read_segment(io.BytesIO(data), start, window)
-        np.testing.assert_allclose(window, whole[start : start + 3000], atol=2e-6)
+        segment = np.empty(3000, np.float32)
+        audio.read_segment(io.BytesIO(data), start, segment)
+        np.testing.assert_allclose(segment, whole[start : start + 3000], atol=2e-6)
 
 
 @pytest.mark.parametrize("format", ["WAV", "FLAC"])
 @pytest.mark.parametrize("start", [50, 500])
-def test_a_window_past_the_end_is_an_error(format: str, start: int):
+def test_a_segment_past_the_end_is_an_error(format: str, start: int):
     with pytest.raises(ValueError, match=f"it ends at sample 100, {start + 100} were expected"):
         audio.read_segment(io.BytesIO(file_of(noise(100), format=format)), start, np.empty(100, np.float32))
 
 
-def test_a_window_of_a_file_that_does_not_say_its_length_is_an_error():
-    """Where its reading would begin is not known: no other samples are given instead."""
+def test_a_segment_of_a_file_without_a_stated_length_is_an_error():
+    """The position of a sample is unknown, so an error is better than wrong samples."""
     data = bytearray(file_of(noise(5000), format="FLAC"))
-    data[21] &= 0xF0  # the 36 bits of STREAMINFO that say how many samples there are
+    data[21] &= 0xF0  # clear the 36 bits of STREAMINFO that hold the number of samples
     data[22:26] = bytes(4)
     with pytest.raises(ValueError, match=r"it ends at sample \d+, 1100 were expected"):
         audio.read_segment(io.BytesIO(data), 1000, np.empty(100, np.float32))
 
 
 @pytest.mark.parametrize("format", ["OGG", "MP3"])
-def test_lossy_files_are_not_read_in_part(format: str):
+def test_segments_of_lossy_files_are_refused(format: str):
     with pytest.raises(ValueError, match="cannot be read in part"):
         audio.read_segment(io.BytesIO(file_of(noise(5000), format=format)), 0, np.empty(100, np.float32))

@@ -1,4 +1,4 @@
-"""Wrong bytes in audio files end in samples or in a ValueError, whatever they hit, and in bounded memory."""
+"""Damaged audio files give samples or a ValueError, and never take unbounded memory."""
 
 import random
 from contextlib import suppress
@@ -8,7 +8,7 @@ import pytest
 
 from gtzan_stream import audio
 from tests.audio_files import encoded, mp3, tone, without_tag
-from tests.test_audio_ffmpeg import made
+from tests.test_audio_ffmpeg import encode
 
 N = 6000
 FILES = {
@@ -29,12 +29,12 @@ FILES |= {"MP3": mp3(samples=tone(N)), "MP3 without a tag": without_tag(mp3(samp
 
 
 @pytest.mark.parametrize("name", [*FILES, "m4a"])
-def test_flipped_bytes_end_in_samples_or_a_value_error(name: str):
-    data = FILES.get(name) or made("ipod", "aac")
+def test_flipped_bytes_give_samples_or_a_value_error(name: str):
+    data = FILES.get(name) or encode("ipod", "aac")
     rng = random.Random(0)
     for case in range(120):
         damaged = bytearray(data)
-        reach = 200 if case % 2 else len(data)  # headers are short, and have most to say
+        reach = 200 if case % 2 else len(data)  # half of the flips hit the short headers, which matter most
         for _ in range(rng.choice((1, 1, 4))):
             damaged[rng.randrange(min(reach, len(data)))] ^= 1 << rng.randrange(8)
         if case % 10 == 0:

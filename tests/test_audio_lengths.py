@@ -1,4 +1,4 @@
-"""A clip is as long as its samples decode, whatever its header or its library says; what is missing is said."""
+"""The length of a clip is the number of samples that decode, whatever its header states; missing audio is reported."""
 
 import io
 import re
@@ -38,7 +38,7 @@ def decoded(data: bytes) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("format", "subtype"), SOUNDS)
-def test_every_format_decodes_to_its_end_and_says_what_is_missing(format: str, subtype: str):
+def test_every_format_decodes_to_its_end_and_missing_audio_is_reported(format: str, subtype: str):
     data = encoded(tone(), format, subtype)
     length, damage = decoded(data)
     assert N <= length <= N + 1100  # some codecs fill their last block
@@ -63,13 +63,13 @@ def test_an_mp3_without_a_tag_has_all_its_frames(mode: str, rate: int):
     np.testing.assert_allclose(untagged.samples[1105 : 1105 + N].astype(int), tagged, atol=2)
 
 
-def test_how_much_a_header_promises_in_vain_is_said():
+def test_the_number_of_missing_bytes_is_reported():
     for format in ("WAV", "RF64", "W64", "AU", "AIFF", "CAF", "NIST", "VOC"):
         data = encoded(tone(), format, "PCM_16")
         for lost in (10, 1001):
-            found = re.fullmatch(r"the header promises (\d+) bytes more than there are", decoded(data[:-lost])[1])
+            found = re.fullmatch(r"the header states (\d+) bytes more than there are", decoded(data[:-lost])[1])
             assert found, format
-            assert int(found[1]) == lost - (format == "VOC"), format  # which ends in a byte of its own
+            assert int(found[1]) == lost - (format == "VOC"), format  # VOC files end with a terminator byte
 
 
 def test_a_very_short_mp3():
@@ -80,12 +80,12 @@ def test_a_very_short_mp3():
     assert length >= 100 + 1105
 
 
-def test_free_bit_rates_are_left_to_the_library():
+def test_free_bit_rates_are_left_to_libsndfile():
     assert mp3_module.links(b"\xff\xfb\x00\x04" * 5000) == []  # a free bit rate
     assert mp3_module.links(b"") == []
 
 
-def test_an_mp3_without_a_tag_that_is_cut_says_so():
+def test_a_truncated_mp3_without_a_tag_is_reported():
     data = without_tag(mp3())
     length, damage = decoded(data[:-50])
     assert damage == "its last MPEG frame lacks 50 bytes"
@@ -103,23 +103,23 @@ def test_joined_mp3s_have_all_their_parts():
     assert decoded(first + faster) == (N + N // 2, "")  # at the first part's rate
 
 
-def test_what_is_no_mpeg_audio_in_the_middle_is_skipped_and_said():
+def test_stray_bytes_inside_an_mp3_are_skipped_and_reported():
     data = mp3()
     middle = len(data) // 2
     for stray in (b"x" * 500, b"\xff\xfb" * 2000):
         length, damage = decoded(data[:middle] + stray + data[middle:])
-        assert N - 2 * MP3_FRAME <= length <= N  # of the frame that it is in, nothing is left
+        assert N - 2 * MP3_FRAME <= length <= N  # the frame that contains the stray bytes is lost
         assert "bytes between its frames are not MPEG audio" in damage
 
 
-def test_a_lost_stretch_of_an_mp3_is_said():
+def test_frames_missing_inside_an_mp3_are_reported():
     data = mp3()
     length, damage = decoded(data[: len(data) // 2] + data[len(data) * 3 // 4 :])
     assert length < N
     assert "MPEG frames are there" in damage
 
 
-def test_notes_at_an_mp3s_end_are_no_damage():
+def test_tags_at_the_end_of_an_mp3_are_not_damage():
     assert decoded(mp3() + b"APETAGEX\xd0\x07\0\0" + (32).to_bytes(4, "little") + bytes(16)) == (N, "")
     assert decoded(mp3() + b"made by somebody") == (N, "")
 
@@ -136,7 +136,7 @@ def test_chained_ogg_streams_are_all_decoded():
     assert damage == "the file ends 100 bytes before the end of an Ogg page"
 
 
-def test_an_ogg_file_without_its_last_page_says_so():
+def test_an_ogg_file_without_its_last_page_is_reported():
     data = encoded(tone(), "OGG", "VORBIS")
     assert decoded(data[: data.rindex(b"OggS")])[1] == "its last Ogg page is missing"
 
@@ -154,15 +154,15 @@ OPEN_SIZES = {
 
 
 @pytest.mark.parametrize("name", OPEN_SIZES)
-def test_a_header_that_leaves_the_size_open_has_all_samples(name: str):
+def test_all_samples_are_read_if_the_header_leaves_the_size_open(name: str):
     pcm = audio.decode_pcm16(OPEN_SIZES[name])
     np.testing.assert_array_equal(pcm.samples, SAMPLES)
     assert pcm.damage == ""
 
 
-def test_an_empty_wav_with_notes_behind_it_stays_empty():
+def test_an_empty_wav_with_chunks_after_it_stays_empty():
     even, odd = (b"LIST" + len(notes).to_bytes(4, "little") + notes for notes in (b"INFO", b"odd"))
-    for notes in (even, odd, odd + b"\0" + even):  # the second without the byte that makes it even
+    for notes in (even, odd, odd + b"\0" + even):  # the second lacks the padding byte of an odd length
         assert decoded(wav(SAMPLES[:0], after=notes)) == (0, "")
     assert decoded(wav(np.zeros(5000), size=0)) == (5000, "")
 
@@ -173,9 +173,9 @@ def test_an_impossible_rate_is_an_error_before_anything_is_decoded(rate: int):
         audio.decode(wav(SAMPLES[:5000], rate=rate), sample_rate=22050)
 
 
-def test_a_file_beside_its_macos_double_is_read(tmp_path: Path):
+def test_a_file_next_to_its_macos_metadata_file_is_read(tmp_path: Path):
     (tmp_path / "song.mp3").write_bytes(mp3())
-    (tmp_path / "._song.mp3").write_bytes(b"\0\5\x16\7 what macOS keeps of a file" + bytes(50))
+    (tmp_path / "._song.mp3").write_bytes(b"\0\5\x16\7 macOS metadata of a file" + bytes(50))
     assert len(audio.decode(tmp_path / "song.mp3")[0]) == N
     assert audio.info(tmp_path / "song.mp3").format == "MP3"
 
@@ -184,11 +184,11 @@ def test_a_binary_file_can_be_given_instead_of_a_path():
     for data in (mp3(), wav(SAMPLES), wav(SAMPLES, size=0)):
         file = io.BytesIO(data)
         assert len(audio.decode(file)[0]) == N
-        assert len(audio.decode(file)[0]) == N  # wherever it stands
+        assert len(audio.decode(file)[0]) == N  # again, with the file position at the end
 
 
-def test_memory_is_not_taken_by_a_headers_word():
-    """A FLAC that says 2**35 samples: it decodes to what there is."""
+def test_memory_is_not_allocated_by_the_length_in_a_header():
+    """A FLAC header that claims 2**35 samples: only the samples in the file are decoded."""
     data = bytearray(encoded(SAMPLES, "FLAC", "PCM_16"))
     at = data.index(b"fLaC") + 8 + 13  # the 36-bit number of samples ends here, in STREAMINFO
     data[at] |= 0x0F

@@ -1,4 +1,4 @@
-"""Files that are whole in an odd way are not said to be damaged, and files that are cut in an odd way are."""
+"""Unusual files that are whole are not reported as damaged, and unusual files that are cut are."""
 
 import io
 from pathlib import Path
@@ -13,15 +13,15 @@ from tests.audio_files import RATE, N, encoded, mp3, tone, wav, without_tag
 from tests.test_audio_lengths import SAMPLES, decoded
 
 
-def samples_or_sentence(data: bytes) -> int | str:
-    """How many samples decode, or why none do."""
+def n_samples_or_error(data: bytes) -> int | str:
+    """Return the number of samples that decode, or the error message."""
     try:
         return len(audio.decode(data)[0])
     except ValueError as error:
         return str(error)
 
 
-def test_streams_that_are_joined_are_resampled_as_one():
+def test_joined_streams_are_resampled_as_one():
     part = encoded(tone(10_001), "OGG", "VORBIS")
     whole, _ = audio.decode(part * 3)
     assert len(whole) == 30_003
@@ -31,19 +31,19 @@ def test_streams_that_are_joined_are_resampled_as_one():
         np.testing.assert_allclose(resampled, soxr.resample(whole, RATE, rate)[: len(resampled)], atol=2e-3)
 
 
-def test_notes_at_the_end_of_an_ogg_file_are_no_damage():
+def test_tags_at_the_end_of_an_ogg_file_are_not_damage():
     data = encoded(tone(), "OGG", "VORBIS")
     for notes in (b"TAG" + bytes(125), bytes(5000), b"made by somebody"):
         assert decoded(data + notes) == (N, "")
 
 
 def layer_2(n_frames: int) -> bytes:
-    """Silent frames of MPEG-1 layer II, mono, 64 kbit/s at 44,100 Hz."""
+    """Return silent frames of MPEG-1 layer II, mono, 64 kbit/s at 44,100 Hz."""
     header = bytes([0xFF, 0xFD, 0x40, 0xC0])
     return n_frames * (header + bytes(208 - len(header)))
 
 
-def test_layer_2_is_counted_too():
+def test_frames_of_layer_2_are_counted():
     length, damage = decoded(layer_2(40))
     assert (damage, length % 1152) == ("", 0)
     assert length >= 39 * 1152
@@ -52,28 +52,28 @@ def test_layer_2_is_counted_too():
 
 
 def test_a_size_near_the_limit_is_open_only_if_the_file_is_shorter(tmp_path: Path):
-    """A recorder's sentinel; 3 GB that were cut; and 2 GB that are all there, with a chunk behind them."""
+    """The sentinel size of a recorder; a cut file of 3 GB; and a whole file of 2 GB with a chunk after its samples."""
     assert decoded(wav(SAMPLES, size=0x7FFFFFFF)) == (N, "")
-    assert decoded(wav(SAMPLES, size=3_000_000_000))[1].startswith("the header promises 2999867700 bytes more")
+    assert decoded(wav(SAMPLES, size=3_000_000_000))[1].startswith("the header states 2999867700 bytes more")
     path = tmp_path / "long.wav"
     path.write_bytes(wav(SAMPLES[:0], size=0x80000000))
     with path.open("r+b") as file:
-        file.truncate(44 + 0x80000000)  # a hole, which takes no room on the disk
+        file.truncate(44 + 0x80000000)  # a sparse file, which needs no room on the disk
         file.seek(0, io.SEEK_END)
         file.write(b"LIST" + (4).to_bytes(4, "little") + b"INFO")
         found = audio.wav_data(file)
-    assert (found.size, found.promised, found.unfinished) == (0x80000000, 0x80000000, False)
+    assert (found.size, found.stated, found.unfinished) == (0x80000000, 0x80000000, False)
 
 
 @pytest.mark.parametrize("end", range(8, 44, 3))
-def test_headers_that_end_early_are_no_audio(end: int):
+def test_headers_that_end_early_are_not_audio(end: int):
     for data in (encoded(SAMPLES, "RF64", "PCM_16"), wav(SAMPLES), encoded(SAMPLES, "AIFF", "PCM_16")):
-        found = samples_or_sentence(data[:end])
+        found = n_samples_or_error(data[:end])
         assert found == 0 or "neither soundfile nor FFmpeg can decode it" in str(found)
 
 
-def test_a_large_file_is_not_read_to_learn_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A video begins with a zero byte, as MPEG audio may; only what may be that is read as a whole."""
+def test_only_possible_mpeg_audio_is_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Only possible MPEG audio is read as a whole. A video is not, although both may begin with a zero byte."""
     assert not mp3_module.begins(b"\0\0\0\x1cftypM4A " + bytes(500))
     assert mp3_module.begins(bytes(300) + without_tag(mp3())[:100])
     assert mp3_module.begins(b"ID3\x04")
@@ -82,13 +82,18 @@ def test_a_large_file_is_not_read_to_learn_what_it_is(tmp_path: Path, monkeypatc
     audio.decode(encoded(SAMPLES, "FLAC", "PCM_16"))
     with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it"):
         audio.decode(b"\0\0\0\x1cftypM4A " + bytes(5000))
-    assert audio.info(mp3()).format == "MP3"  # its header alone
+    assert audio.info(mp3()).format == "MP3"  # reads only the header
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_tags_before_an_mp3_are_skipped(size: int):
-    """With a footer, two in a row, and one that says less than it holds."""
+    """A tag with a footer, several tags in a row, and zero bytes."""
     footer = b"ID3\x04\0\x10\0\0\0\x0a" + bytes(10) + b"3DI\x04\0\x10\0\0\0\x0a"
     large = b"ID3\x03\0\0\0\0\x7f\x7f" + bytes(127 * 128 + 127)
     for lead in (footer, size * large, bytes(1000)):
         assert decoded(lead + mp3()) == (N, "")
+
+
+def test_a_file_that_is_damaged_in_its_first_block_is_an_error():
+    with pytest.raises(ValueError, match="soundfile cannot decode it"):
+        audio.decode(encoded(tone(), "FLAC", "PCM_16")[:2000])

@@ -1,4 +1,4 @@
-"""Chains and choices: frequencies, names of choices, and the input that a chain asks for."""
+"""Compose and OneOf: how often transforms are applied, how draws are named, and which input a chain reads."""
 
 import copy
 import pickle
@@ -28,8 +28,8 @@ from gtzan_stream.augment.draw import Examples
 from tests.augment_cases import keys, music
 
 
-def pulse_at(time: int, where: float) -> np.ndarray:
-    return np.exp(-0.5 * ((np.arange(time) - where) / 30) ** 2).astype(np.float32)
+def pulse_at(time: int, position: float) -> np.ndarray:
+    return np.exp(-0.5 * ((np.arange(time) - position) / 30) ** 2).astype(np.float32)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -48,7 +48,7 @@ def test_one_of_picks_by_weight() -> None:
 
 
 def test_one_of_always_picks_a_member_that_has_a_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten times 0.1 is less than 1 in floating point, and than the largest number that may be drawn."""
+    """In floating point, ten times 0.1 is less than 1, and even less than the largest number that can be drawn."""
     transform = OneOf([Gain() for _ in range(11)], weights=[0.1] * 10 + [0.0])
     monkeypatch.setattr(Examples, "uniform", lambda self, name: np.full(len(self.key_hash), 1 - 2.0**-53))
     assert transform.draw(keys(1)).values["pick"] == 9
@@ -71,17 +71,17 @@ def test_one_of_copies_the_batch_once() -> None:
     torch.testing.assert_close(out, transform.apply(waveform, draw), rtol=0, atol=2e-4)
 
 
-def test_study_gives_each_an_eighth() -> None:
+def test_the_study_recipe_applies_each_transform_to_an_eighth() -> None:
     draw = recipe("study").draw(keys(8000))
     shares = [child.chosen.mean() for child in draw.children[1:]]
     assert shares == pytest.approx([1 / 8] * 7, abs=0.015)
-    told = {draw.describe(i).split("(")[0] for i in range(300)}
-    assert told == {
+    names = {draw.describe(i).split("(")[0] for i in range(300)}
+    assert names == {
         "unchanged", "GaussianNoise", "TimeShift", "TimeStretch", "PitchShift", "SpeedPerturb", "Gain", "Percussive"
     }  # fmt: skip
 
 
-def test_siblings_and_positions_share_no_randomness() -> None:
+def test_every_position_in_a_chain_draws_independently() -> None:
     twice = Compose([Gain(), Gain(), OneOf([Gain(), Gain()])])
     draw = twice.draw(keys(500))
     gains = [draw.children[0], draw.children[1], *draw.children[2].children, Gain().draw(keys(500))]
@@ -119,7 +119,7 @@ def test_a_chain_left_out_draws_nothing_inside() -> None:
     assert {draw.describe(int(i)) for i in np.flatnonzero(out)} == {"unchanged"}
 
 
-def test_describe_tells_the_chain() -> None:
+def test_describe_lists_the_transforms_of_a_chain() -> None:
     chain = Compose([Gain(2.0, 2.0), Compose([TimeShift(100, 100)]), Gain(p=0.0)])
     assert chain.draw(keys(1)).describe(0) == "Gain(gain=2) > TimeShift(shift=100)"
 
@@ -133,24 +133,24 @@ steps = st.one_of(
 
 
 @settings(max_examples=30, deadline=None)
-@given(chain=st.lists(steps, min_size=1, max_size=4), place=st.integers(500, 2500))
-def test_a_chain_reads_what_its_output_shows(chain: list[Transform], place: int) -> None:
-    """Put a pulse in the clip where the chain should show it at output sample `place`, and find it there."""
+@given(chain=st.lists(steps, min_size=1, max_size=4), position=st.integers(500, 2500))
+def test_a_chain_reads_the_input_that_its_output_needs(chain: list[Transform], position: int) -> None:
+    """Put a pulse in the clip where the chain should move it to output sample `position`, and find it there."""
     transform, start = Compose(chain), 50000
     draw = transform.draw(keys(1))
-    moment = float(place)
+    moment = float(position)
     for member, drawn in reversed(list(zip(chain, draw.children, strict=True))):
         shift = drawn.values["shift"][0] if isinstance(member, TimeShift) else 0.0
         moment = member.rate(drawn)[0] * (moment - shift)
     clip = pulse_at(100000, start + moment)
     source = transform.source(3000, draw)
     first = start - int(source.before[0])
-    window = torch.from_numpy(clip[first : first + int(source.length[0])])[None]
-    out = transform.apply(window, draw, 3000)[0]
-    assert abs(int(out.argmax()) - place) <= 1 + len(chain)
+    segment = torch.from_numpy(clip[first : first + int(source.length[0])])[None]
+    out = transform.apply(segment, draw, 3000)[0]
+    assert abs(int(out.argmax()) - position) <= 1 + len(chain)
 
 
-def test_source_of_a_chain_is_asked_from_last_to_first() -> None:
+def test_the_source_of_a_chain_is_computed_from_last_to_first() -> None:
     chain = Compose([TimeShift(1600, 1600), SpeedPerturb(2.0, 2.0), Percussive()])
     draw = chain.draw(keys(1))
     speed_draw = draw.children[1]
@@ -161,7 +161,7 @@ def test_source_of_a_chain_is_asked_from_last_to_first() -> None:
     assert chain.rate(draw)[0] == 2
 
 
-def test_too_short_a_segment_is_an_error() -> None:
+def test_a_segment_that_is_too_short_is_an_error() -> None:
     transform = Percussive()
     with pytest.raises(ValueError, match="expected rows of 21480 samples, got 1000"):
         transform.apply(torch.zeros(1, 1000), transform.draw(keys(1)), 1000)
@@ -176,7 +176,7 @@ def test_survives_pickle_copy_and_state_dict() -> None:
     assert transform.state_dict() == {}
 
 
-def test_is_a_module_among_modules() -> None:
+def test_a_transform_can_be_part_of_a_module() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()

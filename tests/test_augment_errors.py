@@ -1,4 +1,4 @@
-"""Mistakes are told where a transform is built, in a sentence with the rule and what came."""
+"""Invalid arguments raise an error when a transform is built; the message has the rule and the value."""
 
 from collections.abc import Callable
 
@@ -44,17 +44,17 @@ assert BAD
 
 
 @pytest.mark.parametrize(("build", "message"), BAD)
-def test_bad_ranges(build: Callable[[], Transform], message: str) -> None:
+def test_wrong_ranges_are_refused(build: Callable[[], Transform], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         build()
 
 
-def test_a_foreign_transform_in_a_chain() -> None:
+def test_another_module_in_a_chain_is_refused() -> None:
     with untyped(), pytest.raises(TypeError, match="got Linear; wrap one of audiomentations"):
         Compose([torch.nn.Linear(1, 1)])  # type: ignore[list-item]
 
 
-def test_waveforms_that_do_not_fit_the_draw() -> None:
+def test_waveforms_of_another_shape_or_dtype_are_refused() -> None:
     gain = Gain()
     draw = gain.draw(["a", "b"])
     with pytest.raises(ValueError, match="Gain: expected the 2 examples of the draw, got 3"):
@@ -74,13 +74,13 @@ def test_waveforms_that_do_not_fit_the_draw() -> None:
         gain.apply(torch.zeros(2, 10, dtype=torch.float16), draw)
 
 
-def test_what_is_no_tensor_is_named() -> None:
+def test_an_array_instead_of_a_tensor_is_refused() -> None:
     with untyped(), pytest.raises(TypeError, match="expected a torch tensor, got ndarray"):
         Gain()(np.zeros((2, 10), np.float32))  # type: ignore[arg-type]
 
 
 class Broken(Transform):
-    """Gives what it is told to."""
+    """A transform that returns the given object instead of a waveform."""
 
     def __init__(self, out: object) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Broken(Transform):
 @pytest.mark.parametrize(
     ("out", "got"), [(None, "NoneType"), (torch.ones(1, 9), r"\[1, 9\]"), (np.zeros(10), "ndarray")]
 )
-def test_what_compute_gives_is_checked(out: object, got: str) -> None:
+def test_the_result_of_compute_is_checked(out: object, got: str) -> None:
     with untyped(), pytest.raises(TypeError, match=rf"Broken\.compute: expected a tensor \[1, 10\], got {got}"):
         Broken(out)(torch.zeros(1, 10))
 
@@ -106,7 +106,7 @@ def test_a_transform_without_compute_is_named() -> None:
         Empty()(torch.zeros(1, 10))
 
 
-def test_keys_that_are_no_keys() -> None:
+def test_wrong_keys_and_crops_are_refused() -> None:
     with pytest.raises(ValueError, match="crops: expected one for each of 2 keys"):
         Gain().draw(["a", "b"], crops=np.arange(3))
     with pytest.raises(TypeError, match="got the one string 'blues_00000'"):

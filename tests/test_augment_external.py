@@ -1,4 +1,4 @@
-"""Audiomentations: reproducible with any number of processes, and polite to global random state."""
+"""Audiomentations: reproducible with any number of processes, without changing global random state."""
 
 import copy
 import os
@@ -16,7 +16,7 @@ import torch
 from gtzan_stream.augment import Audiomentations, Compose, Gain
 from gtzan_stream.augment.seeded import call_seeded
 from gtzan_stream.errors import BadSample
-from tests.audio_functions import exhausted, jitter, library, rate_as_sound, unless_silent
+from tests.audio_functions import audiomentations_chain, exhausted, jitter, rate_as_sound, unless_silent
 from tests.augment_cases import keys, music, untyped
 from tests.conftest import need
 
@@ -34,27 +34,27 @@ def pooled() -> Iterator[Audiomentations]:
     transform.close()
 
 
-def test_processes_change_nothing(pooled: Audiomentations) -> None:
+def test_worker_processes_do_not_change_the_result(pooled: Audiomentations) -> None:
     wave, names = music(6, 9000), keys(6)
-    kept = wave.clone()
-    here = Audiomentations(library(), num_workers=0)
+    before = wave.clone()
+    here = Audiomentations(audiomentations_chain(), num_workers=0)
     expected = here(wave, names, seed=1, epoch=2)
     assert torch.equal(pooled(wave, names, seed=1, epoch=2), expected)
     assert torch.equal(pooled(wave, names, seed=1, epoch=2), expected)
     assert torch.equal(here(wave[4:5], names[4:5], seed=1, epoch=2)[0], expected[4])
     assert not torch.equal(here(wave, names, seed=1, epoch=3), expected)
     assert not torch.equal(expected[0], wave[0])
-    assert torch.equal(wave, kept)
+    assert torch.equal(wave, before)
 
 
-def test_several_rows_at_once_go_to_several_processes(pooled: Audiomentations) -> None:
-    """The way taken on CUDA: all rows in one call."""
+def test_rows_in_one_call_equal_rows_one_by_one(pooled: Audiomentations) -> None:
+    """On CUDA, all rows are computed in one call."""
     wave = music(4, 5000)
     draw = pooled.draw(keys(4), seed=3)
     assert torch.equal(pooled.compute(wave, draw, None), pooled.apply(wave, draw))
 
 
-def test_copies_have_processes_of_their_own(pooled: Audiomentations) -> None:
+def test_copies_have_their_own_processes(pooled: Audiomentations) -> None:
     wave = music(1, 3000)
     expected = pooled(wave, keys(1), seed=8)
     other = pickle.loads(pickle.dumps(pooled))
@@ -67,7 +67,7 @@ def test_copies_have_processes_of_their_own(pooled: Audiomentations) -> None:
     assert isinstance(copy.deepcopy(pooled), Audiomentations)
 
 
-def test_global_state_is_put_back() -> None:
+def test_global_random_state_is_restored() -> None:
     wave = np.ones(100, np.float32)
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
@@ -81,7 +81,7 @@ def test_global_state_is_put_back() -> None:
     assert (wave == 1).all()
 
 
-def test_numpys_state_is_set_from_all_bits_of_the_seed() -> None:
+def test_numpy_is_seeded_with_all_bits() -> None:
     def from_numpy(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         return np.random.rand(4)  # noqa: NPY002
 
@@ -118,11 +118,11 @@ def test_output_is_cut_or_padded_to_the_length_of_the_input() -> None:
 
 def test_dtype_is_kept() -> None:
     need("audiomentations")
-    out = Audiomentations(library(), num_workers=0)(music(1, 2000).double(), keys(1))
+    out = Audiomentations(audiomentations_chain(), num_workers=0)(music(1, 2000).double(), keys(1))
     assert out.dtype == torch.float64
 
 
-def test_p() -> None:
+def test_p_zero_does_not_call_the_transform() -> None:
     transform = Audiomentations(unless_silent, p=0.0, num_workers=0)
     assert torch.equal(transform(torch.zeros(2, 50), keys(2)), torch.zeros(2, 50))
 
@@ -134,7 +134,7 @@ def test_errors_name_the_key(num_workers: int, pooled: Audiomentations) -> None:
         transform.apply(torch.zeros(1, 9), transform.draw(keys(1), crops=[7]))
 
 
-def test_the_key_is_that_of_the_row_that_fails() -> None:
+def test_the_error_names_the_key_of_the_row_that_fails() -> None:
     def unless_empty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         if not samples.any():
             raise ValueError("no sound in it")
@@ -152,7 +152,7 @@ def test_stereo_is_an_error() -> None:
         transform(torch.zeros(1, 9), keys(1))
 
 
-def test_what_cannot_be_built() -> None:
+def test_wrong_arguments_are_refused() -> None:
     with untyped(), pytest.raises(TypeError, match="expected a transform of audiomentations, got 3"):
         Audiomentations(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_workers >= 0"):

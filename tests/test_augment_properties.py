@@ -1,4 +1,4 @@
-"""What holds for every augmentation."""
+"""Properties of every transform."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def same(a: augment.Draw, b: augment.Draw) -> bool:
 
 
 def segments(transform: Transform, draw: augment.Draw, lengths: np.ndarray) -> torch.Tensor:
-    """Rows of music as wide as the longest segment that `transform` asks for."""
+    """Return rows of music as long as the longest segment that `transform` reads."""
     return music(len(lengths), int(transform.source(lengths, draw).length.max()), seed=3)
 
 
@@ -35,7 +35,7 @@ def test_registry_holds_every_transform() -> None:
 
 
 @pytest.mark.parametrize("cls", sorted(set(PUBLIC) - {Compose, OneOf} - ELSEWHERE, key=lambda cls: cls.__name__))
-def test_a_transform_works_without_arguments_and_says_what_it_is(cls: type[Transform]) -> None:
+def test_a_transform_has_defaults_for_all_arguments_and_a_repr(cls: type[Transform]) -> None:
     assert cls()(music(2, 3000)).shape == (2, 3000)
     assert repr(cls()).startswith(f"{cls.__name__}(")
 
@@ -86,16 +86,16 @@ def test_hashed_keys_draw_like_keys(name: str) -> None:
 
 @ALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_input_untouched_replayed_and_dtype_kept(name: str, dtype: torch.dtype) -> None:
+def test_a_replay_is_equal_and_input_and_dtype_are_kept(name: str, dtype: torch.dtype) -> None:
     transform, waveform = REGISTRY[name](0.8), music(4, 5000).to(dtype)
-    kept, draw = waveform.clone(), transform.draw(keys(4), seed=4)
+    before, draw = waveform.clone(), transform.draw(keys(4), seed=4)
     first = transform.apply(waveform, draw)
-    assert torch.equal(waveform, kept)
+    assert torch.equal(waveform, before)
     assert first.dtype == dtype
     assert first.shape == waveform.shape
     assert torch.equal(first, transform.apply(waveform, draw))
     first.zero_()
-    assert torch.equal(waveform, kept)
+    assert torch.equal(waveform, before)
 
 
 @ALL
@@ -110,16 +110,16 @@ def test_float32_is_close_to_float64(name: str) -> None:
 @ALL
 def test_the_channels_of_an_example_share_one_draw(name: str) -> None:
     transform, stereo = REGISTRY[name](0.8), music(10, 6000).view(5, 2, 6000)
-    kept, draw = stereo.clone(), transform.draw(keys(5), seed=1, epoch=2)
+    before, draw = stereo.clone(), transform.draw(keys(5), seed=1, epoch=2)
     out = transform.apply(stereo, draw)
     assert out.shape == stereo.shape
-    assert torch.equal(stereo, kept)
+    assert torch.equal(stereo, before)
     for channel in range(2):
         assert torch.equal(out[:, channel], transform.apply(stereo[:, channel].contiguous(), draw))
 
 
 @ALL
-def test_segments_may_have_channels_too(name: str) -> None:
+def test_segments_may_have_channels(name: str) -> None:
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 1])
     draw = transform.draw(keys(3), seed=1, epoch=2)
     mono = segments(transform, draw, lengths)
@@ -145,7 +145,7 @@ def test_inference_mode_gives_the_same_numbers(name: str) -> None:
     expected = transform(waveform, keys(3))
     with torch.inference_mode():
         assert torch.equal(transform(waveform, keys(3)), expected)
-        assert torch.equal(transform(waveform.clone(), keys(3)), expected)  # an inference tensor itself
+        assert torch.equal(transform(waveform.clone(), keys(3)), expected)  # here the input is an inference tensor, too
 
 
 @ALL
@@ -173,10 +173,10 @@ def test_p_zero_is_the_identity(name: str) -> None:
     transform, waveform = REGISTRY[name](0.0), music(3, 4000)
     draw = transform.draw(keys(3))
     assert torch.equal(transform.apply(waveform, draw), waveform)
-    beside = transform._apply_batch(waveform, draw, None, None)
-    assert torch.equal(beside, waveform)
-    beside.zero_()
-    assert waveform.any()  # a copy was given
+    batched = transform._apply_batch(waveform, draw, None, None)
+    assert torch.equal(batched, waveform)
+    batched.zero_()
+    assert waveform.any()  # the result was a copy
     source = transform.source(4000, draw)
     assert source.before.tolist() == [0] * 3
     assert source.length.tolist() == [4000] * 3
@@ -204,7 +204,7 @@ def test_no_rows(name: str) -> None:
 
 @ALL
 def test_a_segment_holds_all_that_its_output_depends_on(name: str) -> None:
-    """More input after the segment, or other samples after it, change nothing."""
+    """Samples after the segment change nothing."""
     transform = REGISTRY[name](1.0)
     draw, short, long = transform.draw(keys(6), seed=3), np.full(6, 4000), np.full(6, 9000)
     waveform = segments(transform, draw, long)
@@ -213,7 +213,7 @@ def test_a_segment_holds_all_that_its_output_depends_on(name: str) -> None:
 
 
 @ALL
-def test_rate_is_the_growth_of_the_source(name: str) -> None:
+def test_the_rate_is_source_samples_per_output_sample(name: str) -> None:
     transform = REGISTRY[name](0.8)
     draw = transform.draw(keys(32), seed=3)
     growth = transform.source(10_000_000, draw).length - transform.source(5_000_000, draw).length
@@ -221,8 +221,8 @@ def test_rate_is_the_growth_of_the_source(name: str) -> None:
 
 
 @ALL
-def test_rows_side_by_side_equal_rows_alone(name: str) -> None:
-    """The way taken on CUDA, on the CPU: lengths differ, and what lies behind a short row must not leak into it."""
+def test_rows_computed_together_equal_rows_alone(name: str) -> None:
+    """Run the code path of CUDA on the CPU: lengths differ, and the padding of a short row must not leak into it."""
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2)
     waveform, needed = segments(transform, draw, lengths), transform.source(lengths, draw).length
@@ -230,28 +230,28 @@ def test_rows_side_by_side_equal_rows_alone(name: str) -> None:
     for row, end in zip(waveform, needed, strict=True):
         row[end:] = torch.nan
     with force("torch"):
-        beside = transform._apply_batch(waveform, draw, lengths, needed)
-    assert beside.shape == alone.shape
-    for a, b, end in zip(beside, alone, lengths, strict=True):
+        batched = transform._apply_batch(waveform, draw, lengths, needed)
+    assert batched.shape == alone.shape
+    for a, b, end in zip(batched, alone, lengths, strict=True):
         torch.testing.assert_close(a[:end], b[:end], rtol=0, atol=2e-4)
     whole = music(5, 9000)
     with force("torch"):
-        beside = transform._apply_batch(whole, draw, None, None)
-    torch.testing.assert_close(beside, transform.apply(whole, draw), rtol=0, atol=2e-4)
+        batched = transform._apply_batch(whole, draw, None, None)
+    torch.testing.assert_close(batched, transform.apply(whole, draw), rtol=0, atol=2e-4)
 
 
 @ALL
 def test_cuda_equals_cpu(name: str, cuda: torch.device) -> None:
     transform, lengths = REGISTRY[name](0.8), np.array([3000, 4096, 3500, 2, 2800])
     draw = transform.draw(keys(5), seed=1, epoch=2)
-    for waveform, wanted in ((music(5, 9000), None), (segments(transform, draw, lengths), lengths)):
-        on_cpu = transform.apply(waveform, draw, wanted)
+    for waveform, wanted_lengths in ((music(5, 9000), None), (segments(transform, draw, lengths), lengths)):
+        on_cpu = transform.apply(waveform, draw, wanted_lengths)
         on_device = waveform.to(cuda)
         torch.cuda.synchronize()
         with no_synchronisation():
-            out = transform.apply(on_device, draw, wanted)
+            out = transform.apply(on_device, draw, wanted_lengths)
         assert out.device.type == "cuda"
         assert torch.equal(on_device.cpu(), waveform)
-        ends = [waveform.shape[1]] * 5 if wanted is None else wanted.tolist()
+        ends = [waveform.shape[1]] * 5 if wanted_lengths is None else wanted_lengths.tolist()
         for a, b, end in zip(out.cpu(), on_cpu, ends, strict=True):
             assert (a[:end] - b[:end]).norm() <= 1e-3 * b[:end].norm() + 1e-6

@@ -1,4 +1,4 @@
-"""Each augmentation against physics, scipy and librosa."""
+"""Each transform compared with physics, scipy and librosa."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def tone(hz: float, seconds: float = 4.0) -> np.ndarray:
 
 
 def clicks(period: int, n: int, time: int) -> np.ndarray:
-    """A click every `period` samples over faint hiss (a vocoder takes phases from what lies between)."""
+    """Return clicks every `period` samples over faint hiss, which gives a vocoder phases between the clicks."""
     wave = 1e-3 * np.random.default_rng(0).standard_normal(time).astype(np.float32)
     for i in range(n):
         wave[(i + 1) * period : (i + 1) * period + 8] = 1.0
@@ -43,14 +43,14 @@ def pitch_of(wave: np.ndarray) -> float:
 
 
 def click_period(wave: np.ndarray) -> float:
-    """Samples between clicks: where the envelope is most like itself, between 5,000 and 18,000."""
+    """Return the samples between clicks: the lag from 5,000 to 18,000 with the largest autocorrelation."""
     envelope = scipy.signal.filtfilt(*scipy.signal.butter(2, 30, fs=RATE), wave**2)
-    alike = scipy.signal.correlate(envelope, envelope)[len(wave) - 1 :]
-    return 5000.0 + int(alike[5000:18000].argmax())
+    correlation = scipy.signal.correlate(envelope, envelope)[len(wave) - 1 :]
+    return 5000.0 + int(correlation[5000:18000].argmax())
 
 
 def cut(transform: Transform, clip: np.ndarray, start: int, length: int, seed: int = 0) -> np.ndarray:
-    """What `transform` makes of `length` samples from `start`, reading its segment as a loader does."""
+    """Transform `length` samples from `start`, reading the segment of the clip as a loader does."""
     draw = transform.draw(["blues_00000"], seed=seed)
     source = transform.source(length, draw)
     first = start - int(source.before[0])
@@ -59,8 +59,8 @@ def cut(transform: Transform, clip: np.ndarray, start: int, length: int, seed: i
     return transform.apply(torch.from_numpy(segment)[None], draw, length)[0].numpy()
 
 
-def middle(wave: np.ndarray) -> float:
-    """The centre of its energy, in samples."""
+def energy_centre(wave: np.ndarray) -> float:
+    """Return the centre of energy, in samples."""
     return float((np.arange(len(wave)) * wave**2).sum() / (wave**2).sum())
 
 
@@ -87,7 +87,7 @@ def test_pitch_shift_changes_pitch_and_keeps_tempo(n_steps: float) -> None:
     assert click_period(shifted[1]) == pytest.approx(11025, rel=0.02)
 
 
-def test_speed_moves_both() -> None:
+def test_speed_changes_pitch_and_tempo() -> None:
     wave = np.stack([tone(440.0), clicks(11025, 7, 4 * RATE)])
     faster = SpeedPerturb(1.25, 1.25)(torch.from_numpy(wave), keys(2)).numpy()
     assert pitch_of(faster[0, : int(0.8 * 4 * RATE)]) == pytest.approx(440 / 0.8, abs=1)
@@ -95,12 +95,12 @@ def test_speed_moves_both() -> None:
     assert not faster[:, int(0.8 * 4 * RATE) + 64 :].any()  # padded with zeros to the old length
 
 
-def test_speed_of_a_segment_is_the_clip_at_those_times() -> None:
+def test_speed_of_a_segment_reads_the_clip_at_scaled_times() -> None:
     t = np.arange(30000)
     clip = (0.3 * np.sin(0.05 * t) + 0.2 * np.sin(0.31 * t + 1)).astype(np.float32)
     out = cut(SpeedPerturb(1 / 0.9, 1 / 0.9), clip, 9000, 5000)
-    then = 9000 + np.arange(5000) / 0.9
-    assert relative(out, 0.3 * np.sin(0.05 * then) + 0.2 * np.sin(0.31 * then + 1)) < 1e-3
+    times = 9000 + np.arange(5000) / 0.9
+    assert relative(out, 0.3 * np.sin(0.05 * times) + 0.2 * np.sin(0.31 * times + 1)) < 1e-3
 
 
 def test_gain_is_linear_and_not_clipped() -> None:
@@ -132,13 +132,13 @@ def test_shift_reaches_both_ends_of_its_range() -> None:
     assert set(shifts) == {-2, -1, 0, 1}
 
 
-def test_shift_of_a_segment_is_the_clips_own_samples() -> None:
+def test_shift_of_a_segment_reads_samples_of_the_clip() -> None:
     clip = music(1, 20000)[0].numpy()
     assert np.array_equal(cut(TimeShift(1600, 1600), clip, 8000, 3000), clip[6400:9400])
     assert np.array_equal(cut(TimeShift(-1600, -1600), clip, 8000, 3000), clip[9600:12600])
 
 
-def test_noise_is_white_gaussian_and_its_own_for_each_example() -> None:
+def test_noise_is_white_gaussian_and_differs_between_examples() -> None:
     noise = GaussianNoise(0.01, 0.01)(torch.zeros(4, 40000), keys(4), seed=1).numpy()
     np.testing.assert_allclose(noise.std(1), 0.01, rtol=0.02)
     np.testing.assert_allclose(noise.mean(1), 0, atol=3e-4)
@@ -147,7 +147,7 @@ def test_noise_is_white_gaussian_and_its_own_for_each_example() -> None:
     assert np.abs((noise**4).mean(1) / 1e-8 - 3).max() < 0.3
 
 
-def test_noise_is_the_named_one() -> None:
+def test_noise_is_a_function_of_rng_key_and_crop() -> None:
     transform = GaussianNoise(0.5, 0.5)
     draw = transform.draw(["jazz_00003"], seed=5, crops=[9])
     key = np.array([hash_key("jazz_00003")], np.uint64)
@@ -185,10 +185,10 @@ def test_a_segment_neither_fades_in_nor_out(transform: Transform) -> None:
     assert np.sqrt((out[-1024:] ** 2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
 
 
-def test_stretch_of_a_segment_is_about_the_same_moment() -> None:
+def test_stretch_of_a_segment_keeps_events_in_time() -> None:
     clip = clicks(30000, 1, 60000)
     for rate in (0.8, 1.25):
         out = cut(TimeStretch(rate, rate), clip, 24000, 16000)
-        assert abs(middle(out) - 6000 / rate) < 256
+        assert abs(energy_centre(out) - 6000 / rate) < 256
     out = cut(PitchShift(4.0, 4.0), clip, 24000, 16000)
-    assert abs(middle(out) - 6000) < 256
+    assert abs(energy_centre(out) - 6000) < 256

@@ -1,4 +1,4 @@
-"""The choice of an implementation, and the thread pool that computes rows."""
+"""Choosing an implementation, and the thread pool that computes rows."""
 
 import multiprocessing
 import subprocess
@@ -121,9 +121,9 @@ def test_an_exception_reaches_the_caller_and_the_pool_still_works(n_rows):
     assert sorted(called) == [0, 1, 2, 3]
 
 
-def test_rows_that_were_not_begun_are_left_out_after_an_exception(monkeypatch):
+def test_rows_that_have_not_started_are_skipped_after_an_exception(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 2)
-    monkeypatch.setattr(module, "_pool", threads(2, "two"))
+    monkeypatch.setattr(module, "_pool", thread_pool(2, "two"))
     called = []
 
     def work(i: int) -> None:
@@ -164,7 +164,7 @@ def test_a_forked_child_gets_its_own_pool_and_locks():
 
 
 class Convolution(Transform):
-    """A transform with a parameter, of an operation that autocast computes in half precision."""
+    """A transform with a parameter; autocast computes its convolution in half precision."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class Convolution(Transform):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rows_are_computed_in_the_modes_of_the_caller(dtype: torch.dtype) -> None:
-    """Torch's modes belong to a thread, and rows are computed in other threads."""
+    """Torch's modes are per thread, and rows are computed in other threads."""
     transform, waveform = Convolution(), music(3, 4000)
     with torch.no_grad():
         assert not transform(waveform).requires_grad

@@ -1,4 +1,4 @@
-"""A batch: its metadata, and how other programs move and copy it."""
+"""A batch: its metadata, and how trainers move and copy it."""
 
 import copy
 import dataclasses
@@ -26,21 +26,21 @@ def batch(loader) -> Batch:
     return next(iter(loader))
 
 
-def test_it_is_an_ordinary_dataclass(batch):
+def test_a_batch_is_an_ordinary_dataclass(batch):
     """Lightning and other trainers replace the fields of a copy."""
     assert dataclasses.is_dataclass(batch)
     batch.features = batch.features + 1
     assert dataclasses.replace(batch, labels=batch.labels).labels is batch.labels
 
 
-def test_it_unpacks_as_features_and_labels(batch):
+def test_a_batch_unpacks_as_features_and_labels(batch):
     features, labels = batch
     assert features is batch.features
     assert labels is batch.labels
     assert len(batch) == len(batch.keys) == 6
 
 
-def test_its_repr_is_one_short_line(batch):
+def test_the_repr_is_one_short_line(batch):
     assert repr(batch) == "Batch(6 rows of epoch 0: features [6, 128, 128] float32 on cpu)"
 
 
@@ -54,7 +54,7 @@ def test_to_moves_the_tensors_and_nothing_else(batch):
     assert (moved.epoch, moved.seed, moved.transform) == (batch.epoch, batch.seed, batch.transform)
 
 
-def test_to_passes_non_blocking_on(batch, monkeypatch):
+def test_to_passes_non_blocking_to_every_tensor(batch, monkeypatch):
     passed = []
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **kwargs: passed.append(kwargs) or tensor)
     batch.to("cpu", non_blocking=True)
@@ -66,13 +66,13 @@ def test_pin_memory_pins_every_tensor(batch, cuda):
     assert all(getattr(pinned, name).is_pinned() for name in TENSORS)
 
 
-def test_pin_memory_calls_that_of_every_tensor(batch, monkeypatch):
+def test_pin_memory_is_called_for_every_tensor(batch, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
     pinned = batch.pin_memory()
     assert all(torch.equal(getattr(pinned, name), getattr(batch, name) + 1) for name in TENSORS)
 
 
-def test_its_draw_has_the_parameters_of_its_rows(loader):
+def test_the_draw_of_a_batch_has_the_parameters_of_its_rows(loader):
     for _ in range(2):
         for batch in loader:
             draw = loader.transform.draw(batch.keys, seed=3, epoch=batch.epoch, crops=batch.crops)
@@ -91,7 +91,7 @@ def test_the_crops_of_a_clip_have_different_draws(shards):
     assert all(len(set(values)) == len(values) == 8 for values in gains.values())
 
 
-def test_its_draw_and_starts_give_the_same_features_again(shards):
+def test_the_draw_and_the_starts_reproduce_the_features(shards):
     """Read each clip, apply the transform and compute the features, as the loader does."""
     from gtzan_stream.store.read import ClipReader
 
@@ -130,12 +130,12 @@ def test_unaugmented_is_the_crop_without_augmentation(loader, shards):
 
 def test_unaugmented_needs_a_batch_of_this_loader(loader, batch):
     with pytest.raises(UserError, match="the batch is from another loader"):
-        loader.unaugmented(dataclasses.replace(batch, keys=["someone_else", *batch.keys[1:]]))
+        loader.unaugmented(dataclasses.replace(batch, keys=["another_key", *batch.keys[1:]]))
     with torch.inference_mode():
         assert not loader.unaugmented(batch).is_inference()
 
 
-def test_it_can_be_pickled_and_copied(batch):
+def test_a_batch_can_be_pickled_and_copied(batch):
     for other in (pickle.loads(pickle.dumps(batch)), copy.deepcopy(batch)):
         assert torch.equal(other.features, batch.features)
         assert other.draw.describe(0) == batch.draw.describe(0)

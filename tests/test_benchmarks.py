@@ -1,4 +1,4 @@
-"""Each benchmark on a few seconds of music, timed as briefly as possible; and the report of their results."""
+"""Each benchmark on a few seconds of music, as briefly as possible."""
 
 import gc
 from dataclasses import replace
@@ -42,7 +42,7 @@ def test_clips_are_cut_and_repeated(shards: Path):
     assert torch.equal(waveform[shortest, :frames], waveform[shortest, frames : 2 * frames])
 
 
-def test_competitors_take_turns():
+def test_libraries_are_timed_in_turns():
     order = []
     seconds = common.compete({name: lambda name=name: order.append(name) for name in "ab"}, CPU, min_s=0.0, rounds=2)
     assert order[4:] == ["a", "b", "b", "a"]  # after the warm-up
@@ -50,7 +50,7 @@ def test_competitors_take_turns():
 
 
 @pytest.mark.parametrize("operation", [name for name in OPERATIONS if name != "pitch shift"])
-def test_every_library_does_the_same(operation: str, two_clips: torch.Tensor):
+def test_all_libraries_compute_the_same(operation: str, two_clips: torch.Tensor):
     need("torch_audiomentations")
     (chosen,) = [c for c in contests(two_clips) if c.operation == operation]
     assert len(chosen.contenders) > 1
@@ -60,7 +60,7 @@ def test_every_library_does_the_same(operation: str, two_clips: torch.Tensor):
         assert r["ms_per_clip"]["min"] > 0
         assert r["library"] != contest.OURS or r["times_ours"]["median"] == 1
         if operation in SAME_AS_LIBROSA and not r["note"]:
-            assert r["from_librosa"] < 0.2, r["library"]  # a vocoder in float32 is that far off
+            assert r["from_librosa"] < 0.2, r["library"]  # the error of a vocoder in float32
         if operation in ("shift", "gain"):
             assert r["error"] < 1e-5, r["library"]
     ours = next(r for r in rows if r["library"] == contest.OURS)
@@ -75,13 +75,13 @@ def test_pitch_contest_has_all_libraries(two_clips: torch.Tensor):
         assert len(contender.run(chosen.waveform, chosen.draw)[0]) == 22050, contender.library
 
 
-def test_an_error_is_seen(two_clips: torch.Tensor):
+def test_an_error_of_a_library_is_measured(two_clips: torch.Tensor):
     transform = Gain(2.0, 2.0)
     draw = transform.draw(hash_keys(["a", "b"]))
-    right = contest.Contender(library="right", run=transform.apply, exact=transform.apply)
-    wrong = replace(right, run=lambda waveform, draw: 2.2 * waveform)
+    correct = contest.Contender(library="correct", run=transform.apply, exact=transform.apply)
+    wrong = replace(correct, run=lambda waveform, draw: 2.2 * waveform)
     test = contest.Contest(operation="", parameters="", waveform=two_clips, draw=draw, contenders=[])
-    assert contest.error(test, right) == 0
+    assert contest.error(test, correct) == 0
     assert contest.error(test, wrong) == pytest.approx(0.1, rel=1e-3)
 
 
@@ -114,7 +114,7 @@ def test_stages(shards: Path):
     assert bench.augment(Gain())().shape == (3, bench.geometry.read_length)
 
 
-def test_reading_goes_all_over_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
+def test_reading_is_spread_over_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
     bench = Bench(shards, 8, CPU)
     seen = []
     monkeypatch.setattr(bench.reader, "read", lambda clip, start, out: seen.append((clip, start)))
@@ -169,7 +169,7 @@ def test_sweep_of_codecs(shards: Path, tmp_path: Path):
     assert packed["wav"].frames.sum() == packed["flac"].frames.sum() == Manifest.open(shards).frames.sum()
 
 
-def test_soak_sees_growth_and_slowing():
+def test_soak_detects_growing_memory_and_falling_speed():
     tenths = [
         soak.row(i, [soak.Measurement(seconds=1 + i / 20, host_mb=100.0 * i, device_mb=None)] * 3, crops=16)
         for i in range(1, 11)
@@ -196,14 +196,14 @@ def test_baseline_makes_the_same_batches(augment: bool, shards: Path):
     batches = baseline.theirs(shards, augment=augment, batch_size=4, device=CPU, num_workers=0)
     features, keys = next(batches)
     batches.close()
-    gc.collect()  # webdataset leaves the shard to the garbage collector, which warns of it
+    gc.collect()  # webdataset does not close the shard; close it now, while the warning is ignored
     assert features.shape == (4, 128, 128)
     assert set(keys) <= set(Manifest.open(shards).keys.to_pylist())
     with make_loader(shards, augment=baseline.our_transform(augment), batch_size=4, device=CPU) as ours:
         assert next(iter(ours)).features.shape == features.shape
 
 
-def test_synthetic_manifests_are_read_as_packed_ones(tmp_path: Path):
+def test_synthetic_manifests_can_be_opened(tmp_path: Path):
     manifest = Manifest.open(synthetic.write(tmp_path, 250))
     assert len(manifest) == 250
     assert len(manifest.shards) == 6
@@ -213,13 +213,13 @@ def test_synthetic_manifests_are_read_as_packed_ones(tmp_path: Path):
     assert len(set(manifest.keys.to_pylist())) == len(np.unique(manifest.key_hash)) == 250
 
 
-def test_start_up_is_probed(tmp_path: Path):
+def test_start_up_is_measured(tmp_path: Path):
     warm, root = synthetic.write(tmp_path / "warm", 50), synthetic.write(tmp_path / "set", 5000)
     found = scale.probe(root, warm)
     assert found["clips"] == 5000
     assert 0 < found["seconds"] < 5
     assert found["peak_mb"] >= found["kept_mb"] - 1
-    scale.draw([{"clips": 5000, **{k: common.spread([found[k]]) for k in ("seconds", "peak_mb")}}], tmp_path / "a.png")
+    scale.plot([{"clips": 5000, **{k: common.spread([found[k]]) for k in ("seconds", "peak_mb")}}], tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

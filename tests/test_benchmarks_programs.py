@@ -1,4 +1,4 @@
-"""The benchmarks as programs: their options, and where they can be started."""
+"""The benchmarks as programs: their options, and starting them from any folder."""
 
 import importlib
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import all as everything
+from benchmarks import all as all_benchmarks
 from benchmarks.lib import common
 from gtzan_stream.errors import UserError
 
@@ -29,15 +29,15 @@ def test_a_program_explains_its_options(path: Path):
 
 def test_a_program_starts_in_any_folder(tmp_path: Path):
     command = [sys.executable, str(common.ROOT / "benchmarks" / "first_run.py"), "--help"]
-    ended = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert "Usage: first_run.py" in ended.stdout
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: first_run.py" in done.stdout
 
 
 def test_all_runs_every_program():
-    on_gpu = everything.commands(Path("shards"), "cuda", [], cuda=True)
-    assert list(on_gpu) == list(everything.PROGRAMS)
+    on_gpu = all_benchmarks.commands(Path("shards"), "cuda", [], cuda=True)
+    assert list(on_gpu) == list(all_benchmarks.PROGRAMS)
     assert all(Path(command[1]).exists() and command[-1] == "cuda" for command in on_gpu.values())
-    assert "floor" not in everything.commands(Path("shards"), "cpu", [], cuda=False)
+    assert "floor" not in all_benchmarks.commands(Path("shards"), "cpu", [], cuda=False)
     with pytest.raises(UserError, match="no benchmark 'augmnt'; there are augment, pitch-cost"):
-        everything.commands(Path("shards"), "cpu", ["augmnt"], cuda=False)
+        all_benchmarks.commands(Path("shards"), "cpu", ["augmnt"], cuda=False)

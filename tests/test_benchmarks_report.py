@@ -1,4 +1,4 @@
-"""The report of the benchmarks' results, as rendered from their JSON."""
+"""The report rendered from the JSON results of the benchmarks."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with a README and three results: one where another library is faster, an aim met, and one missed."""
+    """A checkout with a README and three results: another library is faster in one, one meets an aim, one misses it."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     (tmp_path / "README.md").write_text(
         "before\n<!-- figures:throughput -->\nold\n<!-- /figures:throughput -->\n"
@@ -88,7 +88,7 @@ def test_check_notices_an_old_report(
         render.main(check=True)
 
 
-def test_aims_need_results_that_there_are():
+def test_the_results_for_every_aim_are_in_the_report():
     assert {aim.needs.rsplit("-", 1)[0] for aim in aims.AIMS} <= set(SECTIONS)
 
 

@@ -1,4 +1,4 @@
-"""The local copies of remote shards: whose they are, which make room for others, and how often they are asked for."""
+"""The cache of remote shards: which shards it keeps and evicts, and how downloads are repeated."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from gtzan_stream.store.tables import describe_file
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
 
 
@@ -44,11 +44,11 @@ def upload(memory: Any, folder: Path, contents: dict[str, bytes]) -> list[dict[s
 @given(
     sizes=st.lists(st.integers(1, 20), min_size=5, max_size=5),
     limit=st.integers(20, 60),
-    asked=st.lists(st.integers(0, 4), max_size=12),
+    requests=st.lists(st.integers(0, 4), max_size=12),
 )
-@example(sizes=[10, 10, 10, 10, 10], limit=20, asked=[0, 1, 2])
-def test_the_cache_holds_the_shards_that_were_used_last(sizes: list[int], limit: int, asked: list[int]):
-    """As many as the limit allows, to the byte. Tables are not counted, and stay."""
+@example(sizes=[10, 10, 10, 10, 10], limit=20, requests=[0, 1, 2])
+def test_the_cache_holds_the_shards_that_were_used_last(sizes: list[int], limit: int, requests: list[int]):
+    """It holds as many as the limit allows, to the byte. Tables do not count, and stay."""
     memory = fsspec.filesystem("memory")
     with TemporaryDirectory() as folder:
         names = [f"{number}.tar" for number in range(5)]
@@ -61,8 +61,8 @@ def test_the_cache_holds_the_shards_that_were_used_last(sizes: list[int], limit:
         cached.register_files(files)
         table = cached.path("samples.parquet")
         os.utime(table, (0, 0))
-        expected: list[int] = []  # the longest unused first
-        for moment, number in enumerate(asked, 1):
+        expected: list[int] = []  # least recently used first
+        for moment, number in enumerate(requests, 1):
             if number in expected:
                 expected.remove(number)
             while sum(sizes[other] for other in [*expected, number]) > limit:
@@ -89,7 +89,7 @@ def test_the_largest_shards_must_fit_together():
 
 
 def test_a_set_that_was_packed_again_does_not_get_the_files_of_the_old_one(memory: Any, tmp_path: Path):
-    """Files of the same names and sizes; the old ones can be read on."""
+    """The files have the same names and sizes. The old ones can still be read."""
     folders = []
     for data in (b"old", b"new"):
         files = upload(memory, tmp_path / "files", {"x.tar": data, "samples.parquet": data})
@@ -100,7 +100,7 @@ def test_a_set_that_was_packed_again_does_not_get_the_files_of_the_old_one(memor
     assert folders[0].path("x.tar").read_bytes() == b"old"
 
 
-def test_each_address_has_a_folder_of_its_own(memory: Any, tmp_path: Path):
+def test_each_address_has_its_own_folder(memory: Any, tmp_path: Path):
     one, slash, two = (RemoteFolder(f"memory://{name}").cache for name in ("set", "set/", "other"))
     assert one == slash
     assert one != two
@@ -110,7 +110,7 @@ def test_each_address_has_a_folder_of_its_own(memory: Any, tmp_path: Path):
 def test_each_pause_before_another_try_is_twice_as_long(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pauses: list[float] = []
     folder = RemoteFolder("memory://set")
-    folder.register_files(upload(memory, tmp_path / "files", {"x.tar": b"right"}))
+    folder.register_files(upload(memory, tmp_path / "files", {"x.tar": b"valid"}))
     memory.pipe("/set/x.tar", b"wrong")
     monkeypatch.setattr(remote.time, "sleep", pauses.append)
     with pytest.raises(OSError, match=r"its sha256 is .*, the manifest says"):

@@ -1,4 +1,4 @@
-"""Genres, splits, checksums and faults: against torchaudio's lists, and as properties over seeds and folds."""
+"""Genres, splits, checksums and known faults of GTZAN: compared with torchaudio, and for many seeds and folds."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,13 +18,13 @@ def by_label(split: dict[str, str], part: str) -> Counter[str]:
     return Counter(genres.genre_of(key) for key, side in split.items() if side == part)
 
 
-def test_genres_are_torchaudios() -> None:
+def test_genres_equal_those_of_torchaudio() -> None:
     assert list(genres.GENRES) == reference.gtzan_genres
     assert genres.STUDY_GENRES == ("classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae")
 
 
 @pytest.mark.parametrize("part", splits.PARTS)
-def test_filtered_split_is_torchaudios(part: str) -> None:
+def test_the_filtered_split_equals_that_of_torchaudio(part: str) -> None:
     expected = [genres.key_of(clip) for clip in getattr(reference, f"filtered_{part}")]
     assert expected
     assert sorted(key for key, side in splits.filtered().items() if side == part) == sorted(expected)
@@ -60,7 +60,7 @@ def test_known_faults_name_the_other_clip() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_stratified_divides_every_label_alike(seed: int) -> None:
+def test_stratified_divides_every_label_in_the_same_ratio(seed: int) -> None:
     split = splits.stratified(LABELS, seed=seed, groups=faults.CHECKSUMS)
     assert split.keys() == LABELS.keys()
     assert by_label(split, "train") == dict.fromkeys(genres.GENRES, 70)
@@ -68,21 +68,21 @@ def test_stratified_divides_every_label_alike(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_replica_is_on_two_sides(seed: int) -> None:
+def test_duplicates_are_never_in_two_parts(seed: int) -> None:
     made = [splits.stratified(LABELS, seed=seed, groups=faults.CHECKSUMS)]
     made += splits.folds(LABELS, seed=seed, groups=faults.CHECKSUMS)
     assert all(len({split[key] for key in pair}) == 1 for split in made for pair in faults.DUPLICATES)
 
 
-def test_without_groups_some_replica_is_on_two_sides() -> None:
+def test_without_groups_some_duplicates_are_in_two_parts() -> None:
     split = splits.stratified(LABELS)
     assert any(len({split[key] for key in pair}) == 2 for pair in faults.DUPLICATES)
 
 
 def test_splits_depend_on_the_seed_and_not_on_the_order_of_keys() -> None:
-    backwards = dict(reversed(LABELS.items()))
-    assert splits.stratified(LABELS, seed=3) == splits.stratified(backwards, seed=3)
-    assert splits.folds(LABELS, seed=3) == splits.folds(backwards, seed=3)
+    reversed_labels = dict(reversed(LABELS.items()))
+    assert splits.stratified(LABELS, seed=3) == splits.stratified(reversed_labels, seed=3)
+    assert splits.folds(LABELS, seed=3) == splits.folds(reversed_labels, seed=3)
     assert splits.stratified(LABELS, seed=3) != splits.stratified(LABELS, seed=4)
     assert splits.folds(LABELS, seed=3) != splits.folds(LABELS, seed=4)
 
@@ -90,14 +90,14 @@ def test_splits_depend_on_the_seed_and_not_on_the_order_of_keys() -> None:
 @pytest.mark.parametrize(
     ("clips", "counts"), [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (8, (6, 1, 1)), (20, (14, 3, 3))]
 )
-def test_small_labels_reach_every_part_from_three_clips_on(clips: int, counts: tuple[int, ...]) -> None:
+def test_labels_with_three_or_more_clips_are_in_every_part(clips: int, counts: tuple[int, ...]) -> None:
     split = splits.stratified({f"a_{i}": "a" for i in range(clips)})
     assert tuple(list(split.values()).count(part) for part in splits.PARTS) == counts
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 9))
-def test_other_labels_move_no_clip_of_a_label(names: list[str], seed: int) -> None:
-    """Where no groups join them."""
+def test_the_split_of_a_label_does_not_depend_on_other_labels(names: list[str], seed: int) -> None:
+    """This holds if no group contains clips of several labels."""
     labels = {f"{name}_{i}": name for i, name in enumerate(names)}
     split = splits.stratified(labels, seed=seed)
     for label in set(names):
@@ -117,7 +117,7 @@ def test_a_large_group_stays_together() -> None:
 
 
 @pytest.mark.parametrize("k", [3, 5, 7])
-def test_folds_test_every_clip_once_in_balance(k: int) -> None:
+def test_every_clip_is_tested_in_one_fold_and_folds_are_balanced(k: int) -> None:
     made = splits.folds(LABELS, k, seed=1, groups=faults.CHECKSUMS)
     assert len(made) == k
     assert Counter(key for split in made for key, part in split.items() if part == "test") == Counter(LABELS.keys())
@@ -128,7 +128,7 @@ def test_folds_test_every_clip_once_in_balance(k: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_fold_after_the_test_fold_validates() -> None:
+def test_the_fold_after_the_test_fold_is_for_validation() -> None:
     made = splits.folds(LABELS, 5)
     for i, split in enumerate(made):
         after = {key for key, part in made[(i + 1) % 5].items() if part == "test"}
@@ -159,8 +159,8 @@ def test_parts_of_a_split_file_may_have_other_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(3, 3, 3, 3), (12, 6, 4, 2, 1, 1), (5, 5, 5, 5, 5)])
-def test_groups_are_dealt_evenly_over_the_folds(sizes: tuple[int, ...]) -> None:
-    """Where a label has fewer groups than there are folds, another fold lacks each label."""
+def test_groups_are_distributed_evenly_over_the_folds(sizes: tuple[int, ...]) -> None:
+    """If labels have fewer groups than there are folds, each fold lacks at most one label."""
     groups = {
         f"{label}{artist}_{i}": f"{label}{artist}"
         for label in "abcd"
@@ -196,7 +196,7 @@ def test_malformed_split_files_name_file_and_line(tmp_path: Path, text: str, mes
         splits.from_file(file)
 
 
-def test_unreadable_split_files_are_the_users_mistake(tmp_path: Path) -> None:
+def test_unreadable_split_files_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "absent.csv", tmp_path, tmp_path / "binary.csv"):
         with pytest.raises(UserError, match="cannot be read as a split file"):

@@ -1,4 +1,4 @@
-"""Checkpoints that hold something else than this program writes: a sentence, or a run that works."""
+"""Checkpoints with wrong contents: either a one-line error, or a run that works."""
 
 import copy
 import random
@@ -17,14 +17,14 @@ from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Run
 from tests.augment_cases import untyped
 
-ODD: list[Any] = [None, "8", -1, 0, 1.5, [], {}, True, 2**70, float("nan"), [1, 2], {"a": 1}, torch.zeros(3), b"x"]
+BAD: list[Any] = [None, "8", -1, 0, 1.5, [], {}, True, 2**70, float("nan"), [1, 2], {"a": 1}, torch.zeros(3), b"x"]
 REMOVED = object()
 
 
 @pytest.fixture(scope="module", params=["plateau", "cosine"])
 def run(go, request) -> Run:
-    """A run that was cut short after five of its steps, with all that there is to put down."""
-    name = f"odd-{request.param}"
+    """A run of five steps that uses everything a checkpoint can hold."""
+    name = f"damaged-{request.param}"
     arguments = ["--schedule", request.param, "--warmup-steps", "2", "--steps", "5", "--optimizer", "adamw"]
     result = go("--name", name, *arguments)
     assert result.exit_code == 0, result.output
@@ -32,7 +32,7 @@ def run(go, request) -> Run:
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where there is something in nested dicts and lists, of long lists the beginning."""
+    """Yield the paths of all values in nested dicts and lists; of a list, only the first two."""
     yield path
     if isinstance(value, dict):
         for key in value:
@@ -42,26 +42,26 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from paths(value[index], (*path, index))
 
 
-def changed(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
-    """A copy with something odd at a path, or with nothing there."""
+def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """Return a copy with `new` at `path`, or without a value there if `new` is REMOVED."""
     if not path:
-        return odd
+        return new
     value = copy.copy(value)
-    if odd is REMOVED and len(path) == 1:
+    if new is REMOVED and len(path) == 1:
         del value[path[0]]
         return value
-    value[path[0]] = changed(value[path[0]], path[1:], odd)
+    value[path[0]] = changed(value[path[0]], path[1:], new)
     return value
 
 
 def use(run: Run) -> None:
-    """Do what training does with the parts of a run."""
+    """Use the parts of a run as training does."""
     run.progress.measures(), run.progress.best, run.progress.summary(), run.finished
     for parameter in run.network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     run.optimizer.step()
     run.schedule.step()
-    run.schedule.epoch(1.0)
+    run.schedule.end_epoch(1.0)
     next(iter(run.train_loader))
 
 
@@ -71,30 +71,30 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_works(run: Run, name: s
     whole = copy.deepcopy(part.state_dict())
     rng = random.Random(0)
     inside = list(paths(whole))[1:]
-    found = [(), *rng.sample(inside, min(len(inside), 60))]
-    assert found
-    sentences = []
-    for path in found:
-        for odd in [*rng.sample(ODD, 6), REMOVED]:
-            if odd is REMOVED and not path:
+    chosen = [(), *rng.sample(inside, min(len(inside), 60))]
+    assert chosen
+    messages = []
+    for path in chosen:
+        for new in [*rng.sample(BAD, 6), REMOVED]:
+            if new is REMOVED and not path:
                 continue
-            state = {"parts": {name: changed(whole, path, odd)}}
+            state = {"parts": {name: changed(whole, path, new)}}
             try:
                 with untyped():
                     checkpoints.restore(state, {name: part}, "last.pt")
             except UserError as error:
-                sentences.append(str(error))
+                messages.append(str(error))
                 continue
             with untyped():
                 use(run)
             part.load_state_dict(copy.deepcopy(whole))
-    assert len(sentences) > len(found), "most of these are refused"
-    assert not any("\n" in sentence for sentence in sentences)
+    assert len(messages) > len(chosen), "too few of these are refused"
+    assert not any("\n" in message for message in messages)
     checkpoints.restore({"parts": {name: whole}}, {name: part}, "last.pt")
 
 
 def test_a_state_smaller_than_its_parameter_is_refused():
-    """A fused optimizer would write past its end."""
+    """A fused optimizer would write past the end of the state."""
     layer = nn.Linear(20, 30)
     optimizer = optimizers.build("adamw", layer.parameters())
     layer(torch.ones(1, 20)).sum().backward()
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_other_settings_is_refused(config: Any, tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"parts": None}, {"parts": [1]}, torch.zeros(2)])
-def test_what_is_no_checkpoint_is_refused(content: Any, tmp_path: Path):
+def test_other_files_than_checkpoints_are_refused(content: Any, tmp_path: Path):
     torch.save(content, tmp_path / "last.pt")
     with pytest.raises(UserError, match=r"is not a checkpoint of train\.py"):
         checkpoints.load(tmp_path / "last.pt")

@@ -1,4 +1,4 @@
-"""Arguments that must be whole numbers, of any library and within their range."""
+"""Arguments that must be whole numbers in a range; integers of numpy and torch are accepted."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_other_values_are_refused(value):
         checked_int("n", value)
 
 
-def test_the_minimum_is_allowed_and_nothing_below_it():
+def test_values_below_the_minimum_are_refused():
     assert checked_int("n", 0) == 0
     assert checked_int("n", 2, minimum=2) == 2
     with pytest.raises(UserError, match="n must be at least 2, got 1"):
@@ -39,13 +39,13 @@ def test_the_minimum_is_allowed_and_nothing_below_it():
 
 @pytest.mark.parametrize("name", ["batch_size", "crops_per_clip", "shuffle_shards", "num_workers", "seed", "rank"])
 @pytest.mark.parametrize("value", [1.5, "2", -1, True])
-def test_a_loader_says_which_number_is_wrong(shards, name, value):
+def test_a_loader_names_the_wrong_number(shards, name, value):
     others = {"world_size": 4} if name == "rank" else {}
     with untyped(), pytest.raises(UserError, match=f"^{name} must be "):
         Loader(shards, **{name: value}, **others)
 
 
-def test_a_loader_accepts_numpys_numbers(shards):
+def test_a_loader_accepts_numbers_of_numpy(shards):
     with untyped():
         loader = Loader(shards, batch_size=np.int64(8), seed=np.int32(3), crops_per_clip=np.int64(2))
     other = Loader(shards, batch_size=8, seed=3, crops_per_clip=2)
@@ -59,12 +59,12 @@ def test_a_loader_accepts_numpys_numbers(shards):
 
 
 @pytest.mark.parametrize("name", ["batch_size", "crops_per_clip", "seed"])
-def test_numbers_that_no_memory_holds_are_refused(shards, name):
+def test_numbers_too_large_for_any_memory_are_refused(shards, name):
     with pytest.raises(UserError, match=rf"^{name} must be at most \d+, got 1180591620717411303424$"):
         Loader(shards, **{name: 2**70})
 
 
-def test_a_crop_that_no_memory_holds_is_refused():
+def test_a_crop_too_large_for_any_memory_is_refused():
     for settings in ({"frames": 2**21}, {"hop_length": 2**31 - 1}):
         with pytest.raises(UserError, match=r"a crop of \d+ frames would read [\d,]+ samples: choose fewer"):
             LogMel(**settings)
@@ -75,14 +75,14 @@ def test_a_crop_that_no_memory_holds_is_refused():
 
 @pytest.mark.parametrize("options", [{"sample_rate": "8"}, {"sample_rate": 8000.5}, {"num_workers": float("nan")}])
 @pytest.mark.parametrize("more", [{}, {"label_depth": "1"}, {"label_depth": 1.0}, {"shard_mb": "1"}])
-def test_pack_says_which_number_is_wrong(clips_folder, tmp_path, options, more):
+def test_pack_names_the_wrong_number(clips_folder, tmp_path, options, more):
     name = next(iter(more or options))
     with untyped(), pytest.raises(UserError, match=rf"^{name} (must be|is) "):
         pack(clips_folder, tmp_path / "out", **(more or options))
     assert not list(tmp_path.iterdir())
 
 
-def test_pack_accepts_numpys_numbers(tmp_path):
+def test_pack_accepts_numbers_of_numpy(tmp_path):
     write_wav(tmp_path / "music/a/1.wav", np.zeros(4000) + 0.1, 8000)
     with untyped():
         manifest = pack(tmp_path / "music", tmp_path / "out", sample_rate=np.int64(8000), num_workers=np.int32(1))
@@ -97,14 +97,14 @@ def test_an_epoch_must_be_a_whole_number(shards, epoch):
 
 @pytest.mark.parametrize("name", GEOMETRY)
 @pytest.mark.parametrize("value", [256.0, -1, "256", None])
-def test_a_geometry_says_which_number_is_wrong(name, value):
+def test_a_geometry_names_the_wrong_number(name, value):
     with untyped(), pytest.raises(UserError, match=f"^{name} must be "):
         Geometry(**GEOMETRY | {name: value})
 
 
 @pytest.mark.parametrize("name", ["sample_rate", "n_fft", "hop_length", "n_mels", "frames"])
 @pytest.mark.parametrize("value", [1024.0, 0, "1024"])
-def test_features_say_which_number_is_wrong(name, value):
+def test_features_name_the_wrong_number(name, value):
     with untyped(), pytest.raises(ValueError, match=f"^{name} must be "):
         LogMel(**{name: value})
     if name != "n_mels":

@@ -1,4 +1,4 @@
-"""`gtzan-stream classify`: what the checkpoint says of the same clips in shards, for any audio file."""
+"""`gtzan-stream classify` gives any audio file the predictions of the checkpoint for the same clip in shards."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from gtzan_stream.cli import main
 from gtzan_stream.features import LogMel, RawWaveform, whole_clips
 from gtzan_stream.inference import export
 from gtzan_stream.inference.classify import Track, classify
-from gtzan_stream.inference.timeline import timeline
+from gtzan_stream.inference.timeline import plot_timeline
 from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.pack import pack
@@ -29,12 +29,12 @@ LABELS = ["blues", "jazz", "metal"]
 
 @torch.no_grad()
 def trained(folder: Path, model: str, features: nn.Module, shards: Path) -> tuple[nn.Module, export.Model]:
-    """A network whose logits vary by 1 from chunk to chunk, and the model that was exported of it."""
+    """Build a network with logits of standard deviation 1 over the chunks, and export it."""
     torch.manual_seed(0)
     network = nn.Sequential(Normalization("clip"), models.build(model, len(LABELS)))
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer.momentum = 1.0  # the statistics of the one batch that follows
+            layer.momentum = 1.0  # take the statistics from the next batch alone
     batch = next(iter(Loader(shards, features=features, num_workers=0).evaluation(chunks="all")))
     network(batch.features)
     std, mean = torch.std_mean(network.eval()(batch.features), dim=0)
@@ -57,7 +57,7 @@ def cnn2d(folder: Path, shards: Path) -> tuple[nn.Module, export.Model]:
 
 @pytest.fixture(scope="module")
 def music(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some of the clips that all tests share, and one in stereo at another rate, with samples beyond full scale."""
+    """Some of the shared clips, and a stereo clip at another sample rate with samples beyond full scale."""
     root = tmp_path_factory.mktemp("music") / "genres"
     shutil.copytree(clips_folder, root, ignore=shutil.ignore_patterns("blues.0000[23].*", "metal.0000[13].*"))
     time = np.arange(int(5.3 * 44100)) / 44100
@@ -68,24 +68,24 @@ def music(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str, metrics.Predictions]:
-    """What the network says of each chunk of an evaluation, by clip."""
+    """Return the probabilities of each chunk of an evaluation, by clip."""
     collector = metrics.Collector()
     for batch in Loader(shards, features=features, num_workers=0).evaluation(chunks="all"):
         collector.add(network(batch.features), batch.labels, batch.weights, batch.keys)
     found = collector.result()
     return {
-        key: found.probabilities[[place for place, name in enumerate(found.keys) if name == key]]
+        key: found.probabilities[[row for row, name in enumerate(found.keys) if name == key]]
         for key in dict.fromkeys(found.keys)
     }
 
 
 @pytest.mark.parametrize("model", ["cnn2d", "samplecnn"])
-def test_it_says_what_the_checkpoint_says(model, cnn2d, shards, music, tmp_path):
+def test_predictions_equal_those_of_the_checkpoint(model, cnn2d, shards, music, tmp_path):
     pack(music, tmp_path / "shards")
     features = LogMel() if model == "cnn2d" else RawWaveform()
     network, exported = cnn2d if model == "cnn2d" else trained(tmp_path, model, features, shards)
     tracks = expected(network, features, tmp_path / "shards")
-    assert len(tracks) == 6  # of two clips, no chunk is long enough to count
+    assert len(tracks) == 6  # no chunk of the two other clips is long enough to count
     assert {len(chunks) for chunks in tracks.values()} == {1, 2, 3}
     assert torch.cat(list(tracks.values())).std(dim=0).min() > 0.1
     for key, chunks in tracks.items():
@@ -99,64 +99,64 @@ def test_a_clip_shorter_than_a_chunk_is_padded(cnn2d, tmp_path):
     soundfile.write(tmp_path / "short.wav", samples, 22050)
     track = classify(cnn2d[1], tmp_path / "short.wav")
     assert track.chunks.shape == (1, 3)
-    frames = whole_clips(LogMel(), torch.from_numpy(samples / np.float32(32768))[None])  # of two frames
+    frames = whole_clips(LogMel(), torch.from_numpy(samples / np.float32(32768))[None])  # two frames
     with torch.no_grad():
         logits = cnn2d[0](torch.nn.functional.pad(frames, (0, 128 - frames.shape[2])))
     np.testing.assert_allclose(track.chunks, logits.softmax(1), atol=1e-4)
 
 
 class Level(nn.Module):
-    """A program whose logits are three samples of each chunk, and which keeps what it was given."""
+    """A program that returns three samples of each chunk as logits, and records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.given: list[torch.Tensor] = []
+        self.inputs: list[torch.Tensor] = []
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
-        self.given.append(waveforms)
+        self.inputs.append(waveforms)
         return 4 * waveforms[:, 1000:1300:100]
 
 
 def model_of(program: Level) -> export.Model:
-    """With 16,384 samples from one chunk to the next."""
+    """Build a model with a chunk every 16,384 samples."""
     return export.Model(
         export.Metadata(model="level", labels=LABELS, geometry=LogMel(frames=32).geometry, config={}), program
     )
 
 
 def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
-    """More than an evaluation in the study's way uses, and more than the model sees at once."""
+    """There are more chunks than the study evaluates, and more than fit into one batch of the model."""
     samples = (np.random.default_rng(0).standard_normal(25 * 22050) * 3000).astype(np.int16)
     soundfile.write(tmp_path / "long.wav", samples, 22050)
     program = Level()
     track = classify(model_of(program), tmp_path / "long.wav")
     assert (len(track.chunks), track.chunk_s, track.duration_s, track.damage) == (34, 16384 / 22050, 25, "")
     np.testing.assert_allclose(track.starts_s, np.arange(34) * 16384 / 22050)
-    given = torch.cat(program.given).numpy()
-    assert max(map(len, program.given)) <= 16
-    whole = np.pad(samples, 512, mode="reflect") / np.float32(32768)  # half a window before and after
-    for number, waveform in enumerate(given):
-        frames = min(32, 1 + (len(samples) - number * 16384) // 512)  # with their middle inside the file
+    inputs = torch.cat(program.inputs).numpy()
+    assert max(map(len, program.inputs)) <= 16
+    whole = np.pad(samples, 512, mode="reflect") / np.float32(32768)  # half an STFT window before and after
+    for number, waveform in enumerate(inputs):
+        frames = min(32, 1 + (len(samples) - number * 16384) // 512)  # frames centred inside the file
         read = whole[number * 16384 :][: (frames - 1) * 512 + 1024]
         assert np.array_equal(waveform[: len(read)], read), number
         assert np.isnan(waveform[len(read) :]).all()
-    share = np.exp(4 * given[:, 1000:1300:100])
-    np.testing.assert_allclose(track.chunks, share / share.sum(axis=1, keepdims=True), rtol=1e-5)
+    exponentials = np.exp(4 * inputs[:, 1000:1300:100])
+    np.testing.assert_allclose(track.chunks, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
-def test_a_file_that_was_cut_is_classified_and_said_to_be_damaged(run, tmp_path):
+def test_a_truncated_file_is_classified_and_reported_as_damaged(run, tmp_path):
     soundfile.write(tmp_path / "cut.wav", np.ones(40_000, np.int16), 22050)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:60_000])
     track = classify(model_of(Level()), tmp_path / "cut.wav")
     assert track.damage
     assert track.to_dict()["damage"] == track.damage
-    said = run(tmp_path / "cut.wav").err
-    assert said == f"gtzan-stream: {tmp_path}/cut.wav: {track.damage}; classified by what there is\n"
+    message = run(tmp_path / "cut.wav").err
+    assert message == f"gtzan-stream: {tmp_path}/cut.wav: {track.damage}; classified by what there is\n"
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, cnn2d):
-    """Run `gtzan-stream classify` with a model, check its exit code, and give what it printed."""
+    """Return a function that runs `gtzan-stream classify`, checks its exit code, and returns what it printed."""
 
     def call(*arguments: object, code: int = 0, model: Path = folder / export.MODEL):
         monkeypatch.setattr(console.out, "width", 200)
@@ -170,13 +170,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fol
     return call
 
 
-def test_a_table_and_pictures(run, music, tmp_path):
+def test_a_table_and_pictures_are_made(run, music, tmp_path):
     (tmp_path / "music").mkdir()
     twin = shutil.copy(music / "blues/blues.00000.wav", tmp_path / "music/blues.00000.wav")
     files = [music / "blues/blues.00000.wav", music / "metal/metal.00002.wav", twin]
     printed = run(*files, "--plot", tmp_path / "plots")
-    told = json.loads(run(*files, "--json").out)
-    for file, track in zip(files, told, strict=True):
+    tracks = json.loads(run(*files, "--json").out)
+    for file, track in zip(files, tracks, strict=True):
         line = next(line for line in printed.out.splitlines() if str(file) in line)
         assert f" {track['genre']} " in line
         assert f" {track['probabilities'][track['genre']]:.0%} " in line
@@ -184,7 +184,7 @@ def test_a_table_and_pictures(run, music, tmp_path):
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == names
 
 
-def test_json_holds_all_of_it(run, music, tmp_path):
+def test_json_has_all_results(run, music, tmp_path):
     (track,) = json.loads(run(music / "blues/blues.00000.wav", "--json", "--plot", tmp_path / "one.png").out)
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
     assert track["duration_s"] == 9.0
@@ -196,7 +196,7 @@ def test_json_holds_all_of_it(run, music, tmp_path):
         assert track["probabilities"][label] == pytest.approx(mean, abs=1e-6)
 
 
-def test_files_that_cannot_be_read_are_a_sentence_each(run, music, tmp_path):
+def test_each_unreadable_file_gives_one_line(run, music, tmp_path):
     (tmp_path / "[notes].txt").write_text("no audio")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 22050)
     good = music / "jazz/jazz.00000.wav"
@@ -210,19 +210,19 @@ def test_files_that_cannot_be_read_are_a_sentence_each(run, music, tmp_path):
     ]
 
 
-def test_mistakes_are_one_sentence(run, music, tmp_path):
+def test_wrong_options_give_one_line(run, music, tmp_path):
     clip = music / "jazz/jazz.00000.wav"
     (tmp_path / "best.pt").write_bytes(b"PK")
-    sentence = run(clip, model=tmp_path / "best.pt", code=2).err
-    assert sentence.count("\n") == 1
-    assert "best.pt is a checkpoint, which needs the network's code: expected the model.pt2" in sentence
-    sentence = run(clip, clip, "--plot", "a.png", code=2).err
-    assert sentence == "gtzan-stream: --plot a.png is one picture for 2 files: name a folder\n"
+    message = run(clip, model=tmp_path / "best.pt", code=2).err
+    assert message.count("\n") == 1
+    assert "best.pt is a checkpoint, which needs the network's code: expected the model.pt2" in message
+    message = run(clip, clip, "--plot", "a.png", code=2).err
+    assert message == "gtzan-stream: --plot a.png is one picture for 2 files: name a folder\n"
 
 
-def test_the_picture_shows_which_genre_is_when(tmp_path):
+def test_the_picture_shows_the_genre_over_time(tmp_path):
     track = Track("a$b$\N{GUITAR}.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
-    timeline(tmp_path / "new/a.png", track)
+    plot_timeline(tmp_path / "new/a.png", track)
     image = imread(tmp_path / "new/a.png")[:, :, :3]  # [row, column, colour]
     columns = {}
     for colour, rgb in {"blue": (0x1F, 0x77, 0xB4), "orange": (0xFF, 0x7F, 0x0E)}.items():
@@ -238,14 +238,14 @@ def test_the_picture_stacks_the_genres_and_ends_with_the_track(tmp_path, monkeyp
     drawn = []
     monkeypatch.setattr(module, "write_png", lambda path, figure: drawn.append(figure))
     chunks = np.random.default_rng(0).dirichlet(np.ones(9), 2).astype(np.float32)
-    timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
+    plot_timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
     (panel,) = drawn[0].get_axes()
     order = np.argsort(-chunks.mean(axis=0))
-    stack = np.stack([*chunks[:, order[:6]].T, chunks[:, order[6:]].sum(axis=1)])  # three others in grey
+    stack = np.stack([*chunks[:, order[:6]].T, chunks[:, order[6:]].sum(axis=1)])  # the three others together, in grey
     bars = [[bar.get_bbox().bounds for bar in container] for container in panel.containers]
-    for place, (first, second) in enumerate(bars):
-        bottom = stack[:place].sum(axis=0)
-        np.testing.assert_allclose(first, (0, bottom[0], 4, stack[place, 0]), atol=1e-6)
-        np.testing.assert_allclose(second, (4, bottom[1], 3, stack[place, 1]), atol=1e-6)
-    words = [text.get_text().split()[0] for text in panel.get_legend().get_texts()]
-    assert words == ["3", *("abcdefghi"[genre] for genre in order[5::-1])]
+    for layer, (first, second) in enumerate(bars):
+        bottom = stack[:layer].sum(axis=0)
+        np.testing.assert_allclose(first, (0, bottom[0], 4, stack[layer, 0]), atol=1e-6)
+        np.testing.assert_allclose(second, (4, bottom[1], 3, stack[layer, 1]), atol=1e-6)
+    legend = [text.get_text().split()[0] for text in panel.get_legend().get_texts()]
+    assert legend == ["3", *("abcdefghi"[genre] for genre in order[5::-1])]

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from gtzan_stream import __version__, console, demo
+from gtzan_stream import __version__, audio, console, demo
 from gtzan_stream.cli import main
+from gtzan_stream.cli_options import Codec
 from gtzan_stream.store.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +55,7 @@ class InterruptImport:
 
 
 @pytest.mark.parametrize("moment", ["at the beginning", "in an import", "in a command"])
-def test_ctrl_c_is_a_line_and_exit_code_130(gtzan_stream: Run, shards: Path, monkeypatch, moment: str):
+def test_ctrl_c_gives_one_line_and_exit_code_130(gtzan_stream: Run, shards: Path, monkeypatch, moment: str):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -69,7 +70,7 @@ def test_ctrl_c_is_a_line_and_exit_code_130(gtzan_stream: Run, shards: Path, mon
 
 def test_help_lists_the_commands_without_loading_torch():
     code = "import sys; sys.argv[1:] = ['--help']; from gtzan_stream.cli import app; app(standalone_mode=False)"
-    check = f"{code}; assert not {{'torch', 'pyarrow', 'soundfile'}} & set(sys.modules), 'heavy'"
+    check = f"{code}; assert not {{'torch', 'pyarrow', 'soundfile'}} & set(sys.modules), 'slow import'"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     for command in ("demo", "fetch", "pack", "index", "info", "verify", "preview", "classify"):
@@ -92,6 +93,10 @@ def test_python_m_gtzan_stream_is_the_command_line(tmp_path: Path):
     failed = run("info", str(tmp_path / "nowhere"))
     assert failed.returncode == 2
     assert failed.stderr.startswith(f"gtzan-stream: {tmp_path / 'nowhere'} does not exist")
+
+
+def test_the_command_line_offers_every_codec():
+    assert [*Codec] == [*audio.CODECS]
 
 
 def test_pack_info_and_verify(gtzan_stream: Run, clips_folder: Path, tmp_path: Path):
@@ -121,10 +126,10 @@ def test_verify_names_each_damaged_clip(gtzan_stream: Run, shards: Path, tmp_pat
         file.seek(int(manifest.data_offset[0]))
         file.write(b"\1\2\3\4")
     done = gtzan_stream("verify", tmp_path / "shards", code=1)
-    assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256 is not the manifest's" in done.stderr
+    assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256 differs from the manifest's" in done.stderr
     with (tmp_path / "shards" / manifest.shards[-1].name).open("r+b") as file:
         file.truncate(1000)
-    done = gtzan_stream("verify", tmp_path / "shards", code=1)  # though a set of other sizes is not opened elsewhere
+    done = gtzan_stream("verify", tmp_path / "shards", code=1)  # other commands refuse shards of another size
     assert f"{manifest.shards[0].name}, key {manifest.keys[0]}: its sha256" in done.stderr
     assert f"{manifest.shards[-1].name}, key {manifest.keys[-1]}: " in done.stderr
 
@@ -209,16 +214,16 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_one_sentence(
-    gtzan_stream: Run, arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_gives_a_short_error(
+    gtzan_stream: Run, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "music").mkdir()
     (tmp_path / "music/a.wav").write_text("no audio")
     (tmp_path / "file").touch()
     done = gtzan_stream(*arguments, code=2)
-    assert sentence in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
 
 

@@ -1,6 +1,6 @@
-"""torch.compile and torch.export of networks that hold features and transforms give the numbers of plain calls.
+"""torch.compile and torch.export of networks with features and transforms give the same numbers as plain calls.
 
-In a process of their own: torch cannot trace through the type checks that the other tests run with.
+These run in a subprocess, because torch cannot trace through the type checks of the other tests.
 """
 
 import json
@@ -32,34 +32,34 @@ class Network(nn.Module):
 def waveform(features):
     return 0.1 * torch.randn(2, features.geometry.read_length, generator=torch.Generator().manual_seed(1))
 
-def apart(one, other):
+def relative_difference(one, other):
     return float((one - other).abs().max() / other.abs().max())
 
-found = {}
+differences = {}
 for settings in json.loads(sys.argv[1]):
     features = LogMel(**eval(settings))
     samples = waveform(features)
     compiled = torch.compile(features, backend=sys.argv[2], fullgraph=True)
-    found["compiled " + settings] = apart(compiled(samples), features(samples))
+    differences["compiled " + settings] = relative_difference(compiled(samples), features(samples))
     for strict in (False, True):
         program = torch.export.export(features, (samples,), strict=strict).module()
-        found[f"exported {settings} {strict}"] = apart(program(samples), features(samples))
+        differences[f"exported {settings} {strict}"] = relative_difference(program(samples), features(samples))
 for name, make in REGISTRY.items():
     torch._dynamo.reset()
     torch.manual_seed(0)
     network = Network(make(1.0))
     samples = waveform(network.features)
     output = torch.compile(network, backend=sys.argv[2])(samples)
-    found[name] = apart(output, network(samples))
+    differences[name] = relative_difference(output, network(samples))
     output.sum().backward()
     assert network.head.weight.grad.isfinite().all()
-print(json.dumps(found))
+print(json.dumps(differences))
 """
 
 
 @pytest.fixture(scope="module", params=["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def found(request: pytest.FixtureRequest) -> dict[str, float]:
-    """How far compiled and plain results are apart. Inductor needs a C++ compiler."""
+def differences(request: pytest.FixtureRequest) -> dict[str, float]:
+    """Relative difference between compiled and plain results, by case. Inductor needs a C++ compiler."""
     run = [sys.executable, "-W", "ignore", "-c", COMPILE, json.dumps(FEATURES), request.param]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(run, capture_output=True, text=True, env=environment)
@@ -68,12 +68,12 @@ def found(request: pytest.FixtureRequest) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("settings", FEATURES)
-def test_features_are_compiled_as_one_graph_and_exported(settings: str, found: dict[str, float]):
-    assert found[f"compiled {settings}"] < 1e-5
-    assert found[f"exported {settings} False"] < 1e-5
-    assert found[f"exported {settings} True"] < 1e-5
+def test_features_are_compiled_as_one_graph_and_exported(settings: str, differences: dict[str, float]):
+    assert differences[f"compiled {settings}"] < 1e-5
+    assert differences[f"exported {settings} False"] < 1e-5
+    assert differences[f"exported {settings} True"] < 1e-5
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_networks_with_transforms_are_compiled(name: str, found: dict[str, float]):
-    assert found[name] < 1e-5
+def test_networks_with_transforms_are_compiled(name: str, differences: dict[str, float]):
+    assert differences[name] < 1e-5

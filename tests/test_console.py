@@ -1,4 +1,4 @@
-"""What the commands print about a set: omitted files first, few issues of each kind, and no notes of C libraries."""
+"""What the commands print about a set: omitted files first, few issues of each kind, and no messages of C libraries."""
 
 import io
 import json
@@ -34,8 +34,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def printed(*words: object) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+def printed(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -46,7 +46,7 @@ def test_the_first_line_says_how_many_files_were_left_out(reported: Path):
     assert "report: 30 unreadable, 4 silent" in "\n".join(lines)
 
 
-def test_at_most_twenty_lines_of_a_kind_are_printed(reported: Path):
+def test_at_most_twenty_issues_of_a_kind_are_printed(reported: Path):
     text = printed("info", reported)
     assert text.count("rock/bad") == 20
     assert text.count("rock/silent") == 4
@@ -67,9 +67,9 @@ def test_json_has_the_same_counts_and_number_of_issues(reported: Path):
     assert Manifest.open(reported).left_out == 30
 
 
-def test_a_set_is_described_by_its_hours_and_its_splits(shards: Path):
+def test_the_hours_and_the_splits_of_a_set_are_printed(shards: Path):
     text = printed("info", shards)
-    assert "11 clips, 0.02 h at 22050 Hz (pcm16), " in text  # of 59.8 s
+    assert "11 clips, 0.02 h at 22050 Hz (pcm16), " in text  # 59.8 s
     (line,) = [line for line in text.splitlines() if "three" in line]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == ["three", "3, valid lacks 1, test lacks 1", "7", "2", "2"]
@@ -85,7 +85,7 @@ def test_control_characters_and_brackets_are_printed_as_they_are_on_one_line(cap
     assert capsys.readouterr().out == "silent: [b] a\\nb.wav: a\\x1b[2Jb: peak\n"
 
 
-def test_json_has_letters_as_they_are_where_stdout_has_them(monkeypatch: pytest.MonkeyPatch):
+def test_json_escapes_only_letters_that_stdout_cannot_encode(monkeypatch: pytest.MonkeyPatch):
     for encoding, expected in {"utf-8": "é", "ascii": "\\u00e9"}.items():
         stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
         with monkeypatch.context() as patch:
@@ -94,15 +94,15 @@ def test_json_has_letters_as_they_are_where_stdout_has_them(monkeypatch: pytest.
         assert expected in stdout.buffer.getvalue().decode(encoding)
 
 
-def test_genres_that_are_hardly_probable_are_left_out(capsys: pytest.CaptureFixture[str]):
+def test_improbable_genres_are_left_out(capsys: pytest.CaptureFixture[str]):
     chunks = np.array([[0.096, 0.9, 0.004]], np.float32)
     console.print_tracks([Track("a.wav", 3.0, ["rock", "jazz", "pop"], np.zeros(1), 3.0, chunks)])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "a.wav" in line]
     assert line.replace("│", "").split() == ["a.wav", "jazz", "90%", "rock", "10%"]
 
 
-def test_notes_of_libraries_do_not_reach_stderr(tmp_path: Path):
-    """libmpg123 writes its notes on a damaged file to file descriptor 2; Python's messages still reach it."""
+def test_messages_of_c_libraries_do_not_reach_stderr(tmp_path: Path):
+    """libmpg123 writes messages about damaged files to file descriptor 2; Python's messages still reach it."""
     data = mp3()
     (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
     code = (

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and the README say to add is added to a copy of the repository, where the tests must pass."""
+"""The examples of CONTRIBUTING.md and the README are added to a copy of the repository, where the tests must pass."""
 
 import ast
 import os
@@ -21,23 +21,23 @@ README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re
 
 
 def changed(text: str, change: str) -> str:
-    """A file after a change: lines with a blank in front say where, those with + are added there, those with - go."""
-    lines, place = text.splitlines(), 0
+    """Apply a diff: lines that start with a space give the position, + adds a line there, - removes a line."""
+    lines, position = text.splitlines(), 0
     for line in change.splitlines():
-        kind, words = line[:1], line[1:]
-        if kind == "+":
-            lines.insert(place, words)
-            place += 1
+        sign, content = line[:1], line[1:]
+        if sign == "+":
+            lines.insert(position, content)
+            position += 1
         else:
-            assert lines.count(words) == 1, f"{words!r} occurs {lines.count(words)} times"
-            place = lines.index(words)
-            lines[place : place + 1] = [] if kind == "-" else [words]
-            place += kind != "-"
+            assert lines.count(content) == 1, f"{content!r} occurs {lines.count(content)} times"
+            position = lines.index(content)
+            lines[position : position + 1] = [] if sign == "-" else [content]
+            position += sign != "-"
     return "\n".join(lines) + "\n"
 
 
 def copied(folder: Path, files: dict[str, str], changes: dict[str, str]) -> Path:
-    """The repository with new files, and changes of others."""
+    """Copy the repository, add `files`, and apply `changes` to others."""
     for name in sources():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
@@ -51,17 +51,17 @@ def copied(folder: Path, files: dict[str, str], changes: dict[str, str]) -> Path
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository with everything that CONTRIBUTING.md adds."""
+    """A copy of the repository with everything that CONTRIBUTING.md adds."""
     return copied(tmp_path_factory.mktemp("contributing"), EXAMPLES, CHANGES)
 
 
 @pytest.fixture(scope="module")
 def copy_with_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository with the transform and the network that the README shows."""
+    """A copy of the repository with the transform and the network of the README."""
     (transform,) = (block for block in README if "class Invert(Transform)" in block)
     (network,) = (block for block in README if "def tiny(" in block)
     (entry,) = re.findall(r"# in REGISTRY: +(.*)", network)
-    public = "from gtzan_stream.augment import Transform"  # which a file of the package does not import
+    public = "from gtzan_stream.augment import Transform"  # files of the package import from augment.base instead
     assert public in transform
     files = {"gtzan_stream/augment/invert.py": transform.replace(public, public.replace("augment", "augment.base"))}
     changes = {
@@ -83,10 +83,10 @@ def copy_with_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied(tmp_path_factory.mktemp("readme"), files, changes)
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     environment.pop("GTZAN_STREAM_TEST_ALL", None)
-    command = [sys.executable, "-m", *words]
+    command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -96,7 +96,7 @@ def test_there_is_an_example_of_each_kind() -> None:
     assert all(any(name in text for text in (*EXAMPLES.values(), *CHANGES.values())) for name in ADDED)
 
 
-def test_the_examples_fit_and_are_python(copy: Path, copy_with_readme: Path) -> None:
+def test_the_examples_can_be_applied_and_are_python(copy: Path, copy_with_readme: Path) -> None:
     for name in (*EXAMPLES, *CHANGES):
         ast.parse((copy / name).read_text(), filename=name)
     for name in ("gtzan_stream/augment/invert.py", "models/tiny.py", "models/__init__.py"):
@@ -115,8 +115,8 @@ def test_the_page_links_to_its_neighbours_headings() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_linters_and_types_accept_the_examples(copy: Path) -> None:
-    for words in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
-        done = run(copy, *words)
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+        done = run(copy, *command)
         assert done.returncode == 0, done.stdout
 
 
@@ -128,7 +128,7 @@ HOUSE = [f"tests/test_{name}.py" for name in ("imports", "architecture", "docs",
 DOCTESTS = [name for name in EXAMPLES if name.startswith("gtzan_stream")]
 
 
-def test_the_page_names_the_tests_that_take_an_addition_up() -> None:
+def test_the_page_names_the_tests_that_cover_an_addition() -> None:
     sections = {section.splitlines()[0]: section for section in PAGE.split("\n## ")}
     for kind, tests in {"transform": TRANSFORMS, "network": NETWORKS, "feature": FEATURES}.items():
         assert [name for name in tests if name not in sections[f"Add a {kind}"]] == []
@@ -137,7 +137,7 @@ def test_the_page_names_the_tests_that_take_an_addition_up() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("tests", "words", "least"),
+    ("tests", "name", "min_passed"),
     [
         (TRANSFORMS, "Polarity", 20),
         (NETWORKS, "pooled", 6),
@@ -148,31 +148,31 @@ def test_the_page_names_the_tests_that_take_an_addition_up() -> None:
     ],
     ids=["transform", "network", "feature", "lists", "house", "doctests"],
 )
-def test_the_tests_pass_with_the_examples(tests: list[str], words: str, least: int, copy: Path) -> None:
-    check_tests(copy, tests, words, least)
+def test_the_tests_pass_with_the_examples(tests: list[str], name: str, min_passed: int, copy: Path) -> None:
+    check_tests(copy, tests, name, min_passed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("tests", "words", "least"), [(TRANSFORMS, "Invert", 20), (NETWORKS, "tiny", 6), (HOUSE, "", 300)]
+    ("tests", "name", "min_passed"), [(TRANSFORMS, "Invert", 20), (NETWORKS, "tiny", 6), (HOUSE, "", 300)]
 )
 def test_the_tests_pass_with_what_the_readme_shows(
-    tests: list[str], words: str, least: int, copy_with_readme: Path
+    tests: list[str], name: str, min_passed: int, copy_with_readme: Path
 ) -> None:
-    check_tests(copy_with_readme, tests, words, least)
+    check_tests(copy_with_readme, tests, name, min_passed)
 
 
-def check_tests(folder: Path, tests: list[str], words: str, least: int) -> None:
-    """Run tests there, of a name if one is given; each file must have some."""
-    done = run(folder, "pytest", "-p", "no:cacheprovider", "-rA", "-k", words, *tests)
+def check_tests(folder: Path, tests: list[str], name: str, min_passed: int) -> None:
+    """Run the tests whose ID contains `name`; each file must have some, and `min_passed` must pass in all."""
+    done = run(folder, "pytest", "-p", "no:cacheprovider", "-rA", "-k", name, *tests)
     assert done.returncode == 0, done.stdout
-    assert all(name in done.stdout for name in tests), done.stdout
-    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= least, done.stdout
+    assert all(file in done.stdout for file in tests), done.stdout
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= min_passed, done.stdout
 
 
 @pytest.mark.slow
-def test_the_new_names_are_offered(copy: Path) -> None:
+def test_the_new_names_can_be_imported(copy: Path) -> None:
     program = """
 import models
 from gtzan_stream import audio

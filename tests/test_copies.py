@@ -1,4 +1,4 @@
-"""Transforms, features and batches can be copied and pickled, as trainers do; copies compute the same."""
+"""Transforms, features and batches can be copied and pickled, as trainers do; copies give equal results."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ from tests.feature_cases import FEATURES
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "deepcopy": copy.deepcopy,
-    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
 }
 
 

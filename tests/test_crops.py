@@ -28,7 +28,7 @@ def frames_inside(geometry: Geometry, start: int, length: int, rate: float = 1.0
 
 
 @given(geometries(), st.integers(1, 2000))
-def test_chunks_at_least_half_inside_the_clip_count_and_at_least_one(geometry: Geometry, length: int) -> None:
+def test_chunks_count_if_half_of_them_is_inside_the_clip_and_one_always_does(geometry: Geometry, length: int) -> None:
     n_frames = geometry.frames_in(length)
     assume(n_frames >= 1)
     frames_of_chunks = [min(n_frames - first, geometry.frames) for first in range(0, n_frames, geometry.frames)]
@@ -51,14 +51,14 @@ def test_chunks_have_no_gap_and_no_overlap(geometry: Geometry, number: int) -> N
 
 @pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100])
 @pytest.mark.parametrize("frames", [1, 50, 128, 1024, 16_384])
-def test_the_studys_limit_is_a_time(sample_rate: int, frames: int) -> None:
+def test_the_limit_of_the_study_is_a_duration(sample_rate: int, frames: int) -> None:
     geometry = Geometry.of_stft(sample_rate=sample_rate, n_fft=400, hop_length=160, frames=frames)
     middles_s = (crops.chunk_starts(np.arange(20_000), geometry) + geometry.stride / 2) / sample_rate
     expected = max(int((middles_s <= 524_288 / 22_050).sum()), 1)
     assert crops.chunks_per_clip(array(100 * sample_rate * 60), geometry, "study").tolist() == [expected]
 
 
-def test_the_studys_limit_drops_chunks_and_adds_none() -> None:
+def test_the_limit_of_the_study_only_removes_chunks() -> None:
     lengths = array(10 * 22_050, 30 * 22_050, 524_288, 524_289)
     assert crops.chunks_per_clip(lengths, LOGMEL, "all").tolist() == [3, 10, 8, 8]
     assert crops.chunks_per_clip(lengths, LOGMEL, "study").tolist() == [3, 8, 8, 8]

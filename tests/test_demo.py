@@ -1,4 +1,4 @@
-"""The demo set: a function of its seed, within full scale, its parts and genres as different as they should be."""
+"""The demo set depends only on its seed, stays within full scale, and has parts and genres that differ as designed."""
 
 import csv
 import wave
@@ -16,7 +16,7 @@ from gtzan_stream.errors import UserError
 
 
 def clips(genre: str, part: str = "train", count: int = 5, clip_s: float = 6.0) -> list[np.ndarray]:
-    return [demo.record(genre, number, part=part, clip_s=clip_s) for number in range(count)]
+    return [demo.synthesise(genre, number, part=part, clip_s=clip_s) for number in range(count)]
 
 
 def rms(audio: np.ndarray) -> float:
@@ -29,13 +29,13 @@ def share_above(audio: np.ndarray, hertz: float) -> float:
 
 
 def strongest_tempo(audio: np.ndarray, around_bpm: float) -> float:
-    """Tempo within a fifth of a given one whose beats, one to four apart, are most alike."""
+    """Return the tempo near the given one where onsets one, two and four beats apart are most similar."""
     hop = 128
     onsets = librosa.onset.onset_strength(y=audio, sr=synth.RATE, hop_length=hop)
-    alike = librosa.autocorrelate(onsets - onsets.mean())
+    autocorrelation = librosa.autocorrelate(onsets - onsets.mean())
     tempi = around_bpm * np.linspace(0.82, 1.2, 200)
     lags = 60 / tempi * synth.RATE / hop
-    scores = sum(np.interp(beats * lags, np.arange(len(alike)), alike) for beats in (1, 2, 4))
+    scores = sum(np.interp(beats * lags, np.arange(len(autocorrelation)), autocorrelation) for beats in (1, 2, 4))
     return float(tempi[np.argmax(scores)])
 
 
@@ -63,27 +63,27 @@ def test_patterns_have_sixteen_known_steps(genre: str) -> None:
 
 @pytest.mark.parametrize("genre", GENRES)
 def test_a_clip_depends_on_its_arguments_alone(genre: str) -> None:
-    clip = demo.record(genre, 5, clip_s=2.0)
-    demo.record("jazz", 0, clip_s=1.0)
-    np.testing.assert_array_equal(clip, demo.record(genre, 5, clip_s=2.0))
-    for other in (demo.record(genre, 6, clip_s=2.0), demo.record(genre, 5, clip_s=2.0, seed=1)):
+    clip = demo.synthesise(genre, 5, clip_s=2.0)
+    demo.synthesise("jazz", 0, clip_s=1.0)
+    np.testing.assert_array_equal(clip, demo.synthesise(genre, 5, clip_s=2.0))
+    for other in (demo.synthesise(genre, 6, clip_s=2.0), demo.synthesise(genre, 5, clip_s=2.0, seed=1)):
         assert abs(np.corrcoef(clip, other)[0, 1]) < 0.9
 
 
 @pytest.mark.parametrize("genre", GENRES)
-def test_levels_are_as_the_conditions_say_and_nothing_clips(genre: str) -> None:
+def test_levels_are_in_the_range_of_the_conditions_and_nothing_clips(genre: str) -> None:
     for part, conditions in demo.CONDITIONS.items():
-        made = clips(genre, part)
+        recorded = clips(genre, part)
         level = demo.LEVEL * styles.STYLES[genre].level
         low, high = (
             np.hypot(level * gain, noise) for gain, noise in zip(conditions.gain, conditions.noise, strict=True)
         )
-        assert all(0.75 * low < rms(clip) < 1.2 * high for clip in made)
-        assert all(np.abs(clip).max() < 0.99 for clip in made)
-        assert all(np.isfinite(clip).all() for clip in made)
+        assert all(0.75 * low < rms(clip) < 1.2 * high for clip in recorded)
+        assert all(np.abs(clip).max() < 0.99 for clip in recorded)
+        assert all(np.isfinite(clip).all() for clip in recorded)
 
 
-def test_the_loudest_that_can_happen_stays_within_full_scale() -> None:
+def test_the_loudest_possible_clip_stays_within_full_scale() -> None:
     for conditions in demo.CONDITIONS.values():
         assert demo.LEVEL * demo.PEAK * conditions.gain[1] + 6 * conditions.noise[1] < 1
 
@@ -97,7 +97,7 @@ def test_test_clips_are_higher_louder_and_noisier_than_training_clips() -> None:
     assert test.tempo[0] < train.tempo[0] < train.tempo[1] < test.tempo[1]
 
 
-def test_noise_is_the_floor_of_test_clips() -> None:
+def test_test_clips_have_a_higher_noise_floor() -> None:
     def floor(part: str) -> float:
         spectra = [librosa.stft(clip, n_fft=1024)[480:] for clip in clips("classical", part)]
         return float(np.median([np.abs(spectrum).mean() for spectrum in spectra]))
@@ -106,14 +106,14 @@ def test_noise_is_the_floor_of_test_clips() -> None:
 
 
 @pytest.mark.parametrize("genre", [genre for genre in GENRES if styles.STYLES[genre].drums])
-def test_drums_keep_the_tempo_of_the_genre(genre: str) -> None:
+def test_drums_have_the_tempo_of_the_genre(genre: str) -> None:
     nominal = styles.STYLES[genre].tempo_bpm
     tempi = [strongest_tempo(clip, nominal) for clip in clips(genre, count=5, clip_s=10.0)]
     assert abs(np.median(tempi) / nominal - 1) < 0.03
 
 
 @pytest.mark.parametrize("tempo_bpm", [80.0, 120.0])
-def test_a_band_plays_at_the_tempo_asked_for(tempo_bpm: float) -> None:
+def test_a_band_plays_at_the_given_tempo(tempo_bpm: float) -> None:
     audio = band.play(
         styles.STYLES["disco"], np.random.default_rng(0), tempo_bpm=tempo_bpm, tonic=45.0, length=10 * synth.RATE
     )
@@ -127,11 +127,11 @@ def test_the_key_moves_the_notes() -> None:
         audio = band.play(style, np.random.default_rng(1), tempo_bpm=90.0, tonic=tonic, length=6 * synth.RATE)
         return librosa.feature.chroma_stft(y=audio, sr=synth.RATE, tuning=0.0).mean(axis=1)
 
-    likeness = [float(np.corrcoef(np.roll(chroma(48.0), shift), chroma(51.0))[0, 1]) for shift in range(12)]
-    assert int(np.argmax(likeness)) == 3
+    correlations = [float(np.corrcoef(np.roll(chroma(48.0), shift), chroma(51.0))[0, 1]) for shift in range(12)]
+    assert int(np.argmax(correlations)) == 3
 
 
-def test_genres_sound_as_they_are_named() -> None:
+def test_genres_differ_in_brightness_bass_and_beat() -> None:
     bright = {genre: np.median([share_above(clip, 3_000.0) for clip in clips(genre)]) for genre in GENRES}
     assert bright["metal"] > 2 * bright["classical"]
     low = {genre: 1 - np.median([share_above(clip, 150.0) for clip in clips(genre)]) for genre in GENRES}
@@ -143,7 +143,7 @@ def test_genres_sound_as_they_are_named() -> None:
     assert beats["classical"] < min(beats["disco"], beats["hiphop"])
 
 
-def test_drums_end_and_tones_are_in_tune(rng: np.random.Generator) -> None:
+def test_drums_decay_and_tones_are_in_tune(rng: np.random.Generator) -> None:
     for strike in synth.DRUMS.values():
         sound = strike(rng)
         assert np.abs(sound[-100:]).max() < 0.05 * np.abs(sound).max()
@@ -168,7 +168,7 @@ def test_the_folder_is_laid_out_like_gtzan(written: tuple[Path, Path]) -> None:
 def test_files_hold_the_recorded_samples(written: tuple[Path, Path]) -> None:
     with wave.open(str(written[0] / "metal" / "metal.10003.wav")) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32_767
-    np.testing.assert_allclose(samples, demo.record("metal", 10_003, part="test", clip_s=1.5, seed=3), atol=2e-5)
+    np.testing.assert_allclose(samples, demo.synthesise("metal", 10_003, part="test", clip_s=1.5, seed=3), atol=2e-5)
 
 
 def test_the_split_file_gives_every_clip_its_part(written: tuple[Path, Path]) -> None:
@@ -180,22 +180,22 @@ def test_the_split_file_gives_every_clip_its_part(written: tuple[Path, Path]) ->
         assert next(csv.reader(file)) == ["key", "part"]
 
 
-def test_demo_clips_are_not_taken_for_gtzans(written: tuple[Path, Path]) -> None:
+def test_keys_of_demo_clips_are_not_keys_of_gtzan(written: tuple[Path, Path]) -> None:
     assert not splits.from_file(written[1]).keys() & faults.CHECKSUMS.keys()
 
 
-def test_a_set_is_not_written_over_another(written: tuple[Path, Path]) -> None:
+def test_an_existing_set_is_not_overwritten(written: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match="choose another folder"):
         demo.write(written[1].parent)
 
 
-def test_a_file_in_the_folders_place_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file cannot be written: File exists; choose another folder"):
         demo.write(tmp_path / "file")
 
 
 def test_progress_counts_the_clips(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    demo.write(tmp_path, train=1, valid=0, test=0, clip_s=0.5, progress=lambda *args: told.append(args))
-    assert told == [(i, 10) for i in range(1, 11)]
+    calls: list[tuple[int, int]] = []
+    demo.write(tmp_path, train=1, valid=0, test=0, clip_s=0.5, progress=lambda *args: calls.append(args))
+    assert calls == [(i, 10) for i in range(1, 11)]

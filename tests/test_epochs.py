@@ -1,4 +1,4 @@
-"""Workers, ranks, batch size and resumes change no example; epochs differ; the state of a loader."""
+"""Workers, ranks, batch size and resuming do not change examples; epochs differ; the state of a loader."""
 
 import gc
 import json
@@ -17,12 +17,12 @@ from tests.loader_cases import assert_same, collect
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_workers_change_nothing(shards, reference, num_workers):
+def test_the_number_of_workers_changes_nothing(shards, reference, num_workers):
     assert_same(collect(Loader(shards, batch_size=8, num_workers=num_workers, seed=3, crops_per_clip=4)), reference)
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_ranks_change_nothing(shards, reference, world_size):
+def test_the_number_of_ranks_changes_nothing(shards, reference, world_size):
     ranks = [
         Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=world_size)
         for rank in range(world_size)
@@ -46,7 +46,7 @@ def test_resume_at_another_rank_count_continues_exactly(shards, reference, stop)
     for rank in range(2):
         ranks.append(Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=2, num_workers=3))
         ranks[-1].load_state_dict(state)
-        ranks[-1].set_epoch(state["epoch"])  # as a trainer does that sets the epoch of a resumed loader
+        ranks[-1].set_epoch(state["epoch"])  # some trainers set the epoch of a resumed loader
     n_seen = sum(int(batch.weights.sum()) for batch in seen)
     rest = collect(*ranks)
     assert list(rest) == list(reference)[n_seen:]
@@ -111,7 +111,7 @@ def test_a_state_that_does_not_fit_is_refused(shards, change, message):
         loader.load_state_dict(loader.state_dict() | change)
 
 
-def test_inference_mode_of_the_consumer_does_no_harm(shards, reference):
+def test_inference_mode_around_a_loader_changes_nothing(shards, reference):
     loader = Loader(shards, batch_size=8, num_workers=0, seed=3, crops_per_clip=4)
     with torch.inference_mode():
         batch = next(iter(loader))
@@ -143,9 +143,9 @@ def test_set_epoch_does_not_change_an_iteration_that_runs(shards, reference, num
 
 def test_a_state_of_other_clips_is_refused(shards, words):
     loader, other = Loader(shards), Loader(words, features=LogMel(sample_rate=8000, frames=16))
-    for own, foreign in ((loader, other), (loader.evaluation(), other.evaluation())):
+    for own, others in ((loader, other), (loader.evaluation(), other.evaluation())):
         with pytest.raises(UserError, match="taken on other clips than those of"):
-            own.load_state_dict(foreign.state_dict())
+            own.load_state_dict(others.state_dict())
 
 
 def test_a_resumed_epoch_has_the_remaining_batches_and_the_next_has_all(shards):
@@ -158,7 +158,7 @@ def test_a_resumed_epoch_has_the_remaining_batches_and_the_next_has_all(shards):
     assert len(list(other)) == len(other)
 
 
-def test_an_evaluation_has_a_state_of_its_own(shards):
+def test_an_evaluation_has_its_own_state(shards):
     loader = Loader(shards, split="three", part="train", batch_size=4)
     evaluation = loader.evaluation("train")
     batches = [batch.keys for batch in evaluation]
@@ -219,12 +219,12 @@ def test_all_ranks_have_the_same_state(shards):
     assert alone.state_dict()["examples_consumed"] == 24
 
 
-def test_a_dataloader_around_a_loader_is_the_loader(shards):
+def test_a_dataloader_around_a_loader_yields_the_same_batches(shards):
     loader = Loader(shards, batch_size=8, num_workers=1)
-    around = DataLoader(loader, batch_size=None, num_workers=0)
-    assert len(around) == len(loader)
+    dataloader = DataLoader(loader, batch_size=None, num_workers=0)
+    assert len(dataloader) == len(loader)
     expected = [batch.keys for batch in Loader(shards, batch_size=8, num_workers=0)]
-    found = list(around)
+    found = list(dataloader)
     assert [batch.keys for batch in found] == expected
     assert all(isinstance(batch, Batch) for batch in found)
     assert loader.epoch == 1
@@ -240,8 +240,8 @@ def test_worker_processes_of_a_dataloader_are_refused(shards):
         list(DataLoader(loader, batch_size=None, num_workers=2, multiprocessing_context="spawn"))
 
 
-def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
-    """Lightning does that: it ends epochs early, and may count epochs in which nothing was read."""
+def test_an_epoch_that_a_trainer_sets_on_the_sampler_is_used(shards):
+    """Lightning does so; it ends epochs early, and may count epochs in which nothing was read."""
     loader = Loader(shards, batch_size=8, num_workers=0)
     for epoch in range(3):
         loader.batch_sampler.sampler.set_epoch(epoch)
@@ -252,7 +252,7 @@ def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
     assert loader.epoch == 6
     other = Loader(shards, batch_size=8, num_workers=0)
     other.load_state_dict(state)
-    for epoch in (3, 4):  # none of which began
+    for epoch in (3, 4):  # no batch of these epochs is read
         other.sampler.set_epoch(epoch)
     assert other.state_dict() == state
     assert [batch.epoch for batch in other] == [2] * (len(other) - 2)
@@ -260,7 +260,7 @@ def test_a_trainer_that_sets_the_epoch_of_its_sampler_is_followed(shards):
     assert [batch.epoch for batch in other] == [3] * len(other)
 
 
-def test_an_epoch_that_a_user_sets_has_priority_over_a_trainers(shards):
+def test_an_epoch_set_by_the_user_has_priority(shards):
     loader = Loader(shards, batch_size=8, num_workers=0)
     loader.set_epoch(7)
     for epoch in range(2):

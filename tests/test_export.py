@@ -1,4 +1,4 @@
-"""model.pt2: the same logits without the networks' code, from any number of waveforms, and honest about other files."""
+"""model.pt2 gives the same logits without the code of the networks, for any batch size; other files are refused."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def features_of(model: str) -> nn.Module:
 
 
 def network_of(model: str, kind: str = "mel") -> nn.Sequential:
-    """A network in training mode, whose statistics are of noise and whose logits differ by more than rounding."""
+    """Build a network in training mode with the statistics of noise, and logits that differ by more than rounding."""
     torch.manual_seed(0)
     shape = models.spec(model).shape
     normalization = Normalization(kind, n_mels=shape[0])
@@ -52,12 +52,12 @@ def written(folder: Path, model: str, kind: str = "mel") -> tuple[Path, nn.Modul
 
 @pytest.fixture(scope="module")
 def cnn2d(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, nn.Module]:
-    """A file, and the network and the features that it was written of."""
+    """The exported file, its network and its features."""
     return written(tmp_path_factory.mktemp("cnn2d"), "cnn2d", "clip")
 
 
 @pytest.mark.parametrize(("model", "kind"), [("cnn1d", "mel"), ("googlenet", "batch")])
-def test_the_program_is_the_network(tmp_path, model, kind):
+def test_the_program_gives_the_logits_of_the_network(tmp_path, model, kind):
     path, network, features = written(tmp_path, model, kind)
     assert network.training
     program = export.Model.load(path)
@@ -75,7 +75,7 @@ def test_every_network_can_be_exported(model):
     shape = models.spec(model).shape
     network = models.build(model, 3).eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a GRU's weights, that they are no buffers; as in export.write
+        warnings.simplefilter("ignore")  # about the weights of a GRU, as in export.write
         traced = torch.export.export(
             network, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
@@ -100,7 +100,7 @@ def test_a_learnt_spectrogram_is_in_the_program(tmp_path):
     torch.testing.assert_close(export.Model.load(tmp_path / export.MODEL)(waveform), expected, atol=1e-4, rtol=0)
 
 
-def test_samples_that_are_missing_are_frames_of_zero(cnn2d):
+def test_missing_samples_are_frames_of_zero(cnn2d):
     path, network, features = cnn2d
     waveform = torch.rand(1, features.geometry.read_length) - 0.5
     valid = features.geometry.frames * 5 // 8
@@ -112,7 +112,7 @@ def test_samples_that_are_missing_are_frames_of_zero(cnn2d):
     torch.testing.assert_close(export.Model.load(path)(waveform), logits, atol=1e-4, rtol=0)
 
 
-def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
+def test_the_file_loads_without_gtzan_stream(tmp_path, cnn2d):
     path, network, features = cnn2d
     waveform = torch.rand(3, features.geometry.read_length) - 0.5
     torch.save(waveform, tmp_path / "waveform.pt")
@@ -135,20 +135,20 @@ def test_it_loads_where_there_is_no_gtzan_stream(tmp_path, cnn2d):
     torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, atol=1e-4, rtol=0)
 
 
-def test_it_says_what_it_is(cnn2d):
+def test_the_file_has_its_metadata(cnn2d):
     path, network, _ = cnn2d
     metadata = export.read_metadata(path)
     assert (metadata.model, metadata.labels, metadata.config["lr"]) == ("cnn2d", LABELS, 0.01)
     assert metadata.geometry == LogMel().geometry
     assert metadata.torch == torch.__version__
-    assert network[1][1][0].weight.is_contiguous(memory_format=torch.channels_last)  # it was left as it was
+    assert network[1][1][0].weight.is_contiguous(memory_format=torch.channels_last)  # the network was not changed
 
 
 @pytest.mark.parametrize(
     "features", [*(build(name, frames=6) for name in REGISTRY), LogMel(compression="db", frames=6)]
 )
 def test_frames_after_the_end_are_silence(features):
-    """As in a loader's batch, for every feature."""
+    """This is the same as in a batch of a loader, for every feature."""
     geometry = features.geometry
     waveform = torch.rand(2, geometry.read_length) - 0.5
     expected = features(waveform).clone()
@@ -158,7 +158,7 @@ def test_frames_after_the_end_are_silence(features):
 
 
 class Untraceable(nn.Module):
-    """Does what depends on the values, as a network of somebody's own may."""
+    """A network with control flow that depends on values, which cannot be traced."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return features.mean(dim=2) if features.sum() > 0 else features.sum(dim=2)
@@ -171,27 +171,27 @@ def test_a_network_that_cannot_be_traced_is_a_warning(tmp_path, caplog):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_files_are_named_for_what_they_are(tmp_path):
+def test_the_error_for_another_file_says_what_it_is(tmp_path):
     checkpoints.save(tmp_path / "best.pt", {"network": nn.Linear(1, 1)})
     (tmp_path / "notes.txt").write_text("no model")
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("archive/extra/gtzan_stream.json", json.dumps({"model": "cnn2d"}))
     (tmp_path / "run").mkdir()
     (tmp_path / "run/model.pt2").touch()
-    sentences = {
+    messages = {
         "best.pt": "is a checkpoint, which needs the network's code: expected the model.pt2 that train.py writes",
         "notes.txt": "is no model of gtzan-stream: expected the model.pt2",
         "archive.zip": "is no model of gtzan-stream: expected the model.pt2",
         "nowhere.pt2": "does not exist: expected the model.pt2",
         "run": f"writes into a run's folder, {tmp_path / 'run/model.pt2'}",
     }
-    for name, sentence in sentences.items():
+    for name, message in messages.items():
         with pytest.raises(UserError) as caught:
             export.Model.load(tmp_path / name)
-        assert sentence in str(caught.value)
+        assert message in str(caught.value)
 
 
-def test_a_program_of_another_torch_is_named(tmp_path, cnn2d):
+def test_the_error_for_a_program_of_another_torch_names_the_version(tmp_path, cnn2d):
     path, *_ = cnn2d
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

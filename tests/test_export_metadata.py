@@ -1,4 +1,4 @@
-"""model.pt2 files with other metadata than their program's: one sentence that names the file and the remedy."""
+"""model.pt2 files with metadata that do not fit the program: one line that names the file and the remedy."""
 
 import json
 import re
@@ -26,7 +26,7 @@ HUGE = (10**12, 2**70)
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write a model with some of its metadata, and of its geometry's numbers, replaced; its checksums are right."""
+    """Return a function that writes a model with other metadata or geometry, and correct checksums."""
     folder = tmp_path_factory.mktemp("model")
     network = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(128, 3))
     export.write(folder / "whole.pt2", network, LogMel(frames=8), labels=LABELS, config={"model": "own"})
@@ -45,7 +45,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return change
 
 
-def test_the_same_facts_are_taken(changed):
+def test_unchanged_metadata_is_accepted(changed):
     model = export.Model.load(changed())
     assert model(torch.zeros(1, model.metadata.geometry.read_length)).shape == (1, 3)
 
@@ -59,26 +59,26 @@ METADATA = [
     *({"geometry": {"sample_rate": number}} for number in (0, -1, *HUGE)),
     *({"geometry": {name: None}} for name in ("sample_rate", "step", "frame_length", "frames", "context", "silence")),
     {"geometry": {"step": 1024, "frame_length": 1024 - 512 * 7}},
-    {"geometry": {"step": 511, "frame_length": 1024 + 7}},  # of the same length
+    {"geometry": {"step": 511, "frame_length": 1024 + 7}},  # the same read_length
     {"geometry": {"silence": 10**400}},
     {"geometry": {"context": 2**70}},
 ]
 
 
 @pytest.mark.parametrize("metadata", METADATA, ids=lambda metadata: str(metadata)[:60])
-def test_other_metadata_are_one_sentence(changed, metadata):
+def test_wrong_metadata_gives_a_one_line_error(changed, metadata):
     path = changed(**metadata)
     with untyped(), pytest.raises(UserError) as caught:
         export.Model.load(path)
-    sentence = str(caught.value)
-    assert sentence.startswith(f"{path} ")
-    assert "\n" not in sentence
-    assert len(sentence) < len(str(path)) + 250
-    assert re.search("copy or train it again|expected the model.pt2 that train.py writes", sentence), sentence
-    assert "cannot be loaded" not in sentence
+    message = str(caught.value)
+    assert message.startswith(f"{path} ")
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + 250
+    assert re.search("copy or train it again|expected the model.pt2 that train.py writes", message), message
+    assert "cannot be loaded" not in message
 
 
-def test_classify_says_it(changed, tmp_path):
+def test_classify_raises_the_error(changed, tmp_path):
     song = write_wav(tmp_path / "song.wav", np.zeros(22050))
     assert CliRunner().invoke(cli.app, ["classify", str(changed()), str(song)]).exit_code == 0
     result = CliRunner().invoke(cli.app, ["classify", str(changed(labels=["a"])), str(song)])

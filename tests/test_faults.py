@@ -1,4 +1,4 @@
-"""The same files that failed once, through everything that reads files: packed, indexed in a shard, classified."""
+"""Files that were once read incorrectly, in all code that reads files: packing, indexing and classifying."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.test_classify import LABELS, trained
 from tests.test_scan_shards import tar
 
 N_FRAMES = -(-(N + 1105) // MP3_FRAME) * MP3_FRAME
-SOUNDS = {  # data, samples, kinds of report
+SOUNDS = {  # data, number of samples, kinds of issues
     "vbr.mp3": (without_tag(mp3("VARIABLE")), N_FRAMES, []),
     "cbr.mp3": (without_tag(mp3("CONSTANT")), N_FRAMES, []),
     "gsm.wav": (encoded(tone(65_900, hz=300), "WAV", "GSM610"), 206 * 320, []),
@@ -37,7 +37,7 @@ def lengths(manifest: Manifest) -> dict[str, int]:
 
 
 def check(manifest: Manifest) -> None:
-    """The clips `rock_<name>` have the samples that decode, and only what is wrong is reported."""
+    """Check the lengths of the clips `rock_<name>`, and that only their real issues are reported."""
     found = lengths(manifest)
     for name, (_, expected, kinds) in SOUNDS.items():
         key = f"rock_{Path(name).stem}"
@@ -49,7 +49,7 @@ def check(manifest: Manifest) -> None:
     assert manifest.left_out == 1
 
 
-def test_they_are_packed(tmp_path: Path):
+def test_files_that_once_failed_are_packed(tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     for name, (data, _, _) in SOUNDS.items():
         (tmp_path / "src/rock" / name).write_bytes(data)
@@ -59,7 +59,7 @@ def test_they_are_packed(tmp_path: Path):
     assert verify(manifest) == []
 
 
-def test_they_are_indexed(tmp_path: Path):
+def test_files_that_once_failed_are_indexed(tmp_path: Path):
     tar(tmp_path / "x.tar", [(f"rock_{name}", data) for name, (data, _, _) in SOUNDS.items()])
     manifest = index(tmp_path)
     check(manifest)
@@ -72,7 +72,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> export.Mode
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-def test_they_are_classified(name: str, model: export.Model, tmp_path: Path):
+def test_files_that_once_failed_are_classified(name: str, model: export.Model, tmp_path: Path):
     data, expected, kinds = SOUNDS[name]
     (tmp_path / name).write_bytes(data)
     if expected == 0:
@@ -86,14 +86,14 @@ def test_they_are_classified(name: str, model: export.Model, tmp_path: Path):
     assert ("damage" in track.to_dict()) == ("truncated" in kinds)
 
 
-def test_classify_says_what_is_missing(
+def test_classify_reports_missing_audio(
     model: export.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(export.Model, "load", lambda path: model)
     for name in ("half.flac", "fine.wav"):
         (tmp_path / name).write_bytes(SOUNDS[name][0])
-    words = ["gtzan-stream", "classify", "model.pt2", str(tmp_path / "half.flac"), str(tmp_path / "fine.wav")]
-    monkeypatch.setattr("sys.argv", words)
+    command = ["gtzan-stream", "classify", "model.pt2", str(tmp_path / "half.flac"), str(tmp_path / "fine.wav")]
+    monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit) as exit:
         main()
     assert exit.value.code == 0
@@ -123,7 +123,7 @@ def test_the_same_samples_under_two_labels_are_a_conflict(tmp_path: Path):
     }
 
 
-def test_a_file_beside_its_macos_double_is_packed(tmp_path: Path):
+def test_a_file_next_to_its_macos_metadata_file_is_packed(tmp_path: Path):
     (tmp_path / "src/rock").mkdir(parents=True)
     (tmp_path / "src/rock/song.mp3").write_bytes(mp3())
     (tmp_path / "src/rock/._song.mp3").write_bytes(b"\0\5\x16\7" + bytes(50))

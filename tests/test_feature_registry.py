@@ -64,7 +64,7 @@ def test_a_crop_is_a_piece_of_its_clip(name: str, first: int, waveform: Tensor) 
 
 
 @ALL
-def test_silence_gives_the_silence_of_the_geometry(name: str) -> None:
+def test_silence_has_the_value_that_the_geometry_states(name: str) -> None:
     features = small(name)
     out = features(torch.zeros(1, features.geometry.read_length))
     torch.testing.assert_close(out, torch.full_like(out, features.geometry.silence), rtol=1e-5, atol=1e-5)
@@ -172,7 +172,7 @@ def test_a_module_needs_a_geometry() -> None:
     assert n_rows(check(identity), CPU) == 1
 
 
-def test_another_librarys_spectrogram_becomes_a_feature_by_its_geometry() -> None:
+def test_a_spectrogram_of_another_library_needs_only_a_geometry() -> None:
     transforms = need("torchaudio.transforms")
     mel = transforms.MelSpectrogram(22050, n_fft=1024, hop_length=512, n_mels=40, center=False)
     mel.geometry = Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=512, frames=128)

@@ -68,7 +68,7 @@ def test_equals_librosa_padded_by_reflection_only(waveform, pad_mode):
 
 
 @pytest.mark.parametrize(("power", "to_db"), [(1.0, librosa.amplitude_to_db), (2.0, librosa.power_to_db)])
-def test_decibels_equal_librosas(waveform, power, to_db):
+def test_decibels_equal_those_of_librosa(waveform, power, to_db):
     noise = torch.randn(waveform.shape, generator=torch.Generator().manual_seed(0))
     loud_to_nothing = noise * torch.logspace(0, -9, waveform.shape[1])
     mel = librosa.feature.melspectrogram(
@@ -81,8 +81,8 @@ def test_decibels_equal_librosas(waveform, power, to_db):
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
-def test_quiet_music_keeps_its_digits(waveform, name):
-    """log10(1 + 10 m), computed as it is written, would be 0 or one unit in the last place in float32."""
+def test_quiet_music_keeps_its_precision(waveform, name):
+    """log10(1 + 10 m), computed literally, would be 0 or one unit in the last place in float32."""
     with force(name):
         got = whole_clips(LogMel(), waveform * 1e-9)
     assert relative(got, whole_clips(LogMel(), waveform.double() * 1e-9)) < 1e-5
@@ -197,7 +197,7 @@ def test_building_prints_nothing(capsys):
         ({"frames": 0}, "frames must be"),
     ],
 )
-def test_bad_settings(options, message):
+def test_wrong_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         LogMel(**options)
 
@@ -209,7 +209,7 @@ def test_a_waveform_shorter_than_one_frame_is_refused():
         whole_clips(LogMel(), torch.zeros(1, 0))
 
 
-INTERPRETED = """
+TRITON_PROGRAM = """
 import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
@@ -219,6 +219,8 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
     features = LogMel(n_fft=256, hop_length=128, n_mels=20, **options)
     with force("triton"):
         got = features(x)
+        bad = features(x.index_fill(1, torch.tensor([300]), torch.nan))
+    assert bad.isnan().all(1).tolist() == bad.isnan().any(1).tolist() == [[False, True, True, False]] * 2
     exact = features(x.double())
     for i in range(2):
         error = (got[i] - exact[i]).norm() / exact[i].norm()
@@ -245,7 +247,7 @@ def test_nnaudio2_gives_the_same_features_where_nnaudio_is_not_installed(wavefor
 def test_triton_in_its_interpreter():
     need("triton")
     subprocess.run(
-        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
+        [sys.executable, "-c", TRITON_PROGRAM], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.mel import bands
 from gtzan_stream.features import Frames, LogMel, whole_clips
-from gtzan_stream.features.frames import _nearest_fast_size, stft_size
+from gtzan_stream.features.stft_size import _nearest_fast_size, stft_size
 
 SIZES = {
     8_000: (360, 180),
@@ -68,7 +68,7 @@ def test_given_sizes_are_kept_and_the_default_hop_is_half_a_frame():
         (16_000, {"n_fft": 486, "hop_length": 100, "n_mels": 64, "f_min": 50.0, "f_max": 7_000.0}),
     ],
 )
-def test_features_equal_librosas_at_every_rate_and_size(rng, sample_rate, options, name):
+def test_features_equal_those_of_librosa_at_every_rate_and_size(rng, sample_rate, options, name):
     time = np.arange(2 * sample_rate) / sample_rate
     waveform = (0.3 * np.sin(2 * np.pi * 1_500 * time) + 0.1 * rng.standard_normal(len(time))).astype(np.float32)
     features = LogMel(sample_rate=sample_rate, **options)
@@ -114,7 +114,7 @@ def test_a_band_without_a_bin_is_refused_and_the_proposed_sizes_work(sample_rate
         f_max = options.get("f_max", min(sample_rate / 2, 11_025))
         return np.ptp(librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=f_max)[[0, 2]])
 
-    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # no more is asked for than a bin in the first band needs
+    n_fft = options.get("n_fft") or stft_size(sample_rate)[0]  # the proposed sizes are just large enough
     assert sample_rate / int(shortest) < narrowest(128) <= sample_rate / (int(shortest) - 2)
     assert narrowest(int(most) + 1) <= sample_rate / n_fft < narrowest(int(most))
 
@@ -127,3 +127,18 @@ def test_no_n_mels_is_proposed_where_none_works():
 def test_bands_of_a_basis_need_a_bin():
     with pytest.raises(ValueError, match=r"mel bands \[1\] hold no frequency bin"):
         bands(torch.tensor([[0.5, 1.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("compression", ["log10", "db"])
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_a_sample_that_is_not_finite_makes_its_frames_nan_and_no_others(backend, power, compression, bad):
+    features = LogMel(n_fft=256, hop_length=128, n_mels=20, power=power, compression=compression)
+    waveform = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 700)).astype(np.float32))
+    with force(backend):
+        expected = features(waveform)
+        waveform[0, 300] = bad
+        got = features(waveform)
+    assert got[:, :, 1:3].isnan().all()
+    assert torch.equal(got[:, :, [0, 3]], expected[:, :, [0, 3]])

@@ -1,4 +1,4 @@
-"""Fetching GTZAN from a local server: broken connections, servers with and without ranges, archives that are cut."""
+"""Fetching GTZAN from a local server: broken connections, servers with and without ranges, truncated archives."""
 
 import io
 import random
@@ -19,17 +19,17 @@ CLIPS = {f"genres/{name}/{name}.0000{i}.wav": NOISE.randbytes(30_000) for name i
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at /genres.tar.gz.
+    """Server of `content` at /genres.tar.gz.
 
-    After `cuts` bytes of a response, while any are left, it hangs up. With each status of `busy` it refuses a request.
-    While `going` is not set, it sends nothing.
+    Each number of `cuts` ends one response after that many bytes. Each status of `busy` refuses one request. While
+    `responding` is not set, the server sends nothing.
     """
 
     def __init__(self, content: bytes, *, ranges: bool, cuts: list[int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.ranges, self.cuts, self.asked, self.busy = content, ranges, cuts, list[str](), list[int]()
-        self.going = threading.Event()
-        self.going.set()
+        self.content, self.ranges, self.cuts, self.requests, self.busy = content, ranges, cuts, list[str](), list[int]()
+        self.responding = threading.Event()
+        self.responding.set()
         self.url = f"http://127.0.0.1:{self.server_port}/genres.tar.gz"
 
 
@@ -37,15 +37,15 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range", "")
-        self.server.asked.append(asked)
-        self.server.going.wait(20)
+        byte_range = self.headers.get("Range", "")
+        self.server.requests.append(byte_range)
+        self.server.responding.wait(20)
         if not self.path.startswith("/genres.tar.gz"):
             return self.send_error(404)
         if self.server.busy:
             return self.send_error(self.server.busy.pop(0))
         size = len(self.server.content)
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
+        start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range and self.server.ranges else 0
         if start >= size:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{size}")
@@ -77,7 +77,7 @@ ARCHIVE = tar_of(CLIPS)
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Start servers that end with the test."""
+    """Return a function that starts servers, which stop at the end of the test."""
     servers = []
 
     def start(content: bytes = ARCHIVE, *, ranges: bool = True, cuts: list[int] | None = None) -> Server:
@@ -95,7 +95,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
 @pytest.fixture
 def original(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the six clips of the test's archive the originals."""
+    """Make the six clips of the test archive count as the original GTZAN."""
     sums = {Path(name).stem.replace(".", "_"): md5(data).hexdigest() for name, data in CLIPS.items()}
     monkeypatch.setattr(fetch, "CHECKSUMS", sums)
     monkeypatch.setattr(fetch, "ARCHIVE_MD5", md5(ARCHIVE).hexdigest())
@@ -107,21 +107,21 @@ def unpacked(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("original")
 def test_whole_download_is_unpacked_and_identical(serve, tmp_path: Path) -> None:
-    told = []
-    report = fetch.fetch(tmp_path / "new" / "gtzan", serve().url, progress=lambda *args: told.append(args))
+    calls = []
+    report = fetch.fetch(tmp_path / "new" / "gtzan", serve().url, progress=lambda *args: calls.append(args))
     assert unpacked(tmp_path / "new" / "gtzan") == CLIPS
     assert (report.identical, report.missing, report.different, report.extra, report.warning) == (6, (), (), (), None)
     assert sorted(p.name for p in report.folder.iterdir()) == ["genres", "genres.tar.gz"]
-    assert ("download", len(ARCHIVE), len(ARCHIVE)) in told
-    assert told[-1] == ("unpack", len(ARCHIVE), len(ARCHIVE))
+    assert ("download", len(ARCHIVE), len(ARCHIVE)) in calls
+    assert calls[-1] == ("unpack", len(ARCHIVE), len(ARCHIVE))
 
 
 @pytest.mark.usefixtures("original")
-def test_a_connection_cut_twice_is_taken_up_where_it_ended(serve, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_twice_is_resumed(serve, tmp_path: Path) -> None:
     server = serve(cuts=[len(ARCHIVE) // 2, 1000])
     assert fetch.fetch(tmp_path, server.url).warning is None
     half = len(ARCHIVE) // 2
-    assert server.asked == ["", f"bytes={half}-", f"bytes={half + 1000}-"]
+    assert server.requests == ["", f"bytes={half}-", f"bytes={half + 1000}-"]
 
 
 @pytest.mark.usefixtures("original")
@@ -129,26 +129,26 @@ def test_a_later_call_resumes(serve, tmp_path: Path) -> None:
     (tmp_path / "genres.tar.gz.part").write_bytes(ARCHIVE[:5000])
     server = serve()
     assert fetch.fetch(tmp_path, server.url).warning is None
-    assert server.asked == ["bytes=5000-"]
+    assert server.requests == ["bytes=5000-"]
 
 
 @pytest.mark.usefixtures("original")
 def test_a_server_without_ranges_starts_again(serve, tmp_path: Path) -> None:
     server = serve(ranges=False, cuts=[len(ARCHIVE) // 2])
     assert fetch.fetch(tmp_path, server.url).warning is None
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.usefixtures("original")
 @pytest.mark.parametrize("part", [ARCHIVE, ARCHIVE + b"of something longer"], ids=["whole", "longer"])
-def test_a_part_that_lacks_nothing(serve, tmp_path: Path, part: bytes) -> None:
+def test_a_complete_part_file_is_used(serve, tmp_path: Path, part: bytes) -> None:
     (tmp_path / "genres.tar.gz.part").write_bytes(part)
     assert fetch.fetch(tmp_path, serve().url).warning is None
 
 
 @pytest.mark.parametrize("status", [500, 503, 408, 429])
-def test_a_server_that_is_busy_for_a_moment(status: int, serve, tmp_path: Path, monkeypatch) -> None:
-    """Each pause is twice as long as the one before, until something new arrives."""
+def test_a_busy_server_is_tried_again(status: int, serve, tmp_path: Path, monkeypatch) -> None:
+    """Each pause is twice as long as the one before, until more bytes arrive."""
     pauses: list[float] = []
     monkeypatch.setattr(download.time, "sleep", pauses.append)
     server = serve(cuts=[5000])
@@ -157,32 +157,32 @@ def test_a_server_that_is_busy_for_a_moment(status: int, serve, tmp_path: Path, 
     assert pauses == [download.PAUSE_S, 2 * download.PAUSE_S, download.PAUSE_S]
 
 
-def test_a_server_that_sends_nothing_is_not_waited_for(serve, tmp_path: Path, monkeypatch) -> None:
+def test_a_server_that_sends_nothing_times_out(serve, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT_S", 0.05)
     server = serve()
-    server.going.clear()
+    server.responding.clear()
     with pytest.raises(UserError, match=r"timed out.*by hand and put it at .*genres\.tar\.gz"):
         fetch.fetch(tmp_path, server.url)
-    server.going.set()
+    server.responding.set()
 
 
-def test_a_connection_that_never_gets_further_ends_with_a_remedy(serve, tmp_path: Path) -> None:
+def test_a_connection_without_progress_ends_with_a_remedy(serve, tmp_path: Path) -> None:
     server = serve(ranges=False, cuts=[3000, 2000, 3000, 2000, 3000])
     with pytest.raises(UserError, match=r"2000 of \d+ bytes.*by hand and put it at .*genres\.tar\.gz"):
         fetch.fetch(tmp_path, server.url)
-    assert len(server.asked) <= 5
+    assert len(server.requests) <= 5
     assert not (tmp_path / "genres.tar.gz").exists()
 
 
-def test_an_absent_file_is_asked_for_once(serve, tmp_path: Path) -> None:
+def test_a_missing_file_is_requested_once(serve, tmp_path: Path) -> None:
     server = serve()
     url = server.url.replace("/genres", "/absent/genres")
     with pytest.raises(UserError, match=rf"404.*download {url} by hand and put it at {tmp_path}/genres\.tar\.gz"):
         fetch.fetch(tmp_path, url)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_an_archive_put_there_by_hand_is_not_downloaded(tmp_path: Path) -> None:
+def test_an_archive_that_exists_is_not_downloaded(tmp_path: Path) -> None:
     (tmp_path / "genres.tar.gz").write_bytes(ARCHIVE)
     assert unpacked(fetch.fetch(tmp_path, "http://nowhere.invalid/genres.tar.gz").folder) == CLIPS
 
@@ -203,7 +203,7 @@ def test_other_addresses_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("original")
-def test_differences_are_listed_and_stop_nothing(tmp_path: Path) -> None:
+def test_differences_are_listed_and_do_not_stop_the_unpacking(tmp_path: Path) -> None:
     files = dict(CLIPS)
     del files["genres/blues/blues.00001.wav"]
     files["genres/rock/rock.00002.wav"] = b"no audio"
@@ -222,7 +222,7 @@ def test_differences_are_listed_and_stop_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>not found</html>", ARCHIVE[: len(ARCHIVE) // 2], tar_of({})],
-    ids=["empty", "html", "cut", "no files"],  # bytes hold the time, so two processes would name the tests differently
+    ids=["empty", "html", "cut", "no files"],  # ids must not depend on the bytes, as gzip writes the time into them
 )
 def test_unreadable_archives_write_nothing_and_say_what_to_do(tmp_path: Path, content: bytes) -> None:
     archive = tmp_path / "genres.tar.gz"
@@ -253,12 +253,12 @@ def test_unpacking_again_replaces_the_files(tmp_path: Path) -> None:
     assert {str(name): digest for name, digest in digests.items()} == {n: md5(d).hexdigest() for n, d in CLIPS.items()}
 
 
-def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"http://\[bad is not an address"):
         fetch.fetch(tmp_path, "http://[bad")
 
 
-def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/gtzan cannot be written: Not a directory; choose another folder$"):
         fetch.fetch(tmp_path / "file" / "gtzan")

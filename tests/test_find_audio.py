@@ -18,7 +18,7 @@ def test_a_linked_folder_is_followed(tmp_path: Path) -> None:
     assert [clip.label for clip in survey(src).clips] == ["jazz", "rock", "rock"]
 
 
-def test_loops_are_read_once(tmp_path: Path) -> None:
+def test_loops_of_links_are_read_once(tmp_path: Path) -> None:
     src = touch(tmp_path / "src", "a/1.wav", "b/2.wav")
     (src / "a/up").symlink_to(src)
     (src / "a/b").symlink_to(src / "b")
@@ -40,7 +40,7 @@ def test_a_linked_folder_gets_its_real_path(tmp_path: Path) -> None:
     assert find_audio_files(src)[0] == ["z/1.wav"]
 
 
-def test_links_to_one_folder_and_to_one_in_it(tmp_path: Path) -> None:
+def test_links_to_a_folder_and_to_its_subfolder(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere", "live/2.wav")
     src = touch(tmp_path / "src", "jazz/1.wav")
     (src / "rock").symlink_to(tmp_path / "elsewhere")

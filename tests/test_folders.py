@@ -1,4 +1,4 @@
-"""Temporary folders are removed at their end and after errors; those of killed processes, by the next call."""
+"""Temporary folders are removed after use and after errors; the next call removes those of killed processes."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def other(tmp_path: Path):
         process.kill()
 
 
-def test_folders_of_living_processes_stay_and_those_of_killed_ones_go(other, tmp_path: Path):
+def test_folders_of_running_processes_stay_and_those_of_killed_ones_are_removed(other, tmp_path: Path):
     process, theirs = other
     with scratch(tmp_path, ".work-") as ours:
         assert (theirs / "half").exists()
@@ -42,7 +42,7 @@ def test_folders_of_living_processes_stay_and_those_of_killed_ones_go(other, tmp
     process.wait()
     assert theirs.exists()
     (tmp_path / ".work-file").write_text("half")
-    (tmp_path / ".other").write_text("somebody's")
+    (tmp_path / ".other").write_text("of the user")
     with scratch(tmp_path, ".work-") as ours:
         assert {path.name for path in tmp_path.iterdir()} == {ours.name, ".other"}
     assert {path.name for path in tmp_path.iterdir()} == {".other"}
@@ -68,7 +68,7 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_made_again(tmp_path: 
         assert folder != removed[0]
 
 
-def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
+def test_new_folders_are_removed_after_an_error(tmp_path: Path):
     def fail(folder: Path, leave: str) -> None:
         with created(folder):
             (folder / leave).mkdir()
@@ -81,11 +81,11 @@ def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt), created(tmp_path / "there"):
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
-        fail(tmp_path / "new", "of somebody else")
+        fail(tmp_path / "new", "of another process")
     assert {path.name for path in tmp_path.iterdir()} == {"there", "new"}
 
 
-def test_the_error_of_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
+def test_a_folder_that_cannot_be_created_gives_a_one_line_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(WriteError, match=r"file/a cannot be written: Not a directory; choose another folder"),

@@ -98,30 +98,30 @@ def run(program: Path, text: str, shards: Path) -> Any:
 
 
 @needs_fork
-def test_a_forked_child_makes_batches_of_its_own(shards: Path, tmp_path: Path):
-    result, notes = run(tmp_path / "program.py", FORKED, shards)
+def test_a_loader_works_in_a_forked_process(shards: Path, tmp_path: Path):
+    result, messages = run(tmp_path / "program.py", FORKED, shards)
     assert len(result["found"]) == 4
     for case, (batches, threads) in result["found"].items():
         assert batches == result["expected"], case
         assert threads == 1
-    assert notes.count("torch computes on one thread here") == 4
+    assert messages.count("torch computes on one thread here") == 4
     assert result["rest"] == result["expected"][1:]
     assert result["threads"] == 2, "the parent keeps its threads"
 
 
 @needs_fork
-def test_a_fork_waits_for_threads_that_compile(shards: Path, tmp_path: Path):
+def test_a_fork_waits_for_compiling_threads(shards: Path, tmp_path: Path):
     (forked, expected), _ = run(tmp_path / "program.py", COMPILING, shards)
     assert forked == expected
 
 
 @pytest.mark.slow
-def test_a_spawned_child_makes_batches_of_its_own(shards: Path, tmp_path: Path):
+def test_a_loader_works_in_a_spawned_process(shards: Path, tmp_path: Path):
     (spawned, expected), _ = run(tmp_path / "program.py", SPAWNED, shards)
     assert spawned == expected
 
 
-def test_a_loader_is_not_sent_to_a_spawned_child(shards: Path):
+def test_a_loader_cannot_be_sent_to_a_spawned_process(shards: Path):
     with Loader(shards, batch_size=8, num_workers=0) as loader:
         process = multiprocessing.get_context("spawn").Process(target=print, args=(loader,))
         with pytest.raises(UserError, match="make one where it is needed, and pass its state_dict"):

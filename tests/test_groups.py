@@ -24,7 +24,7 @@ PATHS = {"a": "rock/Ann/Hits/1.wav", "b": "jazz/Ann/2.wav", "c": "jazz/Bob/Cy - 
         (r"(\d)\.wav", {"a": "1", "b": "2", "c": "3", "d": "4"}),
     ],
 )
-def test_a_level_or_an_expression_names_groups(group_by: int | str, expected: dict[str, str]) -> None:
+def test_groups_are_named_by_a_folder_level_or_an_expression(group_by: int | str, expected: dict[str, str]) -> None:
     assert group_names(PATHS, group_by) == expected
 
 
@@ -36,7 +36,7 @@ def test_a_level_or_an_expression_names_groups(group_by: int | str, expected: di
         ("artist", "expected one pair of parentheses"),
         ("(a)(b)", "expected one pair of parentheses"),
         ("(a", "is neither a level nor a regular expression"),
-        ("(zzz)", "matches no path in SRC, such as rock/Ann/Hits/1.wav"),
+        ("(zzz)", "matches no path in SRC; the first path is rock/Ann/Hits/1.wav"),
     ],
 )
 def test_wrong_groups_are_user_errors(group_by: int | str, message: str) -> None:

@@ -58,8 +58,8 @@ def test_equals_librosa(name, n, options):
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
 @pytest.mark.parametrize("margin", [1.0, 2.0])
-def test_a_bin_whose_medians_are_both_empty_is_librosas(name, margin):
-    """One bin sounds in one frame: half of it is percussive if every bin is to be in one of the parts, else nothing."""
+def test_a_bin_with_two_zero_medians_equals_librosa(name, margin):
+    """One bin sounds in one frame. With margin 1, half of it is percussive; with a larger margin, nothing is."""
     y = np.zeros(201, np.float32)
     y[100], y[102] = 0.5, -0.5
     reference = librosa.effects.percussive(y, n_fft=4, margin=margin)
@@ -98,7 +98,7 @@ def test_silence_stays_silence(name, margin):
 
 
 @pytest.mark.parametrize("name", ["torch", "numba"])
-def test_soft_music_is_separated_like_loud(name):
+def test_quiet_music_is_separated_like_loud_music(name):
     y = torch.from_numpy(music(9_000))[None]
     with force(name):
         assert torch.equal(percussive(2.0**-40 * y), 2.0**-40 * percussive(y))
@@ -135,12 +135,12 @@ def test_a_segment_with_20_hops_on_each_side_equals_that_part_of_the_clip():
         ({"margin": 0.5}, "margin"),
     ],
 )
-def test_bad_arguments(options, message):
+def test_wrong_arguments_raise_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         percussive(torch.zeros(1, 100), **options)
 
 
-INTERPRETED = """
+TRITON_PROGRAM = """
 import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.hpss import percussive
@@ -167,7 +167,7 @@ with force("torch"):  # in float64 the medians are not quite 0
 def test_triton_in_its_interpreter():
     need("triton")
     subprocess.run(
-        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
+        [sys.executable, "-c", TRITON_PROGRAM], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
     )
 
 

@@ -1,4 +1,4 @@
-"""The house: imports point downward, no file is long, and optional libraries are imported only where they are used."""
+"""Imports point downward, no file is long, and optional libraries are imported only where they are used."""
 
 import subprocess
 import sys
@@ -13,12 +13,12 @@ EVERY_FILE = sorted(
     path for folder in ("gtzan_stream", "models", "benchmarks", "tests", ".") for path in (ROOT / folder).glob("*.py")
 )
 EVERY_FILE += sorted(path for path in (*FILES, *(ROOT / "benchmarks/lib").glob("*.py")) if path not in EVERY_FILE)
-MOST_LINES = 270
+MAX_LINES = 270
 DATA_TABLES = {"gtzan_stream/demo/styles.py"}
 
 
 def file_of(name: str) -> Path | None:
-    """The file of the package that an imported name comes from: a module, or what a module defines."""
+    """Return the file of the package that an imported name comes from; it is a module or defined in one."""
     for module in (name, name.rpartition(".")[0]):
         path = ROOT / Path(*module.split("."))
         for found in (path.with_suffix(".py"), path / "__init__.py"):
@@ -31,7 +31,7 @@ def test_there_are_files() -> None:
     assert len(FILES) > 80
     assert len(EVERY_FILE) > 180
     rooms = {room_of(path) for path in FILES} - {"__init__"}
-    assert rooms == {*HOUSE, *GROUND}, "every room has its place in the house"
+    assert rooms == {*HOUSE, *GROUND}, "add the room to tests/house.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -53,24 +53,24 @@ def test_imports_point_downward(path: Path) -> None:
             )
 
 
-def test_no_imports_go_in_a_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     graph = {}
     for path in FILES:
         if path != ROOT / "gtzan_stream" / "__init__.py":  # imports lazily, by name
             own = (file_of(name) for name in imported_modules(path) if name.startswith("gtzan_stream."))
             graph[path] = {found for found in own if found and found != ROOT / "gtzan_stream" / "__init__.py"}
     assert sum(map(len, graph.values())) > 200
-    assert list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError for circular imports
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda p: p.name)
-def test_models_stand_alone(path: Path) -> None:
+def test_models_do_not_import_the_package(path: Path) -> None:
     for name in imported_modules(path):
         assert not name.startswith("gtzan_stream"), f"{path} imports {name}: models/ knows nothing of gtzan_stream"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
-def test_benchmarks_stand_on_the_package_and_their_library(path: Path) -> None:
+def test_benchmarks_import_only_the_package_and_their_library(path: Path) -> None:
     for name in imported_modules(path):
         assert name.split(".")[0] != "train", f"{path} imports {name}: benchmarks import the package"
         if name.startswith("benchmarks"):
@@ -78,13 +78,13 @@ def test_benchmarks_stand_on_the_package_and_their_library(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("library", "room"), [("soundfile", "audio"), ("soxr", "audio"), ("triton", "kernels")])
-def test_only_one_room_knows(library: str, room: str) -> None:
+def test_only_one_room_imports_a_library(library: str, room: str) -> None:
     for path in FILES:
         if room_of(path) != room:
             assert library not in {name.split(".")[0] for name in imported_modules(path)}, f"{path} imports {library}"
 
 
-@pytest.mark.parametrize("room", ["store", "dsp", "augment", "features", "loader", "batches", "inference"])
+@pytest.mark.parametrize("room", ["store", "dsp", "augment", "features", "loader", "batch_maker", "inference"])
 def test_only_programs_print(room: str) -> None:
     for path in FILES:
         if room_of(path) == room:
@@ -93,8 +93,8 @@ def test_only_programs_print(room: str) -> None:
 
 def test_no_file_is_long() -> None:
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in EVERY_FILE}
-    long = {name: lines for name, lines in long.items() if lines > MOST_LINES and name not in DATA_TABLES}
-    assert not long, f"over {MOST_LINES} lines: {long}"
+    long = {name: lines for name, lines in long.items() if lines > MAX_LINES and name not in DATA_TABLES}
+    assert not long, f"over {MAX_LINES} lines: {long}"
 
 
 OPTIONAL = ["torchaudio", "audiomentations", "librosa", "torchvision"]

@@ -16,7 +16,7 @@ from tests.interrupted_commands import WORK
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="folder names are read from /proc"),
-    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute, on two cores without other work
+    pytest.mark.timeout(1200),  # the first test waits for all of them: half a minute on two idle cores
 ]
 NAMES = ["pack", "pack again", "index", "cache"]
 
@@ -42,7 +42,7 @@ def test_every_fault_at_every_operation(name: str, tmp_path: Path):
     assert results[f"{name}: killed"]["interrupted"] == len(results[f"{name}: killed"]["operations"])
 
 
-def test_a_new_set_is_on_the_disk_before_the_old_one_goes(results: dict):
+def test_a_new_set_is_synced_before_the_old_one_is_removed(results: dict):
     """Without fsync, renames and removals may reach the disk in any order."""
     operations = [tuple(operation) for operation in results["pack again: full"]["operations"]]
     new = operations.index(("rename", "shards/.incoming"))
@@ -68,7 +68,7 @@ def test_a_full_disk_in_pack_states_the_needed_space(
     with pytest.raises(UserError, match=f"{tmp_path}/shards cannot be written: No space left on device; it") as caught:
         pack(clips_folder, tmp_path / "shards")
     size = sum(path.stat().st_size for path in shards.iterdir()) / 1e6
-    words = re.search(r"it needs about (\d+\.\d) MB, [\d,.]+ MB are free there: make room", str(caught.value))
-    assert words
-    assert float(words[1]) == pytest.approx(size, rel=0.05)
+    message = re.search(r"it needs about (\d+\.\d) MB, [\d,.]+ MB are free there: make room", str(caught.value))
+    assert message
+    assert float(message[1]) == pytest.approx(size, rel=0.05)
     assert list(tmp_path.iterdir()) == []

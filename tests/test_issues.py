@@ -1,4 +1,4 @@
-"""What is reported about the samples of a clip: against counting by hand."""
+"""Issues of the samples of a clip, compared with a slow count."""
 
 from itertools import groupby
 
@@ -21,11 +21,11 @@ def test_runs_at_full_scale_are_counted(samples: list[int]):
     at_full_scale = groupby(samples, lambda sample: sample in (32767, -32768))
     runs = sum(is_full and len(list(group)) >= 4 for is_full, group in at_full_scale)
     found = kinds(np.array(samples)).get("clipped", "")
-    words = f"{runs} run{'s' if runs > 1 else ''} of 4 or more samples at full scale"
-    assert found == (words if runs else "")
+    detail = f"{runs} run{'s' if runs > 1 else ''} of 4 or more samples at full scale"
+    assert found == (detail if runs else "")
 
 
-def test_samples_beyond_full_scale_are_counted_instead():
+def test_samples_beyond_full_scale_are_counted_instead_of_runs():
     assert kinds(np.full(9, 32767), n_clipped=2)["clipped"] == "2 samples beyond full scale"
 
 

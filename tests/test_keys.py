@@ -38,7 +38,7 @@ ALONE = {
 
 
 @pytest.mark.parametrize(("path", "key"), ALONE.items(), ids=map(ascii, ALONE))
-def test_a_key_is_label_and_path_below_it(path: str, key: str) -> None:
+def test_a_key_is_the_label_and_the_path_below_it(path: str, key: str) -> None:
     assert keys_of([path]) == {path: key}
 
 
@@ -55,20 +55,20 @@ def test_folders_above_the_label_are_not_in_the_key() -> None:
         (2, {"train/rock/1.wav": "rock_1_train", "test/rock/1.wav": "rock_1_test", "test/rock/2.wav": "rock_2"}),
         (2, {"Ann/Hits/01.mp3": "Hits_01_Ann", "Bob/Hits/01.mp3": "Hits_01_Bob"}),
         (2, {"a/rock/1.mp3": "rock_1_a_mp3", "a/rock/1.wav": "rock_1_a_wav", "b/rock/1.wav": "rock_1_b"}),
-        (1, {"rock/A.mp3": "rock_A_mp3", "rock/a.wav": "rock_a_wav"}),  # the same key if case is ignored
+        (1, {"rock/A.mp3": "rock_A_mp3", "rock/a.wav": "rock_a_wav"}),  # keys must differ even if case is ignored
     ],
 )
-def test_all_clips_that_compete_for_a_key_get_longer_ones(depth: int, expected: dict[str, str]) -> None:
+def test_all_clips_with_the_same_short_key_get_longer_ones(depth: int, expected: dict[str, str]) -> None:
     assert keys_of(list(expected), depth) == expected
 
 
-def test_a_hash_comes_last() -> None:
+def test_a_hash_is_the_last_way_to_extend_a_key() -> None:
     paths = ["rock/a.b.wav", "rock/a_b.wav"]
     hashes = [blake2b(path.encode(), digest_size=4).hexdigest() for path in paths]
     assert list(keys_of(paths).values()) == [f"rock_a_b_wav_{digest}" for digest in hashes]
 
 
-def test_a_longer_key_may_be_contested_itself() -> None:
+def test_longer_keys_that_collide_are_extended_again() -> None:
     keys = keys_of(["rock/x.mp3", "rock/x.wav", "rock/x_mp3.ogg"])
     assert keys["rock/x.wav"] == "rock_x_wav"
     assert keys["rock/x_mp3.ogg"] == "rock_x_mp3_ogg"

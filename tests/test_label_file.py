@@ -34,7 +34,7 @@ def labels_of(root: Path, text: str) -> dict[str, str]:
         'path,label\n"a.wav","rock"\n"b/c.d.wav","jazz"\n"f/g.wav","rock"\n',
     ],
 )
-def test_rows_name_clips_by_path_file_name_or_key(text: str, tmp_path: Path) -> None:
+def test_rows_identify_clips_by_path_file_name_or_key(text: str, tmp_path: Path) -> None:
     assert labels_of(tmp_path, text) == {"a.wav": "rock", "b/c.d.wav": "jazz", "f/g.wav": "rock"}
 
 
@@ -74,12 +74,12 @@ def test_unmatched_rows_and_clips_are_reported(tmp_path: Path) -> None:
     details = {line.kind: line.detail for line in found.report}
     assert details["no label"].startswith("left out: 3 clips that ")
     assert details["no label"].endswith("labels.csv does not name: b/c.d.wav, b/e.mp3, b/e.wav")
-    assert details["no such clip"].endswith("labels.csv that names no clip of SRC: none.wav")
+    assert details["no such clip"].endswith("labels.csv without a clip in SRC: none.wav")
     assert {f"warning: {detail}" for detail in details.values()} <= set(found.describe())
     assert found.describe()[1] == f"labels are those of {tmp_path / 'labels.csv'}"
 
 
-def test_labels_of_a_file_change_no_key(tmp_path: Path) -> None:
+def test_labels_from_a_file_do_not_change_keys(tmp_path: Path) -> None:
     gtzan = touch(tmp_path / "src", "metal/metal.00058.wav", "rock/rock.00001.wav")
     clips = survey(gtzan, labels=write(tmp_path, "metal_00058,rock\nrock.00001,rock\n")).clips
     assert [(clip.key, clip.label) for clip in clips] == [("metal_00058", "rock"), ("rock_00001", "rock")]

@@ -81,14 +81,14 @@ def test_labels_and_keys(tree: dict[str, tuple[str, str]], tmp_path: Path) -> No
         (["a/x/train/1.wav", "a/y/val/1.wav"], None, FolderLevels(2, (3,))),
         (["train/a/1.wav", "train/b/1.wav"], None, FolderLevels(2, ())),  # a single part is not a split
         (["val/a/1.wav", "dev/b/1.wav"], None, FolderLevels(1, ())),
-        (["train/1.wav", "extra/1.wav"], None, FolderLevels(1, ())),  # not all of them are parts
+        (["train/1.wav", "extra/1.wav"], None, FolderLevels(1, ())),  # only one of them is named like a part
         (["train/a/1.wav", "test/a/1.wav"], 1, FolderLevels(1, ())),
         (["train/a/1.wav", "test/a/1.wav"], 2, FolderLevels(2, (1,))),
         (["a/1.wav"], None, FolderLevels(None, ())),
         (["1.wav"], None, FolderLevels(None, ())),
     ],
 )
-def test_levels(paths: list[str], depth: int | None, expected: FolderLevels) -> None:
+def test_the_level_of_the_labels_is_found(paths: list[str], depth: int | None, expected: FolderLevels) -> None:
     assert folder_levels(paths, depth) == expected
 
 
@@ -158,6 +158,6 @@ def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
     assert lines[2].endswith("label 39 1, and 10 more")
 
 
-def test_labels_are_in_the_order_of_their_numbers() -> None:
+def test_numeric_labels_are_sorted_as_numbers() -> None:
     assert sorted_labels(["10", "9", "10"]) == ["9", "10"]
     assert sorted_labels(["10", "9", "a"]) == ["10", "9", "a"]

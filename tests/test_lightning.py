@@ -1,4 +1,4 @@
-"""Lightning trains on a Loader as it is: on one and two processes, and after a resume exactly as without one."""
+"""Lightning trains on a Loader: on one process or two, and a resumed run equals an uninterrupted one."""
 
 from pathlib import Path
 from typing import Any
@@ -16,50 +16,50 @@ LENGTH = 5  # batches in an epoch of the loader
 LIMIT = {"limit_train_batches": 3, "max_epochs": 3}
 STEPS = {"max_epochs": -1, "max_steps": 13}
 WITHIN = ["1", "2", "4", "5", "5-validated", "5-ended", "6", "9"]
-"""Checkpoints of the run of two epochs: within each, and in each way after the last batch of the first."""
+"""Checkpoints of the run of two epochs: within each epoch, and the three kinds after the last batch of the first."""
 LIMITED = ["2", "3-ended", "4"]
 STOPPED = ["3", "3-ended", "3-fitted", "5-validated", "5-ended", "5-fitted"]
-"""Checkpoints of a run that `max_steps` ended in the middle of an epoch, or at its end."""
+"""Checkpoints of runs that `max_steps` ended in the middle of an epoch, or at its end."""
 
 
 @pytest.fixture(scope="module")
 def out(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what all the runs wrote."""
+    """Folder with the results of all runs."""
     need("lightning")
     folder = tmp_path_factory.mktemp("lightning")
 
-    def go(*jobs: dict[str, Any]) -> None:
+    def run_jobs(*jobs: dict[str, Any]) -> None:
         run(PROGRAM, [{"shards": str(tiny), "out": str(folder)} | job for job in jobs])
 
     def resumed(name: str, checkpoint: str, trainer: dict[str, Any], **job: Any) -> dict[str, Any]:
         return {"name": name, "checkpoint": f"{folder}/{checkpoint}.ckpt", "trainer": trainer} | job
 
-    go(
+    run_jobs(
         {"name": "one", "save": True},
         {"name": "limit", "save": True, "trainer": LIMIT},
         {"name": "steps", "trainer": STEPS},
         {"name": "stop3", "save": True, "trainer": STEPS | {"max_steps": 3}},
         {"name": "stop5", "save": True, "trainer": STEPS | {"max_steps": 5}},
-        {"name": "again", "again": True, "trainer": {"overfit_batches": 2, "max_epochs": 3}},
+        {"name": "repeated", "repeat": True, "trainer": {"overfit_batches": 2, "max_epochs": 3}},
         {"name": "half", "trainer": {"precision": "bf16-mixed"}},
         {"name": "raised", "save": True, "raise": 3},
     )
-    go({"name": "two", "save": True, "devices": 2})
-    go({"name": "around", "around": True, "devices": 2})
-    go(
+    run_jobs({"name": "two", "save": True, "devices": 2})
+    run_jobs({"name": "wrapped", "wrap": True, "devices": 2})
+    run_jobs(
         *(resumed(f"one-from-{point}", f"one-{point}", {}) for point in WITHIN),
         *(resumed(f"limit-from-{point}", f"limit-{point}", LIMIT) for point in [*LIMITED, "3-validated"]),
         *(resumed(f"steps-from-{point}", f"stop{point[0]}-{point}", STEPS) for point in STOPPED),
         *(resumed(f"two-from-{point}-on-one", f"two-{point}", {}) for point in ("2", "5", "6")),
         resumed("raised-from-2", "raised-2-raised", {}),
     )
-    go(resumed("one-from-2-on-two", "one-2", {}, devices=2))
+    run_jobs(resumed("one-from-2-on-two", "one-2", {}, devices=2))
     return folder
 
 
-def assert_goes_on(out: Path, name: str, unbroken: str) -> None:
-    """The batches are the last of the unbroken run's, and the weights at the end are equal."""
-    found, expected = results(out, name), results(out, unbroken)
+def assert_continues(out: Path, name: str, uninterrupted: str) -> None:
+    """Check that a run has the last batches of the uninterrupted one, and the same weights at its end."""
+    found, expected = results(out, name), results(out, uninterrupted)
     batches = global_batches(found)
     assert batches == global_batches(expected)[-len(batches) :]
     assert 0 < len(batches) < len(global_batches(expected))
@@ -68,7 +68,7 @@ def assert_goes_on(out: Path, name: str, unbroken: str) -> None:
     assert found[0]["weights"] == expected[0]["weights"]
 
 
-def test_a_trainer_fits_a_loader_and_validates_on_its_evaluation(out: Path, tiny: Path):
+def test_lightning_trains_on_a_loader_and_validates_on_its_evaluation(out: Path, tiny: Path):
     (found,) = results(out, "one")
     kinds = [(batch["kind"], batch["epoch"], batch["index"]) for batch in found["seen"]]
     with Loader(tiny, **SETTINGS) as loader:
@@ -87,7 +87,7 @@ def test_a_trainer_fits_a_loader_and_validates_on_its_evaluation(out: Path, tiny
     assert found["state"]["epoch"] == 2
 
 
-@pytest.mark.parametrize("name", ["two", "around"])
+@pytest.mark.parametrize("name", ["two", "wrapped"])
 def test_two_processes_share_each_batch(name: str, out: Path):
     ranks, alone = results(out, name), results(out, "one")
     assert len(ranks) == 2
@@ -99,8 +99,8 @@ def test_two_processes_share_each_batch(name: str, out: Path):
 
 
 @pytest.mark.parametrize("point", WITHIN)
-def test_a_resumed_run_goes_on_as_the_unbroken_one(point: str, out: Path):
-    assert_goes_on(out, f"one-from-{point}", "one")
+def test_a_resumed_run_continues_like_an_uninterrupted_one(point: str, out: Path):
+    assert_continues(out, f"one-from-{point}", "one")
     assert len(global_batches(results(out, f"one-from-{point}"))) == 2 * LENGTH - int(point[0])
 
 
@@ -123,34 +123,34 @@ def test_epochs_that_are_limited_differ(out: Path):
 
 
 @pytest.mark.parametrize("point", LIMITED)
-def test_a_resumed_run_of_limited_epochs_goes_on_as_the_unbroken_one(point: str, out: Path):
-    assert_goes_on(out, f"limit-from-{point}", "limit")
+def test_a_resumed_run_of_limited_epochs_continues_like_an_uninterrupted_one(point: str, out: Path):
+    assert_continues(out, f"limit-from-{point}", "limit")
 
 
-def test_after_the_last_batch_of_a_limited_epoch_the_loaders_epoch_goes_on(out: Path):
-    """Not as in the unbroken run, which leaves it; but no example comes twice. docs/trainers.md says so."""
+def test_a_run_resumed_after_the_last_batch_of_a_limited_epoch_continues_that_epoch(out: Path):
+    """The uninterrupted run leaves the epoch there. No example is repeated either way; see docs/trainers.md."""
     batches = global_batches(results(out, "limit-from-3-validated"))
     assert batches[0][2] == global_batches(results(out, "one"))[3][2]
     assert {epoch for epoch, *_ in batches} == {0, 1}
 
 
 @pytest.mark.parametrize("point", STOPPED)
-def test_a_run_that_max_steps_ended_goes_on(point: str, out: Path):
-    assert_goes_on(out, f"steps-from-{point}", "steps")
+def test_a_run_that_max_steps_ended_can_continue(point: str, out: Path):
+    assert_continues(out, f"steps-from-{point}", "steps")
 
 
 def test_a_hook_repeats_the_batches_of_an_epoch(out: Path):
-    batches = global_batches(results(out, "again"))
+    batches = global_batches(results(out, "repeated"))
     assert len(batches) == 6
     assert batches == 3 * global_batches(results(out, "one"))[:2]
 
 
-def test_mixed_precision_changes_no_feature(out: Path):
+def test_mixed_precision_does_not_change_features(out: Path):
     half, alone = results(out, "half"), results(out, "one")
     assert global_batches(half) == global_batches(alone)
     assert 0 < largest_difference(half[0], alone[0]) < 0.1
 
 
-def test_a_batch_whose_step_failed_counts_as_seen(out: Path):
+def test_a_batch_counts_as_seen_even_if_its_step_failed(out: Path):
     batches = global_batches(results(out, "raised-from-2"))
     assert [rows for *_, rows in batches] == [rows for *_, rows in global_batches(results(out, "one"))[3:]]

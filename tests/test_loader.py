@@ -1,4 +1,4 @@
-"""What a loader yields: crops that equal frames of their clips, labels and weights; and its errors."""
+"""A loader yields crops that equal frames of their clips, with labels and weights; wrong options are refused."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.conftest import need, no_synchronisation
 from tests.loader_cases import assert_same, collect
 
 
-def test_batches_have_the_shapes_labels_and_weights_that_they_should(shards):
+def test_batches_have_the_expected_shapes_labels_and_weights(shards):
     loader = Loader(shards, split="three", part="train", batch_size=4, crops_per_clip=3, augment="none")
     batches = list(loader)
     assert len(batches) == len(loader) == -(-7 * 3 // 4)
@@ -33,15 +33,15 @@ def test_evaluation_chunks_are_frames_of_the_clip(shards, clips_folder, chunks):
     import soundfile
 
     evaluation = Loader(shards, batch_size=4, augment="strong").evaluation(chunks=chunks)
-    chunks = collect(evaluation)
-    assert list(chunks) == list(collect(evaluation))
-    for (key, chunk), features in chunks.items():
+    found = collect(evaluation)
+    assert list(found) == list(collect(evaluation))
+    for (key, chunk), features in found.items():
         genre, number = key.split("_")
         waveform, _ = soundfile.read(clips_folder / genre / f"{genre}.{number}.wav", dtype="float32")
         frames = whole_clips(LogMel(), torch.from_numpy(waveform)[None])[0, :, 128 * chunk : 128 * (chunk + 1)]
         torch.testing.assert_close(features[:, : frames.shape[1]], frames, atol=1e-5, rtol=1e-4)
         assert not features[:, frames.shape[1] :].any()
-    assert len([chunk for key, chunk in chunks if key == "blues_00000"]) == 3  # 9 s: 388 frames
+    assert len([chunk for key, chunk in found if key == "blues_00000"]) == 3  # 9 s: 388 frames
 
 
 def test_training_crops_without_augmentation_are_frames_of_the_clip(shards, clips_folder):
@@ -77,7 +77,7 @@ def test_raw_waveform_crops(shards):
     assert 0.01 < float(batch.features.abs().max()) < 4
 
 
-def test_damaged_clips_are_named_or_skipped(tmp_path, clips_folder):
+def test_damaged_clips_raise_or_are_skipped(tmp_path, clips_folder):
     from gtzan_stream.store.pack import pack
 
     pack(clips_folder, tmp_path / "shards", codec="flac")
@@ -133,7 +133,7 @@ def test_damaged_clips_are_named_or_skipped(tmp_path, clips_folder):
         ),
     ],
 )
-def test_wrong_options_get_one_sentence(shards, options, message):
+def test_wrong_options_of_a_loader_are_refused(shards, options, message):
     with untyped(), pytest.raises(UserError, match=message):
         Loader(shards, **options)
 
@@ -198,7 +198,7 @@ def test_clips_shorter_than_a_very_long_crop_count(shards):
     rows: dict = {}
     for batch in loader:
         for key, *row in zip(batch.keys, batch.weights, batch.valid_frames, strict=True):
-            rows.setdefault(key, row)  # not the fillers, which come last
+            rows.setdefault(key, row)  # fillers come last, so they replace no row
     assert rows["blues_00001"] == [1, 1 + 4 * 22050 // 512]  # 4 s
     assert rows["jazz_00001"][0] == 0  # 0.3 s
 
@@ -214,7 +214,7 @@ def test_an_evaluation_shares_shards_split_and_features(shards):
     assert keys == {loader.manifest.keys[int(clip)].as_py() for clip in part}
 
 
-def test_an_evaluation_has_the_loaders_ranks(shards):
+def test_an_evaluation_uses_the_rank_of_its_loader(shards):
     alone = [batch.keys for batch in Loader(shards, batch_size=4).evaluation()]
     second = [batch.keys for batch in Loader(shards, batch_size=4, rank=1, world_size=2).evaluation()]
     assert second == [keys[1::2] for keys in alone]
@@ -234,7 +234,7 @@ def test_an_evaluation_is_never_augmented(shards):
         ("three", "test", "clip", "chunks must be 'study' or 'all', got 'clip'"),
     ],
 )
-def test_a_wrong_evaluation_gets_one_sentence(shards, split, part, chunks, message):
+def test_wrong_options_of_an_evaluation_are_refused(shards, split, part, chunks, message):
     loader = Loader(shards, split=split, part="train" if split else None)
     with untyped(), pytest.raises(UserError, match=message):
         loader.evaluation(part, chunks=chunks)

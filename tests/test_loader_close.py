@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
@@ -47,7 +47,7 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
     monkeypatch.setattr(BatchMaker, "make", waiting)
     loader = Loader(shards, batch_size=8, augment="none", on_error="skip")
     iterator = iter(loader)
-    next(iterator)  # three more are asked for
+    next(iterator)  # this requests three more batches
     loader.close()
     closed.set()
     loader._maker.ahead.shutdown(wait=True)
@@ -59,29 +59,29 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
         next(iter(loader))
 
 
-@pytest.mark.parametrize("moment", ["before it is begun", "before it is read", "when it is made"])
-def test_a_loader_closed_while_a_batch_is_waited_for_says_so(shards, monkeypatch, moment):
-    make, begun, closed = BatchMaker.make, threading.Event(), threading.Event()
+@pytest.mark.parametrize("moment", ["before it is started", "before it is read", "after it is made"])
+def test_closing_a_loader_ends_the_wait_for_a_batch_with_an_error(shards, monkeypatch, moment):
+    make, started, closed = BatchMaker.make, threading.Event(), threading.Event()
 
     def wait():
-        begun.set()
+        started.set()
         closed.wait(60)
 
     def waiting(*arguments, **options):
         if moment == "before it is read":
             wait()
         made = make(*arguments, **options)
-        if moment == "when it is made":
+        if moment == "after it is made":
             wait()
         return made
 
     monkeypatch.setattr(BatchMaker, "make", waiting)
     loader = Loader(shards, batch_size=8, augment="none")
-    if moment == "before it is begun":
-        loader._maker.ahead.submit(wait)  # as while batches of an evaluation are made
+    if moment == "before it is started":
+        loader._maker.ahead.submit(wait)  # as if batches of an evaluation were being made
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(next, iter(loader))
-        assert begun.wait(60)
+        assert started.wait(60)
         while not loader._maker.ahead._work_queue.qsize():
             time.sleep(0.01)
         loader.close()

@@ -1,4 +1,4 @@
-"""Which shards a loader requests before it needs them, and how much room it asks of the cache."""
+"""A loader requests shards one block ahead, and checks that the cache has room for two blocks."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -36,30 +36,30 @@ def test_each_block_is_requested_with_the_next(shards: Path, requested: list[lis
     assert set(names) <= {name for request in requested for name in request}
 
 
-def test_who_leaves_an_epoch_does_not_wait_for_the_rest_of_the_set(shards: Path, monkeypatch: pytest.MonkeyPatch):
-    under_way: list[Future] = []
+def test_leaving_an_epoch_early_cancels_its_downloads(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    downloads: list[Future] = []
 
     def prefetch(folder: Folder, names: list[str]) -> list[Future]:
-        under_way.extend(new := [Future() for _ in names])
+        downloads.extend(new := [Future() for _ in names])
         return new
 
     monkeypatch.setattr(Folder, "prefetch", prefetch)
     for _ in Loader(shards, batch_size=1, crops_per_clip=1, shuffle_shards=1, num_workers=0):
-        assert not any(shard.cancelled() for shard in under_way)
-        if len(under_way) >= 4:  # those of two blocks, each with the next
+        assert not any(shard.cancelled() for shard in downloads)
+        if len(downloads) >= 4:  # two blocks were read, each requested with the next
             break
-    assert all(shard.cancelled() for shard in under_way)
+    assert all(shard.cancelled() for shard in downloads)
 
 
-@pytest.mark.parametrize(("shuffle_shards", "room"), [(None, None), (1, 2), (3, 6)])
+@pytest.mark.parametrize(("shuffle_shards", "expected"), [(None, None), (1, 2), (3, 6)])
 def test_the_cache_must_hold_two_blocks(
-    shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, room: int | None
+    shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, expected: int | None
 ):
     checked: list[int | None] = []
     monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
     loader = Loader(shards, shuffle_shards=shuffle_shards)
     loader.evaluation()
-    assert checked == [room, 2]
+    assert checked == [expected, 2]
 
 
 def test_the_seed_changes_the_order_of_clips_and_of_shards(shards: Path):

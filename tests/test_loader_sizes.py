@@ -12,7 +12,7 @@ from gtzan_stream.loader import Loader
 from tests.conftest import write_wav
 
 
-def test_the_features_follow_the_rate_of_the_shards(tmp_path, rng):
+def test_features_have_the_sample_rate_of_the_shards_by_default(tmp_path, rng):
     from gtzan_stream.store.pack import pack
 
     samples = np.round(3000 * rng.standard_normal(8000 * 4)).astype(np.int16)
@@ -26,12 +26,12 @@ def test_the_features_follow_the_rate_of_the_shards(tmp_path, rng):
     torch.testing.assert_close(batch.features[0], whole[0, :, first : first + 128], rtol=0, atol=1e-5)
 
 
-def test_the_error_for_clips_that_are_all_too_short_suggests_features_that_suit(words):
-    sentence = (
+def test_the_error_for_clips_that_are_all_too_short_suggests_suitable_features(words):
+    message = (
         r"every clip of part train is too short to count: the longest lasts 0\.49 s, .*; "
         r"choose shorter crops: --frames 16, or features=LogMel\(sample_rate=8000, frames=16\)$"
     )
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=message):
         Loader(words, split="words", part="train")
     for split in ("words", "brief"):
         with Loader(words, split=split, part="train", features=LogMel(sample_rate=8000, frames=16)) as loader:
@@ -43,6 +43,6 @@ def test_the_error_for_clips_that_are_all_too_short_suggests_features_that_suit(
 
 
 def test_the_suggestion_names_the_class_of_the_features(words):
-    sentence = rf"^every clip of {re.escape(str(words))} is too short .*, or features=RawWaveform\(.*, frames=\d+\)$"
-    with pytest.raises(UserError, match=sentence):
+    message = rf"^every clip of {re.escape(str(words))} is too short .*, or features=RawWaveform\(.*, frames=\d+\)$"
+    with pytest.raises(UserError, match=message):
         Loader(words, features=RawWaveform(sample_rate=8000))

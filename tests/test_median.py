@@ -45,12 +45,12 @@ def test_ties_zeros_negative_numbers_and_infinities(rng, name):
             assert np.array_equal(median_filter(torch.from_numpy(x), 31, axis).numpy(), scipy_median(x, 31, axis))
 
 
-def test_plain_version_takes_float64(rng):
+def test_the_plain_version_accepts_float64(rng):
     x = rng.standard_normal((1, 40, 50))
     assert np.array_equal(median_filter(torch.from_numpy(x), 17, 2).numpy(), scipy_median(x, 17, 2))
 
 
-def test_takes_any_layout(rng):
+def test_any_memory_layout_is_accepted(rng):
     x = torch.from_numpy(rng.standard_normal((2, 90, 40)).astype(np.float32)).transpose(1, 2)
     assert torch.equal(median_filter(x, 5, 2), median_filter(x.contiguous(), 5, 2))
 

@@ -1,4 +1,4 @@
-"""Every network: shapes, size, and that a few steps of training do what training does."""
+"""Every network has the documented shapes and size, and a few training steps lower its loss."""
 
 import inspect
 import re
@@ -28,7 +28,7 @@ def without_dropout(network: nn.Module) -> nn.Module:
 
 
 def example(name: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`n` examples of noise, each class with a level of its own."""
+    """Make `n` examples of noise; each class has its own level."""
     labels = torch.arange(n)
     noise = torch.randn(n, *models.spec(name).shape)
     return noise * (1 + labels.reshape(n, *[1] * (noise.ndim - 1))), labels
@@ -39,25 +39,26 @@ def loss_of(output: torch.Tensor | tuple[torch.Tensor, ...], labels: torch.Tenso
     return sum(nn.functional.cross_entropy(head, labels) for head in heads)
 
 
-def test_the_studys_networks_are_all_there():
+def test_all_networks_of_the_study_are_registered():
     assert set(STUDY) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_network_has_its_shapes_and_says_so(name):
-    words = inspect.getdoc(models.spec(name).build).replace("\n", " ")
-    assert f"Input {['batch', *models.spec(name).shape]}".replace("'", "") in words
-    assert "output [batch, n_classes]" in words
+def test_a_network_has_the_shapes_that_its_docstring_states(name):
+    text = inspect.getdoc(models.spec(name).build).replace("\n", " ")
+    assert f"Input {['batch', *models.spec(name).shape]}".replace("'", "") in text
+    assert "output [batch, n_classes]" in text
     with torch.inference_mode():
         assert models.build(name, 10).eval()(example(name, 1)[0]).shape == (1, 10)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_network_has_the_size_it_says(name):
-    said = re.search(r"([\d,]+) parameters for ten classes", inspect.getdoc(models.spec(name).build).replace("\n", " "))
-    assert said or name not in [*STUDY, "crnn_time"], "the study's networks say their size"
-    if said:
-        assert f"{size_of(models.build(name, 10)):,}" == said[1]
+def test_a_network_has_the_size_that_its_docstring_states(name):
+    text = inspect.getdoc(models.spec(name).build).replace("\n", " ")
+    stated = re.search(r"([\d,]+) parameters for ten classes", text)
+    assert stated or name not in [*STUDY, "crnn_time"], "the docstrings of the study's networks state the size"
+    if stated:
+        assert f"{size_of(models.build(name, 10)):,}" == stated[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,8 +88,8 @@ def test_an_example_is_classified_the_same_alone_and_in_a_batch(name):
         torch.testing.assert_close(network(features)[1:], network(features[1:]), rtol=1e-4, atol=1e-5)
 
 
-def test_the_time_keeping_network_hears_order_and_the_studys_does_not_recur():
-    """After the study's pooling the recurrent layer sees one step; the other one sees all 128."""
+def test_the_recurrent_layer_gets_128_steps_in_crnn_time_and_one_in_crnn():
+    """The study's pooling leaves one step to the recurrent layer; crnn_time keeps all 128."""
     lengths = {}
     for name in ("crnn", "crnn_time"):
         network = models.build(name, 2).eval()
@@ -100,8 +101,8 @@ def test_the_time_keeping_network_hears_order_and_the_studys_does_not_recur():
 
 
 @pytest.mark.parametrize("name", [name for name in STUDY if name not in VISION])
-def test_what_makes_other_sizes_fit_changes_nothing_at_the_studys(name):
-    """Pools to a fixed size get that size already, and the recurrent network has one band left to take the mean of."""
+def test_layers_for_other_sizes_change_nothing_at_the_size_of_the_study(name):
+    """At that size, pools to a fixed size return their input, and the recurrent network averages over a single band."""
     network = models.build(name, 2).eval()
     pools = [layer for layer in network.modules() if isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d)]
     unchanged, bands = [], []
@@ -124,13 +125,13 @@ def test_what_makes_other_sizes_fit_changes_nothing_at_the_studys(name):
         ("vgg11", 8 + 2, [0.0, 0.0]),
     ],
 )
-def test_layers_without_parameters_are_there_too(name, n_relu, dropout):
+def test_networks_have_the_expected_relus_and_dropouts(name, n_relu, dropout):
     layers = list(models.build(name, 2).modules())
     assert sum(isinstance(layer, nn.ReLU) for layer in layers) == n_relu
     assert [layer.p for layer in layers if isinstance(layer, nn.Dropout)] == dropout
 
 
-def test_a_first_convolution_of_one_channel_sees_what_that_of_three_does_of_a_grey_picture():
+def test_a_convolution_of_one_channel_equals_that_of_three_on_a_grey_image():
     three = nn.Conv2d(3, 4, 5, stride=2, padding=1)
     grey = torch.randn(2, 1, 16, 16)
     torch.testing.assert_close(on_one_channel(three)(grey), three(grey.expand(-1, 3, -1, -1)))
@@ -143,12 +144,12 @@ def test_googlenet_has_its_auxiliary_heads_in_training_only():
     assert isinstance(network.eval()(torch.randn(2, 128, 128)), torch.Tensor)
 
 
-def test_an_unknown_network_is_answered_with_the_right_names():
+def test_the_error_for_an_unknown_network_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"no network 'vgg12'; there are cnn1d, .*vgg11.*cnn2d"):
         models.build("vgg12", 10)
 
 
-def test_one_class_is_no_choice():
+def test_a_network_of_one_class_is_refused():
     with pytest.raises(ValueError, match="two classes at least, got n_classes=1"):
         models.build("cnn2d", 1)
 

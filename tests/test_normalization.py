@@ -14,11 +14,11 @@ def batches() -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ["global", "mel", "clip", "batch"])
 def test_normalized_features_have_mean_0_and_variance_1(kind):
-    over = {"global": (0, 1, 2), "mel": (0, 2), "clip": (1, 2), "batch": (0, 2)}[kind]
+    dims = {"global": (0, 1, 2), "mel": (0, 2), "clip": (1, 2), "batch": (0, 2)}[kind]
     normalize = Normalization(kind, 8)
     normalize.estimate(iter(batches()))
     got = normalize(torch.cat(batches()))
-    std, mean = torch.std_mean(got, dim=over, correction=0)
+    std, mean = torch.std_mean(got, dim=dims, correction=0)
     assert mean.abs().max() < 1e-3
     assert (std - 1).abs().max() < 1e-3
     assert not list(normalize.parameters())  # nothing to learn

@@ -1,4 +1,4 @@
-"""Which shards a reader keeps open: those read last, and none that the cache has evicted."""
+"""A reader keeps the shards open that it read last, and closes those that the cache has evicted."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open
 
 
 class Shards(Manifest):
-    """A manifest of shards in a folder, to which a shard comes back when it is asked for after it was evicted."""
+    """A manifest of shards in a folder; requesting the path of an evicted shard brings the file back."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.opened = root, list[int]()
@@ -49,7 +49,7 @@ def test_the_shards_read_last_are_open_and_evicted_ones_are_closed(limit: int, s
     with TemporaryDirectory() as folder:
         manifest = Shards(Path(folder).resolve())
         shards = open_shards.OpenShards(manifest, limit)
-        expected, opened, evicted = list[int](), list[int](), set[int]()  # the longest unused first
+        expected, opened, evicted = list[int](), list[int](), set[int]()  # least recently used first
         for step, number in steps:
             if step == "evict":
                 (manifest.root / str(number)).unlink(missing_ok=True)
@@ -63,8 +63,8 @@ def test_the_shards_read_last_are_open_and_evicted_ones_are_closed(limit: int, s
                 expected = [other for other in expected if other not in evicted]
                 evicted.clear()
             expected = [*expected, number][-limit:]
-            there = [f"{other} (deleted)" if other in evicted else str(other) for other in expected]
-            assert open_files(manifest.root) == sorted(there)
+            names = [f"{other} (deleted)" if other in evicted else str(other) for other in expected]
+            assert open_files(manifest.root) == sorted(names)
         assert manifest.opened == opened
         shards.close()
         assert open_files(manifest.root) == []

@@ -45,7 +45,7 @@ def kinds(manifest: Manifest) -> dict[str, str]:
     return {line["key"]: line["kind"] for line in manifest.report}
 
 
-def test_nothing_to_pack(tmp_path: Path):
+def test_packing_a_folder_without_audio_is_an_error(tmp_path: Path):
     (tmp_path / "src").mkdir()
     with pytest.raises(UserError, match="holds no audio file: expected <label>/<clip>"):
         pack(tmp_path / "src", tmp_path / "out")
@@ -65,7 +65,7 @@ def test_the_bytes_depend_only_on_the_music(clips_folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("codec", ["wav", "flac"])
-def test_samples_are_kept(codec: str, tmp_path: Path):
+def test_packing_keeps_the_samples(codec: str, tmp_path: Path):
     samples = {f"rock_{i}": noise(seed=i) for i in range(3)}
     for key, format in zip(samples, ["wav", "flac", "au"], strict=True):
         put(tmp_path / f"src/rock/{key}.{format}", samples[key], subtype="PCM_16")
@@ -125,11 +125,11 @@ def test_issues_of_clips_are_reported(tmp_path: Path):
     assert not {"rock_nan", "rock_empty", "rock_text", "rock_other"} & set(manifest.keys.to_pylist())
     assert manifest.frames[manifest.keys.to_pylist().index("rock_cut")] == RATE - 1000
     assert json.loads((tmp_path / "out/manifest.json").read_text())["report"] == manifest.report
-    assert verify(manifest) == []  # what is odd in the shards, too, was reported
+    assert verify(manifest) == []  # the report already lists every issue of the shards
 
 
-def test_shards_are_as_large_as_the_clips_will_be(tmp_path: Path):
-    """Of two seconds at 44,100 Hz each, half of the samples are packed: 88,200 bytes."""
+def test_the_size_of_shards_counts_the_resampled_clips(tmp_path: Path):
+    """Each clip has two seconds at 44,100 Hz; packed at 22,050 Hz it has 88,200 bytes."""
     for i in range(4):
         put(tmp_path / f"src/rock/{i}.wav", noise(88_200, seed=i), 44100)
     for shard_mb, n_shards in ((0.353, 1), (0.352, 2), (0.0883, 4)):
@@ -154,8 +154,8 @@ def test_a_folder_without_usable_clips_is_an_error(tmp_path: Path):
         pack(tmp_path / "src", tmp_path / "out")
 
 
-def test_shards_of_which_no_clip_can_be_packed_leave_no_gap(tmp_path: Path):
-    """Their headers promised something, so that they were dealt a shard."""
+def test_shards_without_readable_clips_leave_no_gap_in_the_numbers(tmp_path: Path):
+    """Clips are assigned to shards by their headers, before any of them turns out to be unreadable."""
     for i in range(9):
         samples = 0.1 * np.random.default_rng(i).standard_normal(3000)
         samples[5] = np.nan if i % 3 else 0

@@ -20,8 +20,8 @@ def music(root: Path, *paths: str) -> Path:
     return root
 
 
-def sides(manifest: Manifest, split: str) -> dict[str, str]:
-    """Part of each clip by key."""
+def parts_by_key(manifest: Manifest, split: str) -> dict[str, str]:
+    """Return the part of each clip by its key."""
     keys = manifest.keys.to_pylist()
     return {keys[clip]: part for part in manifest.split_names()[split] for clip in manifest.part(split, part)}
 
@@ -30,7 +30,7 @@ def test_a_tree_of_train_and_test(tmp_path: Path):
     paths = [f"{part}/{label}/{i}.wav" for part in ("train", "test") for label in ("rock", "jazz") for i in range(8)]
     manifest = pack(music(tmp_path / "src", *paths), tmp_path / "out")
     assert manifest.labels == ["jazz", "rock"]
-    parts = sides(manifest, "folders")
+    parts = parts_by_key(manifest, "folders")
     assert {key for key, part in parts.items() if part == "test"} == {
         f"{label}_{i}_test" for label in ("rock", "jazz") for i in range(8)
     }
@@ -41,7 +41,7 @@ def test_a_tree_of_train_and_test(tmp_path: Path):
 def test_a_tree_with_a_validation_part(tmp_path: Path):
     paths = [f"{part}/{label}/{part}.wav" for part in ("train", "dev", "test") for label in ("rock", "jazz")]
     manifest = pack(music(tmp_path / "src", *paths), tmp_path / "out")
-    assert sides(manifest, "folders")["rock_dev"] == "valid"
+    assert parts_by_key(manifest, "folders")["rock_dev"] == "valid"
     (tmp_path / "folders.csv").write_text("rock_dev,test\n")
     with pytest.raises(UserError, match="make a split named folders: rename the split file"):
         pack(tmp_path / "src", tmp_path / "out", splits=tmp_path / "folders.csv")
@@ -73,10 +73,10 @@ def test_random_splits_keep_groups_and_equal_samples_together(how: str, tmp_path
     manifest = pack(src, tmp_path / "out", **options)
     assert kinds(manifest)["rock_a_0"] == "conflict"
     for split in manifest.split_names():
-        parts = sides(manifest, split)
+        parts = parts_by_key(manifest, split)
         for artist in "abcdefgh":  # an artist is one group, also under two labels
             assert len({parts[f"{label}_{artist}_{i}"] for label in ("rock", "jazz") for i in range(3)}) == 1
-        assert parts["rock_a_1"] == parts["jazz_h_2"], "joined by the clip that both artists have"
+        assert parts["rock_a_1"] == parts["jazz_h_2"], "artists a and h share a clip, so they are one group"
         assert set(parts.values()) == {"train", "valid", "test"}
 
 
@@ -100,7 +100,7 @@ def test_split_files_name_keys_or_paths(form: str, tmp_path: Path):
     names = {"rock_a_b": "rock/a.b", "rock_c": "rock/c", "jazz_d": "jazz/d"}
     lines = [f"{form.format(key=k, path=names[k], name=names[k][5:])},{part}" for k, part in rows.items()]
     (tmp_path / "mine.csv").write_text("path,part\n" + "\n".join(lines))
-    assert sides(pack(src, tmp_path / "out", splits=tmp_path / "mine.csv"), "mine") == rows
+    assert parts_by_key(pack(src, tmp_path / "out", splits=tmp_path / "mine.csv"), "mine") == rows
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_split_files_name_keys_or_paths(form: str, tmp_path: Path):
         ("rock/1.wav,train\n1.wav,test\n", r"mine\.csv, line 2: 1\.wav could be jazz/1\.wav or rock/1\.wav"),
     ],
 )
-def test_a_split_file_that_fits_no_clip_ends_the_packing(text: str, message: str, tmp_path: Path):
+def test_a_wrong_split_file_is_an_error_before_packing(text: str, message: str, tmp_path: Path):
     src = music(tmp_path / "src", "rock/1.wav", "jazz/1.wav")
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(UserError, match=message):
@@ -149,7 +149,7 @@ def test_a_file_name_that_is_not_utf8_is_packed_under_an_escaped_key(tmp_path: P
         pack(src, tmp_path / "out", on_error="fail")
 
 
-def test_such_names_are_escaped_in_errors_of_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_file_names_in_errors_of_decoders_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(source, sample_rate):
         if "bad" in str(source):
             raise ValueError("cannot open caf\udce9\n.wav")

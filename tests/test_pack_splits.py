@@ -14,7 +14,7 @@ from tests.test_pack import kinds, noise, put
 from tests.test_store_index import sound, write
 
 
-def test_gtzan_has_its_splits_and_its_faults(tmp_path: Path):
+def test_a_packed_gtzan_has_its_splits_and_known_faults(tmp_path: Path):
     for i, clip_id in enumerate(["jazz.00054", "blues.00029", "metal.00058", "rock.00016", "jazz.00001"]):
         put(tmp_path / "src" / clip_id.split(".")[0] / f"{clip_id}.wav", noise(2000, seed=i))
     manifest = pack(tmp_path / "src", tmp_path / "out")
@@ -68,12 +68,12 @@ def test_duplicates_are_in_one_part_of_random_splits(tmp_path: Path):
     manifest = pack(tmp_path / "src", tmp_path / "out")
     keys = manifest.keys.to_pylist()
     for name, parts in manifest.split_names().items():
-        side = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
-        assert all(side[f"rock_{2 * i}"] == side[f"rock_{2 * i + 1}"] for i in range(20)), name
+        part_of = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
+        assert all(part_of[f"rock_{2 * i}"] == part_of[f"rock_{2 * i + 1}"] for i in range(20)), name
 
 
 @pytest.mark.parametrize("name", [*splits.PUBLISHED, *splits.SEEDED])
-def test_a_split_file_cannot_take_a_name_that_is_taken(name: str, clips_folder: Path, tmp_path: Path):
+def test_a_split_file_named_like_a_built_in_split_is_refused(name: str, clips_folder: Path, tmp_path: Path):
     (tmp_path / f"{name}.csv").write_text("blues_00000,train\n")
     with pytest.raises(UserError, match=rf"{name}\.csv would make a split named {name}.*rename"):
         pack(clips_folder, tmp_path / "out", splits=tmp_path / f"{name}.csv")

@@ -34,7 +34,7 @@ def old(shards: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def is_whole(folder: Path) -> str:
+def verified_digest(folder: Path) -> str:
     """Verify a set, and return its digest."""
     manifest = Manifest.open(folder)
     assert verify(manifest) == []
@@ -67,20 +67,20 @@ def interrupted_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 def test_an_interrupted_swap_leaves_a_whole_set(
     calls: int, old: Path, clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    before = is_whole(old)
+    before = verified_digest(old)
     with interrupted_after(calls, monkeypatch), pytest.raises(Interrupted):
         pack(clips_folder, old, codec="flac", shard_mb=1000)
-    between = is_whole(old)
+    between = verified_digest(old)
     assert (between == before) == (calls == 0)
-    if (old / INCOMING).exists():  # to be read by whoever may read the folder
+    if (old / INCOMING).exists():  # readable for everyone who can read the folder
         assert stat.S_IMODE((old / INCOMING).stat().st_mode) == 0o755
     (tmp_path / "bad/rock").mkdir(parents=True)
     (tmp_path / "bad/rock/a.wav").write_text("no audio")
-    with pytest.raises(UserError):  # a next pack tidies up first, and then fails
+    with pytest.raises(UserError):  # the next pack tidies up before it fails
         pack(tmp_path / "bad", old)
-    assert is_whole(old) == between
+    assert verified_digest(old) == between
     after = pack(clips_folder, old, codec="flac", shard_mb=1000)
-    assert is_whole(old) == after.digest
+    assert verified_digest(old) == after.digest
     expected = {".gitkeep", "notes.txt", "manifest.json", "samples.parquet", "splits.parquet"}
     assert {path.name for path in old.iterdir()} == expected | {shard.name for shard in after.shards}
 
@@ -102,10 +102,10 @@ def test_a_swap_that_cannot_be_finished_is_one_user_error(
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(UserError, match=f"^{old} cannot be written: Read-only file system; choose another folder$"):
         pack(clips_folder, old)
-    is_whole(old)
+    verified_digest(old)
 
 
-def test_a_disk_without_room_for_a_folder_says_what_is_needed(
+def test_the_error_of_a_full_disk_says_how_much_space_is_needed(
     clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def full(*args: object, **options: object) -> str:
@@ -130,9 +130,9 @@ def test_remains_of_a_killed_pack_are_removed(old: Path, clips_folder: Path):
     for name in (".packing-killed", ".incoming"):  # .incoming without a manifest: its removal was interrupted
         (old / name).mkdir()
         (old / name / "clips-000000.tar").write_bytes(b"half a shard")
-    is_whole(old)
+    verified_digest(old)
     pack(clips_folder, old)
-    is_whole(old)
+    verified_digest(old)
     assert not {path.name for path in old.iterdir()} & {".packing-killed", ".incoming"}
 
 
@@ -143,7 +143,7 @@ def test_indexed_shards_are_not_removed_by_pack(shards: Path, clips_folder: Path
     index(tmp_path)
     pack(clips_folder, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("theirs-*")} == theirs
-    is_whole(tmp_path)
+    verified_digest(tmp_path)
 
 
 def test_a_file_with_the_name_of_a_shard_is_not_overwritten(clips_folder: Path, tmp_path: Path):
@@ -159,7 +159,7 @@ def test_indexing_a_packed_set_keeps_its_shards(old: Path):
     names = {path.name for path in old.glob("*.tar")}
     index(old)
     assert {path.name for path in old.glob("*.tar")} == names
-    is_whole(old)
+    verified_digest(old)
 
 
 def test_two_packs_into_one_folder_are_refused(old: Path, clips_folder: Path):

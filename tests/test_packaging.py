@@ -28,13 +28,13 @@ PRIVATE = ["clip.wav", "notes.txt", "shards/demo-000000.tar", "runs/one/best.pt"
 PRIVATE += [
     f"{folder}/{name}" for folder in FOLDERS for name in ("clip.wav", "__pycache__/x.pyc", ".DS_Store", "a.tar")
 ]
-"""What may lie in a checkout, and is no part of it."""
+"""Files that may lie in a checkout but must not be packaged."""
 OPTIONAL = ["av", "audiomentations", "librosa", "lightning", "beartype", "hypothesis", "threadpoolctl", "s3fs"]
-"""Libraries of extras, which the tests' own environment may have."""
+"""Optional libraries, which are hidden from the installed wheel because the tests' environment may have them."""
 
 
 def sources() -> set[str]:
-    """Paths of the files that the repository holds, or that the source distribution does where this is one."""
+    """List the files of the repository, or of the source distribution if the tests run in an unpacked one."""
     git = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     listed = ROOT / "gtzan_stream.egg-info" / "SOURCES.txt"
     names = git.stdout.split("\0") if git.stdout else listed.read_text().splitlines()
@@ -43,7 +43,7 @@ def sources() -> set[str]:
 
 
 def build(kind: str, source: Path, out: Path) -> Path:
-    """Build an "sdist" or a "wheel" as pip and build do, with the setuptools that is installed: without network."""
+    """Build an "sdist" or a "wheel" as pip and build do, but with the installed setuptools, so without network."""
     need("setuptools")
     out.mkdir()
     program = f"import setuptools.build_meta as backend; backend.build_{kind}({str(out)!r})"
@@ -56,7 +56,7 @@ def build(kind: str, source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source distribution of a checkout in which private files lie around, unpacked."""
+    """The unpacked source distribution of a checkout that also contains private files."""
     folder = tmp_path_factory.mktemp("packaging")
     for name in [*sources(), *PRIVATE]:
         path = folder / "checkout" / name
@@ -90,11 +90,11 @@ def test_the_source_distribution_holds_the_repository_and_nothing_else(unpacked:
     found = {name for name in found if ".egg-info/" not in name} - GENERATED
     assert len(found) > 300
     assert found == sources()
-    assert (unpacked / ".ci/run").stat().st_mode & 0o100, "it can be run"
+    assert (unpacked / ".ci/run").stat().st_mode & 0o100, "it must be executable"
 
 
 def named_paths(text: str) -> set[str]:
-    """Paths of this repository that a document links to, runs with Python or has in backticks, outside of examples."""
+    """Find the paths of this repository that a document links to, runs with Python or has in backticks."""
     text = re.sub(r"```(?:python|diff)\n.*?```", "", text, flags=re.DOTALL)
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
     commands = re.findall(r"\bpython ([\w./-]+\.py)\b", text)
@@ -130,7 +130,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     assert any(name.endswith("licenses/LICENSE") for name in metadata)
 
 
-def test_the_metadata_are_whole(metadata: Message):
+def test_the_metadata_are_complete(metadata: Message):
     assert metadata["Name"] == "gtzan-stream"
     assert metadata["Version"] == gtzan_stream.__version__
     assert metadata["License-Expression"] == "MIT"
@@ -174,15 +174,15 @@ def test_an_address_that_needs_the_extra_names_it(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command of a fresh environment that has the wheel and what it requires, in an empty folder."""
+    """Return a function that runs a command of a fresh environment with the wheel and its requirements."""
     folder = wheel.parent.parent
     (folder / "empty").mkdir()
     venv.create(folder / "venv", with_pip=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
-    def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [folder / "venv" / "bin" / program, *words],
+            [folder / "venv" / "bin" / program, *arguments],
             cwd=folder / "empty",
             env=environment,
             capture_output=True,
@@ -203,8 +203,8 @@ def installed(wheel: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.mark.slow
 def test_the_wheel_works_by_itself(installed: Callable[..., subprocess.CompletedProcess[str]]):
     commands = [["--help"], ["demo", "shards"], ["info", "shards"], ["verify", "shards"], ["preview", "shards"]]
-    for words in commands:
-        done = installed("gtzan-stream", *words)
+    for arguments in commands:
+        done = installed("gtzan-stream", *arguments)
         assert done.returncode == 0, done.stderr
     program = """
 import sys, torch, gtzan_stream
@@ -229,7 +229,7 @@ assert recipe("strong")(torch.zeros(2, 22050)).shape == (2, 22050)
         ("from gtzan_stream import Manifest; Manifest.open('s3://bucket/shards')", "remote"),
     ],
 )
-def test_what_needs_an_extra_says_which(
+def test_the_error_of_a_missing_library_names_its_extra(
     statement: str, extra: str, installed: Callable[..., subprocess.CompletedProcess[str]]
 ):
     done = installed("python", "-c", statement)

@@ -1,4 +1,4 @@
-"""Threads over a list: the order, how far ahead they are, and how many there are."""
+"""`map_in_order` keeps the order, computes a bounded number of results ahead, and uses the requested threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +14,15 @@ from tests.test_store_index import sound, write
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_results_come_in_order_and_few_of_them_ahead(num_workers: int):
-    taken: list[int] = []
+def test_results_come_in_order_and_a_bounded_number_is_computed_ahead(num_workers: int):
+    started: list[int] = []
     first = Event()
 
     def items():
         for item in range(50):
-            taken.append(item)
+            started.append(item)
             if item == 2 * num_workers:
-                first.set()  # the first result comes last
+                first.set()  # let the first result finish after those behind it
             yield item
 
     def square(item: int) -> int:
@@ -31,24 +31,24 @@ def test_results_come_in_order_and_few_of_them_ahead(num_workers: int):
 
     for done, result in enumerate(parallel.map_in_order(square, items(), num_workers), 1):
         assert result == (done - 1) ** 2
-        assert len(taken) <= done + 2 * num_workers
+        assert len(started) <= done + 2 * num_workers
     assert done == 50
 
 
-def test_an_error_is_raised_in_its_place():
+def test_an_error_is_raised_after_the_results_before_it():
     results = parallel.map_in_order(lambda item: 6 // item, [3, 2, 0, 1], 2)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_as_many_threads_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """By pack, index and verify, for all that they do in threads."""
-    asked: list[int] = []
+def test_pack_index_and_verify_use_the_requested_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every pool that they create has that size."""
+    requested: list[int] = []
 
     class Pool(ThreadPoolExecutor):
         def __init__(self, num_workers: int) -> None:
-            asked.append(num_workers)
+            requested.append(num_workers)
             super().__init__(num_workers)
 
     (tmp_path / "music/rock").mkdir(parents=True)
@@ -56,8 +56,8 @@ def test_as_many_threads_as_asked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     write(tmp_path / "foreign/x.tar", [{"__key__": "rock_1", "wav": sound()}])
     monkeypatch.setattr(parallel, "ThreadPoolExecutor", Pool)
     manifest = pack(tmp_path / "music", tmp_path / "packed", num_workers=3)
-    assert set(asked) == {3}
+    assert set(requested) == {3}
     for work in (lambda: index(tmp_path / "foreign", num_workers=3), lambda: verify(manifest, num_workers=3)):
-        asked.clear()
+        requested.clear()
         work()
-        assert asked == [3]
+        assert requested == [3]

@@ -27,7 +27,7 @@ def test_permute_is_one_to_one_at_any_size(n, key, data):
     assert all(int(value) < n for value in values)
 
 
-def test_permute_keeps_the_dtype_and_needs_no_other_index():
+def test_permute_keeps_the_dtype_and_evaluates_any_index_alone():
     whole = permute(np.arange(1000), 1000, 5)
     assert whole.dtype == np.int64
     assert permute(np.array([417]), 1000, 5)[0] == whole[417]

@@ -35,8 +35,8 @@ def shard(tmp_path: Path) -> str:
 
 def read(url: str, *stages: Any) -> list[dict[str, Any]]:
     pipeline = webdataset.WebDataset(url, shardshuffle=False)
-    for one in stages:
-        pipeline = pipeline.compose(one)
+    for added in stages:
+        pipeline = pipeline.compose(added)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves its shards open
         samples = list(pipeline)
@@ -54,7 +54,7 @@ def test_stage_of_a_webdataset_equals_the_batch(shard: str) -> None:
     assert samples[0]["json"] == b'{"label": "blues"}'
 
 
-def test_epoch_may_be_set(shard: str) -> None:
+def test_the_epoch_can_be_set(shard: str) -> None:
     augment = stage(Gain(), seed=1)
     first = [sample["wav"] for sample in read(shard, augment)]
     augment.epoch = 1
@@ -65,15 +65,15 @@ def test_epoch_may_be_set(shard: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, third, strict=True))
 
 
-def test_travels_to_a_data_loaders_process(shard: str) -> None:
+def test_a_stage_can_be_pickled(shard: str) -> None:
     augment = stage(recipe("study"), seed=1)
-    there = pickle.loads(pickle.dumps(augment))
-    for a, b in zip(read(shard, there), read(shard, augment), strict=True):
+    unpickled = pickle.loads(pickle.dumps(augment))
+    for a, b in zip(read(shard, unpickled), read(shard, augment), strict=True):
         assert torch.equal(a["wav"], b["wav"])
 
 
 @pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray, lambda wave: wave.astype(np.float64)])
-def test_decoded_samples_are_taken_as_they_are(kind: Any) -> None:
+def test_decoded_arrays_and_tensors_are_accepted(kind: Any) -> None:
     wave = music(1, 500)[0].numpy()
     sample = {"__key__": "a", "sound": kind(wave.copy())}
     (out,) = stage(Gain(2.0, 2.0), field="sound")([sample])
@@ -82,7 +82,7 @@ def test_decoded_samples_are_taken_as_they_are(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"sample_rate": 16000}])
-def test_other_rates_are_resampled(options: dict[str, int]) -> None:
+def test_other_sample_rates_are_resampled(options: dict[str, int]) -> None:
     t = np.arange(44100) / 44100
     (out,) = stage(Gain(1.0, 1.0), **options)([{"__key__": "a", "wav": wav(np.sin(2 * np.pi * 441 * t), 44100)}])
     assert out["wav"].shape == (options.get("sample_rate", 22050),)

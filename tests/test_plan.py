@@ -66,7 +66,7 @@ def test_epochs_and_seeds_differ():
     shuffle=st.booleans(),
 )
 def test_blocks_of_shards_follow_one_another(crops, n_clips, n_shards, batch_size, shuffle_shards, shuffle):
-    """Every example lies in a shard of the block that its place in the epoch belongs to; not shuffled, in order."""
+    """Every example is in a shard of the block at its position in the epoch; without shuffling, all are in order."""
     crops = crops if isinstance(crops, int) else np.array(crops[:n_clips])
     plan = make(n_clips, n_shards, crops, batch_size, shuffle=shuffle, shuffle_shards=shuffle_shards)
     blocks = [shards.tolist() for shards in takewhile(len, map(plan.shards_of, range(n_shards + 1)))]

@@ -50,13 +50,13 @@ def test_an_error_comes_after_the_items_before_it(executor):
 def test_nothing_more_is_made_once_it_is_closed(executor):
     made, closed = [], threading.Event()
     ahead = prefetch((made.append(i) for i in count()), 3, executor)
-    next(ahead)  # items 0 to 3 are asked for
+    next(ahead)  # this requests items 0 to 3
     executor.submit(closed.wait, 20)
     for _ in range(3):
-        next(ahead)  # and 4 to 6, which wait for the thread
+        next(ahead)  # this requests items 4 to 6, which wait for the thread
     ahead.close()
     closed.set()
-    executor.submit(int).result(20)  # after all that was asked for
+    executor.submit(int).result(20)  # wait for all requested items
     assert len(made) == 4
 
 

@@ -1,4 +1,4 @@
-"""Files for other programs (pre-commit, GitHub, citation managers) say what the repository says."""
+"""Files for other programs (pre-commit, GitHub, citation managers) agree with the repository."""
 
 import configparser
 import re
@@ -20,10 +20,10 @@ def targets() -> set[str]:
     return set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
 
 
-def words_of(value: object) -> list[str]:
-    """All strings in nested lists and dicts."""
+def strings_in(value: object) -> list[str]:
+    """List all strings in nested lists and dicts."""
     if isinstance(value, dict | list):
-        return [word for inner in (value.values() if isinstance(value, dict) else value) for word in words_of(inner)]
+        return [text for inner in (value.values() if isinstance(value, dict) else value) for text in strings_in(inner)]
     return [str(value)]
 
 
@@ -37,7 +37,7 @@ def test_the_workflow_tests_the_oldest_and_the_newest_python() -> None:
 def test_the_workflow_calls_the_gate_and_caches_what_it_installs() -> None:
     steps = yaml.safe_load(WORKFLOW)["jobs"]["test"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == ["make test PYTHON=python"]
-    assert re.search(r"^PYTHON \?=", MAKEFILE, re.MULTILINE), "make takes the Python of the workflow"
+    assert re.search(r"^PYTHON \?=", MAKEFILE, re.MULTILINE), "the workflow must be able to set the Python of make"
     (setup,) = [step["with"] for step in steps if "setup-python" in step.get("uses", "")]
     assert setup["cache"] == "pip"
     files = setup["cache-dependency-path"].split()
@@ -53,7 +53,7 @@ def test_pre_commit_runs_the_linters_of_the_gate() -> None:
     linters = {target for _, *rest in called for target in rest}
     (needs,) = re.findall(r"^test: (.*)$", MAKEFILE, re.MULTILINE)
     assert linters == {name for name in needs.split() if name in targets()} != set()
-    assert not any(hook["pass_filenames"] for hook in hooks), "they look at everything, as the gate does"
+    assert not any(hook["pass_filenames"] for hook in hooks), "the hooks must check all files, as the gate does"
 
 
 def test_the_citation_is_of_this_version() -> None:
@@ -68,7 +68,7 @@ def test_the_citation_is_of_this_version() -> None:
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
-def test_an_issue_form_is_whole(path) -> None:
+def test_an_issue_form_is_complete(path) -> None:
     form = yaml.safe_load(path.read_text())
     assert form["name"]
     assert form["description"]
@@ -83,16 +83,16 @@ def test_the_bug_form_asks_for_versions_and_shards_with_commands_that_exist() ->
 
     from gtzan_stream.cli import app
 
-    words = " ".join(words_of(yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text())))
-    assert "`gtzan-stream --version`" in words
-    assert "`gtzan-stream info shards/ --json`" in words
+    text = " ".join(strings_in(yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text())))
+    assert "`gtzan-stream --version`" in text
+    assert "`gtzan-stream info shards/ --json`" in text
     assert CliRunner().invoke(app, ["--version"]).exit_code == 0
     assert "--json" in CliRunner().invoke(app, ["info", "--help"], env={"COLUMNS": "200"}).output
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_make_targets_that_are_named_exist(page: str) -> None:
+def test_make_targets_in_the_documents_exist(page: str) -> None:
     called = re.findall(r"^make(?: [A-Z]+=\S+)* ([a-z -]+?)(?: +#.*)?$", (ROOT / page).read_text(), re.MULTILINE)
-    names = {name for words in called for name in words.split()}
+    names = {name for line in called for name in line.split()}
     assert names
     assert names <= targets()

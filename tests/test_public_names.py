@@ -29,14 +29,14 @@ def test_every_public_name_is_found_and_described(name: str) -> None:
     assert found.__doc__
 
 
-def test_public_names_are_sorted_and_each_has_a_home() -> None:
+def test_public_names_are_sorted_and_each_has_a_module() -> None:
     assert gtzan_stream.__all__ == sorted(gtzan_stream._HOME)
 
 
-def test_every_name_of_dir_can_be_had() -> None:
+def test_every_name_in_dir_exists() -> None:
     assert [name for name in dir(gtzan_stream) if not hasattr(gtzan_stream, name)] == []
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'gtzan_stream' has no attribute 'Lodaer'"):
         _ = gtzan_stream.Lodaer

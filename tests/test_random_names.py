@@ -1,4 +1,4 @@
-"""The names of random choices are data: renaming one would change every draw, and so every published result."""
+"""The names of random choices are data: renaming one would change every draw, and with it every published result."""
 
 from pathlib import Path
 
@@ -76,11 +76,10 @@ DRAWS = {
 }
 STARTS = {"blues_00000": [71, 127], "blues_00002": [170, 169], "jazz_00000": [126, 113], "metal_00001": [132, 60]}
 PERMUTED = {
-    3: [0, 1, 2],
     10: [4, 1, 7, 6, 0, 8, 3, 2, 5, 9],
     16: [7, 9, 0, 4, 1, 12, 3, 2, 8, 10, 15, 13, 6, 11, 5, 14],
 }
-CHOSEN = [  # of strong's five members, for the keys a to f
+CHOSEN = [  # rows: the keys a to f; columns: the five members of "strong"
     [True, True, False, False, False],
     [True, False, False, True, False],
     [True, True, False, True, False],

@@ -14,7 +14,7 @@ TARGETS = re.findall(r"^(?:\$ )?make (\w+)", README, re.MULTILINE)
 COMMANDS = sorted(set(re.findall(r"gtzan-stream (\w+) ", README)))
 
 
-def test_there_is_something_to_run() -> None:
+def test_the_readme_has_blocks_targets_and_commands() -> None:
     assert len(BLOCKS) >= 3
     assert {"train", "test"} <= set(TARGETS)
     assert {"fetch", "pack"} <= set(COMMANDS)
@@ -32,7 +32,7 @@ def test_python_runs(block: str, checkout: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_the_plain_loop_is_ten_lines() -> None:
+def test_the_plain_loop_has_at_most_ten_lines() -> None:
     loop = next(block for block in BLOCKS if "optimizer.step()" in block)
     body = loop[loop.index("for epoch") : loop.index("correct =")].strip().split("\n")
     assert len(body) <= 10

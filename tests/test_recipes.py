@@ -1,4 +1,4 @@
-"""The augmentations that have names."""
+"""Recipes: the augmentations that can be chosen by name."""
 
 import sys
 
@@ -13,7 +13,7 @@ from tests.augment_cases import keys, music
 from tests.conftest import need
 
 
-def test_names() -> None:
+def test_the_documented_recipes_exist() -> None:
     assert {"none", "study", "strong", "audiomentations"} <= set(names())
 
 
@@ -25,7 +25,7 @@ def test_a_recipe_is_a_transform_that_keeps_the_shape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["heavy", "only", "only:", "only:Reverb", "without:study", ":Gain"])
-def test_an_unknown_name_lists_the_known(name: str) -> None:
+def test_the_error_of_an_unknown_recipe_lists_the_known_ones(name: str) -> None:
     with pytest.raises(UserError, match=rf"'{name}'; there are {', '.join(names())}, .*NAME .* Gain,"):
         recipe(name)
 
@@ -35,7 +35,7 @@ def test_none_changes_nothing() -> None:
     assert torch.equal(recipe("none")(wave, keys(2)), wave)
 
 
-def test_study_has_the_studys_ranges() -> None:
+def test_the_study_recipe_has_the_ranges_of_the_study() -> None:
     draw = recipe("study").draw(keys(6000))
     drawn = {child.name: {k: (v.min(), v.max()) for k, v in child.values.items()} for child in draw.children}
     expected = {
@@ -55,12 +55,12 @@ def test_study_has_the_studys_ranges() -> None:
             assert drawn[name][value] == pytest.approx(ends, abs=0.003)
 
 
-def test_the_study_has_seven() -> None:
+def test_the_study_has_seven_augmentations() -> None:
     assert len(study_names()) == len(set(study_names())) == 7
 
 
 @pytest.mark.parametrize("name", study_names())
-def test_one_of_the_studys_can_be_taken_alone_or_left_out(name: str) -> None:
+def test_an_augmentation_of_the_study_can_be_used_alone_or_left_out(name: str) -> None:
     whole = {child.name: child.values.keys() for child in recipe("study").draw(keys(2)).children}
     draws = {part: recipe(f"{part}:{name}").draw(keys(4000)) for part in ("only", "without")}
     assert [child.name for child in draws["only"].children] == ["Identity", name]
@@ -71,16 +71,16 @@ def test_one_of_the_studys_can_be_taken_alone_or_left_out(name: str) -> None:
         assert [child.chosen.mean() for child in draw.children[1:]] == pytest.approx([1 / n] * (n - 1), abs=0.03)
 
 
-def test_strong_changes_most_and_keeps_a_plain_level() -> None:
+def test_strong_applies_its_members_with_their_probabilities() -> None:
     transform = recipe("strong")
     draw = transform.draw(keys(3000))
-    told = [draw.describe(i) for i in range(3000)]
-    vocoded = [line.count("TimeStretch") + line.count("PitchShift") + line.count("SpeedPerturb") for line in told]
-    assert max(vocoded) == 1
-    assert np.mean(vocoded) == pytest.approx(0.7, abs=0.04)
-    assert np.mean(["Percussive" in line for line in told]) == pytest.approx(0.05, abs=0.015)
-    assert np.mean(["Gain" in line for line in told]) == pytest.approx(0.8, abs=0.03)
-    assert np.mean(["GaussianNoise" in line for line in told]) == pytest.approx(0.3, abs=0.03)
+    lines = [draw.describe(i) for i in range(3000)]
+    n_stretched = [line.count("TimeStretch") + line.count("PitchShift") + line.count("SpeedPerturb") for line in lines]
+    assert max(n_stretched) == 1
+    assert np.mean(n_stretched) == pytest.approx(0.7, abs=0.04)
+    assert np.mean(["Percussive" in line for line in lines]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(["Gain" in line for line in lines]) == pytest.approx(0.8, abs=0.03)
+    assert np.mean(["GaussianNoise" in line for line in lines]) == pytest.approx(0.3, abs=0.03)
     assert np.ptp(transform.rate(draw)) == pytest.approx(0.45, abs=0.02)
     assert transform(music(4, 4000), keys(4)).abs().max() < 10
 
@@ -93,7 +93,7 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         recipe("audiomentations")
 
 
-def test_audiomentations_is_the_library_itself() -> None:
+def test_the_audiomentations_recipe_calls_that_library() -> None:
     am = need("audiomentations")
     transform = recipe("audiomentations")
     assert isinstance(transform, Audiomentations)

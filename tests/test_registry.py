@@ -69,7 +69,7 @@ def test_a_missing_module_is_named() -> None:
         ("1 / 0", "ZeroDivisionError on import: division by zero"),
     ],
 )
-def test_a_module_that_cannot_be_imported_is_one_sentence(content: str, message: str, tmp_path, monkeypatch) -> None:
+def test_a_module_that_cannot_be_imported_is_one_user_error(content: str, message: str, tmp_path, monkeypatch) -> None:
     (tmp_path / "broken_work.py").write_text(content)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=message):

@@ -29,14 +29,14 @@ def other(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def put(other: Path, root: Path, *, moved: bool = True) -> None:
-    """Replace the set in `root` by another one, as `pack` does, or one that was interrupted before it moved files."""
+    """Replace the set in `root` as `pack` does; if not `moved`, like a pack interrupted before it moved files."""
     shutil.copytree(other, root / INCOMING)
     if moved:
         for path in sorted((root / INCOMING).iterdir(), key=lambda path: path.name == "manifest.json"):
             os.replace(path, root / path.name)
 
 
-WORDS = r"^the set in .*shards was packed again while it was in use: make another loader$"
+MESSAGE = r"^the set in .*shards was packed again while it was in use: create a new loader$"
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -47,68 +47,70 @@ def test_shards_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, c
     last = len(reader.manifest.keys) - 1  # this reads the keys, which the message of a BadSample needs
     assert reader.manifest.shard[last] != reader.manifest.shard[0]
     put(other, copy, moved=moved)
-    reader.read(0, 0, out)  # the open shard is still that of the old set
+    reader.read(0, 0, out)  # its shard is still open, so the old one is read
     assert (out == whole).all()
-    with pytest.raises(UserError, match=WORDS):
+    with pytest.raises(UserError, match=MESSAGE):
         reader.read(last, 0, out)
 
 
 @pytest.mark.parametrize("moved", [True, False])
-def test_splits_and_columns_of_a_new_set_are_not_those_of_the_old_one(moved: bool, copy: Path, other: Path):
+def test_splits_and_columns_of_a_new_set_are_not_read_as_those_of_the_old_one(moved: bool, copy: Path, other: Path):
     manifest = Manifest.open(copy)
     put(other, copy, moved=moved)
     for read in (lambda: manifest.part("stratified", "test"), lambda: manifest.keys, lambda: manifest.sha256):
-        with pytest.raises(UserError, match=WORDS):
+        with pytest.raises(UserError, match=MESSAGE):
             read()
 
 
 @pytest.mark.parametrize("on_error", ["skip", "fail"])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_loader_skips_nothing_of_a_new_set(on_error: str, num_workers: int, copy: Path, other: Path):
+def test_a_loader_raises_instead_of_skipping_if_the_set_was_packed_again(
+    on_error: str, num_workers: int, copy: Path, other: Path
+):
     with Loader(
         copy, part="train", split="stratified", augment="none", on_error=on_error, num_workers=num_workers
     ) as loader:
         assert len(loader.manifest.keys)
         put(other, copy)
-        with pytest.raises(UserError, match=WORDS):
+        with pytest.raises(UserError, match=MESSAGE):
             list(loader)
-        with pytest.raises(UserError, match=WORDS):
+        with pytest.raises(UserError, match=MESSAGE):
             loader.evaluation("test")
 
 
 @pytest.mark.parametrize("differs", ["time", "file", "size"])
 def test_another_manifest_is_noticed_by_its_time_its_file_or_its_size(differs: str, copy: Path):
-    """After its content was compared once, it is compared again if one of them is another."""
+    """The content was compared once already; it is compared again if one of the three has changed."""
     manifest, path = Manifest.open(copy), copy / "manifest.json"
     assert len(manifest.keys)
     data, status = path.read_bytes(), path.stat()
     other = data.replace(b'"sha256": "', b'"sha256": "f', 1) if differs == "size" else data.replace(b"0", b"1", 1)
     if differs == "file":
-        path.rename(copy / "kept")  # so that its number is not given to the new one
+        path.rename(copy / "kept")  # this keeps the inode in use, so that the new file gets another
     path.write_bytes(other)
     if differs != "time":
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     else:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
-    with pytest.raises(UserError, match=WORDS):
+    with pytest.raises(UserError, match=MESSAGE):
         manifest.part("stratified", "test")
 
 
 def test_a_shard_that_a_pack_removed_is_an_error(copy: Path, clips_folder: Path):
     reader = ClipReader(Manifest.open(copy))
     pack(clips_folder, copy, name="renamed")
-    with pytest.raises(UserError, match=WORDS):
+    with pytest.raises(UserError, match=MESSAGE):
         reader.read(0, 0, np.empty(100, np.int16))
 
 
-def test_the_same_set_packed_again_can_be_read_on(copy: Path, shards: Path):
+def test_reading_continues_if_the_same_set_is_packed_again(copy: Path, shards: Path):
     manifest = Manifest.open(copy)
     put(shards, copy)
     assert len(manifest.part("stratified", "test"))
     ClipReader(manifest).read(0, 0, np.empty(100, np.int16))
 
 
-def test_a_set_without_its_manifest_is_read_on(copy: Path):
+def test_reading_continues_if_the_manifest_is_removed(copy: Path):
     reader = ClipReader(Manifest.open(copy))
     (copy / "manifest.json").unlink()
     reader.read(0, 0, np.empty(100, np.int16))

@@ -15,7 +15,7 @@ from gtzan_stream.dsp.resample import prototype, resample, source
 from tests.conftest import need, no_synchronisation
 
 BACKENDS = ["torch", "numba"]
-STEPS = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
+RATES = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
 
 
 def tone(frequency: float, time: np.ndarray) -> np.ndarray:
@@ -34,51 +34,51 @@ def level_db(signal: np.ndarray) -> float:
     return 20 * np.log10(np.abs(signal).max())
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-@pytest.mark.parametrize("rate", STEPS)
-def test_tones_in_the_pass_band_are_exact(how, rate):
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rate", RATES)
+def test_tones_in_the_pass_band_are_exact(backend, rate):
     frequencies = np.array([0.003, 0.11, 0.37, 0.62, 0.8]) / max(1, rate)
     x = torch.from_numpy(np.stack([tone(f, np.arange(6000)) for f in frequencies])).float()
     length = int(5000 / rate)
-    with force(how):
+    with force(backend):
         result = resample(x, rate, length, offset=500.25).numpy()
     expected = np.stack([tone(f, 500.25 + rate * np.arange(length)) for f in frequencies])
     assert np.abs(result - expected).max() < 2e-4
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rate", [1.2, 1.5, 2.0])
-def test_nothing_above_the_new_nyquist_frequency_folds_back(how, rate):
+def test_frequencies_above_the_new_nyquist_frequency_do_not_alias(backend, rate):
     frequencies = [f for f in np.array([1.005, 1.05, 1.2, 1.7]) / rate if f < 1]
     assert frequencies
     x = torch.from_numpy(np.stack([tone(f, np.arange(6000)) for f in frequencies])).float()
-    with force(how):
+    with force(backend):
         result = resample(x, rate, int(5000 / rate), offset=500).numpy()
     assert level_db(result) < -78
 
 
 def response(delay: np.ndarray, rate: float) -> np.ndarray:
-    """The filter as it is documented: a sinc of 29 zero crossings a side under a Kaiser window of beta 8."""
+    """Compute the documented filter: a sinc of 29 zero crossings a side under a Kaiser window of beta 8."""
     cutoff = 0.92 * min(1, 1 / rate)
     crossings = delay * cutoff
     bell = np.i0(8 * np.sqrt(np.maximum(1 - (crossings / 29) ** 2, 0))) / np.i0(8)
     return np.where(np.abs(crossings) < 29, cutoff * np.sinc(crossings) * bell, 0)
 
 
-@pytest.mark.parametrize("rate", [*STEPS, 0.2, 3.3])
+@pytest.mark.parametrize("rate", [*RATES, 0.2, 3.3])
 def test_an_impulse_becomes_the_filter(rate):
     x = torch.zeros(1, 501, dtype=torch.float64)
     x[0, 250] = 1
     expected = response(np.arange(int(500 / rate)) * rate - 249.75, rate)
     exact = resample(x, rate, len(expected), offset=0.25)[0].numpy()
     np.testing.assert_allclose(exact, expected, atol=1e-12)
-    for how in BACKENDS:
-        with force(how):
+    for backend in BACKENDS:
+        with force(backend):
             result = resample(x.float(), rate, len(expected), offset=0.25)[0].numpy()
-        np.testing.assert_allclose(result, expected, atol=2e-6 if how == "torch" else 2e-5)
+        np.testing.assert_allclose(result, expected, atol=2e-6 if backend == "torch" else 2e-5)
 
 
-def test_the_tabulated_filter_is_as_exact_as_it_says(rng):
+def test_the_tabulated_filter_has_the_documented_precision(rng):
     table, crossings = prototype(), rng.uniform(0, 29, 10_000)
     between = np.interp(crossings, np.arange(len(table)) / 512, table)
     np.testing.assert_allclose(between, response(crossings / 0.92, 1.0) / 0.92, atol=2e-6)
@@ -95,13 +95,13 @@ def test_band_limited_noise_equals_soxrs_and_scipys(rng, up, down):
         assert np.linalg.norm(error) / np.linalg.norm(reference[middle]) < 1e-3
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-@pytest.mark.parametrize("rate", [*STEPS, 0.2, 3.3])
-def test_the_output_has_no_edge_effects(rng, how, rate):
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rate", [*RATES, 0.2, 3.3])
+def test_the_output_has_no_edge_effects(rng, backend, rate):
     x = torch.from_numpy(rng.standard_normal((1, 40_000)).astype(np.float32))
     before, total = source(5000, np.array([rate]))
     first, last = 10_000 - int(before[0]), 10_000 - int(before[0]) + int(total[0])
-    with force(how):
+    with force(backend):
         cut = resample(x[:, first:last], rate, 5000, offset=before)
         whole = resample(x, rate, 5000, offset=10_000)
     torch.testing.assert_close(cut, whole, atol=1e-5, rtol=0)
@@ -115,21 +115,21 @@ def test_a_row_is_the_same_alone_bit_for_bit(rng):
         assert torch.equal(together[row], resample(x[row : row + 1], rates[row], 8001, offset=offsets[row])[0])
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("offset", [None, np.array([5.5, -2000.0, 1e6])])
-def test_every_backend_agrees_with_the_oracle(rng, how, offset):
+def test_every_backend_agrees_with_the_oracle(rng, backend, offset):
     x = torch.from_numpy(rng.standard_normal((3, 4000)))
     rates = np.array([0.6, 1.0, 1.7])
-    with force(how):
+    with force(backend):
         result = resample(x.float(), rates, 5000, offset=offset)
     torch.testing.assert_close(result, resample(x, rates, 5000, offset=offset).float(), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("time", [0, 1, 20])
-def test_short_clips_and_silence(how, time):
+def test_short_clips_and_silence(backend, time):
     x = torch.stack([torch.ones(time), torch.zeros(time)])
-    with force(how):
+    with force(backend):
         result = resample(x, np.array([0.5, 2.0]), 300)
     assert (result[1] == 0).all()
     assert (result[0, 2 * time + 70 :] == 0).all()  # the filter rings for at most 64 output samples
@@ -137,11 +137,11 @@ def test_short_clips_and_silence(how, time):
         assert abs(result[0, 0] - 1) < 0.6
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, how):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, backend):
     x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
     kept = x.clone()
-    with force(how):
+    with force(backend):
         assert resample(x[:0], np.ones(0), 100).shape == (0, 100)
         assert torch.equal(resample(x, 1.2, 2500), resample(x.contiguous(), 1.2, 2500))
     assert resample(x.double(), 1.2, 2500).dtype == torch.float64
@@ -159,7 +159,7 @@ import numpy as np, torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.resample import resample
 x = torch.randn(3, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-rates, offsets = np.array([1.8, 1.0, 0.6]), np.array([0.0, -30.0, 2.25])  # beyond a row's end lies the next
+rates, offsets = np.array([1.8, 1.0, 0.6]), np.array([0.0, -30.0, 2.25])  # the next row follows a row's end
 with force("triton"):
     result = resample(x.float(), rates, 600, offset=offsets)
 error = (result - resample(x, rates, 600, offset=offsets)).abs().max()

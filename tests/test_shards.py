@@ -1,4 +1,4 @@
-"""Dealing clips into shards, and where a file has its samples."""
+"""Clips are assigned to shards of similar labels and sizes, and samples are located in their file."""
 
 import numpy as np
 import pytest
@@ -34,9 +34,9 @@ def test_no_shard_is_empty():
     assert assign_shards(["a"], [0], shard_bytes=1) == [[0]]
 
 
-@pytest.mark.parametrize(("format", "named"), [("WAV", "pcm16"), ("FLAC", "flac")])
-def test_a_file_of_which_not_all_decodes_has_no_samples_of_known_places(format: str, named: str):
-    """A segment of it is read by decoding all of it."""
+@pytest.mark.parametrize(("format", "encoding"), [("WAV", "pcm16"), ("FLAC", "flac")])
+def test_samples_are_not_located_in_a_file_that_decodes_only_in_part(format: str, encoding: str):
+    """To read a segment of such a file, all of it is decoded."""
     samples = np.arange(-1000, 1000, dtype=np.int16)
     data = encoded(samples, format, "PCM_16")
     header = audio.info(data)
@@ -44,7 +44,7 @@ def test_a_file_of_which_not_all_decodes_has_no_samples_of_known_places(format: 
     assert (
         locate_samples(data)
         == locate_samples(data, Pcm(samples, 22050, 0, header))
-        == (start, len(data) - start, named)
+        == (start, len(data) - start, encoding)
     )
     whole = "wav" if format == "WAV" else "flac (whole)"
     assert locate_samples(data, Pcm(samples[:-1], 22050, 0, header)) == (0, len(data), whole)

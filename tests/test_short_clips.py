@@ -13,7 +13,7 @@ from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.short_clips import check_lengths, suggested_settings, too_short
 
-DIGITS = LogMel(sample_rate=8_000).geometry  # 360 samples, hop 180
+GEOMETRY = LogMel(sample_rate=8_000).geometry  # 360 samples, hop 180
 
 
 def lengths_of(*seconds: float, sample_rate: int = 8_000) -> np.ndarray:
@@ -27,8 +27,8 @@ def with_settings(geometry: Geometry, settings: dict[str, int]) -> Geometry:
 
 def test_a_clip_counts_if_it_fills_half_a_crop_or_is_long_enough():
     half = 63 * 180
-    assert too_short(np.array([half - 1, half, 2 * half]), DIGITS).tolist() == [True, False, False]
-    long_crops = dataclasses.replace(DIGITS, frames=1024)
+    assert too_short(np.array([half - 1, half, 2 * half]), GEOMETRY).tolist() == [True, False, False]
+    long_crops = dataclasses.replace(GEOMETRY, frames=1024)
     assert too_short(lengths_of(1.4, 1.49, 23.0), long_crops).tolist() == [True, False, False]
 
 
@@ -39,7 +39,7 @@ def test_a_clip_counts_if_it_fills_half_a_crop_or_is_long_enough():
     st.integers(1, 300),
     st.booleans(),
 )
-def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_rate, min_frames, any_hop):
+def test_with_the_suggested_settings_nine_tenths_of_the_clips_count(lengths, sample_rate, min_frames, any_hop):
     lengths = np.array(lengths, np.int64)
     geometry = LogMel(sample_rate=sample_rate).geometry
     found = suggested_settings(lengths, geometry, min_frames, any_hop=any_hop)
@@ -69,42 +69,42 @@ def test_with_what_is_proposed_nine_tenths_of_the_clips_count(lengths, sample_ra
         (5000, None),
     ],
 )
-def test_suggestions_have_fewer_frames_or_if_the_network_needs_them_a_shorter_hop(min_frames, found):
+def test_suggestions_have_fewer_frames_or_if_needed_a_shorter_hop(min_frames, found):
     lengths = lengths_of(0.2, 0.3, 0.39, 0.5, 0.9)
-    assert suggested_settings(lengths, DIGITS, min_frames) == found
+    assert suggested_settings(lengths, GEOMETRY, min_frames) == found
 
 
-def test_of_an_even_number_of_clips_the_shorter_ones_decide():
+def test_the_lower_median_decides_for_an_even_number_of_clips():
     """Half of the clips have 14 frames or fewer, and the shortest has 7, half of 14."""
-    assert suggested_settings(lengths_of(0.15, 0.3, 0.39, 0.5), DIGITS, 14) == {"frames": 14}
+    assert suggested_settings(lengths_of(0.15, 0.3, 0.39, 0.5), GEOMETRY, 14) == {"frames": 14}
 
 
-def test_no_hop_is_suggested_where_it_cannot_change():
-    assert suggested_settings(lengths_of(0.39), DIGITS, 64, any_hop=False) is None
+def test_no_hop_is_suggested_if_it_cannot_change():
+    assert suggested_settings(lengths_of(0.39), GEOMETRY, 64, any_hop=False) is None
     assert suggested_settings(lengths_of(0.39), RawWaveform(sample_rate=8_000).geometry, 59_049) is None
     assert suggested_settings(lengths_of(0.4), RawWaveform(sample_rate=8_000).geometry) == {"frames": 3200}
 
 
 def test_nothing_is_suggested_without_clips():
-    assert suggested_settings(lengths_of(), DIGITS) is None
+    assert suggested_settings(lengths_of(), GEOMETRY) is None
 
 
 def test_if_no_clip_counts_the_error_states_their_lengths():
-    sentence = (
+    message = (
         r"^every clip of part train is too short to count: the longest lasts 0\.90 s, the median 0\.50 s, "
         r"and half a crop of 128 frames lasts 1\.44 s; do that$"
     )
-    with pytest.raises(UserError, match=sentence):
-        check_lengths(lengths_of(0.3, 0.5, 0.9), DIGITS, "part train", lambda: "do that")
+    with pytest.raises(UserError, match=message):
+        check_lengths(lengths_of(0.3, 0.5, 0.9), GEOMETRY, "part train", lambda: "do that")
 
 
 def test_many_short_clips_give_a_warning_and_few_give_none():
     def fail() -> str:
         raise AssertionError("the remedy was requested without need")
 
-    assert check_lengths(lengths_of(*[3.0] * 9, 0.1), DIGITS, "part train", fail) is None
-    assert check_lengths(lengths_of(), DIGITS, "part train", fail) is None
-    note = check_lengths(lengths_of(*[3.0] * 8, 0.1, 0.1), DIGITS, "part train", lambda: "do that")
+    assert check_lengths(lengths_of(*[3.0] * 9, 0.1), GEOMETRY, "part train", fail) is None
+    assert check_lengths(lengths_of(), GEOMETRY, "part train", fail) is None
+    note = check_lengths(lengths_of(*[3.0] * 8, 0.1, 0.1), GEOMETRY, "part train", lambda: "do that")
     assert note == (
         "2 of the 10 clips of part train are too short to count: half a crop of 128 frames lasts 1.44 s; do that"
     )

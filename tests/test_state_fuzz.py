@@ -1,4 +1,4 @@
-"""Whatever a loader gets as its state, it refuses it in one sentence or yields the batches that the state says."""
+"""A loader refuses any wrong state with one line, or loads it and yields the batches after it."""
 
 from itertools import islice
 from typing import Any

@@ -20,16 +20,16 @@ def test_stft_and_istft_equal_librosas(rng, time, n_fft):
     ours = stft(torch.from_numpy(x)[None], n_fft, n_fft // 4)
     if expected is not None:
         np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-10)
-    wanted = max(1, time - 100)
-    back = istft(ours, wanted, n_fft // 4)[0].numpy()
-    np.testing.assert_allclose(back, librosa.istft(ours[0].numpy(), n_fft=n_fft, length=wanted), atol=1e-10)
+    length = max(1, time - 100)
+    back = istft(ours, length, n_fft // 4)[0].numpy()
+    np.testing.assert_allclose(back, librosa.istft(ours[0].numpy(), n_fft=n_fft, length=length), atol=1e-10)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("batch", "time"), [(0, 100), (1, 0), (1, 1), (2, 700), (3, 33_000)])
-def test_float32_agrees_with_float64(rng, how, batch, time):
+def test_float32_agrees_with_float64(rng, backend, batch, time):
     x = torch.from_numpy(rng.standard_normal((batch, time)))
-    with force(how):
+    with force(backend):
         spectrogram = stft(x.float())
         back = istft(spectrogram, time)
     assert spectrogram.dtype == torch.complex64
@@ -37,33 +37,33 @@ def test_float32_agrees_with_float64(rng, how, batch, time):
     torch.testing.assert_close(back, istft(stft(x), time).float(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-def test_covered_samples_are_restored_and_the_rest_is_zero(rng, how):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_covered_samples_are_restored_and_the_rest_is_zero(rng, backend):
     x = torch.from_numpy(rng.standard_normal((2, 5000)).astype(np.float32))
-    with force(how):
+    with force(backend):
         back = istft(stft(x), 9000)
     torch.testing.assert_close(back[:, :5000], x, atol=1e-5, rtol=0)
     assert (back[:, 9 * 512 + 1024 :] == 0).all()
 
 
 @pytest.mark.parametrize("missing", [0, 1, 37, 128, 300, 640, 703])
-def test_frames_that_contradict_each_other_are_weighed_as_librosas(rng, missing):
-    """Of a waveform's own frames any one may be left out; of others, each counts to its last sample."""
+def test_inconsistent_frames_are_weighted_as_in_librosa(rng, missing):
+    """A waveform's own frames agree, so that leaving one out goes unnoticed; inconsistent ones show which are used."""
     spectrogram = rng.standard_normal((257, 9)) + 1j * rng.standard_normal((257, 9))
     length = 8 * 128 + 256 - missing
     expected = librosa.istft(spectrogram, n_fft=512, hop_length=128, length=length)
     back = istft(torch.from_numpy(spectrogram)[None], length, 128)[0]
     np.testing.assert_allclose(back.numpy(), expected, rtol=1e-6, atol=1e-10)
     with force("numba"):
-        plain = istft(torch.from_numpy(spectrogram.astype(np.complex64))[None], length, 128)[0]
-    heard = slice(0, 8 * 128)  # beyond, float32 is divided by next to nothing
-    np.testing.assert_allclose(plain[heard], expected[heard], atol=1e-4)
+        compiled = istft(torch.from_numpy(spectrogram.astype(np.complex64))[None], length, 128)[0]
+    covered = slice(0, 8 * 128)  # after it, float32 values are divided by almost 0
+    np.testing.assert_allclose(compiled[covered], expected[covered], atol=1e-4)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-def test_views_give_the_same_result(rng, how):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_views_give_the_same_result(rng, backend):
     x = torch.from_numpy(rng.standard_normal((6000, 2)).astype(np.float32))
-    with force(how):
+    with force(backend):
         spectrogram = stft(x.T)
         assert torch.equal(spectrogram, stft(x.T.clone(memory_format=torch.contiguous_format)))
         scattered = spectrogram.clone(memory_format=torch.contiguous_format)

@@ -41,7 +41,7 @@ def test_codecs_that_cannot_seek_are_decoded_once_for_all_threads(tmp_path: Path
         np.testing.assert_array_equal(out, whole[start : start + 500])
 
 
-def test_a_codec_that_decodes_to_another_length_than_the_manifest_says_is_named(tmp_path: Path):
+def test_a_clip_that_decodes_to_another_length_than_in_the_manifest_is_an_error(tmp_path: Path):
     manifest = foreign(tmp_path, {"a_1.mp3": encoded(noise(), format="MP3")})
     manifest.frames = manifest.frames + 1
     with pytest.raises(BadSample, match="9000 samples can be decoded, the manifest says 9001: index the set again"):
@@ -59,13 +59,13 @@ def test_decoded_clips_are_kept_up_to_a_limit():
     for clip in (0, 1, 0, 2, 0, 1, 2):
         assert (cache.get(clip, lambda clip=clip: decode(clip)) == clip).all()
     assert decoded == [0, 1, 2, 1, 2]  # 1 is dropped for 2, then 2 for 1, then 0 for 2
-    for _ in range(2):  # larger than the limit: it is kept alone
+    for _ in range(2):  # larger than the limit: it is kept, without the others
         cache.get(3, lambda: decoded.append(3) or np.zeros(10_000, np.float32))
     assert decoded.pop() == 3
     cache.get(2, lambda: decode(2))
     assert decoded == [0, 1, 2, 1, 2, 2]
     cache.clear()
-    for clip in (2, 1, 2, 1):  # as much is kept as before
+    for clip in (2, 1, 2, 1):  # the limit is still the same
         cache.get(clip, lambda clip=clip: decode(clip))
     assert decoded == [0, 1, 2, 1, 2, 2, 2, 1]
 
@@ -98,8 +98,8 @@ def test_zeros_from_a_hole_in_a_shard_are_an_error(tmp_path: Path):
         reader.read(0, 3000, out)
 
 
-def test_zeros_of_a_clips_own_are_compared_with_its_checksum_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Single samples that happen to be zero are not: damage elsewhere in the clip is not theirs."""
+def test_silence_in_a_clip_is_checked_against_its_sha256_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Single samples of zero need no check, so damage elsewhere in such a clip goes unnoticed."""
     silent, crossing = np.zeros(9000, np.float32), np.tile(np.float32([0, 0.1]), 5000)
     silent[:100] = 0.1
     manifest = foreign(tmp_path, {"a_1.wav": encoded(silent), "a_2.wav": encoded(crossing)})
@@ -141,8 +141,8 @@ def test_a_closed_reader_keeps_no_decoded_clips(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("rate", "more"), [(8000, -1), (11025, 1)])
-def test_streams_of_two_rates_have_the_samples_that_the_manifest_says(rate: int, more: int, tmp_path: Path):
-    """Each is resampled by itself, so that roundings add up: the last sample is repeated, or left out."""
+def test_streams_of_two_sample_rates_have_the_length_in_the_manifest(rate: int, more: int, tmp_path: Path):
+    """Each stream is resampled by itself and its length rounded, so the last sample may be repeated or left out."""
     parts = [encoded(noise(5001 + i), hz, "OGG") for i, hz in enumerate((22050, 44100))]
     manifest = foreign(tmp_path, {"a_1.ogg": b"".join(parts)}).resampled(rate)
     whole, _ = audio.decode(b"".join(parts), rate)

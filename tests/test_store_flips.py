@@ -58,11 +58,11 @@ METADATA = ["format", "format_version", "dataset", "sample_rate", "labels", "cli
 
 
 @pytest.mark.parametrize("name", [*METADATA, "report"])
-@pytest.mark.parametrize("value", ["lacking", None, 7, -1, "x", [], ["x"], {}, [{}], {"a": None}, [None], 2**70])
+@pytest.mark.parametrize("value", ["missing", None, 7, -1, "x", [], ["x"], {}, [{}], {"a": None}, [None], 2**70])
 def test_malformed_metadata_is_one_user_error(name: str, value: Any, copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
-    if value == "lacking":
+    if value == "missing":
         del metadata[name]
     else:
         metadata[name] = value
@@ -76,12 +76,12 @@ def test_malformed_metadata_is_one_user_error(name: str, value: Any, copy: Path)
 def test_the_error_names_the_missing_or_malformed_field(copy: Path):
     whole = (copy / "manifest.json").read_bytes()
     metadata = json.loads(whole)
-    for change, words in (
-        ({"report": None}, "its field report has another form"),
-        ({"splits": [1]}, "its field splits has"),
+    for change, message in (
+        ({"report": None}, "its field report does not have the expected form"),
+        ({"splits": [1]}, "its field splits does not have"),
     ):
         (copy / "manifest.json").write_text(json.dumps(metadata | change))
-        with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{words}"):
+        with pytest.raises(UserError, match=rf"manifest\.json is not a manifest of gtzan-stream .*{message}"):
             Manifest.open(copy)
     del metadata["labels"]
     (copy / "manifest.json").write_text(json.dumps(metadata))

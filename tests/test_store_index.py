@@ -34,7 +34,7 @@ def write(path: Path, samples: list[dict], mtime: float = 0.5) -> Path:
 
 
 def lines(manifest: Manifest) -> list[dict[str, str]]:
-    """The report without the issues about too few clips, which these small sets all have."""
+    """Return the report without the issues about too few clips, which these small sets all have."""
     return [line for line in manifest.report if not line["kind"].startswith("few ")]
 
 
@@ -45,7 +45,7 @@ def labels_by_key(root: Path) -> dict[str, str]:
 
 
 def test_labels_are_found_in_json_cls_txt_or_key(tmp_path: Path):
-    other = {
+    metadata = {
         "label": {"json": json.dumps({"label": "a"}).encode()},
         "genre": {"json": json.dumps({"genre": "b"}).encode(), "cls": b"7"},
         "cls": {"cls": b"c\n"},
@@ -53,7 +53,7 @@ def test_labels_are_found_in_json_cls_txt_or_key(tmp_path: Path):
         "e_1": {"json": b"[1, 2]"},
         "train/f_1": {},
     }
-    write(tmp_path / "x.tar", [{"__key__": key, "wav": sound(i)} | more for i, (key, more) in enumerate(other.items())])
+    write(tmp_path / "x.tar", [{"__key__": k, "wav": sound(i)} | more for i, (k, more) in enumerate(metadata.items())])
     assert labels_by_key(tmp_path) == {
         "label": "a", "genre": "b", "cls": "c", "txt": "d", "e_1": "e", "train/f_1": "f"
     }  # fmt: skip
@@ -64,7 +64,7 @@ def test_numeric_labels_are_sorted_as_numbers(tmp_path: Path):
     assert index(tmp_path).labels == [str(i) for i in range(11)]
 
 
-def test_members_may_have_long_names(tmp_path: Path):
+def test_extensions_may_have_two_parts(tmp_path: Path):
     sample = {"__key__": "k", "audio.flac": sound(format="FLAC"), "cls": b"a", "spectrogram.npy": b"whatever"}
     write(tmp_path / "x.tar", [sample])
     manifest = index(tmp_path)
@@ -72,7 +72,7 @@ def test_members_may_have_long_names(tmp_path: Path):
     assert manifest.column("encoding").to_pylist() == ["flac"]
 
 
-def test_what_was_indexed_can_be_read_and_verified(tmp_path: Path):
+def test_an_indexed_set_can_be_read_and_verified(tmp_path: Path):
     formats = ["wav", "flac", "ogg", "mp3"]
     samples = [{"__key__": f"k{i}", format: sound(i, format.upper()), "cls": b"a"} for i, format in enumerate(formats)]
     write(tmp_path / "x.tar", samples)
@@ -136,7 +136,7 @@ def test_whole_clips_of_a_truncated_shard_are_kept(tmp_path: Path):
 
 
 def shard_of(path: Path, n: int) -> list[tarfile.TarInfo]:
-    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], 0)  # whole mtime: one header a member
+    write(path, [{"__key__": f"a_{i}", "wav": sound(i)} for i in range(n)], 0)  # time 0 needs no extended header
     with tarfile.open(path) as tar:
         return tar.getmembers()
 
@@ -161,14 +161,14 @@ def test_a_damaged_header_is_reported_and_the_samples_after_it_are_found(damage:
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["a time in an extended header", "a long name before the header"])
-def test_whichever_header_is_damaged_one_clip_is_lost_at_most(long: bool, tmp_path: Path):
-    """webdataset's own writer puts an extended header, with the time, before each member's header."""
+def test_any_damaged_header_loses_at_most_one_clip(long: bool, tmp_path: Path):
+    """webdataset's writer puts an extended header, with the time, before each member's header."""
     keys = [f"a_{'x' * 120 * long}{i}" for i in range(4)]
     write(tmp_path / "x.tar", [{"__key__": key, "wav": sound(i)} for i, key in enumerate(keys)], 0 if long else 0.5)
     whole = (tmp_path / "x.tar").read_bytes()
     with tarfile.open(tmp_path / "x.tar") as tar:
         bounds = [(member.offset, member.offset_data) for member in tar.getmembers()]
-    blocks = [block for first, data in bounds for block in (first, data - 512)]  # the headers, which have checksums
+    blocks = [block for first, data in bounds for block in (first, data - 512)]  # every header
     for block in blocks:
         damaged = bytearray(whole)
         damaged[block] ^= 0xFF
@@ -190,7 +190,7 @@ def test_an_empty_shard_is_reported(tmp_path: Path):
     assert found == [("empty", name, "no files in it") for name in ("empty.tar", "zeros.tar")]
 
 
-def test_shards_that_were_joined_are_read_to_their_end(tmp_path: Path):
+def test_concatenated_shards_are_read_to_the_end(tmp_path: Path):
     parts = [write(tmp_path / name, [{"__key__": f"{name}_1", "wav": sound(ord(name))}]).read_bytes() for name in "ab"]
     for name in "ab":
         (tmp_path / name).unlink()
@@ -218,11 +218,11 @@ def test_a_damaged_first_or_last_header_is_reported(tmp_path: Path):
     assert lines(manifest)[1]["detail"].startswith(f"no tar header at byte {offset}, nor after it: ")
 
 
-def test_nothing_to_index(tmp_path: Path):
+def test_indexing_a_folder_without_usable_shards_is_an_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"holds no \*\.tar shards"):
         index(tmp_path)
     write(tmp_path / "x.tar", [{"__key__": "a_1", "wav": b"no audio"}])
-    with pytest.raises(UserError, match=r"no sample with audio and a label in 1 shard; the first: x\.tar, key a_1"):
+    with pytest.raises(UserError, match=r"no clip with a label in 1 shard; the first issue: x\.tar, key a_1"):
         index(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
 
@@ -264,7 +264,7 @@ def test_labels_of_few_clips_are_reported(tmp_path: Path):
     assert found == [("few clips", "jazz"), ("few for folds", "rock"), ("incomplete split", "mine")]
 
 
-def test_equal_clips_count_once_for_a_labels_parts(tmp_path: Path):
+def test_duplicates_count_once_in_the_report_of_few_clips(tmp_path: Path):
     write(tmp_path / "x.tar", [{"__key__": f"rock_{i}", "wav": sound(i // 2)} for i in range(4)])
     details = {line["kind"]: line["detail"] for line in index(tmp_path).report}
     assert details["few clips"].startswith("rock has 4 clips in 2 groups that stay together: random splits need 3")

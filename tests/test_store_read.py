@@ -36,7 +36,7 @@ def whole_clips(root: Path, suffix: str = "wav", dtype: str = "int16") -> dict[s
 
 
 def segment(whole: np.ndarray, start: int, length: int) -> np.ndarray:
-    """The same segment by numpy.pad."""
+    """Compute the same segment with numpy.pad."""
     if len(whole) == 1:
         return np.full(length, whole[0])
     before, after = max(0, -start), max(0, start + length - len(whole))
@@ -182,8 +182,8 @@ def test_a_sample_that_is_not_finite_is_named(tmp_path: Path):
         reader.read(0, 4000, np.empty(1000, np.float32))
 
 
-@pytest.mark.parametrize(("bad", "what"), [(np.inf, "is not a finite number"), (1e30, r"is 1e\+30, where full")])
-def test_a_loader_names_the_clip_with_an_impossible_sample(tmp_path: Path, bad: float, what: str):
+@pytest.mark.parametrize(("bad", "message"), [(np.inf, "is not a finite number"), (1e30, r"is 1e\+30, where full")])
+def test_a_loader_names_the_clip_with_an_impossible_sample(tmp_path: Path, bad: float, message: str):
     """The sample is in every crop."""
     waveforms = {"a_1.wav": noise(100_000), "a_2.wav": noise(100_000)}
     foreign(tmp_path, {name: encoded(samples, subtype="FLOAT") for name, samples in waveforms.items()})
@@ -193,12 +193,12 @@ def test_a_loader_names_the_clip_with_an_impossible_sample(tmp_path: Path, bad: 
         file.seek(offset)
         file.write(np.float32(bad).tobytes())
     for num_workers in (0, 1):
-        with pytest.raises(BadSample, match=rf"theirs\.tar, key a_1: sample 50000 {what}"):
+        with pytest.raises(BadSample, match=rf"theirs\.tar, key a_1: sample 50000 {message}"):
             list(Loader(tmp_path, augment="none", num_workers=num_workers))
     skipping = Loader(tmp_path, augment="none", on_error="skip", seed=1)
     batches = list(skipping)
     assert skipping.skipped
-    assert all("key a_1: sample 50000" in words for words in skipping.skipped)
+    assert all("key a_1: sample 50000" in reason for reason in skipping.skipped)
     assert all(batch.features.isfinite().all() for batch in batches)
     again = index(tmp_path)
     assert again.keys.to_pylist() == ["a_2"]

@@ -1,4 +1,4 @@
-"""Remote shards, from an HTTP server that can be made to fail."""
+"""Remote shards, read from an HTTP server that can be made to fail."""
 
 import errno
 import os
@@ -23,12 +23,12 @@ from gtzan_stream.store.verify import verify
 class Server(ThreadingHTTPServer):
     """Serves a folder, and counts the requests for each file.
 
-    The first `failures[name]` requests for a file get an error; files in `garbage` get a wrong content.
+    The first `failures[name]` requests for a file get an error; files in `garbage` get wrong content.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.garbage: set[str] = set()
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
@@ -39,7 +39,7 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.lstrip("/")
-        self.server.asked[name] += 1
+        self.server.requests[name] += 1
         if self.server.failures[name] > 0:
             self.server.failures[name] -= 1
             self.send_error(503)
@@ -87,11 +87,11 @@ def test_remote_clips_are_the_same(server: Server, shards: Path):
 def test_a_shard_is_fetched_when_needed_and_once(server: Server):
     manifest = Manifest.open(server.address)
     names = [shard.name for shard in manifest.shards]
-    assert not set(names) & set(server.asked)
+    assert not set(names) & set(server.requests)
     read_all(manifest)
     read_all(Manifest.open(server.address))
-    assert [server.asked[name] for name in names] == [1] * len(names)
-    assert server.asked["manifest.json"] == 2
+    assert [server.requests[name] for name in names] == [1] * len(names)
+    assert server.requests["manifest.json"] == 2
 
 
 @pytest.mark.parametrize("size", [0, 1000, None])
@@ -102,10 +102,10 @@ def test_a_file_of_another_size_in_the_cache_is_fetched_again(size: int | None, 
     path = manifest.path(name)
     whole = path.read_bytes()
     path.write_bytes(whole + b"more" if size is None else whole[:size])
-    asked = server.asked[name]
+    n_requests = server.requests[name]
     assert Manifest.open(server.address).path(name) == path
     assert path.read_bytes() == whole
-    assert server.asked[name] == asked + 1
+    assert server.requests[name] == n_requests + 1
     assert verify(manifest) == []
 
 
@@ -118,7 +118,7 @@ def test_threads_fetch_a_shard_once(server: Server):
         thread.start()
     for thread in threads:
         thread.join()
-    assert server.asked[name] == 1
+    assert server.requests[name] == 1
 
 
 def test_a_failed_download_is_tried_again(server: Server):
@@ -126,7 +126,7 @@ def test_a_failed_download_is_tried_again(server: Server):
     name = manifest.shards[0].name
     server.failures[name] = remote.MAX_ATTEMPTS - 1
     assert manifest.path(name).stat().st_size == manifest.shards[0].size
-    assert server.asked[name] == remote.MAX_ATTEMPTS
+    assert server.requests[name] == remote.MAX_ATTEMPTS
 
 
 def test_a_download_that_always_fails_names_shard_and_key(server: Server):
@@ -149,26 +149,26 @@ def test_a_download_with_a_wrong_checksum_is_not_used(server: Server, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "message"),
     [
         (errno.ENOSPC, "No space left on device; it needs about .* MB are free"),
         (errno.EROFS, "Read-only file system; ch"),
     ],
 )
 def test_an_unwritable_disk_is_an_error_without_retries(
-    number: int, words: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, message: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    manifest, asked = Manifest.open(server.address), []
+    manifest, calls = Manifest.open(server.address), []
 
     class Full:
         def get_file(self, *paths: str) -> None:
-            asked.append(paths)
+            calls.append(paths)
             raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(remote, "_file_system", lambda address: (Full(), address))
-    with pytest.raises(UserError, match=rf"\.tar cannot be written: {words}"):
+    with pytest.raises(UserError, match=rf"\.tar cannot be written: {message}"):
         manifest.path(manifest.shards[0].name)
-    assert len(asked) == 1
+    assert len(calls) == 1
     assert not list((tmp_path / "cache").rglob(".part-*"))
 
 

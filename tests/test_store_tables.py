@@ -18,7 +18,7 @@ REMEDY = "copy or pack the set again"
 
 
 def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Change a table, and adapt its size in manifest.json."""
+    """Change a table, and update its size in manifest.json."""
     pq.write_table(change(pq.read_table(root / name)), root / name)
     metadata = json.loads((root / "manifest.json").read_text())
     for table in metadata["tables"]:
@@ -27,7 +27,7 @@ def rewrite(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> No
 
 
 def put(name: str, row: int, value: Any) -> Callable[[pa.Table], pa.Table]:
-    """Set one value of a column."""
+    """Return a change that sets one value of a column."""
 
     def change(table: pa.Table) -> pa.Table:
         values = table[name].to_pylist()
@@ -38,11 +38,11 @@ def put(name: str, row: int, value: Any) -> Callable[[pa.Table], pa.Table]:
 
 
 def cast(name: str, kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
-    """Give a column another type."""
+    """Return a change that gives a column another type."""
     return lambda table: table.set_column(table.column_names.index(name), name, table[name].cast(kind))
 
 
-def numbered(table: pa.Table) -> pa.Table:
+def number_parts(table: pa.Table) -> pa.Table:
     """Replace parts by numbers."""
     codes = pc.index_in(table["part"], pa.array(["train", "valid", "test"]))
     return table.set_column(table.column_names.index("part"), "part", codes)
@@ -52,15 +52,15 @@ SPLIT_CHANGES = {
     "one too many": (lambda table: put("clip", 0, pc.max(table["clip"]).as_py() + 1)(table), "it names clips"),
     "large": (put("clip", 0, 10**6), "it names clips"),
     "negative": (put("clip", 0, -1), "it names clips -1 to"),
-    "least": (put("clip", 0, -(2**31)), "it names clips -2147483648"),
+    "smallest": (put("clip", 0, -(2**31)), "it names clips -2147483648"),
     "twice": (lambda table: put("clip", 0, table["clip"][1].as_py())(table), "it names a clip twice"),
     "null clip": (put("clip", 0, None), "its column clip lacks 1 of"),
     "null part": (put("part", 0, None), "its column part lacks 1 of"),
     "another part": (put("part", 0, "dev"), "manifest.json says"),
     "float": (cast("clip", pa.float64()), "its column clip has the type double"),
-    "words": (cast("clip", pa.string()), "its column clip has the type"),
+    "text": (cast("clip", pa.string()), "its column clip has the type"),
     "64 bits": (lambda table: put("clip", 0, 2**40)(cast("clip", pa.int64())(table)), ""),
-    "part as number": (numbered, "its column part has the type int32"),
+    "part as number": (number_parts, "its column part has the type int32"),
     "empty": (lambda table: table[:0], "it has no clips"),
     "shorter": (lambda table: table[1:], "manifest.json says"),
     "no clip": (lambda table: table.drop_columns("clip"), ""),
@@ -69,12 +69,12 @@ SPLIT_CHANGES = {
 
 @pytest.mark.parametrize("case", SPLIT_CHANGES)
 def test_a_malformed_split_is_one_user_error(case: str, copy: Path):
-    change, words = SPLIT_CHANGES[case]
+    change, message = SPLIT_CHANGES[case]
     split = pq.read_table(copy / "splits.parquet")["split"][0].as_py()
     rewrite(copy, "splits.parquet", change)
     manifest = Manifest.open(copy)
     for read in (lambda: manifest.part(split, "train"), lambda: manifest.labels_of(split)):
-        with pytest.raises(UserError, match=rf"splits\.parquet cannot be read \(.*{words}.*\): {REMEDY}"):
+        with pytest.raises(UserError, match=rf"splits\.parquet cannot be read \(.*{message}.*\): {REMEDY}"):
             read()
 
 
@@ -89,16 +89,16 @@ CLIP_CHANGES = {
     "null encoding": (put("encoding", 0, None), "its column encoding lacks 1 of"),
     "no samples": (put("frames", 0, 0), "a clip has no shard, label, length or sample rate"),
     "another shard": (put("shard", 0, "x.tar"), "a clip has no shard, label, length or sample rate"),
-    "endless": (put("frames", 0, 2**62), "a clip has 4611686018427387904 samples"),
-    "fast": (put("sample_rate", 0, 2**60), "or a rate of"),
+    "long": (put("frames", 0, 2**62), "a clip has 4611686018427387904 samples"),
+    "large rate": (put("sample_rate", 0, 2**60), "or a rate of"),
     "one sample more": (
         lambda table: put("frames", 0, table["frames"][0].as_py() + 1)(table),
-        "a clip has another number of samples than its bytes hold",
+        "a clip's number of samples does not match the size of its data",
     ),
     "before the shard": (put("data_offset", 0, -1), "a clip lies outside its shard"),
     "after the shard": (put("data_offset", 0, 2**63 - 1), "a clip lies outside its shard"),
     "larger than the shard": (put("data_size", 0, 2**63 - 1), "a clip lies outside its shard"),
-    "less than nothing": (put("data_size", 0, -(2**63)), "a clip lies outside its shard"),
+    "negative size": (put("data_size", 0, -(2**63)), "a clip lies outside its shard"),
     "float": (cast("frames", pa.float64()), "its column frames has the type double"),
     "label as number": (
         lambda table: table.set_column(table.column_names.index("label"), "label", table["channels"]),
@@ -111,9 +111,9 @@ CLIP_CHANGES = {
 
 @pytest.mark.parametrize("case", CLIP_CHANGES)
 def test_a_malformed_table_of_clips_is_one_user_error(case: str, copy: Path):
-    change, words = CLIP_CHANGES[case]
+    change, message = CLIP_CHANGES[case]
     rewrite(copy, "samples.parquet", change)
-    with pytest.raises(UserError, match=rf"samples\.parquet .*cannot be read \(.*{words}.*\): {REMEDY}"):
+    with pytest.raises(UserError, match=rf"samples\.parquet .*cannot be read \(.*{message}.*\): {REMEDY}"):
         Manifest.open(copy)
 
 

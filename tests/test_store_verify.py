@@ -50,7 +50,7 @@ def test_a_flipped_bit_in_a_clip_is_found(copy: Path):
     problems = verify(manifest)
     assert len(problems) == 2
     assert problems[0].startswith(f"{copy / shard}: sha256 ")
-    assert problems[1] == f"{copy / shard}, key {manifest.keys[clip]}: its sha256 is not the manifest's"
+    assert problems[1] == f"{copy / shard}, key {manifest.keys[clip]}: its sha256 differs from the manifest's"
 
 
 def test_a_flipped_bit_in_a_json_member_is_found(copy: Path):
@@ -62,8 +62,8 @@ def test_a_flipped_bit_in_a_json_member_is_found(copy: Path):
 
 
 @pytest.mark.parametrize("rate", [22050, 8000])
-def test_a_length_or_a_rate_that_the_table_has_wrong_is_named(rate: int, tmp_path: Path):
-    """The same bytes: what is wrong is the table that says what they hold."""
+def test_a_wrong_length_or_rate_in_the_table_is_named(rate: int, tmp_path: Path):
+    """The shard is intact; only the table is wrong."""
     samples = [{"__key__": f"rock_{i}", "flac": sound(i, "FLAC", rate=hz)} for i, hz in enumerate((22050, 22050, 8000))]
     write(tmp_path / "x.tar", samples, 0)
     manifest = index(tmp_path).resampled(rate)
@@ -72,13 +72,13 @@ def test_a_length_or_a_rate_that_the_table_has_wrong_is_named(rate: int, tmp_pat
     for clip, key in enumerate(manifest.keys.to_pylist()):
         for more in (1, -1):
             manifest.native_frames, manifest.clip_rate = frames + more * (np.arange(3) == clip), hz
-            words = f"{tmp_path}/x.tar, key {key}: 5000 samples at {hz[clip]} Hz, the manifest says"
-            assert verify(manifest) == [f"{words} {5000 + more} at {hz[clip]}"]
+            prefix = f"{tmp_path}/x.tar, key {key}: 5000 samples at {hz[clip]} Hz, the manifest says"
+            assert verify(manifest) == [f"{prefix} {5000 + more} at {hz[clip]}"]
             manifest.native_frames, manifest.clip_rate = frames, hz + more * (np.arange(3) == clip)
-            assert verify(manifest) == [f"{words} 5000 at {hz[clip] + more}"]
+            assert verify(manifest) == [f"{prefix} 5000 at {hz[clip] + more}"]
 
 
-def test_a_truncated_shard_names_the_members_it_lost(copy: Path):
+def test_the_members_that_a_truncated_shard_lost_are_named(copy: Path):
     manifest = Manifest.open(copy)
     shard = copy / manifest.shards[0].name
     clips = (manifest.shard == 0).nonzero()[0]

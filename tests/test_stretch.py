@@ -56,10 +56,10 @@ def test_time_stretch_equals_librosa(rate):
     batch = torch.from_numpy(np.stack([x, x]))
     end = len(reference) - FADED
     assert relative(time_stretch(batch, rate, len(reference))[1, :end], reference[:end]) < 1e-8
-    for how in BACKENDS:
-        with force(how):
+    for backend in BACKENDS:
+        with force(backend):
             result = time_stretch(batch.float(), np.array([rate, 1.3]), len(reference) + 100)
-        assert relative(result[0, :end], reference[:end]) < 2e-4, how
+        assert relative(result[0, :end], reference[:end]) < 2e-4, backend
         assert (result[0, len(reference) :] == 0).all()
 
 
@@ -93,12 +93,12 @@ def test_a_tone_keeps_its_pitch_and_level(rate):
     assert abs(spectrum.max() - 1) < 0.02
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-def test_clicks_come_at_the_new_tempo(how):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_clicks_come_at_the_new_tempo(backend):
     clicks = torch.zeros(2, 320_000)
     clicks[:, 10_000::10_000] = 1
     rates = np.array([0.8, 1.6])
-    with force(how):
+    with force(backend):
         result = time_stretch(clicks, rates, 200_000)
     for row, rate in zip(result, rates, strict=True):
         energy = np.convolve(row.square().numpy(), np.hanning(2000))
@@ -106,14 +106,14 @@ def test_clicks_come_at_the_new_tempo(how):
         assert np.argmax(spectrum) / (1 << 22) == pytest.approx(rate / 10_000, rel=0.01)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rate", [0.3, *RATES, 3.0])
-def test_the_output_has_no_edge_effects(how, rate):
+def test_the_output_has_no_edge_effects(backend, rate):
     x = torch.from_numpy(music(8.0)).float()
     length, start = 20_000, 60_000
     before, total = source(length, np.array([rate]))
     first, last = start - int(before[0]), start - int(before[0]) + int(total[0])
-    with force(how):
+    with force(backend):
         cut = time_stretch(x[None, first:last], rate, length, offset=before)
         wider = time_stretch(x[None, first - 5120 : last + 3000], rate, length, offset=before + 5120)
     assert cut.abs().max() > 0.05
@@ -129,34 +129,35 @@ def test_a_row_is_the_same_alone_bit_for_bit():
         assert torch.equal(together[row], alone[0])
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("offset", [None, np.array([3000.0, 0.0, -700.0, 1e6, -100.0])])
-def test_every_backend_agrees_with_the_oracle(how, offset):
+def test_every_backend_agrees_with_the_oracle(backend, offset):
     x = np.stack([music(1.0), music(1.0, 1), np.zeros(SAMPLE_RATE), music(1.0, 2), music(1.0, 3)])
     x = torch.from_numpy(x).flip(1)  # loud from the start: the last row begins with its second frame
     rates = np.array([0.6, 1.0, 1.3, 2.0, 2.0])
-    with force(how):
+    with force(backend):
         result = time_stretch(x.float(), rates, 20_000, offset=offset)
     torch.testing.assert_close(result, time_stretch(x, rates, 20_000, offset=offset).float(), atol=2e-4, rtol=0)
     assert (result[2] == 0).all()
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("rate", "offset"), [(1.3, -700.0), (0.7, 300.0), (2.0, -1001.0), (0.9, -0.5)])
-def test_exactly_the_samples_outside_the_input_are_zero(rng, how, rate, offset):
+def test_exactly_the_samples_outside_the_input_are_zero(rng, backend, rate, offset):
     x = torch.from_numpy(rng.standard_normal((1, 4000)).astype(np.float32))
-    with force(how):
+    with force(backend):
         sounding = time_stretch(x, rate, 6000, offset=offset)[0].nonzero().flatten()
     assert sounding[0] == max(0, np.ceil(-offset / rate))
     assert sounding[-1] == round((4000 - offset) / rate) - 1
 
 
-def vocoded(how: str, frames: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """A spectrogram [frame, freq], loud in its first frame, read at `position`."""
+def vocoded(backend: str, frames: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Run the phase vocoder on a spectrogram [frame, freq], read at `position`; its first frame must not be silent."""
     frames = frames.astype(np.complex64)
-    if how == "torch":
-        place = torch.from_numpy(position)[None]
-        return _vocode(torch.from_numpy(frames.T)[None], place, torch.ones_like(place, dtype=torch.bool))[0].T.numpy()
+    if backend == "torch":
+        positions = torch.from_numpy(position)[None]
+        sounding = torch.ones_like(positions, dtype=torch.bool)
+        return _vocode(torch.from_numpy(frames.T)[None], positions, sounding)[0].T.numpy()
     phase = frames[0] / np.abs(frames[0])
     out = np.empty((len(position), frames.shape[1]), np.complex64)
     parts = np.stack([phase.real, phase.imag])
@@ -164,25 +165,26 @@ def vocoded(how: str, frames: np.ndarray, position: np.ndarray) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-def test_rounding_does_not_add_up_over_a_hundred_thousand_frames(rng, how):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rounding_does_not_add_up_over_a_hundred_thousand_frames(rng, backend):
     frames = np.exp(2j * np.pi * rng.random((2, 64)))
-    np.testing.assert_allclose(np.abs(vocoded(how, frames, np.zeros(100_000))), 1, atol=1e-5)
+    np.testing.assert_allclose(np.abs(vocoded(backend, frames, np.zeros(100_000))), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("level", "is_silent"), [(0, True), (1e-20, True), (1e-15, False)])
-def test_the_phase_of_a_silent_bin_counts_as_0(how, level, is_silent):
+def test_the_phase_of_a_silent_bin_counts_as_0(backend, level, is_silent):
     frames = np.exp(1j * np.array([[0.3], [2.0], [-1.0], [-1.0]])) * np.array([[1], [level], [1], [1]])
-    out = vocoded(how, frames, np.array([0.0, 2.0]))  # from frame 0 on, turned by as much as frame 1 differs from it
+    # The phase of the second output is that of frame 0 plus the difference between frames 0 and 1.
+    out = vocoded(backend, frames, np.array([0.0, 2.0]))
     np.testing.assert_allclose(out, np.exp(1j * np.array([[0.3], [0.0 if is_silent else 2.0]])), atol=1e-6)
 
 
-@pytest.mark.parametrize("how", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("time", [0, 1, 300, 512, 2047, 2048])
-def test_short_clips(rng, how, time):
+def test_short_clips(rng, backend, time):
     x = torch.from_numpy(rng.standard_normal((2, time)).astype(np.float32))
-    with force(how):
+    with force(backend):
         result = time_stretch(x, np.array([0.5, 2.0]), 3000)
     assert result.shape == (2, 3000)
     assert result.isfinite().all()
@@ -191,11 +193,11 @@ def test_short_clips(rng, how, time):
         assert result[0, : 2 * time].abs().max() > 0
 
 
-@pytest.mark.parametrize("how", BACKENDS)
-def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, how):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, backend):
     x = torch.from_numpy(rng.standard_normal((3000, 2)).astype(np.float32)).T
     kept = x.clone()
-    with force(how):
+    with force(backend):
         assert time_stretch(x[:0], np.ones(0), 100).shape == (0, 100)
         assert torch.equal(time_stretch(x, 1.2, 2500), time_stretch(x.contiguous(), 1.2, 2500))
     assert time_stretch(x.double(), 1.2, 2500).dtype == torch.float64

@@ -48,14 +48,14 @@ def test_there_are_programs_and_commands():
 
 
 @pytest.mark.parametrize("system", ["macos", "windows"])
-def test_a_loader_reads_the_same_on(system: str, shards: Path, tmp_path: Path):
+def test_a_loader_yields_the_same_batches_on_other_systems(system: str, shards: Path, tmp_path: Path):
     run_on(system, LOAD, shards, tmp_path / "there.pt")
     with Loader(shards, batch_size=4, num_workers=0, augment="strong", device="cpu") as loader:
         assert_same(collect(loader), torch.load(tmp_path / "there.pt"))
 
 
 @pytest.mark.parametrize("system", ["macos", "windows"])
-def test_the_commands_make_the_same_on(system: str, clips_folder: Path, tmp_path: Path):
+def test_the_commands_pack_the_same_set_on_other_systems(system: str, clips_folder: Path, tmp_path: Path):
     program = """
 import os, shutil
 import gtzan_stream.cli
@@ -77,18 +77,18 @@ assert run("gtzan_stream", "index", foreign) == 0
 
 
 @pytest.mark.parametrize("system", [pytest.param("macos", marks=pytest.mark.slow), "windows"])
-def test_a_network_is_trained_on(system: str, tiny: Path, tmp_path: Path):
+def test_a_network_can_be_trained_on_other_systems(system: str, tiny: Path, tmp_path: Path):
     few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
     program = f'assert run("train.py", "--shards", shards, "--out", others[0], "--name", "日本", *{few}) == 0'
     assert "Report: " in run_on(system, RUN + program, tiny, tmp_path / "runs", PYTHONIOENCODING="cp1252")
     assert (tmp_path / "runs/日本/model.pt2").is_file()
 
 
-def test_windows_imports_everything_and_explains_itself(shards: Path):
+def test_windows_imports_all_modules_and_shows_all_help_pages(shards: Path):
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES if "triton_" not in path.name]
     program = """
 import importlib
-modules, commands = (words.split() for words in others)
+modules, commands = (names.split() for names in others)
 for name in modules:
     importlib.import_module(name.removesuffix(".__init__"))
 assert run("train.py", "--help") == 0
@@ -135,7 +135,7 @@ torch.save([recipe(name)(waveform, keys, seed=1, epoch=2) for name in ("study", 
         assert torch.equal(there, recipe(name)(waveform, keys, seed=1, epoch=2)), name
 
 
-def test_windows_keeps_open_shards_in_a_cache_that_is_full(shards: Path, tmp_path: Path):
+def test_windows_keeps_open_shards_in_a_full_cache(shards: Path, tmp_path: Path):
     environment = {"GTZAN_STREAM_CACHE": str(tmp_path / "cache"), "GTZAN_STREAM_CACHE_GB": "0.0012"}
     program = """
 from gtzan_stream.store.manifest import Manifest
@@ -151,7 +151,7 @@ for clip in range(len(manifest)):
 
 
 @pytest.mark.parametrize("missing", [["preadv"], ["preadv", "pread"]])
-def test_threads_read_at_positions_of_their_own(missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_threads_do_not_share_a_read_position(missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in missing:
         monkeypatch.delattr(os, name)
     path = tmp_path / "shard.tar"
@@ -179,13 +179,13 @@ def test_a_forked_process_does_not_move_the_position_on_macos(tmp_path: Path, mo
     (tmp_path / "shard.tar").write_bytes(bytes(range(256)))
     shard = open_shards.OpenShard(tmp_path / "shard.tar")
     assert shard.read(16, 4) == bytes([16, 17, 18, 19])
-    assert os.lseek(shard._file.fileno(), 0, os.SEEK_CUR) == 0  # parent and child share the position
+    assert os.lseek(shard._file.fileno(), 0, os.SEEK_CUR) == 0  # a parent and its child share the position
 
 
 def test_a_benchmark_of_memory_needs_linux():
     program = """
-from benchmarks.lib.memory import forget_peak, memory_mb
-forget_peak()
+from benchmarks.lib.memory import reset_peak, memory_mb
+reset_peak()
 try:
     memory_mb()
 except ValueError as error:
@@ -201,10 +201,10 @@ print(machine(torch.device("cpu"))["cores"])
 
 
 def without_encoding(tree: ast.AST) -> list[int]:
-    """Lines of calls that read or write text in the system's own encoding."""
+    """Return the line numbers of calls that read or write text in the system's default encoding."""
     lines = []
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or {"encoding", "fileobj"} & {word.arg for word in node.keywords}:
+        if not isinstance(node, ast.Call) or {"encoding", "fileobj"} & {keyword.arg for keyword in node.keywords}:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         is_method = isinstance(node.func, ast.Attribute)
@@ -213,13 +213,13 @@ def without_encoding(tree: ast.AST) -> list[int]:
         if (
             (name in {"read_text", "write_text"} and is_method)
             or (name in {"open", "fdopen"} and (text_mode or (not is_method and len(node.args) == 1)))
-            or any(word.arg in {"text", "universal_newlines"} for word in node.keywords)
+            or any(keyword.arg in {"text", "universal_newlines"} for keyword in node.keywords)
         ):
             lines.append(node.lineno)
     return lines
 
 
-def test_calls_without_an_encoding_are_seen():
+def test_calls_without_an_encoding_are_found():
     text = [
         "p.open()",
         "p.open('w')",

@@ -1,4 +1,4 @@
-"""The members of a tar file are those that tarfile lists, wherever the file ends."""
+"""The members of a tar file equal those of tarfile, wherever the file ends."""
 
 import tarfile
 from pathlib import Path
@@ -16,15 +16,15 @@ SIZES = st.one_of(st.integers(0, 3000), st.sampled_from([512, 1024, 511, 513]))
 
 
 def listed(path: Path) -> tuple[list[TarMember], list[str]]:
-    """The members of a tar file, and the kinds of what is reported."""
+    """Return the members of a tar file, and the kinds of the reported issues."""
     kinds: list[str] = []
     return list(list_members(path, lambda kind, detail: kinds.append(kind))), kinds
 
 
 @settings(max_examples=60)
 @given(st.lists(SIZES, min_size=1, max_size=5), st.data())
-def test_members_are_tarfiles_and_a_shard_needs_no_end_marker(sizes: list[int], data: st.DataObject):
-    """Cut inside a member, the file is truncated, and that member says so."""
+def test_members_equal_those_of_tarfile_even_without_an_end_marker(sizes: list[int], data: st.DataObject):
+    """A file that is cut inside a member is reported as truncated, and so is that member."""
     with TemporaryDirectory() as folder:
         contents = [(f"{i}.wav", bytes([i + 1]) * size) for i, size in enumerate(sizes)]
         path = tar(Path(folder) / "x.tar", contents)
@@ -44,7 +44,7 @@ def test_members_are_tarfiles_and_a_shard_needs_no_end_marker(sizes: list[int], 
 
 
 def test_a_sparse_file_is_reported(tmp_path: Path):
-    """As GNU tar stores a file with holes, whose bytes do not lie in one piece."""
+    """GNU tar stores a file with holes as several pieces, which cannot be read as one range of bytes."""
     data = sound(2)
     with tarfile.open(tar(tmp_path / "x.tar", [("a_1.wav", sound(1)), ("a_2.wav", data)])) as archive:
         offset = archive.getmember("a_2.wav").offset

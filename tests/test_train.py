@@ -1,4 +1,4 @@
-"""train.py: a tiny real training, its options, and its answers to mistakes."""
+"""train.py: a tiny real training, its options, and the errors for wrong ones."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from gtzan_stream.training.run import Run
 from tests.train_cases import completed, history_of
 
 
-def test_a_run_leaves_everything_in_its_folder(unbroken):
+def test_a_run_writes_its_checkpoints_model_and_reports(unbroken):
     files = ["best.pt", "config.json", "confusion_matrix.png", "last.pt", "learning_curves.png"]
     files += ["metrics.jsonl", "model.pt2", "report.json", "report.md"]
     assert sorted(path.name for path in unbroken.iterdir()) == files
@@ -37,7 +37,7 @@ def test_a_run_leaves_everything_in_its_folder(unbroken):
     assert all(genre in text for genre in report["data"]["labels"])
 
 
-def test_the_stored_settings_leave_nothing_open(unbroken):
+def test_the_stored_settings_are_complete(unbroken):
     config = json.loads((unbroken / "config.json").read_text())
     assert config["split"] == "demo"
     assert (config["optimizer"], config["lr"]) == ("adamw", 1e-3)
@@ -46,12 +46,12 @@ def test_the_stored_settings_leave_nothing_open(unbroken):
     assert config == checkpoints.load(unbroken / "last.pt")["config"]
 
 
-def test_another_seed_is_another_run(go, unbroken):
+def test_another_seed_gives_another_run(go, unbroken):
     assert go("--name", "other", "--seed", "1", "--epochs", "1").exit_code == 0
     assert history_of(go.out / "other")[0] != history_of(unbroken)[0]
 
 
-def test_steps_alone_set_the_length(tiny, tmp_path):
+def test_without_epochs_the_steps_set_the_length(tiny, tmp_path):
     config = completed(shards=str(tiny), crops_per_clip=1, batch_size=5, steps=50)
     assert Run(config, tmp_path, build=models.build).steps == 50
     config = dataclasses.replace(config, epochs=2)
@@ -60,12 +60,12 @@ def test_steps_alone_set_the_length(tiny, tmp_path):
 
 @pytest.fixture(scope="module")
 def after_two_steps(tiny, tmp_path_factory):
-    """The weights of a network after two steps with some settings."""
+    """A function that returns the weights of a network after two steps with some settings."""
 
     def weights(**settings) -> torch.Tensor:
-        few = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
-        few["schedule"] = "plateau"
-        config = completed(**{"shards": str(tiny), **few, **settings})
+        smallest = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
+        smallest["schedule"] = "plateau"
+        config = completed(**{"shards": str(tiny), **smallest, **settings})
         run = Run(config, tmp_path_factory.mktemp("steps"), build=models.build)
         for batch in islice(run.train_loader, 2):
             run.step(batch)
@@ -95,7 +95,7 @@ def test_every_option_reaches_the_training(after_two_steps, setting):
     assert torch.equal(after_two_steps(**setting), after_two_steps.plain) == (not setting)
 
 
-def test_a_learnt_spectrogram_sees_what_a_fixed_one_does(tiny, tmp_path):
+def test_a_trainable_spectrogram_starts_equal_to_the_fixed_one(tiny, tmp_path):
     config = Config(shards=str(tiny), batch_size=5, precision="fp32", crops_per_clip=1, out=str(tmp_path))
     runs = [train.start(dataclasses.replace(config, trainable_frontend=on, name=str(on))) for on in (False, True)]
     means = [run.network.normalization.mean.item() for run in runs]
@@ -110,7 +110,7 @@ def test_a_learnt_spectrogram_sees_what_a_fixed_one_does(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("model", "shape"), [("cnn2d", (128, 128)), ("cnn1d", (128, 1024)), ("samplecnn", (1, 66150))])
-def test_a_network_gets_the_input_that_it_declares(tiny, tmp_path, model, shape):
+def test_a_network_gets_the_input_shape_that_it_declares(tiny, tmp_path, model, shape):
     config = completed(shards=str(tiny), model=model, batch_size=2, augment="none")
     run = Run(config, tmp_path, build=models.build)
     batch = next(iter(run.train_loader))
@@ -126,7 +126,7 @@ def test_clips_too_short_for_a_network_are_counted(go):
     assert "40 clips are shorter" in (go.out / "padded" / "report.md").read_text()
 
 
-def test_folds_and_networks_have_defaults_of_their_own(tiny):
+def test_defaults_depend_on_the_fold_the_network_and_the_optimizer(tiny):
     config = completed(shards=str(tiny), split="folds", fold=3, model="samplecnn", optimizer="sgd")
     spec = models.spec("samplecnn")
     assert (config.split, config.batch_size, config.lr) == ("folds-3", spec.batch_size, 0.01)
@@ -140,7 +140,7 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("options", "message"),
     [
         (["--model", "vgg12"], "there is no network 'vgg12'; there are cnn1d, alexnet"),
         (["--split", "filtred"], "has no split 'filtred': choose one of"),
@@ -163,15 +163,15 @@ def test_folds_and_networks_have_defaults_of_their_own(tiny):
         (["--shards", "/nowhere"], "/nowhere does not exist: fill it with `gtzan-stream demo /nowhere`"),
     ],
 )
-def test_a_mistake_is_answered_in_a_sentence(go, unbroken, arguments, sentence):
-    result = go(*arguments)
+def test_a_wrong_option_is_an_error_of_one_line(go, unbroken, options, message):
+    result = go(*options)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert message in result.output
     assert result.output.startswith("error: ")
     assert result.output.count("\n") == 1
 
 
-def test_shards_are_checked_before_training_if_that_is_asked_for(go, tiny, tmp_path):
+def test_the_option_check_verifies_the_shards_before_training(go, tiny, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny, copy)
     shard = copy / "demo-000000.tar"
@@ -197,7 +197,7 @@ def nothing(): return {}
 
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> str:
-    """A module of the user's own, in the current folder."""
+    """The name of a user's module in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_work.py").write_text(OWN)
     yield "own_work"
@@ -205,9 +205,9 @@ def own(tmp_path, monkeypatch) -> str:
     sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
 
 
-def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(go, own):
-    words = ["--augment", f"{own}:louder", "--features", f"{own}:decibels", "--steps", "2"]
-    result = go("--name", "own", *words)
+def test_a_run_with_a_users_augmentation_and_features_can_be_trained_and_resumed(go, own):
+    options = ["--augment", f"{own}:louder", "--features", f"{own}:decibels", "--steps", "2"]
+    result = go("--name", "own", *options)
     assert result.exit_code == 0, result.output
     config = json.loads((go.out / "own" / "config.json").read_text())
     assert (config["augment"], config["features"]) == (f"{own}:louder", f"{own}:decibels")
@@ -218,7 +218,7 @@ def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(g
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("options", "message"),
     [
         (
             ["--augment", "own_work:nothing"],
@@ -237,8 +237,8 @@ def test_an_augmentation_and_features_of_ones_own_are_trained_with_and_resumed(g
         (["--frames", "8"], "but the features have 128 rows x 8 frames: choose --frames 64 or more"),
     ],
 )
-def test_what_is_wrong_with_ones_own_work_is_a_sentence(go, own, words, sentence):
-    result = go("--name", "wrong", *words)
+def test_a_mistake_in_a_users_module_is_an_error_of_one_line(go, own, options, message):
+    result = go("--name", "wrong", *options)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert message in result.output
     assert result.output.count("\n") == 1

@@ -56,25 +56,25 @@ def test_a_full_disk_at_the_start_leaves_nothing_or_a_run(
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(sys.platform != "linux", reason="folders' names are read from /proc")
 def test_a_run_that_is_killed_while_it_writes_continues_to_the_same_end(tiny: Path, unbroken: Path, tmp_path: Path):
-    """At operations spread over the whole run: the first checkpoint, those of an epoch, the model and the report."""
+    """The kills are spread over the whole run: the first checkpoint, those of an epoch, the model and the report."""
     root = Path(__file__).parent.parent
-    few = f"--shards {tiny} --epochs 2 --crops-per-clip 1 --batch-size 5 --schedule plateau".split()
+    settings = f"--shards {tiny} --epochs 2 --crops-per-clip 1 --batch-size 5 --schedule plateau".split()
 
     def run(out: Path, moment: int, *options: str) -> int:
         out.mkdir(exist_ok=True)
         program = [sys.executable, "-c", KILLED, str(out), str(tmp_path / "trace"), str(moment), *options]
         return subprocess.run(program, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}).returncode
 
-    assert run(tmp_path / "whole", 0, *few, "--out", str(tmp_path / "whole"), "--name", "run") == 0
+    assert run(tmp_path / "whole", 0, *settings, "--out", str(tmp_path / "whole"), "--name", "run") == 0
     names = {path.name for path in (tmp_path / "whole/run").iterdir()}
     operations = json.loads((tmp_path / "trace").read_text())
     renames = [number for number, (kind, _) in enumerate(operations, 1) if kind == "rename"]
     assert len(renames) > 8
     for moment in [renames[0] - 1, *(number + index % 2 for index, number in enumerate(renames[1:-1:3]))]:
         out = tmp_path / str(moment)
-        assert run(out, moment, *few, "--out", str(out), "--name", "run") == -9
-        whole = (out / "run" / checkpoints.LAST).exists()
-        again = ["--resume", str(out / "run")] if whole else [*few, "--out", str(out), "--name", "run"]
+        assert run(out, moment, *settings, "--out", str(out), "--name", "run") == -9
+        has_checkpoint = (out / "run" / checkpoints.LAST).exists()
+        again = ["--resume", str(out / "run")] if has_checkpoint else [*settings, "--out", str(out), "--name", "run"]
         assert run(out, 0, *again) == 0
         assert_equal_runs(unbroken, out / "run")
         assert {path.name for path in (out / "run").iterdir()} == names

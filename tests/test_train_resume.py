@@ -19,7 +19,7 @@ def test_a_second_run_is_equal_to_the_bit(go, unbroken):
 
 @pytest.mark.parametrize(("owner", "name", "number"), [(metrics.Collector, "add", 1), (Run, "step", 7)])
 def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch, owner, name, number):
-    """In its first validation, and in the middle of its second epoch: other moments are tests of a smaller network."""
+    """In the first validation and in the middle of the second epoch; a smaller network is tested at other moments."""
     original, calls = getattr(owner, name), []
 
     def then_interrupt(self, *arguments):
@@ -45,13 +45,13 @@ BEYOND = ["--mixup", "0.4", "--spec-augment", "24", "--label-smoothing", "0.1", 
 
 @pytest.fixture(scope="module")
 def beyond(go) -> Path:
-    """A run with all that the study had not, cut short in its second epoch."""
+    """A run with the options that the study did not have, which ends in its second epoch."""
     result = go("--name", "beyond", *BEYOND)
     assert result.exit_code == 0, result.output
     return go.out / "beyond"
 
 
-def test_a_run_ends_with_its_steps_and_a_validation(beyond, unbroken):
+def test_a_run_ends_after_its_steps_with_a_validation(beyond, unbroken):
     rows = history_of(beyond)
     assert [row["step"] for row in rows] == [4, 6]
     assert all(row["valid_loss"] > 0 for row in rows)
@@ -79,14 +79,14 @@ def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, b
     assert_equal_runs(beyond, go.out / name)
 
 
-def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
+def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
     assert go("--name", "short", "--epochs", "1").exit_code == 0
     assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0
     assert_equal_runs(unbroken, go.out / "short")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (
             ["--lr", "0.1", "--seed", "3"],
@@ -95,13 +95,13 @@ def test_a_finished_run_can_go_on_for_more_epochs(go, unbroken):
         (["--shards", "/nowhere"], "/nowhere does not exist"),
     ],
 )
-def test_what_a_resumed_run_cannot_change(go, unbroken, arguments, sentence):
+def test_settings_that_a_resumed_run_cannot_change_are_refused(go, unbroken, arguments, message):
     result = go("--resume", str(unbroken), *arguments, defaults=False)
     assert result.exit_code == 2
-    assert sentence in result.output
+    assert message in result.output
 
 
-def test_there_is_nothing_to_resume(go, tmp_path):
+def test_resuming_a_folder_without_a_run_is_an_error(go, tmp_path):
     result = go("--resume", str(tmp_path), defaults=False)
     assert result.exit_code == 2
     assert "is not a checkpoint: give the folder of a run" in result.output

@@ -11,10 +11,10 @@ import torch
 
 import models
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import FEATURE_SETTINGS
 from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.inference.classify import classify
 from gtzan_stream.inference.export import Model
-from gtzan_stream.settings import FEATURE_SETTINGS
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.inputs import build_features, build_frontend
 from gtzan_stream.training.run import Run
@@ -22,28 +22,28 @@ from tests.conftest import write_wav
 from tests.train_cases import completed
 
 
-def options_in(output: str) -> list[str]:
-    """The options that an error proposes."""
+def suggested_options(output: str) -> list[str]:
+    """Find the options that a message suggests."""
     return re.search(r"; choose (--.*)$", output)[1].split()
 
 
-def test_what_is_proposed_for_short_clips_trains_and_its_model_classifies_a_file_at_another_rate(go, words, tmp_path):
-    where = ["--shards", str(words), "--split", "words", "--model", "cnn2d"]
-    result = go(*where, "--name", "too-long")
+def test_options_suggested_for_short_clips_train_a_model_that_classifies_at_another_rate(go, words, tmp_path):
+    data = ["--shards", str(words), "--split", "words", "--model", "cnn2d"]
+    result = go(*data, "--name", "too-long")
     assert result.exit_code == 2, result.output
     assert "error: every clip of part train is too short to count: the longest lasts 0.49 s" in result.output
     assert not (go.out / "too-long").exists()
-    proposed = options_in(result.output)
-    assert proposed[::2] == ["--hop-length", "--frames"]
+    suggested = suggested_options(result.output)
+    assert suggested[::2] == ["--hop-length", "--frames"]
     learning = ["--epochs", "6", "--optimizer", "adamw", "--schedule", "cosine", "--normalization", "clip"]
-    result = go(*where, *proposed, *learning, "--name", "words", "--augment", "none", "--crops-per-clip", "4")
+    result = go(*data, *suggested, *learning, "--name", "words", "--augment", "none", "--crops-per-clip", "4")
     assert result.exit_code == 0, result.output
     assert "too short" not in result.output
     report = json.loads((go.out / "words" / "report.json").read_text())
     assert report["test"]["tracks"] == 4
     assert report["config"]["sample_rate"] == 8000
     model = Model.load(go.out / "words" / "model.pt2")
-    assert model.metadata.geometry == LogMel(sample_rate=8000, hop_length=int(proposed[1]), frames=64).geometry
+    assert model.metadata.geometry == LogMel(sample_rate=8000, hop_length=int(suggested[1]), frames=64).geometry
     for label, tone_hz in (("high", 1900), ("low", 300)):
         tone = 0.3 * np.sin(2 * np.pi * tone_hz * np.arange(20_000) / 44_100)
         assert classify(model, write_wav(tmp_path / f"{label}.wav", tone, 44_100)).ranking[0][0] == label
@@ -56,26 +56,26 @@ def test_every_part_is_checked_before_training(go, words):
     assert not (go.out / "brief").exists()
 
 
-def test_clips_last_as_long_at_another_rate(words, tmp_path):
+def test_clips_are_too_short_at_another_sample_rate_too(words, tmp_path):
     config = completed(shards=str(words), split="words", sample_rate=16_000)
     with pytest.raises(UserError, match=r"the longest lasts 0\.49 s"):
         Run(config, tmp_path, build=models.build)
 
 
-def test_a_network_of_longer_crops_than_any_clip_is_not_proposed(go, words):
+def test_another_network_is_suggested_if_no_clip_has_a_crop(go, words):
     result = go("--shards", str(words), "--split", "words", "--model", "samplecnn")
     assert result.exit_code == 2, result.output
     assert "; choose another --model than samplecnn, which takes no crops as short as these clips" in result.output
 
 
-def test_many_short_clips_are_told_before_training(go, words):
-    where = ["--shards", str(words), "--split", "words", "--name", "told"]
+def test_many_short_clips_give_a_warning_before_training(go, words):
+    data = ["--shards", str(words), "--split", "words", "--name", "short"]
     sizes = ["--frames", "64", "--hop-length", "100"]  # half of a crop is 0.4 s
-    result = go(*where, *sizes, "--steps", "1", "--augment", "none")
+    result = go(*data, *sizes, "--steps", "1", "--augment", "none")
     assert result.exit_code == 0, result.output
     note = re.search(r"(\d+) of the 12 clips of part train are too short to count: half a crop of 64 .*", result.output)
     assert 1 < int(note[1]) < 12
-    assert options_in(note[0]) == ["--hop-length", "45", "--frames", "64"]
+    assert suggested_options(note[0]) == ["--hop-length", "45", "--frames", "64"]
 
 
 def test_the_options_reach_the_features(words, tmp_path):
@@ -88,7 +88,7 @@ def test_the_options_reach_the_features(words, tmp_path):
     run.step(next(iter(run.train_loader)))
 
 
-def test_a_learnt_spectrogram_has_the_same_sizes(words, tmp_path):
+def test_a_trainable_spectrogram_has_the_same_sizes(words, tmp_path):
     sizes = {"hop_length": 60, "frames": 64, "n_mels": 70, "n_fft": 300, "f_min": 50.0, "f_max": 3500.0}
     config = completed(shards=str(words), split="words", trainable_frontend=True, **sizes)
     inputs, frontend = build_features(config), build_frontend(config)
@@ -102,12 +102,12 @@ def test_a_learnt_spectrogram_has_the_same_sizes(words, tmp_path):
     assert build_frontend(completed(shards=str(words), split="words", **sizes)) is None
 
 
-def test_a_waveform_has_the_rate_of_the_shards(words):
+def test_a_waveform_has_the_sample_rate_of_the_shards(words):
     features = build_features(completed(shards=str(words), split="words", model="samplecnn", frames=4000))
     assert features.geometry == RawWaveform(sample_rate=8000, frames=4000).geometry
 
 
-def test_a_setting_that_is_not_given_is_the_features_own(words, tiny):
+def test_a_setting_that_is_not_given_is_the_default_of_the_features(words, tiny):
     config = completed(shards=str(words), split="words")
     assert {name: getattr(config, name) for name in FEATURE_SETTINGS} == {
         **dict.fromkeys(FEATURE_SETTINGS),
@@ -124,14 +124,14 @@ def test_every_setting_is_an_option_of_both_programs():
     from gtzan_stream import cli
 
     fields = Config.__dataclass_fields__
-    for name, (kind, words) in FEATURE_SETTINGS.items():
+    for name, (kind, text) in FEATURE_SETTINGS.items():
         assert fields[name].type == kind | None
-        assert fields[name].metadata["help"] == words
-        assert inspect.signature(cli.preview).parameters[name].annotation.__metadata__[0].help == words
+        assert fields[name].metadata["help"] == text
+        assert inspect.signature(cli.preview).parameters[name].annotation.__metadata__[0].help == text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (
             ["--model", "samplecnn", "--n-mels", "40"],
@@ -150,10 +150,10 @@ def test_every_setting_is_an_option_of_both_programs():
         ),
     ],
 )
-def test_a_wrong_size_is_answered_in_a_sentence(go, words, arguments, sentence):
+def test_a_wrong_size_is_an_error_of_one_line(go, words, arguments, message):
     result = go("--shards", str(words), "--split", "words", "--name", "wrong-size", *arguments)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert message in result.output
     assert result.output.count("\n") == 1
 
 
@@ -176,7 +176,7 @@ def own(tmp_path, monkeypatch) -> Path:
     sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
 
 
-def test_functions_of_ones_own_get_the_settings_that_they_take(words, own):
+def test_a_users_function_gets_the_settings_that_it_takes(words, own):
     def geometry(function: str, **settings: object) -> object:
         config = completed(shards=str(words), split="words", features=f"own_sizes:{function}", **settings)
         return build_features(config).geometry
@@ -190,7 +190,7 @@ def test_functions_of_ones_own_get_the_settings_that_they_take(words, own):
         geometry("of_nothing", n_mels=64)
 
 
-def test_a_hop_that_a_function_of_ones_own_does_not_take_is_not_proposed(go, words, own):
+def test_no_hop_is_suggested_that_a_users_function_does_not_take(go, words, own):
     result = go("--shards", str(words), "--split", "words", "--features", "own_sizes:of_frames")
     assert result.exit_code == 2, result.output
     assert "; choose another --model than cnn2d" in result.output

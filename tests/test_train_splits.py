@@ -1,4 +1,4 @@
-"""Which split and which settings train.py takes by itself, and what it says where a split cannot be trained on."""
+"""The split and the settings that train.py chooses by default, and its errors for splits that cannot be used."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.test_pack_labels import music
 from tests.train_cases import completed
 
 
-def test_too_few_clips_end_it_before_training(go, tmp_path: Path) -> None:
+def test_too_few_clips_are_an_error_before_training(go, tmp_path: Path) -> None:
     pack(music(tmp_path / "src", "rock/1.wav", "rock/2.wav", "jazz/1.wav"), tmp_path / "out")
     result = go("--shards", str(tmp_path / "out"))
     assert result.exit_code == 2, result.output
@@ -26,7 +26,7 @@ def test_too_few_clips_end_it_before_training(go, tmp_path: Path) -> None:
     assert result.output.count("\n") == 1
 
 
-def test_a_split_of_folders_is_taken_if_it_has_a_test_part(tmp_path: Path) -> None:
+def test_a_split_of_folders_is_chosen_if_it_has_a_test_part(tmp_path: Path) -> None:
     for name, parts in {"whole": ("train", "test"), "no test": ("train", "val")}.items():
         paths = [f"{part}/{label}/{i}.wav" for part in parts for label in ("rock", "jazz") for i in range(4)]
         pack(music(tmp_path / name, *paths), tmp_path / f"{name} packed")
@@ -36,7 +36,7 @@ def test_a_split_of_folders_is_taken_if_it_has_a_test_part(tmp_path: Path) -> No
         completed(shards=str(tmp_path / "no test packed"), split="folders")
 
 
-def test_one_of_the_users_own_is_taken_but_not_one_that_pack_makes(tmp_path: Path, monkeypatch) -> None:
+def test_a_users_split_is_chosen_but_not_one_that_pack_makes(tmp_path: Path, monkeypatch) -> None:
     keys = [f"{label}_{i}" for label in ("rock", "jazz") for i in range(6)]
     rows = [f"{key},{('train', 'valid', 'test')[i % 3]}\n" for i, key in enumerate(keys)]
     (tmp_path / "mine.csv").write_text("".join(rows))
@@ -47,7 +47,7 @@ def test_one_of_the_users_own_is_taken_but_not_one_that_pack_makes(tmp_path: Pat
     assert completed(shards=str(tmp_path / "out")).split == "stratified"
 
 
-def test_parts_that_lack_a_label_are_told(go, tiny: Path, tmp_path: Path) -> None:
+def test_parts_without_clips_of_a_label_give_a_warning(go, tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny, tmp_path / "shards")
     manifest = Manifest.open(tiny)
     keys = manifest.keys.to_pylist()
@@ -61,10 +61,10 @@ def test_parts_that_lack_a_label_are_told(go, tiny: Path, tmp_path: Path) -> Non
     (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata))
     result = go("--shards", str(tmp_path / "shards"), "--steps", "1", "--name", "lacking")
     assert result.exit_code == 0, result.output
-    assert "part test of split demo has no clip of blues, jazz: its results say nothing of them" in result.output
+    assert "part test of split demo has no clip of blues, jazz: its results say nothing about them" in result.output
 
 
-def test_an_unreadable_clip_ends_it_with_what_to_do(go, tiny: Path, tmp_path: Path) -> None:
+def test_the_error_of_an_unreadable_clip_names_the_remedy(go, tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny, tmp_path / "shards")
     manifest = Manifest.open(tmp_path / "shards")
     for shard in manifest.shards:
@@ -101,7 +101,7 @@ def test_the_defaults_are_the_studys_and_those_of_the_demo_set(shards: Path, che
         (["stratified", "mine", "other"], "stratified"),
     ],
 )
-def test_one_split_of_ones_own_is_taken_else_the_catalogues_first(splits: list[str], chosen: str) -> None:
+def test_a_single_user_split_is_chosen_or_else_the_first_of_the_catalogue(splits: list[str], chosen: str) -> None:
     found = {name: ["train", "valid", "test"] for name in splits}
     assert defaults._split(Config(), found) == chosen
     assert defaults._split(Config(), found | {"half": ["train", "test"]}) == chosen

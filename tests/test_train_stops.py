@@ -21,7 +21,7 @@ locks = pytest.mark.skipif(folders.fcntl is None, reason="no locks here")
 
 @pytest.fixture(autouse=True)
 def _ctrl_c() -> Iterator[None]:
-    """Ctrl-C interrupts, though a shell that runs the tests in the background has them ignore it."""
+    """Let Ctrl-C interrupt: a shell that runs the tests in the background makes them ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -29,7 +29,7 @@ def _ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def finished(unbroken: Path, tmp_path: Path) -> Path:
-    """The folder of a run that has finished: to resume it is to test and report again."""
+    """The folder of a finished run. Resuming it repeats the test and the report."""
     return Path(shutil.copytree(unbroken, tmp_path / "runs/a"))
 
 
@@ -70,7 +70,7 @@ def test_a_run_locks_its_folder_until_it_is_closed(go, tmp_path: Path, monkeypat
 
         def watched(self: Any, *arguments: Any) -> Any:
             seen.append((name, is_locked(folder)))
-            kept.append(self)  # so that nothing but `close` unlocks
+            kept.append(self)  # so that only `close` can unlock
             return original(self, *arguments)
 
         monkeypatch.setattr(owner, name, watched)
@@ -85,7 +85,7 @@ def test_a_run_locks_its_folder_until_it_is_closed(go, tmp_path: Path, monkeypat
     assert not is_locked(folder)
 
 
-def test_a_file_system_without_locks_does_no_harm(go, finished: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_works_on_a_file_system_without_locks(go, finished: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(folder: Path, **options: bool) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -97,7 +97,7 @@ def test_a_file_system_without_locks_does_no_harm(go, finished: Path, monkeypatc
     ("moment", "number"),
     [
         ("in the test", signal.SIGINT),
-        ("in the test", signal.SIGTERM),  # later it kills the process
+        ("in the test", signal.SIGTERM),  # after the test, SIGTERM kills the process
         ("in the export", signal.SIGINT),
         ("in the report", signal.SIGINT),
     ],
@@ -137,7 +137,7 @@ def test_sigterm_while_training_is_exit_status_143(go, tmp_path: Path, monkeypat
     assert f"continue with: python train.py --resume {tmp_path / 'a'}" in result.output
 
 
-def test_ctrl_c_before_training_is_a_line(go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_before_training_prints_one_line(go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Normalization, "estimate", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     result = go("--out", str(tmp_path / "runs"), "--name", "a")
     assert (result.exit_code, result.output) == (130, "Interrupted before training began\n")
@@ -154,14 +154,14 @@ def test_a_best_checkpoint_that_is_missing_or_damaged_is_named_with_its_remedy(g
         path.unlink()
     result = resume(go, finished)
     assert result.exit_code == 2
-    words = {
+    messages = {
         "missing": "is missing: ",
         "cut": "cannot be read as a checkpoint (BadZipFile): ",
         "a wrong byte": "wrong; ",
     }
     last = result.output.splitlines()[-1]
     assert last.startswith(f"error: {path} ")
-    assert last.endswith(words[damage] + "copy it back, or start a new run")
+    assert last.endswith(messages[damage] + "copy it back, or start a new run")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_best_checkpoint_that_is_missing_or_damaged_is_named_with_its_remedy(g
         (errno.ENOSPC, ": make room, or copy the run elsewhere"),
     ],
 )
-def test_a_resumed_run_that_cannot_write_is_copied_elsewhere(
+def test_the_error_of_a_resumed_run_that_cannot_write_names_the_remedy(
     go, finished: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
 ):
     def fail(descriptor: int) -> None:

@@ -15,12 +15,12 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/trainers.md").read_tex
 LIBRARIES = ("lightning", "accelerate")
 
 
-def needs(block: str) -> list[str]:
-    """Optional libraries that a block imports."""
+def optional_libraries(block: str) -> list[str]:
+    """List the optional libraries that a block imports."""
     return [name for name in LIBRARIES if re.search(rf"^(import|from) {name}\b", block, re.MULTILINE)]
 
 
-def runs(block: str, folder: Path) -> None:
+def run_program(block: str, folder: Path) -> None:
     """Run a block as a program of its own: Lightning starts it again for each device."""
     program = folder / "program.py"
     program.write_text(block)
@@ -31,21 +31,23 @@ def runs(block: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_there_is_something_to_run() -> None:
-    assert {name for block in BLOCKS for name in needs(block)} == set(LIBRARIES)
-    assert any(not needs(block) for block in BLOCKS)
+PLAIN = [block for block in BLOCKS if not optional_libraries(block)]
+OTHERS = [block for block in BLOCKS if optional_libraries(block)]
 
 
-@pytest.mark.parametrize(
-    "block", [block for block in BLOCKS if not needs(block)], ids=lambda block: block.split("\n")[0]
-)
+def test_the_page_has_blocks_with_and_without_other_trainers() -> None:
+    assert {name for block in OTHERS for name in optional_libraries(block)} == set(LIBRARIES)
+    assert PLAIN
+
+
+@pytest.mark.parametrize("block", PLAIN, ids=lambda block: block.split("\n")[0])
 def test_a_block_without_other_trainers_runs(block: str, checkout: Path) -> None:
-    runs(block, checkout)
+    run_program(block, checkout)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [block for block in BLOCKS if needs(block)], ids=lambda block: needs(block)[0])
+@pytest.mark.parametrize("block", OTHERS, ids=lambda block: optional_libraries(block)[0])
 def test_a_block_of_another_trainer_runs(block: str, checkout: Path) -> None:
-    for name in needs(block):
+    for name in optional_libraries(block):
         need(name)
-    runs(block, checkout)
+    run_program(block, checkout)

@@ -1,4 +1,4 @@
-"""What a run of training is made of, each piece apart."""
+"""The parts of a training run, each tested by itself."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_an_unknown_setting_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("setting", "sentence"),
+    ("setting", "message"),
     [
         ({"lr": 0.0}, "--lr must be a positive number, got 0.0"),
         ({"lr": float("nan")}, "--lr must be a positive number"),
@@ -51,7 +51,7 @@ def test_an_unknown_setting_is_an_error():
         ({"mixup": float("inf")}, "--mixup must be 0 or more"),
         ({"label_smoothing": 1.0}, "--label-smoothing must be 0 or more and below 1, got 1.0"),
         ({"label_smoothing": -0.1}, "--label-smoothing must be 0 or more and below 1, got -0.1"),
-        ({"spec_augment": 129}, "--spec-augment must be 0 to 128, the bands there are, got 129"),
+        ({"spec_augment": 129}, "--spec-augment must be 0 to 128 bands, got 129"),
         ({"spec_augment": -1}, "--spec-augment must be 0 or more"),
         ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
         (
@@ -67,8 +67,8 @@ def test_an_unknown_setting_is_an_error():
         ({"seed": MAX_SEED + 1}, f"--seed must be {MAX_SEED} or less, got "),
     ],
 )
-def test_a_wrong_setting_is_answered_with_the_right_ones(setting, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_a_wrong_setting_is_refused(setting, message):
+    with pytest.raises(UserError, match=message):
         Config(**setting)
 
 
@@ -100,7 +100,7 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
 # --- progress, clock, interruption, device ----------------------------------------------------------------------------
 
 
-def test_progress_weighs_examples_and_knows_its_best_epoch():
+def test_progress_weights_examples_and_knows_its_best_epoch():
     progress = Progress(CPU)
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
@@ -114,7 +114,7 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     assert measures["train_accuracy"] == pytest.approx(2 / 3)
     assert measures["clips_per_second"] == pytest.approx(1.5)
     assert measures["data_wait_share"] == pytest.approx(0.25)
-    shown = progress.measures(2.0, 0.75)  # with time that is not added yet
+    shown = progress.measures(2.0, 0.75)  # with time that was not added yet
     assert (shown["clips_per_second"], shown["data_wait_share"]) == pytest.approx((0.75, 0.5))
     progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
@@ -135,7 +135,7 @@ def test_progress_weighs_examples_and_knows_its_best_epoch():
     assert (summary["data_wait_share"], summary["clips_per_second"]) == pytest.approx((0.5 / 5, 12 / 5))
 
 
-def test_the_clock_tells_waiting_from_working(monkeypatch):
+def test_the_clock_separates_waiting_from_working(monkeypatch):
     now = 0.0
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
 
@@ -155,7 +155,7 @@ def test_the_clock_tells_waiting_from_working(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_interruption_asks_and_the_second_insists(number):
+def test_the_first_signal_requests_an_end_and_restores_the_default_handler(number):
     default = signal.getsignal(number)
     with Interrupt() as interrupt:
         assert not interrupt.requested
@@ -165,7 +165,7 @@ def test_the_first_interruption_asks_and_the_second_insists(number):
     assert signal.getsignal(number) is default
 
 
-def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
+def test_precision_is_the_requested_one_or_what_the_machine_supports(monkeypatch):
     for able, expected in [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert [device.precision(wanted, CPU) for wanted in ("fp32", "bf16", "auto")] == ["fp32", "bf16", expected]
@@ -182,12 +182,12 @@ def test_precision_is_what_was_asked_for_or_what_the_machine_has(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "message"),
     [("gpu", "no device 'gpu'"), ("mps", "no device 'mps'"), ("cuda:1", "cuda:1: torch sees 1 GPUs here")],
 )
-def test_a_device_that_is_not_there(name, sentence, monkeypatch):
+def test_an_unknown_device_is_refused(name, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=message):
         device.find(name)
 
 
@@ -204,9 +204,9 @@ def test_the_pictures_show_the_numbers(tmp_path, monkeypatch):
     panels = drawn[0].get_axes()
     curves = [[line.get_ydata()[0] for line in panel.get_lines()[:-1]] for panel in panels]
     assert curves == [[1 / 1, 1 / 2], [1 / 3, 1 / 4, 1 / 5]]
-    words = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in panels]
-    assert words[0] == ["training", "validation", "kept: epoch 2"]
-    assert words[1] == ["training, per chunk", "validation, per chunk", "validation, per track", "kept: epoch 2"]
+    legends = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in panels]
+    assert legends[0] == ["training", "validation", "kept: epoch 2"]
+    assert legends[1] == ["training, per chunk", "validation, per chunk", "validation, per track", "kept: epoch 2"]
     assert [set(panel.get_lines()[-1].get_xdata()) for panel in panels] == [{2}, {2}]
     (panel,) = drawn[1].get_axes()
     assert panel.get_images()[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
@@ -220,7 +220,7 @@ def test_history_is_a_line_an_epoch(tmp_path):
     assert [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
-def test_the_results_say_which_number_is_which():
+def test_the_results_are_labelled():
     blues = {"tracks": 4, "track_recall": 0.75, "chunk_recall": 0.5, "track_precision": 1.0}
     rock = {"tracks": 0, "track_recall": None, "chunk_recall": None, "track_precision": None}
     test = {

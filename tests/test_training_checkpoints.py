@@ -1,4 +1,4 @@
-"""Checkpoints: what is put down comes back, and what does not fit is said in a line."""
+"""A checkpoint restores what was saved; one that is damaged or does not fit is an error of one line."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from gtzan_stream.training import checkpoints, optimizers
 CPU = torch.device("cpu")
 
 
-def test_a_checkpoint_gives_everything_back(tmp_path):
+def test_a_checkpoint_restores_everything(tmp_path):
     torch.manual_seed(1)
     parts = {"network": nn.Linear(2, 2), "random numbers": checkpoints.RandomNumbers(CPU)}
     checkpoints.save(tmp_path / "new" / "last.pt", parts, config={"seed": 1})
@@ -36,7 +36,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path):
     assert checkpoints.load(path)["epoch"] == 1
 
 
-def test_there_is_no_checkpoint(tmp_path):
+def test_a_folder_without_a_checkpoint_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"last\.pt is not a checkpoint: give the folder of a run"):
         checkpoints.find(tmp_path)
 
@@ -49,23 +49,23 @@ def test_a_broken_checkpoint_is_named(tmp_path, content):
         checkpoints.load(path)
 
 
-def test_a_checkpoint_only_holds_data(tmp_path):
+def test_a_checkpoint_may_hold_only_data(tmp_path):
     path = tmp_path / "last.pt"
     torch.save({"parts": {}, "config": os.path.join}, path)
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         checkpoints.load(path)
 
 
-def test_another_files_content_is_no_checkpoint(tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"not a checkpoint of train\.py"):
         checkpoints.load(tmp_path / "other.pt")
 
 
-def test_a_network_that_does_not_fit_is_told_in_one_line(tmp_path):
+def test_a_network_that_does_not_fit_is_an_error_of_one_line(tmp_path):
     checkpoints.save(tmp_path / "last.pt", {"network": nn.Linear(2, 3)})
     state = checkpoints.load(tmp_path / "last.pt")
-    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) there"
+    shapes = r"bias has the shape \(4,\) here and has the shape \(3,\) in the checkpoint"
     with pytest.raises(UserError, match=rf"^last\.pt, of tiny, does not fit this network: {shapes}; start a new run$"):
         checkpoints.restore(state, {"network": nn.Linear(2, 4)}, "last.pt, of tiny,")
     with pytest.raises(UserError, match="bias is missing here and has the shape"):
@@ -74,18 +74,18 @@ def test_a_network_that_does_not_fit_is_told_in_one_line(tmp_path):
         checkpoints.restore(state, {"optimizer": nn.Linear(2, 3)}, "last.pt")
 
 
-def test_an_optimizer_that_does_not_fit_is_told_in_one_line(tmp_path):
+def test_an_optimizer_that_does_not_fit_is_an_error_of_one_line(tmp_path):
     checkpoints.save(tmp_path / "last.pt", {"optimizer": optimizers.build("sgd", nn.Linear(2, 3).parameters())})
     state = checkpoints.load(tmp_path / "last.pt")
-    entries = r"param_groups\.0\.params has the entries 0, 1 there and 0 here"
+    entries = r"param_groups\.0\.params has the entries 0, 1 in the checkpoint and 0 here"
     with pytest.raises(UserError, match=rf"last\.pt does not fit this optimizer: {entries}; start a new run$"):
         checkpoints.restore(
             state, {"optimizer": optimizers.build("sgd", nn.Linear(2, 3, bias=False).parameters())}, "last.pt"
         )
 
 
-class Kept:
-    """A part of a run that takes any state."""
+class AnyState:
+    """A part of a run that accepts any state."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.state = state
@@ -101,27 +101,30 @@ OWN = {"sums": torch.zeros(2), "rates": [0.1, 0.2], "switch": None, "count": 1}
 
 
 @pytest.mark.parametrize("change", [{}, {"switch": True}, {"count": 1.0}, {"rates": [3, 4]}], ids=str)
-def test_a_state_of_the_same_form_is_taken(change):
-    part = Kept(OWN)
+def test_a_state_of_the_same_form_is_loaded(change):
+    part = AnyState(OWN)
     checkpoints.restore({"parts": {"schedule": OWN | change}}, {"schedule": part}, "last.pt")
     assert part.state == OWN | change
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "message"),
     [
-        ({"sums": torch.zeros(3)}, r"sums is torch\.float32 \[3\] there"),
-        ({"sums": torch.zeros(2, dtype=torch.float64)}, r"sums is torch\.float64 \[2\] there"),
-        ({"rates": [0.1]}, "rates has the entries 0 there and 0, 1 here"),
-        ({"rates": [0.1, 0.2, 0.3]}, "rates has the entries 0, 1, 2 there and 0, 1 here"),
-        ({"rates": [0.1, "2"]}, r"rates\.1 is a str there and a float here"),
-        ({"switch": "on"}, "switch is a str there and a NoneType here"),
-        ({"more": 1}, "it has the entries sums, rates, switch, count, more there and sums, rates, switch, count here"),
+        ({"sums": torch.zeros(3)}, r"sums is torch\.float32 \[3\] in the checkpoint"),
+        ({"sums": torch.zeros(2, dtype=torch.float64)}, r"sums is torch\.float64 \[2\] in the checkpoint"),
+        ({"rates": [0.1]}, "rates has the entries 0 in the checkpoint and 0, 1 here"),
+        ({"rates": [0.1, 0.2, 0.3]}, "rates has the entries 0, 1, 2 in the checkpoint and 0, 1 here"),
+        ({"rates": [0.1, "2"]}, r"rates\.1 is a str in the checkpoint and a float here"),
+        ({"switch": "on"}, "switch is a str in the checkpoint and a NoneType here"),
+        (
+            {"more": 1},
+            "it has the entries sums, rates, switch, count, more in the checkpoint and sums, rates, switch, count here",
+        ),
     ],
     ids=str,
 )
-def test_a_state_of_another_form_is_refused(change, sentence):
-    part = Kept(OWN)
-    with pytest.raises(UserError, match=rf"^last\.pt does not fit this schedule: {sentence}; start a new run$"):
+def test_a_state_of_another_form_is_refused(change, message):
+    part = AnyState(OWN)
+    with pytest.raises(UserError, match=rf"^last\.pt does not fit this schedule: {message}; start a new run$"):
         checkpoints.restore({"parts": {"schedule": OWN | change}}, {"schedule": part}, "last.pt")
     assert part.state is OWN

@@ -1,4 +1,4 @@
-"""What is measured, against numbers worked out by hand."""
+"""Metrics and losses compared with numbers worked out by hand."""
 
 import math
 
@@ -12,7 +12,7 @@ from gtzan_stream.training.losses import loss_of
 
 
 def predictions(rows: list[tuple[str, int, list[float]]]) -> metrics.Predictions:
-    """From rows of key, label and probabilities."""
+    """Collect predictions from rows of key, label and probabilities."""
     collector = metrics.Collector()
     for key, label, probabilities in rows:
         collector.add(torch.tensor([probabilities]).log(), torch.tensor([label]), torch.ones(1), [key])
@@ -70,7 +70,7 @@ def test_the_summary_has_every_measure_and_is_plain_json(chunks):
     assert summary["chunk_interval"] == pytest.approx(metrics.interval(0.4 * 3, 3))
 
 
-def test_intervals_of_many_chunks_are_no_narrower_than_their_tracks_allow(chunks):
+def test_intervals_of_chunks_are_as_wide_as_those_of_their_tracks():
     many = predictions([("a", 0, [0.9, 0.1])] * 100)
     low, high = metrics.summary(many, ["blues", "jazz"])["chunk_interval"]
     assert (low, high) == pytest.approx(metrics.interval(1, 1))
@@ -124,7 +124,7 @@ def test_the_loss_of_training_ignores_rows_of_weight_zero():
     assert logits.grad[1].abs().max() == 0
 
 
-def test_a_batch_of_fillers_teaches_nothing():
+def test_a_batch_of_fillers_gives_no_gradient():
     logits = torch.randn(2, 3, requires_grad=True)
     loss_of(logits, torch.tensor([0, 1]), torch.zeros(2)).backward()
     assert logits.grad.abs().max() == 0

@@ -1,4 +1,4 @@
-"""What lies between a batch and the loss: a learnt spectrogram, masks, mixtures, smooth labels."""
+"""Between a batch and the loss: the trainable spectrogram, masks, mixup and label smoothing."""
 
 import math
 import sys
@@ -22,10 +22,10 @@ def music(n: int, length: int) -> torch.Tensor:
     return 0.2 * tones + 0.05 * torch.randn(n, length, generator=generator)
 
 
-# --- the spectrogram that is learnt -----------------------------------------------------------------------------------
+# --- the trainable spectrogram ----------------------------------------------------------------------------------------
 
 
-def test_before_it_has_learnt_it_is_the_log_mel_spectrogram():
+def test_an_untrained_spectrogram_is_the_log_mel_spectrogram():
     frames, plain = Frames(frames=6), LogMel(frames=6)
     waveform = music(2, plain.geometry.read_length)
     learnt = TrainableLogMel(LogMel(trainable=True))(frames(waveform))
@@ -50,7 +50,7 @@ def test_gradients_reach_the_kernels_even_of_silence():
         assert gradient.abs().sum() > 0, name
 
 
-def test_a_spectrogram_of_fixed_kernels_has_nothing_to_learn():
+def test_a_trainable_spectrogram_of_fixed_kernels_is_refused():
     with pytest.raises(ValueError, match="nothing to learn: make it with LogMel\\(trainable=True\\)"):
         TrainableLogMel(LogMel())
 
@@ -58,7 +58,7 @@ def test_a_spectrogram_of_fixed_kernels_has_nothing_to_learn():
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
-def test_masks_hide_a_stretch_of_bands_and_of_frames_of_each_example_apart():
+def test_masks_hide_one_range_of_bands_and_one_of_frames_in_each_example():
     torch.manual_seed(0)
     hidden = SpecAugment(24)(torch.ones(200, 128, 100)) == 0
     bands, frames = hidden.all(dim=2), hidden.all(dim=1)  # [batch, mel], [batch, frame]
@@ -66,27 +66,27 @@ def test_masks_hide_a_stretch_of_bands_and_of_frames_of_each_example_apart():
     for mask in (bands, frames):
         widths = mask.sum(dim=1)
         edges = mask.int().diff(dim=1, prepend=torch.zeros(200, 1, dtype=torch.int)) == 1
-        assert edges.sum(dim=1).max() == 1  # one stretch
+        assert edges.sum(dim=1).max() == 1  # one range
         assert widths.max() <= 24
         assert 10 < widths.float().mean() < 14
         assert len(mask.unique(dim=0)) > 150
 
 
-def test_masks_are_of_training_only():
+def test_masks_apply_in_training_only():
     features = torch.ones(4, 128, 128)
     network = Classifier(nn.Identity(), Normalization("none"), widest_mask=64)
     assert not torch.equal(network(features), features)
     assert torch.equal(network.eval()(features), features)
     shifted = Classifier(nn.Identity(), Normalization("global"), widest_mask=64)
     shifted.normalization.mean += 3
-    assert set(shifted(features).unique().tolist()) == {-2.0, 0.0}  # masked by the mean
+    assert set(shifted(features).unique().tolist()) == {-2.0, 0.0}  # masked with the mean
     assert not network.state_dict().keys() - Classifier(nn.Identity(), Normalization("none")).state_dict().keys()
 
 
 # --- mixtures ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_mixture_is_labelled_by_what_is_in_it():
+def test_the_labels_of_a_mixture_are_the_shares_of_its_parts():
     torch.manual_seed(0)
     n = 64
     features = torch.eye(n)[:, None].expand(n, 3, n)  # row i is the unit vector i, so a mixture shows its parts
@@ -99,16 +99,16 @@ def test_a_mixture_is_labelled_by_what_is_in_it():
     assert 0.7 < own.mean() < 0.8  # of uniform shares, the mean of the greater is 3/4
 
 
-def test_small_parameters_mix_little():
+def test_a_small_alpha_mixes_little():
     torch.manual_seed(0)
     labels = torch.arange(500)
-    owns = [
+    own_shares = [
         mixup(torch.eye(500), labels, torch.ones(500), n_classes=500, alpha=a)[1].diagonal().mean() for a in (0.05, 5)
     ]
-    assert owns[0] > 0.95 > 0.7 > owns[1]
+    assert own_shares[0] > 0.95 > 0.7 > own_shares[1]
 
 
-def test_rows_that_do_not_count_are_mixed_into_none():
+def test_rows_of_weight_zero_are_not_mixed_into_others():
     torch.manual_seed(0)
     weights = torch.ones(40)
     weights[::2] = 0
@@ -119,13 +119,13 @@ def test_rows_that_do_not_count_are_mixed_into_none():
     assert torch.equal(mixed, targets)
 
 
-def test_masks_say_that_torchaudio_is_missing(monkeypatch):
+def test_the_error_of_a_missing_torchaudio_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
     with pytest.raises(UserError, match=r"SpecAugment needs torchaudio, .*or train without --spec-augment"):
         SpecAugment(8)
 
 
-def test_mixtures_are_repeatable_from_torchs_random_numbers():
+def test_mixtures_are_repeatable_from_the_random_state_of_torch():
     def draw() -> torch.Tensor:
         return mixup(torch.eye(8), torch.arange(8), torch.ones(8), n_classes=8, alpha=0.4)[0]
 
@@ -140,7 +140,7 @@ def test_mixtures_are_repeatable_from_torchs_random_numbers():
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def test_smooth_labels_want_a_share_for_every_class():
+def test_label_smoothing_gives_every_class_a_share():
     logits, labels, weights = torch.tensor([[4.0, 0.0, 0.0, 0.0]]), torch.tensor([0]), torch.ones(1)
     log = logits.log_softmax(dim=1)[0]
     expected = -(0.9 * log[0] + 0.1 * log.mean())

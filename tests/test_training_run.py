@@ -1,4 +1,4 @@
-"""What a run does with its loaders, its schedule and its network: on a network of one layer, two steps an epoch."""
+"""How a run uses its loaders, schedule and network, tested with a network of one layer and two steps an epoch."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from gtzan_stream.training.run import Build, Interrupted, Run
 from tests.train_cases import TIMES, completed
 
 BATCH = 7
-"""Of ten clips a part, so that the second batch has four fillers."""
+"""Batch size. Each part has ten clips, so the second batch has four fillers."""
 
 
 class Layer(nn.Module):
-    """From the mean over the frames to logits. Notes whether it was called in training, for gradients, in bf16."""
+    """A linear layer on the mean over the frames. Records if calls were in training, with gradients and in bf16."""
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ def build(name: str, n_classes: int) -> Layer:
 
 @pytest.fixture
 def start(checkout: Path, tmp_path: Path) -> Callable[..., Run]:
-    """Start a run of that network with some settings."""
+    """Return a function that starts a run of that network with some settings."""
 
     def started(build: Build = build, **settings: Any) -> Run:
-        few = {"batch_size": BATCH, "crops_per_clip": 1, "num_workers": 0, "augment": "none", "precision": "bf16"}
-        few |= {"normalization": "clip", "optimizer": "sgd", "lr": 0.1, "schedule": "plateau", "name": "run"}
-        where = {"shards": str(checkout / "shards"), "out": str(tmp_path)}
-        return launch.start(completed(**few | where | settings), build=build)
+        defaults = {"batch_size": BATCH, "crops_per_clip": 1, "num_workers": 0, "augment": "none", "precision": "bf16"}
+        defaults |= {"normalization": "clip", "optimizer": "sgd", "lr": 0.1, "schedule": "plateau", "name": "run"}
+        paths = {"shards": str(checkout / "shards"), "out": str(tmp_path)}
+        return launch.start(completed(**defaults | paths | settings), build=build)
 
     return started
 
@@ -59,7 +59,7 @@ def weights_of(run: Run) -> torch.Tensor:
 
 
 class Halving:
-    """A schedule that halves the learning rate after each epoch, and has run out after four."""
+    """A schedule that halves the learning rate after each epoch, and is finished after four."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.group, self.steps, self.losses = optimizer.param_groups[0], 0, []
@@ -75,7 +75,7 @@ class Halving:
     def step(self) -> None:
         self.steps += 1
 
-    def epoch(self, loss: float) -> None:
+    def end_epoch(self, loss: float) -> None:
         self.losses.append(loss)
         self.group["lr"] /= 2
 
@@ -126,7 +126,7 @@ def test_a_run_follows_its_schedule_and_tests_its_best_network(start, monkeypatc
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
 def test_a_run_that_is_interrupted_anywhere_continues_to_the_same_end(start, monkeypatch, schedule):
-    """With all that has a state: momentum, warm-up, dropout, mixtures, batch norm, and an epoch that is cut short."""
+    """The run has all kinds of state: momentum, warm-up, dropout, mixup, batch norm, and an incomplete last epoch."""
 
     def normed(name: str, n_classes: int) -> nn.Module:
         return nn.Sequential(nn.BatchNorm1d(128), Layer(n_classes))
@@ -162,15 +162,15 @@ def test_a_run_that_is_interrupted_anywhere_continues_to_the_same_end(start, mon
             with pytest.raises(Interrupted):
                 run.train()
         run.close()
-        made = number if method == "step" else run.steps if number == 3 else 2
+        steps = number if method == "step" else run.steps if number == 3 else 2
         again = launch.resume(run.folder, {}, build=normed)
-        assert (again.progress.steps, again.finished) == (made, False)
+        assert (again.progress.steps, again.finished) == (steps, False)
         again.train()
         assert end(again) == expected, (method, number)
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
-def test_rows_of_weight_zero_teach_nothing_and_are_not_measured(start, mixup):
+def test_rows_of_weight_zero_change_neither_weights_nor_measures(start, mixup):
     ends = []
     for number in range(2):
         run = start(mixup=mixup, name=str(number))
@@ -197,7 +197,7 @@ def test_the_settings_reach_the_loaders_and_the_optimizer(start):
     assert (group["lr"], group["weight_decay"], group["momentum"], group["nesterov"]) == (0.1, 0.25, 0.9, True)
 
 
-def test_the_statistics_are_those_of_the_first_crops_and_the_loader_begins_again(start, monkeypatch):
+def test_the_statistics_are_those_of_the_first_crops_and_the_loader_starts_over(start, monkeypatch):
     monkeypatch.setattr(launch, "STATISTICS_CROPS", BATCH + 1)
     run = start(normalization="global")
     state = run.train_loader.state_dict()
@@ -209,15 +209,15 @@ def test_the_statistics_are_those_of_the_first_crops_and_the_loader_begins_again
 
 
 def test_an_epoch_without_examples_or_with_a_loss_that_is_not_finite_ends_the_run(start, monkeypatch):
-    step, evaluate, sentence = Run.step, Run.evaluate, "the loss of epoch 1 is not finite: try --lr below 0.1"
+    step, evaluate, message = Run.step, Run.evaluate, "the loss of epoch 1 is not finite: try --lr below 0.1"
 
     def changed(**changes: torch.Tensor) -> Callable[..., None]:
         return lambda self, batch: step(self, batch.__class__(**{**batch.__dict__, **changes}))
 
     for method, broken, expected in [
         ("step", changed(weights=torch.zeros(BATCH)), "nothing can be trained on: every example was skipped"),
-        ("step", changed(features=torch.full((BATCH, 128, 128), torch.inf)), sentence),
-        ("evaluate", lambda *args: evaluate(*args) | {"loss": float("nan")}, sentence),
+        ("step", changed(features=torch.full((BATCH, 128, 128), torch.inf)), message),
+        ("evaluate", lambda *args: evaluate(*args) | {"loss": float("nan")}, message),
     ]:
         run = start(name=expected[:9] + method)
         with monkeypatch.context() as patch:
@@ -229,7 +229,7 @@ def test_an_epoch_without_examples_or_with_a_loss_that_is_not_finite_ends_the_ru
         assert not run.progress.history
 
 
-def test_a_resumed_run_takes_what_may_change_and_checks_it(start, checkout, tmp_path, monkeypatch):
+def test_a_resumed_run_checks_the_settings_that_may_change(start, checkout, tmp_path, monkeypatch):
     shutil.copytree(checkout / "shards", tmp_path / "shards")
     folder = start(shards=str(tmp_path / "shards"), epochs=1).folder
     run = launch.resume(folder, {"epochs": 3, "seed": 0}, build=build)

@@ -1,4 +1,4 @@
-"""How the learning rate changes while a run trains."""
+"""The learning rate during a run: warm-up, plateau and cosine schedules."""
 
 import math
 from itertools import pairwise
@@ -17,11 +17,11 @@ def schedule_of(name: str = "plateau", **settings: int) -> tuple[Any, torch.opti
     return schedules.build(name, optimizer, **{"steps": 80, **settings}), optimizer
 
 
-def test_the_studys_schedule_falls_by_a_fifth_and_finishes_under_a_hundred_thousandth():
+def test_the_plateau_schedule_divides_by_five_and_finishes_below_a_hundred_thousandth():
     schedule, _ = schedule_of()
     rates = []
     while not schedule.finished:
-        schedule.epoch(1.0)
+        schedule.end_epoch(1.0)
         rates.append(schedule.lr)
     assert rates[5] == pytest.approx(0.01)
     assert rates[6] == pytest.approx(0.002)
@@ -29,28 +29,28 @@ def test_the_studys_schedule_falls_by_a_fifth_and_finishes_under_a_hundred_thous
     assert rates[-1] < 1e-5 < rates[-2]
 
 
-def test_warm_up_climbs_to_the_learning_rate_and_forgives_bad_epochs():
+def test_warm_up_climbs_to_the_learning_rate_and_ignores_bad_epochs():
     schedule, optimizer = schedule_of(warmup_steps=10)
     assert schedule.lr == pytest.approx(0.0001)
     for step in range(10):
         for _ in range(20):
-            schedule.epoch(float(step))
+            schedule.end_epoch(float(step))
         assert not schedule.finished
         optimizer.step()
         schedule.step()
     assert schedule.lr == pytest.approx(0.01)
-    for _ in range(7):  # from now on they count
-        schedule.epoch(1.0)
+    for _ in range(7):  # after the warm-up, bad epochs count
+        schedule.end_epoch(1.0)
     assert schedule.lr == pytest.approx(0.002)
 
 
-def test_a_cosine_falls_to_nothing_at_the_last_step():
+def test_a_cosine_falls_to_zero_at_the_last_step():
     schedule, optimizer = schedule_of("cosine", warmup_steps=10, steps=50)
     rates = [schedule.lr]
     for _ in range(50):
         optimizer.step()
         schedule.step()
-        schedule.epoch(1.0)
+        schedule.end_epoch(1.0)
         rates.append(schedule.lr)
     assert rates[:11] == pytest.approx([0.01 * (0.01 + 0.99 * step / 10) for step in range(11)])
     assert rates[20] == pytest.approx(0.01 * (1 + math.cos(math.pi / 4)) / 2)
@@ -61,13 +61,13 @@ def test_a_cosine_falls_to_nothing_at_the_last_step():
 
 
 @pytest.mark.parametrize("name", schedules.SCHEDULES)
-def test_a_warm_up_ends_with_the_run_at_the_latest(name):
+def test_a_warm_up_longer_than_the_run_is_refused(name):
     assert schedule_of(name, steps=50, warmup_steps=50)[0].lr == pytest.approx(1e-4)
     with pytest.raises(UserError, match="--warmup-steps must be at most the run's 50 steps, got 51"):
         schedule_of(name, steps=50, warmup_steps=51)
 
 
-def test_a_cosine_warms_up_by_itself_and_the_studys_schedule_does_not():
+def test_a_cosine_warms_up_by_default_and_a_plateau_does_not():
     schedule, optimizer = schedule_of("cosine", steps=50)
     rates = [schedule.lr]
     for _ in range(50):
@@ -89,15 +89,15 @@ def test_a_schedule_continues_where_it_was(name, steps):
             optimizer.step()
             schedule.step()
             if step % 5 == 4:
-                schedule.epoch(1.0)
+                schedule.end_epoch(1.0)
             rates.append(schedule.lr)
         return rates
 
     unbroken = go(*schedule_of(name, warmup_steps=10), 0, 80)
     schedule, optimizer = schedule_of(name, warmup_steps=10)
-    begun = go(schedule, optimizer, 0, steps)
+    first_rates = go(schedule, optimizer, 0, steps)
     again, other = schedule_of(name, warmup_steps=10)
     other.load_state_dict(optimizer.state_dict())
     again.load_state_dict(schedule.state_dict())
-    assert begun + go(again, other, steps, 80) == unbroken
+    assert first_rates + go(again, other, steps, 80) == unbroken
     assert unbroken[-1] < 0.01

@@ -1,4 +1,4 @@
-"""What sizes of features networks take, and what is said of those that they do not."""
+"""The sizes of features that networks accept, and the errors for other sizes."""
 
 import copy
 
@@ -21,7 +21,7 @@ SIZES = [(128, 64), (128, 200), (64, 128)]
 assert SPECTROGRAMS
 
 
-def takes(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
+def accepts(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
     try:
         check_input(network, name, *size)
     except UserError:
@@ -30,31 +30,31 @@ def takes(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
 
 
 @pytest.mark.parametrize("name", SPECTROGRAMS)
-def test_networks_take_other_sizes_or_say_which_they_need(name):
-    """Those that are taken work in training and in evaluation; those that are not are answered with one that works."""
+def test_networks_accept_other_sizes_or_say_which_they_need(name):
+    """Accepted sizes work in training and in evaluation; the error for any other size suggests one that works."""
     network = models.build(name, 3)
     shapes = copy.deepcopy(network).to("meta")
     for size in SIZES:
-        if takes(network, name, size):
+        if accepts(network, name, size):
             for training in (False, True):
                 output = shapes.train(training)(torch.empty(2, *size, device="meta"))
                 assert all(head.shape == (2, 3) for head in (output if isinstance(output, tuple) else (output,)))
         else:
             with pytest.raises(UserError, match=rf"the network {name} needs .* rows? and .* frames?") as caught:
                 check_input(network, name, *size)
-            words = str(caught.value).split("choose ")[1].replace(" or more", "").replace(" and", "").split()
-            proposed = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-            assert takes(network, name, (proposed.get("--n-mels", size[0]), proposed.get("--frames", size[1])))
+            tokens = str(caught.value).split("choose ")[1].replace(" or more", "").replace(" and", "").split()
+            suggested = dict(zip(tokens[::2], map(int, tokens[1::2]), strict=True))
+            assert accepts(network, name, (suggested.get("--n-mels", size[0]), suggested.get("--frames", size[1])))
 
 
-def test_most_networks_take_every_size():
-    """By name, so that a network that takes less than it did is noticed."""
+def test_most_networks_accept_every_size():
+    """The networks are listed by name, so that one that accepts fewer sizes than before is noticed."""
     least_rows = {"cnn1d": 128, "crnn": 128, "crnn_time": 128}
     for name in set(least_rows) | {"cnn2d", "resnet34", "googlenet"}:
         network = models.build(name, 3)
         sizes = [size for size in [(128, 128), (128, 200), (64, 128)] if size[0] >= least_rows.get(name, 1)]
-        assert all(takes(network, name, size) for size in sizes), name
-    assert not any(takes(models.build(name, 3), name, (64, 128)) for name in least_rows)
+        assert all(accepts(network, name, size) for size in sizes), name
+    assert not any(accepts(models.build(name, 3), name, (64, 128)) for name in least_rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +70,7 @@ def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "sentence"),
+    ("name", "size", "message"),
     [
         (
             "cnn2d",
@@ -86,26 +86,26 @@ def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
         ("samplecnn", (128, 66_150), "choose --n-mels 1"),
     ],
 )
-def test_a_size_that_is_not_taken_is_answered_with_one_that_is(name, size, sentence):
-    with pytest.raises(UserError, match=sentence + "$"):
+def test_the_error_of_a_wrong_size_suggests_one_that_works(name, size, message):
+    with pytest.raises(UserError, match=message + "$"):
         check_input(models.build(name, 3), name, *size)
 
 
-def test_rows_that_no_option_sets_are_named_alone():
+def test_a_number_of_rows_that_no_option_sets_is_suggested_without_one():
     with pytest.raises(UserError, match=r"choose features of 64 rows or more and --frames 64 or more$"):
         check_input(models.build("cnn2d", 3), "cnn2d", 20, 20, takes_n_mels=False)
 
 
 class Picky(nn.Module):
-    """Takes nothing."""
+    """A network that accepts no input."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("never\nmind")
 
 
-def test_a_network_that_takes_nothing_says_why():
-    sentence = r"does not take features of 20 rows x 10 frames \(never\): choose another --model, --features or --fr"
-    with pytest.raises(UserError, match=sentence):
+def test_the_error_of_a_network_that_accepts_no_size_says_why():
+    message = r"does not take features of 20 rows x 10 frames \(never\): choose another --model, --features or --fr"
+    with pytest.raises(UserError, match=message):
         check_input(Picky(), "picky", 20, 10)
     assert fewest_frames(Picky(), 20) is None
 
@@ -116,7 +116,7 @@ def test_a_check_leaves_weights_and_mode_alone():
     for training in (True, False):
         network.train(training)
         check_input(network, "cnn2d", 128, 128)
-        takes(network, "cnn2d", (128, 8))
+        accepts(network, "cnn2d", (128, 8))
         assert network.training == training
         assert not any(tensor.is_meta for tensor in network.state_dict().values())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -144,5 +144,5 @@ class Fussy(nn.Module):
 
 
 def test_the_exact_size_of_ones_own_network_is_proposed():
-    with pytest.raises(UserError, match="fussy needs at least 20 rows and exactly 32 frames, .*: choose --frames 32$"):
+    with pytest.raises(UserError, match=r"fussy needs at least 20 rows and exactly 32 frames, .*: choose --frames 32$"):
         check_input(Fussy(), "fussy", 24, 40)

@@ -1,4 +1,4 @@
-"""Malicious or damaged archives: nothing of them is unpacked."""
+"""Malicious or damaged archives: nothing is unpacked from them."""
 
 import io
 import random
@@ -53,8 +53,8 @@ def test_a_leading_slash_is_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_wrong_bytes_in_an_archive_are_a_sentence_or_other_bytes(mode: str, tmp_path: Path) -> None:
-    """Each kind of compression has errors of its own."""
+def test_wrong_bytes_in_an_archive_are_an_error_or_change_the_file(mode: str, tmp_path: Path) -> None:
+    """Each kind of compression raises its own errors."""
     rng = random.Random(0)
     data = " ".join(str(rng.randrange(1000)) for _ in range(20_000)).encode()
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Names and files that no shell makes willingly: packed or indexed under a readable name, or reported."""
+"""Unusual file names and files are packed or indexed under a readable name, or reported."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_member_names_and_labels_that_are_not_utf8_are_escaped(tmp_path: Path):
     assert verify(manifest) == []
 
 
-def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path):
+def test_a_folder_name_that_is_not_utf8_is_refused(tmp_path: Path):
     put(tmp_path / "src/rock/fine.wav", noise(5000))
     with pytest.raises(UserError, match="the folder's name is not UTF-8, which its tables need: choose another"):
         pack(tmp_path / "src", Path(os.fsdecode(os.fsencode(tmp_path) + b"/out\xe9")))
@@ -80,25 +80,25 @@ def test_long_labels_verify(tmp_path: Path):
     assert verify(pack(tmp_path / "src", tmp_path / "out")) == []
 
 
-def test_labels_of_one_number_have_one_order():
+def test_labels_with_equal_numbers_have_one_order():
     assert sorted_labels(["2", "01", "1", "1"]) == ["01", "1", "2"]
     assert sorted_labels(["b", "10", "9"]) == ["10", "9", "b"]
 
 
 @pytest.mark.parametrize("shard_mb", [float("inf"), float("nan"), 1e-9, -1.0])
-def test_impossible_sizes_of_shards_are_a_sentence(shard_mb: float, tmp_path: Path):
+def test_impossible_sizes_of_shards_are_refused(shard_mb: float, tmp_path: Path):
     put(tmp_path / "src/rock/fine.wav", noise(5000))
     with pytest.raises(UserError, match=r"shard_mb must be 0\.001 to 1,000,000 megabytes"):
         pack(tmp_path / "src", tmp_path / "out", shard_mb=shard_mb)
 
 
-def test_upper_and_lower_case_tell_members_with_dots_apart(tmp_path: Path):
+def test_members_with_dots_may_differ_in_case_only(tmp_path: Path):
     manifest = index(tar(tmp_path / "x.tar", [("rock.A.b.wav", sound(1)), ("rock.a.b.WAV", sound(2))]).parent)
     assert manifest.keys.to_pylist() == ["rock_A_b", "rock_a_b"]
 
 
 @pytest.mark.parametrize("pax", [{"GNU.sparse.size": "abc"}, {"GNU.sparse.map": "1,b"}, {"size": "-5"}])
-def test_extended_headers_that_lie_lose_one_clip_at_most(pax: dict[str, str], tmp_path: Path):
+def test_wrong_extended_headers_lose_at_most_one_clip(pax: dict[str, str], tmp_path: Path):
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         for i in range(3):
             info, data = tarfile.TarInfo(f"rock_{i}.wav"), sound(i)
@@ -113,7 +113,7 @@ def test_extended_headers_that_lie_lose_one_clip_at_most(pax: dict[str, str], tm
     assert verify(manifest) == []
 
 
-def test_a_flac_that_does_not_say_its_length_is_read_from_anywhere(tmp_path: Path):
+def test_a_flac_without_a_length_can_be_read_from_any_position(tmp_path: Path):
     """FFmpeg writes such files to a pipe."""
     data = bytearray(encoded(tone(), "FLAC", "PCM_16"))
     start = data.index(b"fLaC") + 8
@@ -132,7 +132,7 @@ def test_a_flac_that_does_not_say_its_length_is_read_from_anywhere(tmp_path: Pat
 
 
 @pytest.mark.parametrize("frames", [480, 800, 16_160, 69_520])
-def test_lengths_that_a_resampler_rounds_its_own_way_are_read(frames: int, tmp_path: Path):
+def test_clips_are_read_however_the_resampler_rounds_their_length(frames: int, tmp_path: Path):
     members = [
         ("a_1.wav", wav(20_000 * tone(frames), rate=48_000)),
         ("a_2.wav", wav(20_000 * tone(frames), rate=24_000)),
@@ -147,8 +147,8 @@ def test_lengths_that_a_resampler_rounds_its_own_way_are_read(frames: int, tmp_p
             assert np.abs(out).max() > 0.1
 
 
-def test_index_sees_the_set_that_an_interrupted_pack_left(tmp_path: Path):
-    """A pack that was killed between its two renames: its shards count, not those that lie there still."""
+def test_index_reads_the_new_set_of_an_interrupted_pack(tmp_path: Path):
+    """A pack was killed between its two renames: its shards are indexed, not the old ones beside them."""
     for i in range(4):
         put(tmp_path / f"old/rock/{i}.wav", noise(5000, seed=i))
         put(tmp_path / f"new/rock/{i}.wav", noise(9000, seed=10 + i))

@@ -1,4 +1,4 @@
-"""Parts of files behave like files that hold just those bytes, wherever one seeks."""
+"""A part of a file behaves like a file of just those bytes, after any seek."""
 
 import io
 
@@ -27,7 +27,7 @@ def test_a_part_is_read_like_its_bytes(kind: str, start: int, length: int, steps
         base = {io.SEEK_SET: 0, io.SEEK_CUR: expected.tell(), io.SEEK_END: len(head + part)}[whence]
         assert file.seek(offset, whence) == file.tell() == expected.seek(max(0, base + offset))
         data = b""
-        while len(data) < count and (more := file.read(count - len(data))):  # a raw file may give less than asked for
+        while len(data) < count and (more := file.read(count - len(data))):  # a raw file may return fewer bytes
             data += more
         assert data == expected.read(count)
         assert file.tell() == expected.tell()

@@ -1,4 +1,4 @@
-"""What the tests of training share: runs of train.py on as little work as there can be."""
+"""Helpers of the tests of training: settings of small runs, and the comparison of two runs."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,18 @@ TIMES = {"clips_per_second", "data_wait_share", "train_seconds"}
 
 
 def network_of(folder: Path, name: str = checkpoints.LAST) -> dict[str, torch.Tensor]:
+    """Load the weights of a network from a checkpoint of a run."""
     return checkpoints.load(folder / name)["parts"]["network"]
 
 
 def history_of(folder: Path) -> list[dict[str, float]]:
+    """Read the measures of each epoch of a run, without times."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
+    """Check that two runs have the same history, weights and test results."""
     assert history_of(one) == history_of(other)
     for name in (checkpoints.LAST, checkpoints.BEST):
         a, b = network_of(one, name), network_of(other, name)
@@ -35,6 +38,6 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 
 def completed(**settings: object) -> Config:
-    """Settings with everything filled in, as train.py does."""
+    """Return settings with all defaults filled in, as train.py does."""
     config = Config(**settings)
     return complete(config, models.spec(config.model))

@@ -1,4 +1,4 @@
-"""What the programs that train with Lightning and Accelerate share with their tests, which compare what was seen."""
+"""Helpers of the programs that train with Lightning and Accelerate, and of the tests that compare their batches."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ from gtzan_stream import Batch
 
 ROOT = Path(__file__).parent.parent
 SETTINGS: dict[str, Any] = {"split": "demo", "part": "train", "batch_size": 8, "seed": 3, "crops_per_clip": 2}
-"""Of their loaders, on the shards `tiny`: each epoch has 5 batches, and all weights are 1."""
+"""Settings of their loaders. With the shards `tiny`, each epoch has 5 batches, and all weights are 1."""
 
 
 def described(batch: Batch) -> list[list[Any]]:
-    """Each row's key, crop, start, weight, and a digest of its features."""
+    """Return each row's key, crop, start, weight, and a digest of its features."""
     digests = [hashlib.sha256(row.contiguous().numpy().tobytes()).hexdigest() for row in batch.features]
     columns = (batch.keys, batch.crops.tolist(), batch.starts.tolist(), batch.weights.tolist(), digests)
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def run(program: str, jobs: list[dict[str, Any]], *, launcher: tuple[str, ...] = ()) -> None:
-    """Run `program` of this folder with its jobs, in a process of its own; `launcher` are arguments before it."""
+    """Run a program of this folder with its jobs in a new process; `launcher` holds arguments before the program."""
     command = [sys.executable, *launcher, str(ROOT / "tests" / program), json.dumps(jobs)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
@@ -33,14 +33,14 @@ def run(program: str, jobs: list[dict[str, Any]], *, launcher: tuple[str, ...] =
 
 
 def results(out: Path, name: str) -> list[dict[str, Any]]:
-    """What each rank of a job wrote."""
+    """Read the results that the ranks of a job wrote."""
     found = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}.[0-9].json"))]
     assert found, f"{name} wrote nothing"
     return found
 
 
 def global_batches(ranks: list[dict[str, Any]], kind: str = "train") -> list[tuple[int, int, list[tuple]]]:
-    """Epoch, number and sorted rows of each global batch, put together from the ranks'."""
+    """Join the batches of all ranks. Returns the epoch, the index and the sorted rows of each global batch."""
     seen = [[batch for batch in rank["seen"] if batch["kind"] == kind] for rank in ranks]
     batches = []
     for parts in zip(*seen, strict=True):
@@ -50,6 +50,6 @@ def global_batches(ranks: list[dict[str, Any]], kind: str = "train") -> list[tup
 
 
 def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """Of two networks' weights."""
+    """Return the largest difference between the weights of two networks."""
     assert one["weights"].keys() == other["weights"].keys()
     return max(np.abs(np.subtract(value, other["weights"][name])).max() for name, value in one["weights"].items())

@@ -1,4 +1,4 @@
-"""Results of benchmarks/accuracy.py as a table beside the study's own, and as a plot."""
+"""Render results of benchmarks/accuracy.py as a table, next to the study's own, and as a plot."""
 
 import csv
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TITLES = {
     "optimizer": "Optimisers, each at its own learning rate",
     "augmentation": "The study's augmentations, one alone and all but one",
 }
-_HEADINGS = {"models": ["network", "augmentation"], "augmentation": ["augmentation", "taken, network"]}
+_HEADINGS = {"models": ["network", "augmentation"], "augmentation": ["augmentation", "recipe, network"]}
 _OURS = ["steps", "train", "valid", "test, per chunk", "test, per track", "minutes"]
 
 
@@ -106,7 +106,7 @@ def percent(share: Sequence[float], seeds: int) -> str:
 def _circumstances(result: Result) -> str:
     settings, machine, rows = result["settings"], result["machine"], result["rows"]
     clips, device = settings["clips"], "CPU" if machine["device"] == "cpu" else machine["device"]
-    how = "steps as stated" if settings["steps"] else "as long as train.py lets it"
+    how = "steps as stated" if settings["steps"] else "train.py's number of steps"
     middle = sorted(row["track_accuracy"][0] for row in rows)[len(rows) // 2]
     low, high = interval(middle * clips["test"], clips["test"])
     spread = "mean and standard deviation over the seeds; " if settings["seeds"] > 1 else ""
@@ -125,4 +125,4 @@ def _comparable(settings: dict[str, Any]) -> str:
     if settings["split"] == "study" and settings["clips"] == STUDY_CLIPS and not settings["steps"]:
         return f"{theirs}, on the same clips."
     clips = "/".join(map(str, STUDY_CLIPS.values()))
-    return f"{theirs}, on {clips} clips of eight genres of GTZAN trained to the end: not comparable with ours here."
+    return f"{theirs}, on {clips} clips of eight genres, trained to the end: they cannot be compared with ours here."

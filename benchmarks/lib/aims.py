@@ -1,4 +1,4 @@
-"""The project's aims beside the measured figures, and the operations for which another library is faster."""
+"""Compare the measured figures with the project's aims, and list the operations for which another library is faster."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def found(rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
 
 
 def ahead(operation: str, least: float, *peers: str) -> Callable[[dict[str, Any]], Verdict]:
-    """Return a judge for: at least `least` times the speed of the fastest of `peers`, on one core and on all."""
+    """Return a judge of the aim "at least `least` times as fast as the fastest of `peers`, on one core and on all"."""
 
     def verdict(result: dict[str, Any]) -> Verdict:
         ratios = []
@@ -57,7 +57,7 @@ def ahead(operation: str, least: float, *peers: str) -> Callable[[dict[str, Any]
 
 
 def cheap(operations: Sequence[str], most_ms: float) -> Callable[[dict[str, Any]], Verdict]:
-    """Return a judge for: less than `most_ms` per clip, on one core."""
+    """Return a judge of the aim "less than `most_ms` per clip, on one core"."""
 
     def verdict(result: dict[str, Any]) -> Verdict:
         ms = {op: rows_of(result, op)[0]["ms_per_clip"]["median"] for op in operations}
@@ -67,6 +67,7 @@ def cheap(operations: Sequence[str], most_ms: float) -> Callable[[dict[str, Any]
 
 
 def pitch_cost(result: dict[str, Any]) -> Verdict:
+    """Judge the cost of the most expensive pitch shift, relative to a shift of 0."""
     costs = {row["n_steps"]: row["times_cost_at_0"] for row in result["rows"] if row["library"] == OURS}
     worst = max(costs, key=lambda n: costs[n])
     return f"{costs[worst]:.2f} times at most, at {worst} semitones", costs[worst] <= 1.3
@@ -78,23 +79,26 @@ def stage(result: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def reading(result: dict[str, Any]) -> Verdict:
+    """Judge the speed of reading crops from the shards."""
     crops = stage(result, "read")["crops_per_s"]
     words = f"{crops['median']:,.0f} ({crops['min']:,.0f} to {crops['max']:,.0f}) crops a second"
     return words, crops["median"] >= 30_000
 
 
 def real_time(result: dict[str, Any]) -> Verdict:
+    """Judge the speed of the loader, relative to real time."""
     times = stage(result, "loader, study")["times_real_time"]
     return f"{times:,.0f} times real time", times >= 100_000
 
 
 def near_floor(result: dict[str, Any]) -> Verdict:
+    """Judge how close augmentation and features come to the GPU's memory bandwidth."""
     share = stage(result, "the recipe study and the log-mel")["share"]
     return f"{share:.0%} of the floor", share >= 0.5
 
 
 def data_wait(most: float) -> Callable[[dict[str, Any]], Verdict]:
-    """Return a judge for: waiting less than this share of the training time, with the recipe study."""
+    """Return a judge of the aim "waits for less than the share `most` of the training time, with the recipe study"."""
 
     def verdict(result: dict[str, Any]) -> Verdict:
         rows = [row for row in result["rows"] if "training" in row["stage"] and row["stage"].endswith("study")]
@@ -105,18 +109,21 @@ def data_wait(most: float) -> Callable[[dict[str, Any]], Verdict]:
 
 
 def flat(result: dict[str, Any]) -> Verdict:
+    """Judge whether memory stays flat over a long run."""
     run = result["settings"]
     words = f"{run['host_growth']:+.1%} on the host, {run['device_growth']:+.1%} on the device"
     return f"{words}, over {run['batches']:,} batches", run["memory_is_flat"] and run["batches"] >= 10_000
 
 
 def resume(result: dict[str, Any]) -> Verdict:
+    """Judge the time to resume late in an epoch, relative to its beginning."""
     (near, first), (far, later) = result["settings"]["resume_ms"].items()
     words = f"{first['median']:.1f} ms at {near}, {later['median']:.1f} ms at {far}"
     return words, later["median"] <= 1.1 * first["median"]
 
 
 def million(result: dict[str, Any]) -> Verdict:
+    """Judge time and memory to start on a million clips."""
     (row,) = found(row for row in result["rows"] if row["clips"] == 1_000_000)
     seconds, megabytes = row["seconds"]["median"], row["peak_mb"]["median"]
     return f"{seconds:.2f} s, {megabytes:.0f} MB", seconds < 2 and megabytes < 200

@@ -1,4 +1,4 @@
-"""What every benchmark needs: timing with its spread, a description of the machine, JSON files and tables."""
+"""Code for every benchmark: timings with their spread, a description of the machine, JSON files and tables."""
 
 import gc
 import json
@@ -47,7 +47,7 @@ _PACKAGES = [
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return median, minimum and maximum, as the JSON files hold them."""
+    """Return median, minimum and maximum, in the form in which JSON files store them."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
@@ -139,7 +139,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Return the checkout's commit, with "-dirty" if files differ that benchmarks do not write."""
+    """Return the checkout's commit, with "-dirty" if files differ other than those that benchmarks write."""
 
     def git(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
@@ -171,7 +171,7 @@ def save(
 
 
 def device_kind(device: torch.device) -> str:
-    """``cpu`` or ``gpu``, as in the names of the result files."""
+    """Return ``cpu`` or ``gpu``, as in the names of the result files."""
     return "gpu" if device.type == "cuda" else "cpu"
 
 

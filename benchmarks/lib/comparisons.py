@@ -20,28 +20,28 @@ class Cell:
 
 
 def of_models(names: Sequence[str]) -> Iterator[Cell]:
-    """Each network, without augmentation and with the study's."""
+    """Yield each network, without augmentation and with the study's."""
     for name in names:
         for augment in ("none", "study"):
             yield Cell(row=name, column=augment, options={"model": name, "augment": augment})
 
 
 def of_normalization(names: Sequence[str]) -> Iterator[Cell]:
-    """Each normalization of the features, for each network."""
+    """Yield each normalisation of the features, for each network."""
     for name in names:
         for kind in NORMALIZATIONS:
             yield Cell(row=kind, column=name, options={"model": name, "normalization": kind})
 
 
 def of_optimizer(names: Sequence[str]) -> Iterator[Cell]:
-    """Each optimizer at its own learning rate, for each network."""
+    """Yield each optimizer at its own learning rate, for each network."""
     for name in names:
         for kind in optimizers.names():
             yield Cell(row=kind, column=name, options={"model": name, "optimizer": kind})
 
 
 def of_augmentation(names: Sequence[str]) -> Iterator[Cell]:
-    """Whole recipes, then each of the study's augmentations alone, and the study's recipe without it."""
+    """Yield whole recipes, then each of the study's augmentations alone, and the study's recipe without it."""
     for name in names:
         for recipe in ("none", "study", "strong"):
             yield Cell(row=recipe, column=f"whole, {name}", options={"model": name, "augment": recipe})
@@ -76,24 +76,26 @@ def networks(names: str, compare: str) -> list[str]:
     return chosen
 
 
-def lengths(steps: str) -> tuple[int | None, dict[str, int]]:
-    """Parse ``"180,vgg19=360"``: the training steps of every network, and of those with a number of their own.
+def parse_steps(steps: str) -> tuple[int | None, dict[str, int]]:
+    """Parse ``"180,vgg19=360"`` into the steps of all networks, and those of networks with another number.
 
     Raises
     ------
     UserError
-        If it has another form.
+        If `steps` does not have this form.
     """
-    common_length, own = None, {}
+    default, own = None, {}
     for word in filter(None, steps.split(",")):
         name, given, number = word.rpartition("=")
         if not number.isdecimal() or int(number) < 1:
-            raise UserError(f"--steps takes a number above 0, and numbers of networks: 180,vgg19=360, got {steps!r}")
+            raise UserError(
+                f"--steps takes a number above 0, and other numbers by network, such as 180,vgg19=360; got {steps!r}"
+            )
         if given:
             spec(name)
             own[name] = int(number)
-        elif common_length is None:
-            common_length = int(number)
+        elif default is None:
+            default = int(number)
         else:
-            raise UserError(f"--steps takes one number for the networks without their own, got {steps!r}")
-    return common_length, own
+            raise UserError(f"--steps takes one number without the name of a network, got {steps!r}")
+    return default, own

@@ -18,7 +18,7 @@ from gtzan_stream.threads import cores
 
 OURS, TORCHAUDIO = "gtzan-stream", "torchaudio"
 Run = Callable[[Tensor, Draw], Any]
-"""(waveform [batch, time], the draw of its rows) -> tensors, one for each row"""
+"""(waveform [batch, time], the draw of its rows) -> a tensor for each row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]
     -------
     list of dict
         A row for each contender and number of cores. `times_ours` is the contender's time over ours in the same
-        round. Times have a median, least and greatest.
+        round. Times are given as median, minimum and maximum.
     """
     errors = {c.library: error(contest, c) for c in contest.contenders}
     from_librosa = {c.library: error(contest, replace(c, exact=contest.librosa)) for c in contest.contenders}
@@ -204,6 +204,8 @@ def _all_cores(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
 
 @contextmanager
 def _on_gpu(contest: Contest) -> Iterator[dict[str, Callable[[], object]]]:
+    """Give all libraries all clips at once."""
+
     def all_clips(contender: Contender) -> Callable[[], object]:
         return lambda: contender.run(contest.waveform, contest.draw)
 

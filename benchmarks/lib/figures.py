@@ -20,7 +20,7 @@ def milliseconds(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """Format with two digits, or all before the point: ``0.52``, ``3.1``, ``12``, ``945``."""
+    """Format with two digits, or with all digits before the point: ``0.52``, ``3.1``, ``12``, ``945``."""
     return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
 
 

@@ -24,7 +24,7 @@ def torchaudio() -> nn.Module:
 
 
 def librosa() -> Run:
-    """Build librosa's log10(1 + 10 m), with clips reflected at their ends as by the other libraries."""
+    """Return a `Run` of librosa's log10(1 + 10 m), with clips reflected at their ends as in the other libraries."""
     from librosa.feature import melspectrogram
 
     def log_mel(clip: np.ndarray, _: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Resident memory of this process, now and at its peak (Linux only)."""
+"""Measure the resident memory of this process, now and at its peak (Linux only)."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +14,11 @@ def memory_mb() -> float:
 
 
 def peak_mb() -> float:
-    """Return the peak of the resident memory since `forget_peak` in MB. (`getrusage` would include the parent's.)"""
+    """Return the peak of the resident memory since `reset_peak` in MB. (`getrusage` would include the parent's.)"""
     return _field("VmHWM")
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Reset `peak_mb`, if the kernel allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Other libraries' versions of each augmentation, called as they document."""
+"""Other libraries' versions of each augmentation, called as their documentation says."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -149,7 +149,7 @@ def _contender(
 
 
 def cached_by_thread(make: Callable[..., Any]) -> Callable[..., Any]:
-    """functools.cache with a separate cache per thread, as these libraries' transforms keep state between calls."""
+    """Cache results per thread, because these libraries' transforms keep state between calls."""
     cached = cache(lambda thread, *settings: make(*settings))
     return lambda *settings: cached(get_ident(), *settings)
 

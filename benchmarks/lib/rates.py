@@ -24,7 +24,7 @@ from gtzan_stream.training.network import Classifier
 
 T = TypeVar("T")
 EPOCH = 65_536
-"""Smallest number of examples in an epoch, so that pauses between epochs count no more than with a real set."""
+"""Smallest number of examples in an epoch, so that pauses between epochs weigh no more than with a real set."""
 SETTLE = 4
 """Batches to take before the clock starts; more than our loader prefetches."""
 
@@ -64,7 +64,7 @@ def _rate(batches: Iterator[Any], batch_size: int, device: torch.device, seconds
 
 @dataclass
 class Trainer:
-    """A network and the study's optimizer, and training steps as train.py makes them."""
+    """A network with the study's optimizer, trained in the same steps as in train.py."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer

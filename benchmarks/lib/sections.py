@@ -1,4 +1,4 @@
-"""Sections of report.md, one function for each benchmark: a result's JSON as Markdown."""
+"""Render the sections of report.md from results' JSON, with a function for each benchmark."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +59,7 @@ def of_pitch_cost(result: Result) -> str:
     ours = [row["times_cost_at_0"] for row in result["rows"] if row["library"] == contest.OURS]
     return (
         f"A shift of any size within an octave costs {min(ours):.2f} to {max(ours):.2f} times one of 0 semitones. "
-        "torchaudio's filters grow with the ratio's whole numbers; over 20 million numbers they were not timed.\n\n"
+        "torchaudio's filters grow with the ratio's whole numbers; over 20 million coefficients were not timed.\n\n"
         + markdown(*tables.pitch_cost(result["rows"]))
     )
 
@@ -95,7 +95,7 @@ def of_scale(result: Result) -> str:
     kind = "cpu" if result["machine"]["device"] == "cpu" else "gpu"
     resume = ", ".join(f"{ms['median']:.1f} ms at {where}" for where, ms in result["settings"]["resume_ms"].items())
     return (
-        "From opening the folder to the plan of the first batch, in a fresh process, without its imports.\n\n"
+        "From opening the folder to the plan of the first batch, in a new process, without its imports.\n\n"
         + markdown(*tables.scale(result["rows"]))
         + f"\n\n![Seconds and megabytes against the number of clips](results/scale-{kind}.png)\n\n"
         f"A resumed loader yields its first batch after {resume}."
@@ -151,12 +151,12 @@ def of_demo(result: Result) -> str:
 SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "throughput": ("The loader, stage by stage", of_throughput),
     "sweep": ("The loader's settings", of_sweep),
-    "baseline": ("Beside the loader a person would write", of_baseline),
-    "augment": ("Augmentations beside other libraries", compared),
+    "baseline": ("Compared with a loader made of other libraries", of_baseline),
+    "augment": ("Augmentations compared with other libraries", compared),
     "pitch-cost": ("The cost of a pitch shift", of_pitch_cost),
-    "features": ("Log-mel beside other libraries", compared),
-    "floor": ("Against the GPU's own limit", of_floor),
-    "scale": ("Start-up and resume, to ten million clips", of_scale),
+    "features": ("Log-mel compared with other libraries", compared),
+    "floor": ("Compared with the GPU's memory bandwidth", of_floor),
+    "scale": ("Start-up and resume, up to ten million clips", of_scale),
     "soak": ("Ten thousand batches", of_soak),
     "first-run": ("The first training", of_first_run),
     "accuracy-models": (accuracy_table.TITLES["models"], accuracy_table.section),

@@ -16,7 +16,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 
 CODECS = {"wav": "WAV", "flac": "FLAC"}
-N_PLACES = 4096
+N_CROPS = 4096
 """Number of random crops to read, drawn before the clock starts."""
 Stage = Callable[[], object]
 
@@ -40,11 +40,11 @@ class Bench:
         self.length = np.full(batch_size, self.geometry.read_length)
 
     def segments(self, n: int, length: int) -> Iterator[tuple[int, int]]:
-        """Draw clip and first sample of `n` random segments of `length` samples."""
+        """Draw `n` random segments of `length` samples: clip and first sample of each."""
         clips = self.rng.integers(0, len(self.manifest), n)
         lengths = self.manifest.frames[clips]
         starts = crops.random_starts(self.rng.random(n), lengths, self.geometry, np.ones(n))
-        read = crops.segments(starts, lengths, self.geometry, read_length=np.full(n, length))
+        read = crops.segments(starts, lengths, self.geometry, source_length=np.full(n, length))
         return zip(clips.tolist(), read.start.tolist(), strict=True)
 
     def buffer(self, length: int) -> Tensor:
@@ -53,9 +53,9 @@ class Bench:
         return torch.zeros(self.batch_size, length, dtype=dtype, pin_memory=self.device.type == "cuda")
 
     def read(self) -> Stage:
-        """Read a batch from the page cache on one thread, from other clips and positions each time."""
+        """Read a batch from the page cache on one thread, with other clips and positions each time."""
         rows = list(self.buffer(self.geometry.read_length).numpy())
-        drawn = list(self.segments(N_PLACES, self.geometry.read_length))
+        drawn = list(self.segments(N_CROPS, self.geometry.read_length))
         for clip, start in drawn:
             self.reader.read(clip, start, rows[0])  # brings the segment into the page cache
         segments = itertools.cycle(drawn)
@@ -106,7 +106,7 @@ class Bench:
         return lambda: floats(samples)
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
-        """Return every stage with its name, in the order in which a batch passes through them."""
+        """Yield every stage with its name, in the order in which a batch passes through them."""
         yield "read", self.read()
         for codec, name in CODECS.items():
             yield f"decode {name} (soundfile)", self.decode(codec)

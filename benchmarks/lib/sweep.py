@@ -1,4 +1,4 @@
-"""The loader's speed with one setting changed at a time: ``python benchmarks/throughput.py --sweep``."""
+"""Measure the loader's speed with one setting changed at a time: ``python benchmarks/throughput.py --sweep``."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ WORKERS = (0, 1, 2, 4, 8)
 BATCHES = (16, 64, 256, 1024)
 CODECS = ("wav", "flac")
 FRAMES = (64, 128, 256, 512)
-CLIPS = 80  # the most clips to pack again in another codec
+CLIPS = 80  # largest number of clips to pack again in another codec
 
 
 def measure(
     shards: Path, device: torch.device, *, min_s: float, batch_size: int, num_workers: int, runs: int = 3
 ) -> Iterator[dict[str, Any]]:
-    """Return a row for each value of each setting."""
+    """Yield a row for each value of each setting."""
 
     def one(setting: str, value: Any, *, shards: Path = shards, **changes: Any) -> dict[str, Any]:
         frames = changes.pop("frames", 128)
@@ -49,7 +49,7 @@ def measure(
 
 
 def repack(shards: Path, folder: Path, codec: str) -> Path:
-    """Pack clips, spread evenly over the set, again in another codec."""
+    """Pack up to `CLIPS` clips, spread evenly over the set, again in another codec."""
     manifest = Manifest.open(shards)
     reader = ClipReader(manifest)
     for clip in np.unique(np.linspace(0, len(manifest) - 1, CLIPS).astype(int)):

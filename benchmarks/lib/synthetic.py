@@ -1,4 +1,4 @@
-"""Manifests of any size without audio, in the format that `gtzan-stream pack` writes."""
+"""Write manifests of any size without audio, in the format that `gtzan-stream pack` writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,8 +47,8 @@ def write(folder: Path, n_clips: int) -> Path:
     }
     tables.write_sample_columns(folder / tables.SAMPLES, columns)
     del columns
-    words = keys.to_pylist()
-    counts = tables.write_splits(folder / tables.SPLITS, words, dict.fromkeys(SPLITS, Parts(words)))
+    key_list = keys.to_pylist()
+    counts = tables.write_splits(folder / tables.SPLITS, key_list, dict.fromkeys(SPLITS, Parts(key_list)))
     for name in names:
         with (folder / name).open("wb") as file:
             file.truncate(SHARD_BYTES)  # sparse: takes no space on the disk
@@ -74,7 +74,7 @@ def constant(value: int | str, n: int) -> pa.ChunkedArray:
 
 
 class Parts(Mapping[str, str]):
-    """A split of any number of clips that takes no memory: 8 : 1 : 1, by the last digit of the key."""
+    """A split of any number of clips that takes no memory: in the ratio 8 : 1 : 1, by the last digit of the key."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys_of_clips = keys

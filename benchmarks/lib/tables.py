@@ -1,4 +1,4 @@
-"""Tables of the benchmarks' results: a function for each benchmark returns columns and cells."""
+"""Build the tables of the benchmarks' results: a function for each benchmark returns columns and cells."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +10,12 @@ Rows = Sequence[dict[str, Any]]
 Table = tuple[list[str], list[list[str]]]
 
 FAR_BATCH = 10_000
-"""Number of a batch late in an epoch, which `scale` plans and resumes at."""
+"""Number of a batch late in an epoch, which `scale` plans and resumes from."""
 
 
 def baseline(rows: Rows) -> Table:
-    """Two loaders, with each recipe."""
-    columns = ["recipe", "loader", "crops a second", "least to greatest", "times ours"]
+    """Compare two loaders, with each recipe."""
+    columns = ["recipe", "loader", "crops a second", "min to max", "times ours"]
     return columns, [
         [
             row["recipe"],
@@ -29,8 +29,8 @@ def baseline(rows: Rows) -> Table:
 
 
 def contest(rows: Rows) -> Table:
-    """Libraries that do the same operations; see `contest.hold`."""
-    columns = ["operation", "cores", "library", "ms a clip", "least to greatest", "times ours", "error", "from librosa"]
+    """Compare libraries that do the same operations; see `contest.hold`."""
+    columns = ["operation", "cores", "library", "ms a clip", "min to max", "times ours", "error", "from librosa"]
     return columns, [
         [
             row["operation"],
@@ -47,8 +47,8 @@ def contest(rows: Rows) -> Table:
 
 
 def floor(rows: Rows) -> Table:
-    """Each stage on a GPU, and the least time that its memory traffic takes."""
-    columns = ["stage", "us a clip", "least to greatest", "floor, us", "share"]
+    """List each stage on a GPU, with the least time that its memory traffic takes."""
+    columns = ["stage", "us a clip", "min to max", "floor, us", "share"]
     return columns, [
         [
             row["stage"],
@@ -62,10 +62,10 @@ def floor(rows: Rows) -> Table:
 
 
 def pitch_cost(rows: Rows) -> Table:
-    """A row for each shift: each library's time, and that time over its time for a shift of 0 semitones."""
+    """List for each shift each library's time, and its ratio to that library's time for a shift of 0 semitones."""
     columns = ["semitones"]
     for library in (OURS, TORCHAUDIO):
-        columns += [f"{library}, ms a clip", "least to greatest", "times its cost at 0"]
+        columns += [f"{library}, ms a clip", "min to max", "times its cost at 0"]
     by_step = {(row["library"], row["n_steps"]): row for row in rows}
     steps = sorted({row["n_steps"] for row in rows})
     return columns, [[str(n), *_cost(by_step[OURS, n]), *_cost(by_step[TORCHAUDIO, n])] for n in steps]
@@ -74,13 +74,21 @@ def pitch_cost(rows: Rows) -> Table:
 def _cost(row: dict[str, Any]) -> list[str]:
     ms = row["ms_per_clip"]
     if ms is None:
-        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million numbers", ""]
+        return ["not timed", f"{row['filter_size'] / 1e6:,.0f} million coefficients", ""]
     return [milliseconds(ms["median"]), _extent_ms(ms), ratio(row["times_cost_at_0"])]
 
 
 def scale(rows: Rows) -> Table:
-    """Start-up against the number of clips."""
-    columns = ["clips", "seconds", "MB at most", "MB kept", "plan of batch 0, us", f"{FAR_BATCH:,}", "the last"]
+    """List time and memory of a start-up by the number of clips."""
+    columns = [
+        "clips",
+        "seconds",
+        "peak MB",
+        "MB kept",
+        "plan of batch 0, us",
+        f"of batch {FAR_BATCH:,}",
+        "of the last",
+    ]
     return columns, [
         [
             count(row["clips"]),
@@ -94,8 +102,8 @@ def scale(rows: Rows) -> Table:
 
 
 def soak(rows: Rows) -> Table:
-    """Speed and memory in each tenth of a long run."""
-    columns = ["tenth", "crops a second", "least to greatest", "host MB", "device MB"]
+    """List speed and memory in each tenth of a long run."""
+    columns = ["tenth", "crops a second", "min to max", "host MB", "device MB"]
     return columns, [
         [
             str(row["tenth"]),
@@ -109,8 +117,8 @@ def soak(rows: Rows) -> Table:
 
 
 def sweep(rows: Rows) -> Table:
-    """The loader with one setting changed at a time."""
-    columns = ["setting", "value", "crops a second", "times real time", "least to greatest"]
+    """List the loader's speed with one setting changed at a time."""
+    columns = ["setting", "value", "crops a second", "times real time", "min to max"]
     return columns, [
         [
             row["setting"],
@@ -124,8 +132,8 @@ def sweep(rows: Rows) -> Table:
 
 
 def throughput(rows: Rows) -> Table:
-    """The loader's stages, the loader, and training with it."""
-    columns = ["stage, alone", "3 s crops a second", "least to greatest", "times real time", "waiting for data"]
+    """List the speed of the loader's stages, of the loader, and of training with it."""
+    columns = ["stage, alone", "3 s crops a second", "min to max", "times real time", "waiting for data"]
     return columns, [
         [
             row["stage"],

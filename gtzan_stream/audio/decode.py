@@ -27,7 +27,7 @@ Decoder = SoundfileDecoder | FfmpegDecoder
 RATES = range(1000, 768_001)
 """Possible sample rates in Hz; a header with another one is wrong."""
 LARGEST = 1e12
-"""Largest float sample, with full scale at 1. The power spectrum of larger ones may overflow float32."""
+"""Largest accepted float sample, with full scale at 1. Larger ones may overflow float32 in a power spectrum."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _mono(streams: Sequence[Decoder]) -> Iterator[np.ndarray]:
     """Yield float32 blocks [time] of consecutive streams, with channels averaged."""
     position = 0
     for block in chain.from_iterable(stream.blocks("float32") for stream in streams):
-        with np.errstate(over="ignore"):  # too large values become infinite, which check_samples reports
+        with np.errstate(over="ignore"):  # values that overflow become infinite, which check_samples reports
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         check_samples(mono, position)
         position += len(mono)
@@ -152,7 +152,7 @@ def check_samples(samples: np.ndarray, first: int) -> None:
         raise ValueError(f"sample {first + position} {what}")
 
 
-def _widened(block: np.ndarray) -> np.ndarray:
+def _as_float32(block: np.ndarray) -> np.ndarray:
     return block / np.float32(FULL_SCALE) if block.dtype == np.int16 else block
 
 
@@ -188,7 +188,7 @@ def decode(source: Source, sample_rate: int | None = None) -> tuple[np.ndarray, 
     """
     with _open(source) as opened:
         rate = sample_rate or opened[0].sample_rate
-        blocks = [_widened(block) for block in _blocks(opened, rate)]
+        blocks = [_as_float32(block) for block in _blocks(opened, rate)]
     return np.concatenate([*blocks, np.empty(0, np.float32)]), rate
 
 

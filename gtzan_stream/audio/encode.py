@@ -6,11 +6,13 @@ import numpy as np
 import soundfile
 
 FULL_SCALE = 32768
+"""int16 value that corresponds to 1.0."""
 CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
+"""libsndfile's subtype for each format that can be written. The command line lists them in `cli_options.Codec`."""
 
 
 def quantise(waveform: np.ndarray) -> np.ndarray:
-    """Round to 16 bits. Samples beyond full scale are clamped.
+    """Round a waveform with full scale at +/-1 to int16. Samples beyond full scale are clamped.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Decode files that soundfile cannot read (m4a, aac, wma, videos) with PyAV, which contains FFmpeg. An extra."""
+"""Decode files that soundfile cannot read (m4a, aac, wma, videos) with PyAV, an extra that contains FFmpeg."""
 
 import io
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from gtzan_stream.audio.formats import FFMPEG_FORMATS, known_to_ffmpeg
 from gtzan_stream.audio.headers import missing_bytes
 from gtzan_stream.audio.view import rewound
 
-# Containers that state the duration of each track, and those that state only the longest track's. Others do not state
-# any, and FFmpeg guesses from the bit rate.
+# Containers that state the duration of each track, and those that state only that of the longest track. Others state
+# none, and FFmpeg guesses it from the bit rate.
 _TRACK_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape"}
 _FILE_DURATION = {"matroska,webm", "asf"}
-_MOST_CHANNELS = 8  # with more, PyAV reads beyond the memory of a frame
+_MAX_CHANNELS = 8  # with more, PyAV reads beyond the memory of a frame
 TOLERANCE_S = 0.1  # some containers count the padding of lossy codecs as sound, some do not
 
 
@@ -32,7 +32,7 @@ class FfmpegDecoder:
     format, encoding : str
         FFmpeg's names.
     frames : int
-        Always 0, as the number of samples is only known after decoding.
+        Always 0: the number of samples is only known after decoding.
     damage : str
         Why part of the sound is missing, once it has been decoded; empty if it is whole.
     """
@@ -74,7 +74,7 @@ class FfmpegDecoder:
         done = 0
         try:
             for frame in self._container.decode(self._stream):
-                if frame.layout.nb_channels > _MOST_CHANNELS:
+                if frame.layout.nb_channels > _MAX_CHANNELS:
                     raise ValueError(f"FFmpeg finds {frame.layout.nb_channels} channels after {done} samples")
                 for part in resampler.resample(frame):
                     done += part.samples
@@ -93,6 +93,6 @@ class FfmpegDecoder:
         if container.format.name in _TRACK_DURATION and stream.duration is not None:
             return float(stream.duration * stream.time_base)
         if container.format.name in _FILE_DURATION and container.duration and len(container.streams) == 1:
-            late = stream.start_time * stream.time_base if stream.start_time else 0
-            return container.duration / self._av.time_base - float(late)
+            start_s = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
+            return container.duration / self._av.time_base - start_s
         return 0.0

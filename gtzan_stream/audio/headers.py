@@ -24,7 +24,7 @@ def missing_bytes(file: io.IOBase) -> str:
 
 def describe_missing(n_bytes: int) -> str:
     """Say that a file has `n_bytes` fewer than its header states; "" if that is not positive."""
-    return f"the header promises {count(n_bytes, 'byte')} more than there are" if n_bytes > 0 else ""
+    return f"the header states {count(n_bytes, 'byte')} more than there are" if n_bytes > 0 else ""
 
 
 def _stated_end(file: io.IOBase) -> int:
@@ -53,7 +53,11 @@ def _stated_end(file: io.IOBase) -> int:
 
 
 def _end_of_chunk(file: io.IOBase, position: int, header: str, wanted: bytes, *, counts_header: bool = False) -> int:
-    """Return the byte at which the chunk called `wanted` ends; 0 if there is none, or its size is not positive."""
+    """Return the byte at which the chunk called `wanted` ends; 0 if there is none, or its size is not positive.
+
+    `header` is the struct format of a chunk's name and size. Chunks of AIFF are padded to even sizes, those of CAF are
+    not. With `counts_header`, as in W64, a size includes the header, and chunks are padded to multiples of 8 bytes.
+    """
     length, file_size = struct.calcsize(header), file.seek(0, io.SEEK_END)
     while position < file_size and len(head := _read_at(file, position, length)) == length:
         name, size = struct.unpack(header, head)

@@ -24,8 +24,8 @@ _UNKNOWN_FRAMES = 1 << 40
 class ForwardOnly(soundfile.SoundFile):
     """A sound file that is only read forwards.
 
-    After every read of a seekable file, soundfile seeks to the position where it already is. Lossy decoders lose their
-    state by that, and every block would begin with wrong samples.
+    After every read of a seekable file, soundfile seeks to the position where it already is. This makes lossy
+    decoders lose their state, and every block would begin with wrong samples.
     """
 
     def seekable(self) -> bool:
@@ -48,7 +48,7 @@ class SoundfileDecoder:
     """
 
     def __init__(self, file: io.IOBase, stack: ExitStack, damage: str, *, stated: bool) -> None:
-        """Open a file. `stated`: whether libsndfile reads the number of frames from a header and does not guess it."""
+        """Open a file. `stated` is whether libsndfile reads the number of frames from a header, not guesses it."""
         self.sound = stack.enter_context(ForwardOnly(file))
         self.sample_rate, self.channels = self.sound.samplerate, self.sound.channels
         self.format, self.encoding = self.sound.format, self.sound.subtype
@@ -91,12 +91,13 @@ def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
     if links := ogg.links(file) if head[:4] == b"OggS" else []:
         yield from ((View(file, link.start, link.end), link.damage, True) for link in links)
     elif wav := wav_data(file):
-        damage = describe_missing(wav.promised - wav.size)
+        damage = describe_missing(wav.stated - wav.size)
         # libsndfile guesses the length of MP3 inside WAV, too.
         stated = not wav.encoding.startswith(_MP3_IN_WAV)
         whole = View(file, 0, size)
         yield View(file, wav.offset, size, wav.header()) if wav.unfinished else whole, damage, stated
-    elif head[:4] == b".snd" and head[8:12] == bytes(4):  # size 0 is not stated; libsndfile knows 0xFFFFFFFF for that
+    elif head[:4] == b".snd" and head[8:12] == bytes(4):
+        # Size 0 means that the header states no length; for libsndfile, only 0xFFFFFFFF means that.
         yield View(file, 12, size, head[:8] + b"\xff\xff\xff\xff"), "", True
     elif mp3.begins(rewound(file).read(mp3.LONGEST_LEAD)):
         yield from _mpeg_parts(file, size)
@@ -105,6 +106,7 @@ def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
 
 
 def _mpeg_parts(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bool]]:
+    """Yield each stream of an MPEG audio file, as `_parts` does."""
     data = rewound(file).read()
     links = mp3.links(data)
     if not links:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from gtzan_stream.words import count
 
 LONGEST_LEAD = 1 << 16
-"""Most bytes before the first frame, not counting tags."""
+"""Number of bytes in which `begins` looks for an ID3 tag, or for zeros and then a frame."""
 _ZEROS = re.compile(rb"\0*")
 _KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _KBPS_MPEG1_II = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
@@ -47,7 +47,7 @@ class Link:
     tag : bytes
         The frame with the tag; empty without one.
     stated : int
-        Number of frames that the tag states; 0 if it does not.
+        Number of frames that the tag states; 0 if it states none.
     n_frames : int
         Real number of frames with sound, counting the last one even if it is cut.
     runs : list of (int, int)
@@ -117,7 +117,7 @@ class Link:
 
 
 def begins(head: bytes) -> bool:
-    """Whether a file with these first bytes may be MPEG audio: an ID3 tag, or zeros and then a frame."""
+    """Return whether a file with these first bytes may be MPEG audio: an ID3 tag, or zeros and then a frame."""
     return head[:3] == b"ID3" or _frame_at(head, _ZEROS.match(head).end()) is not None  # type: ignore[union-attr]
 
 
@@ -190,7 +190,7 @@ def _frame(header: bytes) -> Frame | None:
 
 
 def _follows(data: bytes, position: int, first: Frame) -> bool:
-    """Whether a frame of the same kind as `first`, or the end of the file, is at `position`."""
+    """Return whether a frame of the same kind as `first`, or the end of the file, is at `position`."""
     frame = _frame_at(data, position)
     return position >= len(data) or (frame is not None and frame.kind == first.kind)
 
@@ -212,9 +212,9 @@ def _side_information(frame: Frame) -> int:
 
 
 def _tag(frame: bytes) -> int | None:
-    """Return the number of frames that the tag in a frame states, 0 if it does not; None without a tag."""
+    """Return the number of frames that the tag in a frame states, 0 if it states none; None without a tag."""
     for name, offset in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
         if (index := frame.find(name, 4, 4 + 32 + 6)) >= 0:
-            says = name == b"VBRI" or (frame[index + 7 : index + 8] > b"\0" and frame[index + 7] & 1)
-            return int.from_bytes(frame[index + offset : index + offset + 4]) if says else 0
+            has_count = name == b"VBRI" or (frame[index + 7 : index + 8] > b"\0" and frame[index + 7] & 1)
+            return int.from_bytes(frame[index + offset : index + offset + 4]) if has_count else 0
     return None

@@ -43,17 +43,17 @@ def links(file: io.IOBase) -> list[Link]:
         found[-1].end = min(position, size)
         if position > size:
             found[-1].damage = f"the file ends {count(position - size, 'byte')} before the end of an Ogg page"
-        elif (following := _next_page(file, position, size)) not in (
-            position,
-            size,
-        ):  # other data at the end is harmless
-            found[-1].damage = f"{following - position} bytes from byte {position} on are not Ogg pages"
-            position = following
+        else:
+            following = _next_page(file, position, size)
+            if following not in (position, size):  # other data at the end of the file is harmless
+                found[-1].damage = f"{following - position} bytes from byte {position} on are not Ogg pages"
+                position = following
     _close(found, ended)
     return found
 
 
 def _close(found: list[Link], ended: int) -> None:
+    """Mark the last stream of `found` as damaged if it did not end with a last page."""
     if found and not ended and not found[-1].damage:
         found[-1].damage = "its last Ogg page is missing"
 

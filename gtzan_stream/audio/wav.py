@@ -5,13 +5,13 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-_OPEN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFFF00, 0x100000000))
-"""Sizes that mean "unknown", from programs that write to a pipe: the largest of 31 or 32 bits, or a header less."""
+_UNKNOWN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFFF00, 0x100000000))
+"""Sizes that mean "unknown", from programs that write to a pipe: about the largest number of 31 or of 32 bits."""
 
 
 @dataclass(frozen=True)
 class WavData:
-    """Samples of a RIFF file, in bytes: their `offset`, their `size` in the file and the size `promised` by the header.
+    """Samples of a RIFF file, in bytes: their `offset`, their `size` in the file and the size `stated` in the header.
 
     `fmt` is the content of the format chunk. `unfinished` says that the header does not state the size, because a
     recorder died or wrote to a pipe; the samples then extend to the end of the file.
@@ -19,7 +19,7 @@ class WavData:
 
     offset: int
     size: int
-    promised: int
+    stated: int
     channels: int
     sample_rate: int
     encoding: str
@@ -62,12 +62,12 @@ def wav_data(source: bytes | io.IOBase) -> WavData | None:
         elif name == b"ds64":
             long_size = int.from_bytes(file.read(16)[8:], "little")
         elif name == b"data" and layout:
-            promised = long_size if long_size and size == 0xFFFFFFFF else size
-            there = length - start
-            is_open = not long_size and any(size in sizes for sizes in _OPEN_SIZES)
-            unfinished = (is_open and promised > there) or (not promised and _is_sound(file, start, length))
-            promised = there if unfinished else promised
-            return WavData(start, min(promised, there), promised, unfinished=unfinished, **layout)
+            stated = long_size if long_size and size == 0xFFFFFFFF else size
+            present = length - start
+            is_unknown = not long_size and any(size in sizes for sizes in _UNKNOWN_SIZES)
+            unfinished = (is_unknown and stated > present) or (not stated and _is_sound(file, start, length))
+            stated = present if unfinished else stated
+            return WavData(start, min(stated, present), stated, unfinished=unfinished, **layout)
         elif not _is_name(name):
             return None
         file.seek(start + size + size % 2)
@@ -75,12 +75,12 @@ def wav_data(source: bytes | io.IOBase) -> WavData | None:
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether four bytes can be the name of a chunk: printable ASCII."""
+    """Return whether four bytes can be the name of a chunk: printable ASCII."""
     return name.isascii() and name.decode().isprintable()
 
 
 def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
-    """Whether bytes `start` to `end` are sound, and neither empty nor just further chunks."""
+    """Return whether bytes `start` to `end` are sound, and neither empty nor just further chunks."""
     while start < end:
         file.seek(start)
         head = file.read(8)

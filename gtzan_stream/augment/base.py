@@ -1,4 +1,4 @@
-"""Transform, the base class: draw parameters on the host, say which input they need, apply them on any device."""
+"""Transform, the base class: draw parameters on the host, compute which input they need, apply them on any device."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class Transform(nn.Module):
         self.p = float(p)
         self.calls = 0
 
-    # To override in subclasses. These methods only get rows that were chosen.
+    # To override in subclasses. `parameters_of` draws for all rows; the others only get rows that were chosen.
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
         """Draw the parameters, each float64 [batch]. Names of random choices must begin with `path`."""
         return {}
 
     def source_of(self, length: np.ndarray, draw: Draw) -> Source:
-        """Return the input that `length` output samples need; see `source`."""
+        """Return which input samples `length` output samples need; see `source`."""
         return Source(np.zeros_like(length), length)
 
     def rate_of(self, draw: Draw) -> np.ndarray:
@@ -93,7 +93,7 @@ class Transform(nn.Module):
         return self.draw_for(Examples.of(keys, seed=seed, epoch=epoch, crops=crops), type(self).__name__)
 
     def draw_for(self, examples: Examples, path: str) -> Draw:
-        """Draw with names of random choices that begin with `path`, the position of this transform in a chain."""
+        """Draw with names of random choices that begin with `path`: the position in a chain, and the class."""
         return Draw(
             name=type(self).__name__,
             chosen=self.choose(examples, path),
@@ -111,7 +111,7 @@ class Transform(nn.Module):
         return examples.uniform(f"{path}.chosen") < self.p
 
     def source(self, length: int | np.ndarray, draw: Draw) -> Source:
-        """Return the input that `apply` needs to compute `length` output samples, for each example.
+        """Return which input samples `apply` needs to compute `length` output samples, for each example.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class Transform(nn.Module):
         ValueError
             If the number of examples is not that of the draw, or rows have too few samples.
         TypeError
-            If it is neither float32 nor float64.
+            If `waveform` is neither float32 nor float64.
         """
         check_examples(type(self).__name__, waveform, len(draw))
         if waveform.ndim == 3:
@@ -207,8 +207,8 @@ class Transform(nn.Module):
         waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
             Samples, full scale at +/-1. Not modified. A sample that is not finite affects only its own row.
         keys : sequence of str, or uint64 array of their hashes, optional
-            Keys of the examples, which decide their parameters whatever the batch. By default, row i on rank r has the
-            key "r/i".
+            Keys of the examples. An example's parameters depend on its key and not on the batch. By default, row i on
+            rank r has the key "r/i".
         seed : int
         epoch : int, optional
             Each epoch has other parameters. By default 0; without keys, the number of calls so far (`calls`), so that
@@ -249,7 +249,7 @@ class Transform(nn.Module):
         """Apply to each row alone, at its own length, so that results never depend on the rest of the batch."""
         out = waveform.new_empty(len(draw), width)
 
-        def one(row: int) -> None:
+        def apply_row(row: int) -> None:
             own = slice(row, row + 1)
             if wanted is None or needed is None:
                 out[own] = self.run(waveform[own], draw[own], None)
@@ -257,7 +257,7 @@ class Transform(nn.Module):
                 out[own, : wanted[row]] = self.run(waveform[own, : needed[row]], draw[own], wanted[own])
                 out[own, wanted[row] :] = 0
 
-        for_rows(one, len(draw))
+        for_rows(apply_row, len(draw))
         return out
 
     def _apply_batch(

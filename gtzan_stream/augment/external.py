@@ -22,8 +22,8 @@ class Audiomentations(Transform):
 
     The library draws from Python's and numpy's global random state. For each example both are seeded with a number
     drawn like any other parameter, and restored afterwards, so results do not depend on the number of workers. It runs
-    on the CPU; waveforms on other devices are copied there and back. It does not read more of the clip: its output is
-    cut or zero-padded to the length of its input.
+    on the CPU; waveforms on other devices are copied there and back. No extra samples are read: the output is cut or
+    zero-padded to the length of its input.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ class Audiomentations(Transform):
         width = waveform.shape[1] if length is None else length
         rows = waveform[:, :width].to("cpu", torch.float32).numpy()
         if self._workers is None or len(rows) == 1:
-            changed = [self._one(rows[row], draw, row) for row in range(len(rows))]
+            changed = [self._transform_row(rows[row], draw, row) for row in range(len(rows))]
         else:
             with ThreadPoolExecutor(self.num_workers) as threads:
-                changed = list(threads.map(lambda row: self._one(rows[row], draw, row), range(len(rows))))
+                changed = list(threads.map(lambda row: self._transform_row(rows[row], draw, row), range(len(rows))))
         return torch.cat([fit(row, width) for row in changed]).to(waveform)
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Audiomentations(Transform):
         if self._workers is not None:
             self._workers.close()
 
-    def _one(self, samples: np.ndarray, draw: Draw, row: int) -> Tensor:
+    def _transform_row(self, samples: np.ndarray, draw: Draw, row: int) -> Tensor:
         seed = int(draw.values["seed"][row])
         try:
             if self._workers is not None:

@@ -11,7 +11,8 @@ from gtzan_stream.dsp.hpss import percussive
 
 HOP = 512
 MARGIN = 20 * HOP
-"""Samples to read on each side: half of the 31-frame median, two frames of 2048 samples, and one hop to spare."""
+"""Samples to read on each side. Half of the 31-frame median takes 15 hops, half a frame of the STFT and half a frame of
+its inverse take 2 hops each, and one is spare."""
 
 
 class Percussive(Transform):

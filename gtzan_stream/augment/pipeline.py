@@ -1,4 +1,4 @@
-"""Stage: augmentation inside a plain webdataset pipeline."""
+"""Stage: augment the clips of a plain webdataset pipeline."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Stage:
         self.sample_rate = sample_rate
 
     def __call__(self, samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Augment each of `samples`, without modifying the given dictionaries.
+        """Augment each WebDataset sample, without modifying the given dictionaries.
 
         Raises
         ------

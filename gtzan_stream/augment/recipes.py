@@ -51,7 +51,7 @@ def strong() -> Transform:
     """Build a chain for genre classification, with wider ranges and several augmentations per example.
 
     Each example gets at most one change of tempo or pitch, since the artefacts of two vocoders add up. The percussive
-    part is rare, because it costs and changes the most. Gain and noise stand for other recording conditions.
+    part is rare, because it is the slowest and changes the sound the most. Gain and noise imitate other recordings.
     """
     tempo_or_pitch = OneOf(
         [TimeStretch(0.8, 1.25), PitchShift(-4.0, 4.0), SpeedPerturb(0.8, 1.25)], weights=[0.3, 0.3, 0.4], p=0.7
@@ -100,12 +100,12 @@ RECIPES: dict[str, Callable[[], Transform]] = {
 }
 
 
-PARTS: dict[str, Callable[[str], Transform]] = {"only": only, "without": without}
-"""Parts of the study's recipe: ``only:NAME`` and ``without:NAME``."""
+VARIANTS: dict[str, Callable[[str], Transform]] = {"only": only, "without": without}
+"""Variants of the study's recipe: ``only:NAME`` and ``without:NAME``."""
 
 
 def names() -> list[str]:
-    """Return the names of the recipes; ``only:NAME``, ``without:NAME`` and ``module:function`` come on top."""
+    """Return the names of the recipes; ``only:NAME``, ``without:NAME`` and ``module:function`` are valid too."""
     return list(RECIPES)
 
 
@@ -115,10 +115,10 @@ def study_names() -> list[str]:
 
 
 def check(name: str) -> None:
-    """Raise UserError, listing the recipes, if `name` cannot be one. Does not import the module in ``module:...``."""
-    part, _, rest = name.partition(":")
-    own = part not in PARTS and part and rest
-    if not (own or name in RECIPES or (part in PARTS and rest in study_names())):
+    """Raise UserError, which lists the recipes, if `name` is not valid. ``module:function`` is not imported."""
+    prefix, _, rest = name.partition(":")
+    is_function = prefix not in VARIANTS and prefix and rest
+    if not (is_function or name in RECIPES or (prefix in VARIANTS and rest in study_names())):
         raise UserError(
             f"no augmentation is called {name!r}; there are {', '.join(names())}, and only:NAME and without:NAME "
             f"with one of {', '.join(study_names())}, and module:function for one of your own"
@@ -145,9 +145,9 @@ def recipe(name: str) -> Transform:
     False
     """
     check(name)
-    part, _, rest = name.partition(":")
-    if part in PARTS:
-        return PARTS[part](rest)
+    prefix, _, rest = name.partition(":")
+    if prefix in VARIANTS:
+        return VARIANTS[prefix](rest)
     built = build_by_name(name, RECIPES, "augmentation")
     if not isinstance(built, Transform):
         raise UserError(f"augmentation {name}: it should return a Transform, it returned {type(built).__name__}")

@@ -18,9 +18,9 @@ import numpy as np
 Function = Callable[[np.ndarray, int], np.ndarray]
 """(float32 [time], sample rate) -> float32 [other time]"""
 
-_state = threading.Lock()  # the global random state is shared by all threads
+_lock = threading.Lock()  # the global random state is shared by all threads
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_state._at_fork_reinit)  # type: ignore[attr-defined]
+    os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def call_seeded(function: Function, samples: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:
@@ -34,15 +34,15 @@ def call_seeded(function: Function, samples: np.ndarray, sample_rate: int, seed:
         Hz.
     seed : int in 0 .. 2**64 - 1
     """
-    with _state:
-        kept, kept_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the function draws from these
+    with _lock:
+        state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the function draws from these
         try:
             random.seed(seed)
             np.random.seed([seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002
             return np.asarray(function(samples.copy(), sample_rate))
         finally:
-            random.setstate(kept)
-            np.random.set_state(kept_numpy)  # noqa: NPY002
+            random.setstate(state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def serve() -> None:

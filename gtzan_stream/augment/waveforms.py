@@ -29,7 +29,7 @@ def check_examples(owner: str, waveform: Tensor, n_examples: int) -> None:
 
 
 def check_computed(owner: str, out: object, n_rows: int, length: int) -> Tensor:
-    """Return the result of a transform's `compute`. Raises TypeError unless it is a tensor [n_rows, length]."""
+    """Return the result of a transform's `compute`. Raise TypeError unless it is a tensor [n_rows, length]."""
     if isinstance(out, Tensor) and out.shape == (n_rows, length):
         return out
     got = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
@@ -37,7 +37,7 @@ def check_computed(owner: str, out: object, n_rows: int, length: int) -> Tensor:
 
 
 def fit(waveform: Tensor, width: int) -> Tensor:
-    """Cut to `width` samples, or zero-pad at the end. Returns a view if nothing is padded."""
+    """Cut to `width` samples, or zero-pad at the end. The result is a view if nothing is padded."""
     missing = width - waveform.shape[1]
     return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform[:, :width]
 

@@ -65,14 +65,14 @@ class Workers:
         Raises
         ------
         ValueError
-            If the function raised an error; has its message.
+            If the function raised an error; with the same message.
         RuntimeError
             If the process died or could not load the function.
         """
-        if self._owner != os.getpid():  # in a forked child: these processes belong to the parent
+        if self._owner != os.getpid():  # After a fork, the processes belong to the parent.
             self._end.detach()
             self._begin()
-        idle = self._idle  # kept, as close() in another thread replaces it
+        idle = self._idle  # Local: close() in another thread replaces the queue.
         process = idle.get()
         healthy = None
         try:

@@ -44,7 +44,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
     Raises
     ------
     UserError
-        If the address has another scheme, is refused, or `ATTEMPTS` attempts in a row bring nothing new.
+        If the address has another scheme, the server refuses it, or `ATTEMPTS` attempts in a row bring no new bytes.
         `<target>.part` is kept.
     WriteError
         If the file cannot be written.
@@ -60,7 +60,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
         except (OSError, http.client.HTTPException) as error:
             failures = 1 if _size(part) > most else failures + 1
             most = max(most, _size(part))
-            if failures == ATTEMPTS or not _may_pass(url, error):
+            if failures == ATTEMPTS or not _is_temporary(url, error):
                 raise UserError(f"{url}: {error}") from error
             log.warning("%s: %s; trying again", url, error)
             time.sleep(PAUSE_S * 2 ** (failures - 1))
@@ -70,7 +70,7 @@ def download(url: str, target: Path, *, progress: Callable[[int, int | None], No
 
 
 def _continue(url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
-    """Append the missing bytes to `part`. On an OSError or HTTPException, it keeps those that arrived."""
+    """Append the missing bytes to `part`. If an OSError or HTTPException is raised, the bytes that arrived are kept."""
     done = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -86,7 +86,7 @@ def _continue(url: str, part: Path, progress: Callable[[int, int | None], None])
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             done = 0
         elif not (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-"):
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise ConnectionError(f"asked for bytes from {done}, got {response.headers.get('Content-Range')}")
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
@@ -113,8 +113,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _may_pass(url: str, error: Exception) -> bool:
-    """Whether another attempt may help. It does not for a local file, nor after a refusal such as 404."""
+def _is_temporary(url: str, error: Exception) -> bool:
+    """Return whether another attempt may succeed: not for a local file, nor after a refusal such as 404."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code >= 500 or error.code in (408, 429)
     return urlsplit(url).scheme != "file"

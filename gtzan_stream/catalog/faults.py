@@ -32,9 +32,9 @@ CHECKSUMS: dict[str, str] = _checksums()
 """MD5 of each of the 1,000 original WAV files in hexadecimal, by key."""
 
 DUPLICATES: tuple[tuple[str, ...], ...] = _duplicates(CHECKSUMS)
-"""Groups of keys whose original files are byte-identical."""
+"""Groups of keys with byte-identical original files."""
 
-_REPLICAS = {key: [other for other in group if other != key] for group in DUPLICATES for key in group}
+_DUPLICATES_OF = {key: [other for other in group if other != key] for group in DUPLICATES for key in group}
 
 
 def known(key: str) -> str | None:
@@ -45,6 +45,6 @@ def known(key: str) -> str | None:
     >>> known("blues_00000") is None
     True
     """
-    if key in _REPLICAS:
-        return f"byte-identical to {', '.join(_REPLICAS[key])} in the original GTZAN"
+    if key in _DUPLICATES_OF:
+        return f"byte-identical to {', '.join(_DUPLICATES_OF[key])} in the original GTZAN"
     return _REMARKS.get(key)

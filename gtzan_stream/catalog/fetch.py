@@ -44,8 +44,8 @@ class FetchReport:
 def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = None) -> FetchReport:
     """Download GTZAN into a folder, unpack it there, and report what differs from the original clips.
 
-    An archive that is already in the folder is not downloaded again. Differences of the archive or of clips are
-    reported and are not errors.
+    An archive that is already in the folder is not downloaded again. It is not an error if the archive or clips differ
+    from the original; the report says so.
 
     Parameters
     ----------

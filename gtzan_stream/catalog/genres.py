@@ -8,7 +8,7 @@ STUDY_GENRES = tuple(genre for genre in GENRES if genre not in ("blues", "rock")
 
 
 def key_of(clip_id: str) -> str:
-    """Turn a clip id into a key without dots, as WebDataset ends keys at the first dot.
+    """Turn a clip id into a key without dots, because WebDataset ends keys at the first dot.
 
     >>> key_of("blues.00000")
     'blues_00000'

@@ -60,7 +60,8 @@ def stratified(
     seed : int
         Each seed gives another split.
     fractions : three floats, none negative, of sum 1
-        Shares of train, valid and test. A label with at least three clips gets one in every part with a share above 0.
+        Shares of train, valid and test. Without groups, a label with at least three clips gets one in every part
+        with a share above 0.
     groups : mapping from key to group, optional
         Clips of one group stay in one part. Keys without a group are on their own.
 
@@ -93,7 +94,7 @@ def folds(
     labels, seed, groups
         As for `stratified`.
     k : int, at least 3
-        Number of folds. Each has the same number of clips of every label, to within one.
+        Number of folds. Without groups, each has the same number of clips of every label, to within one.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def folds(
     quotas, extra = {}, 0
     for label, n in sorted(Counter(labels.values()).items()):
         each, rest = divmod(n, k)
-        more = {(extra + j) % k for j in range(rest)}  # starts where the last label ended: folds grow evenly
+        more = {(extra + j) % k for j in range(rest)}  # start where the last label ended, so that folds grow evenly
         quotas[label] = [each + (fold in more) for fold in range(k)]
         extra += rest
     fold_of = _deal(labels, quotas, seed, groups)
@@ -119,7 +120,7 @@ PUBLISHED: dict[str, Callable[[], dict[str, str]]] = {
     "filtered": filtered,
     "study": study,
 }
-"""GTZAN's splits by name, which every set that is GTZAN gets when it is packed."""
+"""GTZAN's published splits by name. Every packed set that is GTZAN gets them."""
 N_FOLDS = 5
 FOLDS = tuple(f"folds-{i}" for i in range(N_FOLDS))
 SEEDED = ("stratified", *FOLDS)
@@ -137,7 +138,8 @@ def seeded(labels: Mapping[str, str], groups: Mapping[str, str] | None = None) -
 
 
 def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[str, str]:
-    """Read a split from a CSV file of `key,part` rows. A first row with the second cell "part" or "split" is a header.
+    """Read a split from a CSV file of `key,part` rows. A first row that ends in "part", "split", "set" or "subset" is
+    a header.
 
     Parameters
     ----------
@@ -148,8 +150,8 @@ def from_file(path: str | Path, key_for: Callable[[str], str] = key_of) -> dict[
     Raises
     ------
     UserError
-        If the file cannot be read or has no rows, or if a row repeats a key or has an unknown part. The message has the
-        line.
+        If the file cannot be read or has no rows, or if a row repeats a key or has an unknown part. The message names
+        the line.
     """
     split: dict[str, str] = {}
     for line, cells in read_rows(path, "a split file of key,part rows"):
@@ -216,7 +218,7 @@ def _deal(
     units_of_labels = [label for unit in units.values() for label in {labels[key] for key in unit}]
     units_left = Counter(units_of_labels)
     sides: dict[str, int] = {}
-    for unit in sorted(units.values(), key=lambda unit: (-len(unit), _shuffled(seed, unit[0]))):
+    for unit in sorted(units.values(), key=lambda unit: (-len(unit), _random_key(seed, unit[0]))):
         room = [sum(free) for free in zip(*(left[labels[key]] for key in unit), strict=True)]
         own = sorted({labels[key] for key in unit})
         must_fill = set().union(*(empty[label] for label in own if units_left[label] <= len(empty[label])))
@@ -231,5 +233,6 @@ def _deal(
     return sides
 
 
-def _shuffled(seed: int, key: str) -> bytes:
+def _random_key(seed: int, key: str) -> bytes:
+    """Return a sort key that puts clips into a random order, by seed."""
     return blake2b(f"{seed} {key}".encode(), digest_size=8).digest()

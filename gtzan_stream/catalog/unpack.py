@@ -92,6 +92,7 @@ def _safe_name(member: tarfile.TarInfo, staging: Path, archive: Path) -> PurePos
 
 
 def _is_litter(name: str) -> bool:
+    """Return whether macOS or mtree added a file of this name."""
     return name.startswith("._") or name == ".DS_Store" or name.endswith(".mf")
 
 

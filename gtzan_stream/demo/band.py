@@ -54,7 +54,8 @@ def play(style: Style, rng: np.random.Generator, *, tempo_bpm: float, tonic: flo
 
     Returns
     -------
-    ndarray [length], float32, of RMS 1
+    ndarray [length], float32
+        RMS is 1, not counting the crackle.
     """
     step_s = 60 / tempo_bpm / 4
     grid = _Grid(step_s, rng.uniform(*style.swing), rng.uniform(0, BAR * step_s), length)
@@ -88,7 +89,7 @@ def _add(bus: Audio, sound: Audio, start: int, velocity: float) -> None:
 
 
 def _chords(style: Style, rng: np.random.Generator, steps: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Return for every step the chord's root above the key note and its tones above the root.
+    """Return the chord of every step: its root in semitones above the key note, and its tones above the root.
 
     The progression starts at a random chord.
     """
@@ -102,7 +103,7 @@ def _chords(style: Style, rng: np.random.Generator, steps: int) -> list[tuple[in
 
 
 def _hits(patterns: tuple[str, ...], rng: np.random.Generator, steps: int) -> list[tuple[int, str]]:
-    """Return the steps and signs of a part that repeats one pattern and plays another one in every fourth bar."""
+    """Draw the steps and signs to play: one pattern in most bars, another one in every fourth bar."""
     usual, other = rng.choice(len(patterns), 2)
     hits = []
     for bar in range(steps // BAR):

@@ -56,7 +56,7 @@ SPLIT_FILE = "demo.csv"
 _UNFINISHED = ".demo-"
 
 
-def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0, seed: int = 0) -> Audio:
+def synthesise(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0, seed: int = 0) -> Audio:
     """Synthesise one clip, as a pure function of the arguments.
 
     Parameters
@@ -65,7 +65,7 @@ def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0
     number : int, not negative
         Each number gives another clip.
     part : one of train, valid, test
-        Decides its `CONDITIONS`.
+        Part of the split, which decides its `CONDITIONS`.
     clip_s : float
         Duration in seconds.
     seed : int, not negative
@@ -75,7 +75,7 @@ def record(genre: str, number: int, *, part: str = "train", clip_s: float = 12.0
     -------
     ndarray [time], float32, at 22,050 Hz, within +/-1
 
-    >>> clip = record("reggae", 0, clip_s=2.0)
+    >>> clip = synthesise("reggae", 0, clip_s=2.0)
     >>> len(clip), bool(abs(clip).max() < 0.4)
     (44100, True)
     """
@@ -148,7 +148,7 @@ def write(
         for done, (genre, number, part) in enumerate(clips, 1):
             path = unfinished / genres.name / genre / f"{genre}.{number:05d}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_wav(record(genre, number, part=part, clip_s=clip_s, seed=seed)))
+            path.write_bytes(_wav(synthesise(genre, number, part=part, clip_s=clip_s, seed=seed)))
             if progress:
                 progress(done, len(clips))
         try:

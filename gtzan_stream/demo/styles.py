@@ -1,8 +1,8 @@
 """Styles of the demo set's ten genres as data: tempo, chords, drums and instruments.
 
 A pattern has sixteen steps per bar. Signs for drums: X loud, x medium, o soft. Signs for instruments: X or x plays the
-whole chord, a digit that tone of the chord (continuing an octave higher), w a random tone of the chord, m the next note
-of the melody, . nothing.
+whole chord, digit n plays tone n of the chord, from 0 (beyond the last tone, the chord repeats an octave higher), w a
+random tone of the chord, m the next note of the melody, . nothing.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ PHRYGIAN = (0, 1, 3, 5, 7, 8, 10)
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One pitched instrument of a band."""
+    """One pitched instrument of a band (not a part of a split)."""
 
     timbres: tuple[str, ...]
-    """The usual instrument, then those that may replace it."""
+    """The usual timbre, then those that may replace it."""
     patterns: tuple[str, ...]
     octave: int
     gain: float

@@ -8,7 +8,9 @@ from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
 RATE = 22_050
 TABLE_BITS = 11
+"""A wavetable has 2**11 samples."""
 PARTIALS = 64
+"""Largest number of partials of a tone."""
 
 Audio = np.ndarray
 """One-dimensional float32 samples at `RATE`."""
@@ -71,11 +73,11 @@ def chord(timbre: Timbre, pitches: Sequence[float], length: int) -> Audio:
     """Play pitches (MIDI numbers; 69 is 440 Hz) together for `length` samples, with a release of 10 ms.
 
     >>> tone = chord(Timbre(rolloff=1.0), [69.0], RATE)
-    >>> int(np.abs(np.fft.rfft(tone)).argmax())  # the peak in Hz, as the tone lasts one second
+    >>> int(np.abs(np.fft.rfft(tone)).argmax())  # the tone lasts one second, so bin n is n Hz
     440
     """
     time = np.arange(length, dtype=np.uint32)
-    swell = np.exp(time * np.float32(-1 / (0.06 * RATE)))
+    pluck = np.exp(time * np.float32(-1 / (0.06 * RATE)))
     out = np.zeros(length, np.float32)
     for pitch in pitches:
         for cents in np.linspace(-1, 1, timbre.voices) * timbre.detune_cents if timbre.voices > 1 else (0.0,):
@@ -83,7 +85,7 @@ def chord(timbre: Timbre, pitches: Sequence[float], length: int) -> Audio:
             index = _phase(time, hertz, timbre.vibrato_cents) >> np.uint32(32 - TABLE_BITS)
             out += _wave(hertz, timbre.rolloff, timbre.even)[index]
             if timbre.bite:
-                out += timbre.bite * swell * _wave(hertz, timbre.rolloff - 0.8, 1.0)[index]
+                out += timbre.bite * pluck * _wave(hertz, timbre.rolloff - 0.8, 1.0)[index]
     if timbre.drive:
         out = np.tanh(timbre.drive * out)
     return out * _envelope(timbre, length)
@@ -122,6 +124,7 @@ def _decay(decay_s: float, length_s: float) -> Audio:
 
 
 def _noise(rng: np.random.Generator, decay_s: float, band_hz: tuple[float, float]) -> Audio:
+    """Make decaying noise in a frequency band."""
     envelope = _decay(decay_s, 5 * decay_s)
     hiss = rng.standard_normal(len(envelope), np.float32)
     filtered = sosfilt(butter(2, band_hz, "bandpass", fs=RATE, output="sos"), hiss)
@@ -129,6 +132,7 @@ def _noise(rng: np.random.Generator, decay_s: float, band_hz: tuple[float, float
 
 
 def _glide(from_hz: float, to_hz: float, glide_s: float, decay_s: float) -> Audio:
+    """Make a decaying sine with a frequency that falls from `from_hz` to `to_hz`."""
     envelope = _decay(decay_s, 5 * decay_s)
     hertz = to_hz + (from_hz - to_hz) * _decay(glide_s, 5 * decay_s)
     return np.sin(np.cumsum(hertz) * np.float32(2 * np.pi / RATE)) * envelope
@@ -169,17 +173,11 @@ def _stick(rng: np.random.Generator) -> Audio:
     return _layer(_glide(2_000.0, rng.uniform(1_500.0, 1_900.0), 0.002, 0.012), _noise(rng, 0.01, (1_000.0, 5_000.0)))
 
 
-def _tom(rng: np.random.Generator) -> Audio:
-    low_hz = rng.uniform(90.0, 140.0)
-    return 1.5 * _glide(1.6 * low_hz, low_hz, 0.04, 0.14)
-
-
 DRUMS: dict[str, Callable[[np.random.Generator], Audio]] = {
     "kick": _kick,
     "snare": _snare,
     "clap": _clap,
     "stick": _stick,
-    "tom": _tom,
     "hat": _cymbal(0.025, 6_500.0),
     "open": _cymbal(0.12, 6_000.0),
     "ride": _cymbal(0.2, 5_000.0),
@@ -190,14 +188,14 @@ DRUMS: dict[str, Callable[[np.random.Generator], Audio]] = {
 
 
 def tilt(audio: Audio, amount: float, corner_hz: float = 800.0) -> Audio:
-    """Raise (amount > 0) or lower what lies above a corner frequency, 6 dB an octave around it."""
+    """Amplify (amount > 0) or attenuate the frequencies above a corner, with a first-order shelving filter."""
     a = np.float32(np.exp(-2 * np.pi * corner_hz / RATE))
     low = lfilter(np.array([1 - a], np.float32), np.array([1, -a], np.float32), audio)
     return audio + np.float32(amount) * (audio - low)
 
 
 def room(audio: Audio, rng: np.random.Generator, wet: float, decay_s: float) -> Audio:
-    """Add an exponentially decaying echo of noise, `wet` times as strong as the sound itself."""
+    """Add reverberation: the sound convolved with exponentially decaying noise of energy ``wet**2``."""
     tail = _decay(decay_s, 3 * decay_s)
     tail *= rng.standard_normal(len(tail), np.float32)
     tail *= np.float32(wet / np.sqrt(np.sum(tail**2)))

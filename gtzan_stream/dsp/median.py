@@ -35,7 +35,7 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
     Raises
     ------
     ValueError
-        If `size` is even or not positive, `axis` is another one, or the axis is empty.
+        If `size` is even or not positive, `axis` is neither frequency nor time, or the axis is empty.
 
     Examples
     --------

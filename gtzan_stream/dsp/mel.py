@@ -6,11 +6,11 @@
 
 A mel band is a triangle over a few neighbouring bins, so 98 % of the basis [mel, freq] is zeros. It is stored as runs
 (`Bands`): band m sums `widths[m]` bins from `starts[m]` on. With 128 bands and an n_fft of 1,024 that is 1,000 products
-a frame instead of 65,664, and no matrix product, which CUDA might compute in TF32.
+a frame instead of 65,664. It also avoids a matrix product, which CUDA might compute in TF32.
 
 ``log(1 + x)`` of a quiet band loses its digits when 1 + x is rounded: at x = 1e-8 float32 gives log(1) = 0. The
-kernels, which have no log1p, add back what rounding took. With y = 1 + x as rounded, x - (y - 1) is the rounding error,
-exactly, and log(1 + x) = log(y) + (x - (y - 1)) / y to first order.
+kernels, which have no log1p, add back what rounding took. With y = 1 + x as rounded, x - (y - 1) is exactly the
+rounding error, and log(1 + x) = log(y) + (x - (y - 1)) / y to first order.
 
 The spectrum is [batch, frame, freq], a frame's bins side by side as the FFT leaves them; the output is
 [batch, mel, frame], as networks take it.
@@ -44,7 +44,7 @@ class Bands(NamedTuple):
 class LogCompression(NamedTuple):
     """Logarithm of a mel band m: ``scale * log(1 + gain * m)`` if gain > 0, else ``scale * log(max(m, floor))``.
 
-    log10(1 + 10 m) is (1 / ln 10, 10, 0); decibels are (20 / ln 10, 0, the smallest magnitude).
+    log10(1 + 10 m) is (1 / ln 10, 10, 0). Decibels of summed magnitudes, not below -100 dB, are (20 / ln 10, 0, 1e-5).
     """
 
     scale: float
@@ -99,8 +99,8 @@ def log_mel(
         Samples from one frame to the next.
     power : float
         Exponent of the magnitudes.
-    compression : Compression
-        What becomes of the bands.
+    compression : LogCompression
+        Logarithm to take of the bands.
 
     Returns
     -------

@@ -21,7 +21,7 @@ def per_example(values: np.ndarray | float | None, batch: int, name: str, *, pos
     Raises
     ------
     ValueError
-        If the number of values is neither 1 nor `batch`, or a value is not finite, or not above zero where it must be.
+        If the number of values is neither 1 nor `batch`, or a value is not finite or, with `positive`, not above zero.
     """
     array = np.asarray(0.0 if values is None else values, dtype=np.float64)
     if array.shape not in ((), (batch,)):

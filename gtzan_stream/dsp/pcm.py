@@ -10,7 +10,7 @@ from gtzan_stream.dsp.backend import for_rows
 
 
 def to_float32(pcm: Tensor) -> Tensor:
-    """Convert 16-bit samples to float32 at +/-1. On the CPU this uses our own threads, in a fifth of torch's time."""
+    """Convert 16-bit samples to float32 at +/-1. On the CPU, numpy in our own threads is faster than torch."""
     if pcm.device.type != "cpu":
         return pcm.to(torch.float32).mul_(1 / 32768)
     waveform = uninitialized(tuple(pcm.shape), torch.float32)
@@ -22,7 +22,7 @@ def to_float32(pcm: Tensor) -> Tensor:
 def uninitialized(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:
     """Allocate a tensor in storage that is up to a quarter larger, so that few sizes of storage occur.
 
-    Buffers of many sizes fragment the heap, and are mapped again for each batch.
+    Many sizes would fragment the heap, and the system would map new memory for each batch.
     """
     n = math.prod(shape)
     step = 1 << max(n.bit_length() - 3, 0)

@@ -2,14 +2,14 @@
 
 A shift by n semitones multiplies all frequencies by ``ratio = 2 ** (n / 12)``. Resampling at rate `ratio` does that and
 makes the sound `ratio` times shorter; stretching at rate ``1 / ratio`` gives it its old duration. Both orders are
-correct. The one with the shorter intermediate signal is used, so that no shift costs more than none:
+correct. The one with the shorter intermediate signal is used, so that large shifts do not cost more than small ones:
 
     up   (ratio > 1):   resample at `ratio`, to length / ratio samples,   then stretch at 1 / ratio, to length samples
     down (ratio <= 1):  stretch at 1 / ratio, to length * ratio samples,  then resample at `ratio`, to length samples
 
-The second step needs some samples on both sides of those that it shows. Its `source` gives how many of them come before
-output sample 0 (`wanted`) and how many intermediate samples there are in all (`total`). The intermediate signal starts
-`preroll` samples before output sample 0, so its own sample 0 shows input time
+The second step needs extra intermediate samples on both sides. Its `source` returns how many it needs before output
+sample 0 (`wanted`) and in total (`total`). The intermediate signal starts `preroll` samples before output sample 0, so
+its own sample 0 shows input time
 
     up:    offset - preroll * ratio           second step: stretch, offset = preroll
     down:  offset - preroll / ratio           second step: resample, offset = preroll

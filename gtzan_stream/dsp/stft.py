@@ -9,7 +9,7 @@ weight that it received:
     x[n] = sum over t of w[n - start(t)] * frame_t[n - start(t)]  /  sum over t of w[n - start(t)]^2
 
 This is the least-squares inverse (Griffin and Lim, 1984), exact for an unchanged spectrogram. Near the ends fewer
-frames overlap, so the divisor is summed over the frames that exist, not taken as a constant.
+frames overlap, so the divisor is summed over the frames that exist instead of being constant.
 
 Spectrograms have the shape [batch, freq, frame] of torch and librosa, but are transposed views of [batch, frame, freq]
 memory: an FFT writes a frame's bins side by side, and the phase vocoder works on all bins of a frame at once.
@@ -128,7 +128,7 @@ def overlap_add(
     spectrogram : Tensor [batch, freq, frame], complex
         Zero in every frame that is not valid.
     valid : Tensor [batch, frame] or [1, frame], bool
-        Frames that count in the sum of squared windows.
+        Which frames are added and count in the sum of squared windows.
     bounds : Tensor [batch, 2], int64
         Output samples ``bounds[:, 0]`` to ``bounds[:, 1] - 1`` are kept; the others are zero.
     length, hop_length : int

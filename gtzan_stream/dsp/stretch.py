@@ -17,8 +17,8 @@ P starts as the phase U[f, t] of the first output frame. At rate 1 and offset 0 
 The textbook vocoder accumulates an angle: it takes the phase difference of frames t and t + 1, subtracts the advance
 expected of the bin's centre frequency, wraps the rest to +/- pi and adds the expected advance again. Wrapping changes
 an angle by whole turns only, and input and output have the same hop, so the expected advance cancels and the phase
-difference itself remains. ``conj(U[t]) * U[t + 1]`` has that angle, so no atan2, sin or cos is needed. Rounding slowly
-changes ``|P|``, so P is scaled back to length 1.
+difference itself remains. ``conj(U[t]) * U[t + 1]`` has that angle, so no atan2, sin or cos is needed. Rounding errors
+accumulate in ``|P|``, so P is scaled back to length 1.
 
 An output frame is valid if ``0 <= position < number of input frames``. An invalid frame is zero, leaves the phase as it
 is and does not count in the overlap-add's sum of squared windows.
@@ -48,7 +48,7 @@ from gtzan_stream.shapes import Spectrogram, Waveform
 N_FFT = 2048
 HOP = 512
 SILENCE = math.sqrt(constants.SILENT_POWER)
-"""Largest magnitude of a silent bin. Its phase counts as 0, as rounding alone would decide it."""
+"""Largest magnitude of a silent bin. Its phase counts as 0, because the true phase would be rounding noise."""
 
 
 def time_stretch(

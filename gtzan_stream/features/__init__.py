@@ -1,8 +1,8 @@
 """Features: modules that turn waveforms [batch, time] into the input of networks, [batch, row, frame].
 
 A feature is an `nn.Module` with a `geometry` (`gtzan_stream.geometry.Geometry`), which says how many samples a crop
-reads and what value silence has. `REGISTRY` lists the features that command lines know by name. To add one, write one
-file here and one entry there.
+reads and what value silence has. `REGISTRY` lists the features that command lines know by name. To add one, add a file
+to this folder and an entry to `REGISTRY`.
 """
 
 from collections.abc import Callable, Collection
@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection
 from torch import nn
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import FEATURE_SETTINGS, option_name
 from gtzan_stream.features.check import check, n_rows
 from gtzan_stream.features.frames import Frames
 from gtzan_stream.features.log_mel import LogMel
 from gtzan_stream.features.raw_waveform import RawWaveform
 from gtzan_stream.features.whole import whole_clips
 from gtzan_stream.registry import accepted_settings, build_by_name
-from gtzan_stream.settings import FEATURE_SETTINGS, option_name
 
 __all__ = [
     "REGISTRY",
@@ -31,7 +31,8 @@ __all__ = [
     "whole_clips",
 ]
 
-ALWAYS_KNOWN = ("sample_rate", "frames")  # known from the shards and the network, so ignored by features without them
+ALWAYS_KNOWN = ("sample_rate", "frames")
+"""Settings that come from the shards and the network. A feature without one of these arguments is built without it."""
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "logmel": LogMel,
@@ -69,7 +70,7 @@ def build(name: str, **settings: object) -> nn.Module:
 
 
 def settings_of(name: str) -> list[str]:
-    """List the settings of `gtzan_stream.settings.FEATURE_SETTINGS` that a feature takes."""
+    """List the settings of `gtzan_stream.feature_settings.FEATURE_SETTINGS` that a feature takes."""
     return accepted_settings(name, REGISTRY, "feature", FEATURE_SETTINGS)
 
 

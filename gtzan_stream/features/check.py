@@ -8,14 +8,14 @@ from torch import nn
 from gtzan_stream.errors import UserError
 from gtzan_stream.geometry import Geometry
 
-_WRAP = (
+_REMEDY = (
     "give it a geometry, for STFT frames: features.geometry = "
     "gtzan_stream.Geometry.of_stft(sample_rate=22050, n_fft=1024, hop_length=512, frames=128, silence=0.0)"
 )
 
 
 def check(features: Any) -> nn.Module:
-    """Return `features` if it is a feature: a module with a geometry. `n_rows` checks its output.
+    """Return `features`. Raise UserError unless it is a module with a geometry; `n_rows` checks its output.
 
     Raises
     ------
@@ -27,12 +27,12 @@ def check(features: Any) -> nn.Module:
     if not isinstance(features, nn.Module):
         raise UserError(
             f"features: expected an nn.Module with a geometry, such as LogMel(), got {_name(features)}; put the "
-            f"computation into the forward of a subclass of nn.Module, and {_WRAP}"
+            f"computation into the forward of a subclass of nn.Module, and {_REMEDY}"
         )
     geometry = getattr(features, "geometry", None)
     if not isinstance(geometry, Geometry):
         found = "no geometry" if geometry is None else f"a geometry that is not a Geometry but {_name(geometry)}"
-        raise UserError(f"features: {_name(features)} has {found}; {_WRAP}")
+        raise UserError(f"features: {_name(features)} has {found}; {_REMEDY}")
     return features
 
 

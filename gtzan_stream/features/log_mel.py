@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
 from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
-from gtzan_stream.features.frames import stft_size
+from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
 
@@ -33,7 +33,7 @@ class LogMel(nn.Module):
         Hz.
     n_fft : int, optional
         Samples per frame, even; also the length of the Hann window. By default about 46.4 ms (see
-        `gtzan_stream.features.frames.stft_size`): 1,024 at 22,050 Hz, 360 at 8,000 Hz. The default is long enough for
+        `gtzan_stream.features.stft_size`): 1,024 at 22,050 Hz, 360 at 8,000 Hz. The default is long enough for
         128 bands at every sample rate from 8,000 to 48,000 Hz.
     hop_length : int, optional
         Samples from one frame's centre to the next's; ``n_fft // 2`` by default.
@@ -47,7 +47,7 @@ class LogMel(nn.Module):
         ``log10(1 + 10 m)``, or decibels relative to 1, not below -100 dB: librosa's ``amplitude_to_db`` for power 1
         and ``power_to_db`` for power 2, without `top_db`.
     frames : int
-        Frames of a crop.
+        Frames in a crop.
     trainable : bool
         Make the STFT kernels and the mel basis parameters, and convolve with them as nnAudio does. On CUDA the forward
         pass is in full float32; the backward pass follows the process's setting (torch's default is TF32).
@@ -123,7 +123,7 @@ class LogMel(nn.Module):
         ----------
         waveform : Tensor [batch, time]
             ``geometry.read_length`` samples for a crop of `frames` frames; at least `n_fft`. Half precision is computed
-            in float32. A sample that is not finite spoils the frames that contain it.
+            in float32. A sample that is not finite makes the frames that contain it not finite.
 
         Returns
         -------
@@ -161,9 +161,9 @@ def _require(condition: bool, message: str) -> None:
 def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_max: float) -> None:
     """Raise ValueError if a band of `basis` has no frequency bin.
 
-    A band that is wider than the distance of two bins, ``sample_rate / n_fft``, holds one, and the first band is the
-    narrowest. So the sizes that the message proposes work: the least even `n_fft`, and the most bands, for which the
-    first band is wider than that.
+    A band that is wider than the distance between two bins, ``sample_rate / n_fft``, holds at least one bin, and the
+    first band is the narrowest. So the message suggests the smallest even `n_fft`, and the largest number of bands, for
+    which the first band is wider than that.
     """
     n_mels = len(basis)
     if not (n_empty := int((basis == 0).all(1).sum())):

@@ -14,7 +14,7 @@ class RawWaveform(nn.Module):
     sample_rate : int
         Hz.
     frames : int
-        Samples of a crop. Crops start on multiples of 512 samples, as with spectrograms.
+        Samples in a crop. Crops start on multiples of 512 samples, as with spectrograms.
 
     Raises
     ------

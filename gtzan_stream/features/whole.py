@@ -1,4 +1,4 @@
-"""Features of whole clips, of which the loader's crops are pieces."""
+"""Compute features of whole clips, to compare with the crops of a loader."""
 
 from typing import Any
 

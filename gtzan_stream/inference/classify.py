@@ -117,7 +117,7 @@ def _read(path: Path, sample_rate: int) -> audio.Pcm:
 
 
 def _waveforms(samples: np.ndarray, starts: np.ndarray, valid_frames: np.ndarray, geometry: Geometry) -> torch.Tensor:
-    """Cut the model's input [chunk, time], reflected at the recording's ends, NaN where no valid frame reads."""
+    """Cut the model's input [chunk, time], reflected at the file's ends; NaN for samples that no valid frame reads."""
     waveforms = np.full((len(starts), geometry.read_length), np.nan, np.float32)
     for waveform, start, length in zip(waveforms, starts, geometry.span(valid_frames), strict=True):
         waveform[:length] = samples[reflected_indices(int(start), int(length), len(samples))]

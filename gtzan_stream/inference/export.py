@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Description of a model, stored in its file as ``gtzan_stream.json``.
+    """The description of a model, stored in its file as ``gtzan_stream.json``.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Metadata:
     geometry : Geometry
         Geometry of its features, which says how to cut a recording into inputs.
     input : str
-        The same in words.
+        Description of the program's input, in words.
     version, torch : str
         Versions of gtzan_stream and torch that wrote the file.
     config : dict

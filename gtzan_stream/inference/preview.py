@@ -29,7 +29,7 @@ class Pair:
     start : int
         Sample of the clip where the crop starts.
     description : str
-        Its augmentation and parameters.
+        The augmentation and its parameters, in words.
     unaugmented, augmented : float32 [mel, frame]
     """
 
@@ -41,7 +41,7 @@ class Pair:
     augmented: np.ndarray
 
 
-def draw(
+def plot_preview(
     path: Path,
     shards: str | Path,
     *,
@@ -82,10 +82,10 @@ def draw(
     ) as loader:
         loader.set_epoch(epoch)
         geometry = loader.features.geometry
-        picture(path, pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+        plot_pairs(path, example_pairs(loader), frame_s=geometry.step / geometry.sample_rate)
 
 
-def pairs(loader: Loader) -> list[Pair]:
+def example_pairs(loader: Loader) -> list[Pair]:
     """Return the examples of the loader's next batch, each with the features of the same crop without augmentation.
 
     Parameters
@@ -119,8 +119,8 @@ def pairs(loader: Loader) -> list[Pair]:
     ]
 
 
-def picture(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
-    """Plot each pair, original above augmented, on one colour scale, and write a PNG.
+def plot_pairs(path: Path, shown: Sequence[Pair], *, frame_s: float) -> None:
+    """Plot each pair, original above augmented, all on the same colour scale, and write a PNG.
 
     Parameters
     ----------

@@ -15,17 +15,17 @@ from gtzan_stream.inference.png import write_png
 NAMED = 6  # number of genres with a colour and a legend entry; the others are grey
 
 
-def timelines(path: Path, tracks: Sequence[Track]) -> None:
+def plot_timelines(path: Path, tracks: Sequence[Track]) -> None:
     """Plot each track, to the PNG `path` or into the folder `path`. Equal file names get a number appended."""
     used: Counter[str] = Counter()
     for track in tracks:
         stem = Path(track.path).stem
         used[stem] += 1
         name = f"{stem}.png" if used[stem] == 1 else f"{stem}-{used[stem]}.png"
-        timeline(path if path.suffix.lower() == ".png" else path / name, track)
+        plot_timeline(path if path.suffix.lower() == ".png" else path / name, track)
 
 
-def timeline(path: Path, track: Track) -> None:
+def plot_timeline(path: Path, track: Track) -> None:
     """Plot the probability of each genre over time, stacked, and write a PNG.
 
     Parameters

@@ -1,0 +1,1 @@
+"""Compiled kernels behind `gtzan_stream.dsp`: numba for the CPU, Triton for CUDA."""

@@ -13,8 +13,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function with numba, without the GIL, and caches the machine code on disk.
 
     Where no folder for its cache can be written, such as in a container with a read-only file system, numba refuses to
-    compile at all; where the cache's disk is full, the first call fails. This decorator then does without the cache,
-    and the function is compiled again in each process.
+    compile at all; where the cache's disk is full, the first call fails. This decorator then skips the cache, and the
+    function is compiled again in each process.
 
     Parameters
     ----------

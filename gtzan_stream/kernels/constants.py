@@ -10,7 +10,7 @@ PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
 PHILOX_ROUNDS = 10
 
 NOISE_LANES = 256
-"""Philox blocks in a tile of noise, 4 x NOISE_LANES samples. Another number is other noise: see dsp.random."""
+"""Philox blocks in a tile of noise, 4 x NOISE_LANES samples. Changing it changes all noise; see dsp.random."""
 
 MURMUR_0, MURMUR_1 = 0x85EBCA6B, 0xC2B2AE35
 """Multipliers of MurmurHash3's finalizer, the round function of the permutation."""
@@ -39,4 +39,4 @@ SILENT_POWER = 1e-36
 """Largest squared magnitude of a silent bin of a spectrogram. Its phase counts as 0."""
 
 NO_WINDOW = 1e-30
-"""Largest sum of squared windows at a sample that counts as covered by no frame, and is not divided by that sum."""
+"""A sample with a sum of squared windows up to this counts as covered by no frame, and is not divided by the sum."""

@@ -1,6 +1,6 @@
 """The natural logarithm of float32 numbers on the CPU, in inlined pieces that vectorise.
 
-A call to the C library's log would keep the loops around it from being vectorised. This is Cephes' logf: a positive
+A call to the C library's log would prevent vectorisation of the loop around it. This is Cephes' logf: a positive
 normal number is ``v = (1 + x) * 2 ** e`` with ``sqrt(1/2) <= 1 + x < sqrt(2)``, and
 
     log(v) = e ln 2 + x - x^2 / 2 + x^3 P(x)

@@ -1,4 +1,4 @@
-"""From the spectrum to log-mel bands on the CPU, one frame at a time, so that all arrays stay in the first-level cache.
+"""Compute log-mel bands from a spectrum on the CPU, one frame at a time, so that all arrays stay in the L1 cache.
 
 `gtzan_stream.dsp.mel` has the formulas, including how log(1 + x) keeps the digits of a small x. The logarithm itself is
 `numba_log`, as a call to the C library's log would keep the loop from being vectorised.
@@ -51,7 +51,7 @@ def mel(spectrum, starts, widths, weights, power, gain, floor, scale, out):
 def _compress(value, gain, floor, logarithm, correction):
     """Compute the logarithms, and the correction for the rounding of 1 + x; overwrites `value`.
 
-    A function of its own, without "reassoc": reassociation would simplify ``x - ((1 + x) - 1)`` to 0.
+    This is a separate function without "reassoc", because reassociation would simplify ``x - ((1 + x) - 1)`` to 0.
     """
     for m in range(len(value)):
         if gain > _ZERO:

@@ -1,4 +1,4 @@
-"""The permutation of an epoch's examples on the CPU: `gtzan_stream.permutation` has the idea."""
+"""The permutation of an epoch's examples on the CPU; `gtzan_stream.permutation` explains it."""
 
 from typing import no_type_check
 

@@ -1,7 +1,7 @@
 """Random numbers on the CPU: uniform draws, and Gaussian noise, one tile of 4 x LANES samples at a time.
 
 `gtzan_stream.dsp.random` has the layout of noise, `gtzan_stream.dsp.philox` the generator. Each step of Box-Muller is a
-loop of its own over LANES values in the cache, as calls to log, sin or cos would keep them from being vectorised:
+loop of its own over LANES values in the cache, because calls to log, sin or cos would prevent vectorisation:
 
 - The logarithm is `numba_log`.
 - The second word, as a signed number, is scaled to -1/2 <= h < 1/2. Polynomials in h^2 give ``c = cos(pi h)`` and

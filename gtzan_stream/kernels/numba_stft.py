@@ -1,4 +1,4 @@
-"""What surrounds the FFTs of one waveform on one CPU core: cut it into frames, and add frames back into a waveform.
+"""Cut a waveform into frames before the FFT, and overlap-add frames after the inverse, on one CPU core.
 
 Also used by the mel spectrogram and the phase vocoder. `gtzan_stream.dsp.stft` has the formulas.
 """
@@ -28,7 +28,7 @@ def cut_frames(waveform: np.ndarray, window: np.ndarray, hop: int, start: int, f
         tail = max(min(len(waveform) - begin, n_fft), head)
         frames[row, :head] = 0
         source, target, weight = waveform[begin + head : begin + tail], frames[row, head:tail], window[head:tail]
-        for i in range(tail - head):  # vectorises, as indices into the slices cannot be negative
+        for i in range(tail - head):  # Vectorises, because indices into the slices cannot be negative.
             target[i] = source[i] * weight[i]
         frames[row, tail:] = 0
 
@@ -59,7 +59,7 @@ def divide_by_windows(waveform: np.ndarray, window: np.ndarray, hop: int, first:
     weight = np.empty(hop, window.dtype)
     summed = (0, 0)
     for start in range(0, len(waveform), hop):
-        # Frames block + near .. block + far - 1 cover the hop at `start`, as far as they exist.
+        # Of the frames that exist, block + near to block + far - 1 cover the hop at `start`.
         block = start // hop
         lowest = block - n_fft // (2 * hop) + 1
         near, far = max(first, lowest) - block, min(last, lowest + n_fft // hop) - block

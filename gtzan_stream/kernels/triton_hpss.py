@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-TILE = 32  # frames, and bins, of a program
+TILE = 32  # frames and bins that one program computes
 
 
 @triton.jit

@@ -11,8 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-RUN = 64  # outputs of a thread
-LANES = 128  # columns of a program
+RUN = 64  # outputs that one thread computes
+LANES = 128  # columns that one program computes
 
 
 @triton.jit
@@ -40,7 +40,7 @@ def _replace(ordered, old, new, SIZE: tl.constexpr):
 @triton.jit
 @no_type_check
 def _median(x, out, n, m, SIZE: tl.constexpr, RUN: tl.constexpr, LANES: tl.constexpr):
-    """Running median along the first axis of each [n, m] plane."""
+    """Compute the running median along the first axis of each [n, m] plane."""
     column = tl.program_id(0) * LANES + tl.arange(0, LANES)
     first = tl.program_id(1) * RUN
     plane = tl.program_id(2).to(tl.int64) * n * m

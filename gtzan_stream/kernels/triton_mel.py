@@ -1,4 +1,4 @@
-"""From the spectrum to log-mel bands on CUDA: one program computes all bands of one frame, a lane for each band.
+"""Compute log-mel bands from a spectrum on CUDA: one program computes all bands of one frame, a lane for each band.
 
 `gtzan_stream.dsp.mel` has the formulas, including how log(1 + x) keeps the digits of a small x.
 """

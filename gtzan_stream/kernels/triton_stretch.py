@@ -71,9 +71,8 @@ def _vocode(
         b_level, br, bi = _unit(tl.load(b, mask=b_exists, other=0.0), tl.load(b + 1, mask=b_exists, other=0.0))
         rr, ri = _multiply(ar, -ai, br, bi)
         sr, si = tl.associative_scan((rr, ri), 0, _multiply)  # the phase is accumulated here
-        qr, qi = _multiply(
-            sr, si, rr, -ri
-        )  # without the frame's own rotation: a unit phasor's inverse is its conjugate
+        # Take the frame's own rotation out again: the inverse of a unit phasor is its conjugate.
+        qr, qi = _multiply(sr, si, rr, -ri)
         qr, qi = _multiply(qr, qi, pr[None, :], pi[None, :])
         level = a_level + alpha * (b_level - a_level)
         target = out + ((row * n_out + frame[:, None]) * n_freq + freq[None, :]) * 2

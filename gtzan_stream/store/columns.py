@@ -18,12 +18,12 @@ from gtzan_stream.errors import UserError, first_line
 _TEXT_COLUMNS = {"key", "clip_id", "shard", "encoding", "label", "sha256", "split", "part"}
 _DICTIONARY_COLUMNS = ["shard", "label", "encoding", "split", "part"]  # few distinct values: read as integer codes
 _INTEGER_TYPES = {"key_hash": pa.uint64(), "clip": pa.int32()}  # all other integer columns are int64
-_MAX_FRAMES = 2**40  # 2 * frames * sample_rate, which resampled lengths need, then fits in 64 bits up to 1 MHz
+_MAX_FRAMES = 2**40  # so that 2 * frames * sample_rate (see `resampled`) fits in 64 bits up to 1 MHz
 _MAX_RATE_HZ = 2**31
 
 
 def read_columns(path: Path, columns: list[str], **options: Any) -> pa.Table:
-    """Read columns of a table, and release the memory that reading them took.
+    """Read columns of a table, and return unused memory of Arrow's pool to the system.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def categorical_codes(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarr
 
 
 def check_clips(shard: np.ndarray, label: np.ndarray, frames: np.ndarray, clip_rate: np.ndarray) -> None:
-    """Raise ValueError if there are no clips, or one has no known shard or label, or an impossible length or rate."""
+    """Raise ValueError if there are no clips, or one has an unknown shard or label, or an impossible length or rate."""
     if not len(shard) or min(shard.min(), label.min(), frames.min() - 1, clip_rate.min() - 1) < 0:
         raise ValueError("a clip has no shard, label, length or sample rate")
     if frames.max() > _MAX_FRAMES or clip_rate.max() > _MAX_RATE_HZ:
@@ -82,7 +82,7 @@ def check_offsets(offset: np.ndarray, size: np.ndarray, shard: np.ndarray, shard
 
 
 def check_split(rows: pa.Table, counts: Mapping[str, int], n_clips: int) -> None:
-    """Raise ValueError if the rows of a split differ from the counts in manifest.json, or name a clip wrongly."""
+    """Raise ValueError if the rows of a split contradict manifest.json, or hold an unknown or repeated clip."""
     found = {row["values"]: row["counts"] for row in pc.value_counts(rows["part"]).to_pylist()}
     if found != counts:
         raise ValueError(f"it has {found or 'no'} clips, manifest.json says {dict(counts)}")

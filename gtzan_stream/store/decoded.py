@@ -7,7 +7,7 @@ import numpy as np
 
 from gtzan_stream.threads import fork_safe_lock
 
-_N_LOCKS = 64  # at most this many clips are decoded at the same time
+_N_LOCKS = 64  # largest number of clips that are decoded at the same time
 
 
 class DecodedClips:

@@ -13,10 +13,10 @@ from gtzan_stream.words import count
 def find_audio_files(src: str | Path) -> tuple[list[str], list[Issue], int]:
     """List the audio files below `src`, and report what cannot be read.
 
-    A file is audio if its suffix says so. macOS's ``._*`` files are ignored. Other audio files that are hidden, because
-    their own name or a folder's begins with a dot, are left out and reported. Symbolic links are followed. A folder
-    that can be reached by several paths, for example through a loop of links, is read once: at its real path if that
-    is below `src`, else at the first link to it.
+    A file is audio if its suffix says so. macOS's ``._*`` files and ``__MACOSX`` folders are ignored. Other audio files
+    that are hidden, because their own name or a folder's begins with a dot, are left out and reported. Symbolic links
+    are followed. A folder that can be reached by several paths, for example through a loop of links, is read once: at
+    its real path if that is below `src`, else at the first link to it.
 
     Returns
     -------
@@ -52,7 +52,7 @@ class _Walk:
         self.paths: list[str] = []
         self.report: list[Issue] = []
         self.n_hidden = 0
-        self._seen: dict[str, str] = {}  # path below `root` at which each real folder was read
+        self._seen: dict[str, str] = {}  # real path of each folder that was read -> its path below `root`
         self._links: list[str] = []  # links to folders, not followed yet
         self._read_tree("")
         while self._links:
@@ -61,7 +61,7 @@ class _Walk:
                 self._read_tree(link)
 
     def _read_tree(self, top: str) -> None:
-        """Read a folder and the folders in it, but put the links to folders aside."""
+        """Read a folder and the folders below it; keep links to folders in `_links` for the next round."""
         pending = [top]
         while pending:
             folder = pending.pop()

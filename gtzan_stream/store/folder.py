@@ -1,4 +1,4 @@
-"""The files of a set of shards in a local folder, and whether they are still those of the set that was opened."""
+"""Locate the files of a set of shards in a local folder, and notice when another set has replaced them."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root: Path | str = root
         self._path = root
-        self._manifest_sha256 = ""  # of the manifest.json that was read
+        self._manifest_sha256 = ""  # checksum of the manifest.json that was opened
         self._stamp: tuple[int, ...] | None = None  # mtime, inode and size of a manifest.json with that checksum
 
     def manifest_path(self) -> Path:
@@ -50,8 +50,8 @@ class Folder:
         """Raise UserError if the folder now holds another set than the one that was opened.
 
         Call it after opening a file by its name, not before. A new set's manifest is in place before any of its files
-        gets the name of an old one; so if the manifest is still the old one after the file was opened, the open file is
-        of the old set, and stays so whatever happens to its name. A folder without any manifest passes.
+        takes the name of an old file. So if the manifest is still the old one after a file was opened, the open file
+        belongs to the old set, even if another file takes its name later. A folder without any manifest passes.
         """
         for path in (self._path / INCOMING / MANIFEST, self._path / MANIFEST):
             with suppress(FileNotFoundError):
@@ -59,7 +59,7 @@ class Folder:
                 stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
                 if stamp != self._stamp and hashlib.sha256(path.read_bytes()).hexdigest() != self._manifest_sha256:
                     raise UserError(
-                        f"the set in {self._path} was packed again while it was in use: make another loader"
+                        f"the set in {self._path} was packed again while it was in use: create a new loader"
                     )
                 self._stamp = stamp
                 return
@@ -78,8 +78,8 @@ class Folder:
             name, size = wrong[0]["name"], wrong[0]["size"]
             more = f" ({count(len(wrong) - 1, 'more file')} with a wrong size)" if wrong[1:] else ""
             raise UserError(
-                f"{self._path / name} has {sizes[name]} bytes, {MANIFEST} says {size}{more}: {remedy}, or see what is "
-                f"left with `gtzan-stream verify {self._path}`"
+                f"{self._path / name} has {sizes[name]} bytes, {MANIFEST} says {size}{more}: {remedy}, or list the "
+                f"damage with `gtzan-stream verify {self._path}`"
             )
 
     def path(self, name: str) -> Path:
@@ -88,11 +88,11 @@ class Folder:
         return incoming if incoming.exists() else self._path / name
 
     def prefetch(self, names: Iterable[str]) -> list[Future[Any]]:
-        """Start downloads of files that will be needed soon, and return them: none, because the files are local."""
+        """Return an empty list: local files need no download."""
         return []
 
     def check_cache_holds(self, n_shards: int | None) -> None:
-        """Raise UserError if the cache cannot hold `n_shards` shards (None for all): local shards need no cache."""
+        """Do nothing: local shards need no cache."""
 
     def address(self, name: str = "") -> str:
         """Return the path of the folder or of a file in it, for messages."""

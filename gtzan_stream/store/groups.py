@@ -41,7 +41,9 @@ def group_names(paths: Mapping[str, str], group_by: int | str) -> dict[str, str]
     matches = {key: pattern.search(printable(path)) for key, path in paths.items()}
     groups = {key: match[1] for key, match in matches.items() if match and match[1]}
     if not groups:
-        raise UserError(f"--group-by {text}: matches no path in SRC, such as {printable(next(iter(paths.values())))}")
+        raise UserError(
+            f"--group-by {text}: matches no path in SRC; the first path is {printable(next(iter(paths.values())))}"
+        )
     return groups
 
 
@@ -59,8 +61,8 @@ def merge_groups(*groupings: Mapping[str, str]) -> dict[str, str]:
     """Merge groups that share clips: the connected components of several groupings, by union-find.
 
     Each grouping maps keys to groups, for example to artists and to checksums of samples. Two clips are in one merged
-    group if a chain of clips connects them, in which each two neighbours share a group of some grouping. A merged group
-    is named by its smallest key.
+    group if a chain of clips connects them, in which each clip shares a group of some grouping with the next. A merged
+    group is named by its smallest key.
 
     In the example, a and b share Ann, and b and c share their samples.
 

@@ -18,7 +18,7 @@ from gtzan_stream.store.swap import locked_for_packing, replace_set
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import count, first_few
 
-_TABLE_BYTES_PER_CLIP = 300  # about
+_TABLE_BYTES_PER_CLIP = 300  # approximate
 
 
 def index(
@@ -58,9 +58,7 @@ def index(
         found = scan_shards(paths, num_workers=num_workers, progress=progress)
         rows, report = found.rows, found.report
         if not rows:
-            raise UserError(
-                f"{root}: no sample with audio and a label in {count(len(paths), 'shard')}; {_describe_first(report)}"
-            )
+            raise UserError(f"{root}: no clip with a label in {count(len(paths), 'shard')}; {_describe_first(report)}")
         label_of, sources = {row.key: row.label for row in rows}, {row.key: row.shard for row in rows}
         report += find_duplicates(label_of, found.digests, sources) + find_small_labels(label_of, found.digests)
         report += _mixed_labels(label_of)
@@ -91,7 +89,7 @@ def _describe_first(report: list[Issue]) -> str:
     if not report:
         return "there is no audio"
     key = f", key {report[0].key}" if report[0].key else ""
-    return f"the first: {report[0].source}{key}: {report[0].detail}"
+    return f"the first issue: {report[0].source}{key}: {report[0].detail}"
 
 
 def _mixed_labels(label_of: dict[str, str]) -> list[Issue]:

@@ -1,4 +1,4 @@
-"""Find issues of clips, the lines of a packing report. The manifest stores them; none stops packing or indexing."""
+"""Find issues of clips: the lines of a packing report. The manifest stores them; none stops packing or indexing."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,9 @@ KINDS = (
 )  # fmt: skip
 """Kinds of issues, the most serious first. Reports are sorted in this order."""
 SILENT_DB = -60.0
+"""A clip is silent if its peak, relative to full scale, is below this level."""
 CLIPPED_RUN = 4
+"""Number of successive samples at full scale that count as clipped."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Issue:
     kind : str
         One of `KINDS`.
     key : str
-        The clip, or the split or label; empty if the issue is about none.
+        Key of the clip, or name of the split or label; empty if the issue concerns none of them.
     source : str
-        The audio file or shard; empty if the issue is about none.
+        Name of the audio file or shard; empty if the issue concerns neither.
     detail : str
     """
 
@@ -84,7 +86,7 @@ def _count_clipped_runs(samples: np.ndarray) -> int:
 
 
 def find_duplicates(labels: Mapping[str, str], digests: Mapping[str, str], sources: Mapping[str, str]) -> list[Issue]:
-    """Report every clip with the same samples as an earlier one, in the order of keys.
+    """Report every clip with the same samples as an earlier clip, in the order of keys.
 
     The issue is a "duplicate", or a "conflict" if the two have different labels.
 

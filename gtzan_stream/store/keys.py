@@ -74,7 +74,7 @@ class KeyParts:
         return below if not label or _begins_with_word(_clean(below), _clean(label)) else f"{label}.{below}"
 
     def key(self, attempt: int) -> str:
-        """Return the key that the clip proposes at an attempt, see the table at the top of this file."""
+        """Return the key that the clip proposes at an attempt; see the table at the top of this file."""
         path = printable(self.path)
         parts = [self.clip_id]
         if attempt >= 1:
@@ -120,7 +120,10 @@ def _clean(text: str) -> str:
 
 
 def _begins_with_word(text: str, word: str) -> bool:
-    """Return whether `text` begins with `word` as a word: blues_0 and blues00 with blues, not bluesy, nor 10 with 1."""
+    """Return whether `text` begins with `word` as a whole word.
+
+    blues_0 and blues00 begin with the word blues, but bluesy does not, and 10 does not begin with the word 1.
+    """
     if not text.lower().startswith(word.lower()):
         return False
     last, following = word[-1:], text[len(word) : len(word) + 1]

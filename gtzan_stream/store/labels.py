@@ -68,7 +68,7 @@ def folder_levels(paths: Sequence[str], label_depth: int | None = None) -> Folde
     paths : list of str
         Paths of audio files below the source folder, with ``/`` between folders.
     label_depth : int, optional
-        Level of the labels, instead of rule 2; levels of splits count too.
+        Level of the labels, instead of rule 2. Levels that are a split are counted too.
 
     Raises
     ------

@@ -15,7 +15,7 @@ _NAME_FORMS: tuple[Callable[[str], str], ...] = (
     posixpath.basename,
     lambda path: posixpath.splitext(posixpath.basename(path))[0],
 )
-"""Ways in which people write a clip's path: whole, without extension, and the file name with and without extension."""
+"""Common ways to write a clip's path: whole, without extension, and the file name with and without extension."""
 
 
 class Lookup(Mapping[str, str]):

@@ -1,4 +1,4 @@
-"""Open a set of shards: its clips, labels, splits and report, as columns, so that a million clips open in a second."""
+"""Open a set of shards. Its clips are kept as whole columns, not as objects, so that a million clips open quickly."""
 
 import copy
 import re
@@ -59,7 +59,8 @@ class Manifest:
     report : list of dict
         Issues found when packing, each with kind, key, source and detail.
     digest : str
-        sha256 over format version, rate, labels and the checksums of shards and tables. Equal digests mean equal data.
+        sha256 over format version, sample rate, labels and the checksums of shards and tables. Equal digests mean equal
+        data.
     shard, label : int32 [clip]
         Indices into `shards` and `labels`.
     data_offset, data_size : int64 [clip]
@@ -138,7 +139,7 @@ class Manifest:
         check_clips(self.shard, self.label, self.native_frames, self.clip_rate)
         check_offsets(self.data_offset, self.data_size, self.shard, [shard.size for shard in self.shards])
         if (self._mono_pcm16 & (self.data_size // 2 != self.native_frames)).any():
-            raise ValueError("a clip has another number of samples than its bytes hold")
+            raise ValueError("a clip's number of samples does not match the size of its data")
 
     def _set_sample_rate(self, sample_rate: int) -> None:
         """Set the rate at which clips are read, and what depends on it.
@@ -176,7 +177,7 @@ class Manifest:
     def _read(self, table: str, columns: list[str], **options: Any) -> pa.Table:
         try:
             return read_columns(self.path(table), columns, **options)
-        finally:  # after an error too: a set that was packed again is its likely cause
+        finally:  # after an error too: the likely cause is that the set was packed again
             self.folder.check_unchanged()
 
     @cached_property

@@ -71,7 +71,7 @@ def check_metadata(metadata: dict[str, Any]) -> None:
         if name not in metadata:
             raise ValueError(f"it lacks {name}")
         if not check(metadata[name]):
-            raise ValueError(f"its field {name} has another form than expected")
+            raise ValueError(f"its field {name} does not have the expected form")
     for file in metadata["shards"] + metadata["tables"]:
         if not _is_file_name(file["name"]):
             raise ValueError(f"it lists a file outside its folder, {file['name']!r}")

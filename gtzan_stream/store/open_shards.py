@@ -87,7 +87,7 @@ class OpenShards:
     def _open_shard(self, name: str) -> OpenShard:
         try:
             return OpenShard(self._manifest.path(name))
-        finally:  # after an error too: a set that was packed again is its likely cause
+        finally:  # after an error too: the likely cause is that the set was packed again
             self._manifest.folder.check_unchanged()
 
     def close(self) -> None:

@@ -25,12 +25,12 @@ from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_mani
 from gtzan_stream.words import short_repr
 
 Progress = Callable[[int, int], None]
-_BYTES_PER_CLIP = 2500  # about, besides the samples: headers and padding of tar, WAV and JSON, and table rows
+_BYTES_PER_CLIP = 2500  # approximate overhead: headers and padding of tar, WAV and JSON, and table rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackOptions:
-    """Checked options of `pack` on how to store clips; `shard_mb` is in megabytes of 10**6 bytes."""
+    """Options of `pack` for storing clips, checked when built; `shard_mb` is in megabytes of 10**6 bytes."""
 
     codec: str = "wav"
     sample_rate: int = 22050
@@ -74,7 +74,8 @@ def pack(
     Parameters
     ----------
     src : folder
-        ``<label>/<clip>.<ext>`` at any depth, in any format that soundfile reads.
+        ``<label>/<clip>.<ext>`` at any depth, in any format that soundfile reads; with the extra ``av`` also those that
+        FFmpeg reads.
     dst : folder
         Created if needed; must not be inside `src`, nor contain it. Files in it that are not part of the old set stay.
     label_depth, labels, group_by : optional
@@ -241,7 +242,10 @@ class _Packer:
         return clip, encoded, issues
 
     def _report_issues(self, results: Iterable[_Encoded]) -> Iterator[EncodedClip | None]:
-        """Pass on the encoded clips, and add their issues to the report. Raises UserError if `on_error` is "fail"."""
+        """Yield the encoded clips, and add their issues to the report.
+
+        Raises UserError for a clip that cannot be packed if `on_error` is "fail".
+        """
         for done, (clip, encoded, issues) in enumerate(results, 1):
             if encoded is None and self.options.on_error == "fail":
                 where = printable(str(clip.path))

@@ -44,7 +44,7 @@ class ClipReader:
         self.dtype: type = np.int16 if manifest.direct.all() else np.float32
         self._shards = OpenShards(manifest, MAX_OPEN_SHARDS)
         self._decoded = DecodedClips(DECODED_BYTES)
-        self._intact: set[int] = set()  # clips with the right checksum, in which zeros are silence
+        self._intact: set[int] = set()  # clips with a correct checksum: their zeros are silence
 
     def read(self, clip: int, start: int, out: np.ndarray) -> None:
         """Fill `out` with the samples of a clip from `start` on, reflected at the clip's ends.

@@ -39,7 +39,7 @@ MAX_ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
 DEFAULT_CACHE_GB = 20.0
 _PART_PREFIX = ".part-"
-_EXTRA_SCHEMES = ("s3://", "gs://", "hf://")  # need the extra `remote`; fsspec itself knows others
+_EXTRA_SCHEMES = ("s3://", "gs://", "hf://")  # these need the extra `remote`; others are built into fsspec
 
 
 def is_remote(root: str | Path) -> bool:
@@ -58,7 +58,7 @@ class RemoteFolder(Folder):
         Local folder for the files; by default a folder for this address in the folder that the environment variable
         ``GTZAN_STREAM_CACHE`` names, or in ``~/.cache/gtzan-stream``.
     limit_bytes : int, optional
-        Bytes of shards to keep; by default the gigabytes (10**9 bytes) in ``GTZAN_STREAM_CACHE_GB``, or 20 of them.
+        Bytes of shards to keep; by default the gigabytes (10**9 bytes) in ``GTZAN_STREAM_CACHE_GB``, or 20 GB.
     """
 
     def __init__(self, address: str, cache: Path | None = None, limit_bytes: int | None = None) -> None:
@@ -75,7 +75,7 @@ class RemoteFolder(Folder):
         try:
             self._download(MANIFEST, target, None)
         except FileNotFoundError as error:
-            raise UserError(f"{error}: pack or index the set before it is uploaded") from error
+            raise UserError(f"{error}: pack or index the set before uploading it") from error
         except OSError as error:
             raise UserError(str(error)) from error
         return target

@@ -133,9 +133,9 @@ def scan_shards(
 def _audio_members(path: Path, report: list[Issue]) -> Iterator[_AudioMember]:
     """Yield the audio members of a shard with the keys of their clips."""
     wds_samples = _webdataset_samples(path, report)
-    silent = [wds_sample.key for wds_sample in wds_samples if not wds_sample.audio_members]
-    if silent:
-        detail = f"{count(len(silent), 'WebDataset sample')} without audio: {first_few(silent, 3)}"
+    without_audio = [wds_sample.key for wds_sample in wds_samples if not wds_sample.audio_members]
+    if without_audio:
+        detail = f"{count(len(without_audio), 'WebDataset sample')} without audio: {first_few(without_audio, 3)}"
         report.append(Issue("no sound", "", path.name, detail))
     for wds_sample in wds_samples:
         infixes = Counter(infix for infix, _ in wds_sample.audio_members)

@@ -14,7 +14,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.audio import wav_data
 
-MTIME = 0  # fixed, so that a shard's bytes depend only on the music; whole, so that no extended header is needed
+MTIME = 0  # fixed, so that a shard's bytes depend only on the music; an integer, as fractions need an extended header
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def _row(clip: EncodedClip, shard: str) -> ClipRow:
 def locate_samples(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
     """Return offset and size, in bytes, of the audio data in an audio file, and their encoding.
 
-    For a WAV file of plain numbers, these are the numbers, in an encoding such as "pcm16". For all other files, it is
-    the whole file, in an encoding such as "flac" or "mp3".
+    For an uncompressed WAV file, these are its samples, in an encoding such as "pcm16". For all other files, it is the
+    whole file, in an encoding such as "flac" or "mp3".
 
     `pcm` is the decoded file, if it may be damaged. A FLAC file that decodes to another length than its header states
     gets the encoding "flac (whole)": it must be decoded from its beginning, since seeking relies on the header.

@@ -3,7 +3,7 @@
 filtered, study                GTZAN's published splits, if the set is GTZAN
 folders                        if the music is in train, valid and test folders
 shards                         if the names of indexed shards contain train, valid or test
-a name of the user's           from split files
+any other name                 from split files
 stratified, folds-0 to folds-4 for every set: random by a fixed seed, stratified by label
 """
 
@@ -20,8 +20,9 @@ from gtzan_stream.store.shards import ClipRow
 from gtzan_stream.words import count, first_few
 
 Split = dict[str, str]
-"""The part, train, valid or test, of each clip by key."""
+"""The part of each clip, train, valid or test, by key."""
 SplitFiles = str | Path | Mapping[str, str | Path] | None
+"""Split files as callers give them: one path, paths by name of the split, or None."""
 
 
 def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Split]:
@@ -82,7 +83,7 @@ def build_splits(
     is_gtzan : bool
         Whether to add GTZAN's published splits.
     folder_split : mapping from key to part, optional
-        The parts that the folders of the clips are named for. If it has no validation part, one is taken from train.
+        Parts from the names of the clips' folders. If none is a validation part, one is taken from train.
     """
     labels = {row.key: row.label for row in rows}
     published = {name: load() for name, load in catalog.PUBLISHED.items()} if is_gtzan else {}
@@ -145,7 +146,7 @@ def describe_small_labels(split: str, report: Sequence[Mapping[str, str]], label
     kinds = ("few clips", "few for folds") if split in catalog.FOLDS else ("few clips",)
     details = [line["detail"] for line in report if line["kind"] in kinds]
     details = details or [issue.detail for issue in find_small_labels(labels, {}) if issue.kind in kinds]
-    return "; ".join(details[:3]) + (f"; and {len(details) - 3} labels more" if len(details) > 3 else "")
+    return "; ".join(details[:3]) + (f"; and {len(details) - 3} more labels" if len(details) > 3 else "")
 
 
 def _missing_clips(name: str, split: Split, labels: Mapping[str, str]) -> Issue | None:

@@ -127,13 +127,13 @@ def survey(
     Raises
     ------
     UserError
-        If there is no audio, or an option does not fit the folders and files that there are.
+        If there is no audio, or an option does not match the folders and files in it.
     """
     root = Path(src)
     paths, report, n_hidden = find_audio_files(src)
     levels = folder_levels(paths, label_depth)
     folder_labels = {path: levels.label(path, root.resolve().name or "music") for path in paths}
-    if labels is None:  # only a label file can label files above the labels' level
+    if labels is None:  # with a label file, files above the labels' level can have labels too
         report += [_above_labels(path, levels) for path, (label, _) in folder_labels.items() if label is None]
         folder_labels = {path: found for path, found in folder_labels.items() if found[0] is not None}
     has_label = labels is None or levels.label_level is not None  # else all keys would begin with the source folder
@@ -198,7 +198,7 @@ def _unmatched(file: str | Path, unlabelled: list[str], unknown: list[str]) -> l
     if unlabelled:
         found.append(("no label", f"left out: {count(len(unlabelled), 'clip')} that {file} does not name", unlabelled))
     if unknown:
-        found.append(("no such clip", f"{count(len(unknown), 'row')} of {file} that names no clip of SRC", unknown))
+        found.append(("no such clip", f"{count(len(unknown), 'row')} of {file} without a clip in SRC", unknown))
     return [Issue(kind, "", "", f"{what}: {first_few(map(printable, names))}") for kind, what, names in found]
 
 

@@ -1,6 +1,6 @@
 """Replace a set of shards in one step: wherever it is interrupted, either the old set or the new one is complete.
 
-A set is many files, and no file system can replace several files at once. What it can do at once is to rename a folder.
+A set is many files, and no file system can replace several files at once. It can, however, rename a folder at once.
 The new set is written into a hidden folder inside the destination (inside, so that both are on one file system even if
 the destination is a mount point). Renaming this folder to ``.incoming`` is the step that replaces the old set: readers
 look for each file in ``.incoming`` first (folder.py). Then the files are moved to their final place.
@@ -22,8 +22,8 @@ fsync separates them. Without step 4, the old shards could be gone while the ren
 manifest.json could be moved while other files are still in ``.incoming``; and an ``.incoming`` without a valid manifest
 is removed, as the remains of an interrupted removal.
 
-Of the old set, only shards that `pack` wrote are removed or overwritten, never files of others, nor shards of another
-program that were only indexed.
+Only shards of the old set that `pack` wrote are removed or overwritten, never other files, and never shards that
+another program packed and `index` only listed.
 """
 
 import os
@@ -115,7 +115,7 @@ def finish_swap(dst: Path) -> None:
 def _read_metadata(folder: Path) -> dict[str, Any]:
     """Return the content of a folder's manifest; empty if the manifest is missing or invalid.
 
-    Errors of the disk are raised, since the caller would remove a complete new set if it could not read its manifest.
+    Disk errors are raised, since the caller would remove a complete new set if it could not read its manifest.
     """
     path = folder / MANIFEST
     if not path.is_file():

@@ -38,7 +38,7 @@ def write_sample_columns(path: Path, columns: Mapping[str, pa.Array]) -> None:
 
 
 def write_splits(path: Path, keys: Sequence[str], splits: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int]]:
-    """Write splits.parquet, with rows of key, split, part and clip number, and return the clips by split and part.
+    """Write splits.parquet, with rows of key, split, part and clip number, and return the counts by split and part.
 
     Each split is a row group of its own, so that a reader can skip the others. Keys that no clip has are left out.
     """

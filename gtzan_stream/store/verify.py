@@ -16,8 +16,8 @@ Progress = Callable[[int, int], None]
 def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Progress | None = None) -> list[str]:
     """Compare every shard and table with its checksum, and decode every clip to its end.
 
-    The shards are read as `index` reads them. What `index` would report is a problem, unless it is in the set's report
-    already.
+    The shards are read as `index` reads them. Every issue that `index` would report is a problem, unless the set's
+    report already lists it.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Prog
     num_workers : int, optional
         Number of threads that decode; by default the number of usable cores.
     progress : callable (done, total), optional
-        Called with bytes of the shards.
+        Called with the number of bytes of the shards.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def _clip_problem(manifest: Manifest, clip: int, row: ClipRow | None, details: l
     if row is None:
         return details[0] if details else "it is not in the shard any more"
     if row.sha256 != manifest.sha256[clip].as_py():
-        return "its sha256 is not the manifest's"
+        return "its sha256 differs from the manifest's"
     if (row.frames, row.sample_rate) != (manifest.native_frames[clip], manifest.clip_rate[clip]):
         return (
             f"{row.frames} samples at {row.sample_rate} Hz, "

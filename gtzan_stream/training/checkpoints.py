@@ -145,21 +145,21 @@ def _difference(part: Stateful, stored: Any) -> str | None:
 def _structure_difference(own: Any, stored: Any, path: str) -> str | None:
     """Describe the first difference in names, types or shapes of nested data. An empty container fits any of its type.
 
-    `path` names the place in the nesting, such as "param_groups.0.lr".
+    `path` has the keys that lead to the data, such as "param_groups.0.lr".
     """
     if own is None and isinstance(stored, bool):  # some options of torch's optimizers are None until they are used
         return None
     if type(own) is not type(stored) and not {type(own), type(stored)} <= {int, float}:
-        return f"{path or 'it'} is a {type(stored).__name__} there and a {type(own).__name__} here"
+        return f"{path or 'it'} is a {type(stored).__name__} in the checkpoint and a {type(own).__name__} here"
     if isinstance(own, torch.Tensor):
         same = (own.shape, own.dtype) == (stored.shape, stored.dtype)
-        return None if same else f"{path} is {stored.dtype} {list(stored.shape)} there"
+        return None if same else f"{path} is {stored.dtype} {list(stored.shape)} in the checkpoint"
     if not isinstance(own, dict | list | tuple) or not own:
         return None
     entries = [dict(value) if isinstance(value, dict) else dict(enumerate(value)) for value in (own, stored)]
     if entries[0].keys() != entries[1].keys():
         there, here = (first_few(map(str, names)) or "none" for names in reversed(entries))
-        return f"{path or 'it'} has the entries {there} there and {here} here"
+        return f"{path or 'it'} has the entries {there} in the checkpoint and {here} here"
     differences = (
         _structure_difference(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items()
     )
@@ -173,7 +173,7 @@ def _mismatch(part: Stateful, stored: Any, error: Exception) -> str:
         for name in sorted(own.keys() | set(map(str, stored))):
             here, there = (_shape(state, name) for state in (own, stored))
             if here != there:
-                return f"{name} {here} here and {there} there"
+                return f"{name} {here} here and {there} in the checkpoint"
     return first_line(error)
 
 

@@ -8,10 +8,10 @@ from typing import Any, get_args
 from gtzan_stream.augment import recipes
 from gtzan_stream.checks import MAX_INT, MAX_SEED
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import help_of, option_name
 from gtzan_stream.features import REGISTRY as FEATURES
 from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.registry import check_name
-from gtzan_stream.settings import help_of, option_name
 from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 from gtzan_stream.words import short_repr
@@ -23,7 +23,7 @@ def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of a training run. The defaults are the study's; `defaults.complete` replaces None by a fitting value.
+    """Settings of a training run. The defaults are the study's; `defaults.complete` replaces None by a suitable value.
 
     Raises
     ------
@@ -63,7 +63,9 @@ class Config:
     optimizer: str | None = _option(
         None, "Optimizer. (default: sgd, or adamw on the demo set)", tuple(optimizers.names())
     )
-    lr: float | None = _option(None, "Learning rate. (default: the network's for this optimizer, else the optimizer's)")
+    lr: float | None = _option(
+        None, "Learning rate. (default: the network's for this optimizer, else the optimizer's; 0.01 for sgd)"
+    )
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(
         None, "Steps over which the learning rate rises to its value. (default: 30 % of all steps with cosine, else 0)"
@@ -139,7 +141,7 @@ class Config:
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"--label-smoothing must be 0 or more and below 1, got {self.label_smoothing}")
         if self.spec_augment > 128:
-            raise UserError(f"--spec-augment must be 0 to 128, the bands there are, got {self.spec_augment}")
+            raise UserError(f"--spec-augment must be 0 to 128 bands, got {self.spec_augment}")
         recipes.check(self.augment)
         if self.features is not None:
             check_name(self.features, FEATURES, "feature")

@@ -7,14 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 
 from gtzan_stream.catalog.splits import PARTS, PUBLISHED, SEEDED
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import FEATURE_SETTINGS
 from gtzan_stream.features import check_settings
-from gtzan_stream.settings import FEATURE_SETTINGS
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import device, optimizers
 from gtzan_stream.training.config import Config
 
 PREFERRED = ("filtered", "stratified", "study")  # splits that `pack` adds by itself, the preferred one first
-DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # learn the demo set in minutes
+DEMO: dict[str, Any] = {"epochs": 5, "optimizer": "adamw", "schedule": "cosine"}  # trains in minutes
 DEMO_LR = {"adam": 1e-3, "adamw": 1e-3}
 STUDY: dict[str, Any] = {"epochs": 100, "optimizer": "sgd", "schedule": "plateau"}
 
@@ -38,7 +38,7 @@ class NetworkDefaults(Protocol):
 
     @property
     def lr(self) -> Mapping[str, float]:
-        """Learning rate by optimizer, where the optimizer's default is not the best."""
+        """Learning rate by optimizer, for optimizers with another default than in `optimizers`."""
         ...
 
     @property
@@ -56,6 +56,7 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     manifest = Manifest.open(config.shards)
     usual = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
+    # The learning rate is the user's, else the network's, else the demo set's, else the optimizer's.
     lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **network.lr}
     found = device.find(config.device)
     split = _split(config, manifest.split_names())

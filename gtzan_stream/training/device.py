@@ -1,4 +1,4 @@
-"""The device and the number format that a network computes in."""
+"""Choose the device and the number format that a network computes in."""
 
 import platform
 import re
@@ -35,9 +35,9 @@ def describe(device: torch.device) -> str:
 
 
 def precision(wanted: str, device: torch.device) -> str:
-    """Return "bf16" or "fp32". "auto" is "bf16" where `device` multiplies it natively.
+    """Return "bf16" or "fp32". "auto" is "bf16" if `device` multiplies it natively.
 
-    On a CPU with AVX512-BF16, bf16 was faster than fp32 for every network. Without it or AMX, bf16 is emulated.
+    CPUs do so with AVX512-BF16 or AMX; on other CPUs, bf16 is emulated.
 
     Raises
     ------
@@ -47,13 +47,13 @@ def precision(wanted: str, device: torch.device) -> str:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         if wanted == "bf16" and not native:
-            raise UserError("--precision bf16 needs a GPU of compute capability 8.0 or more: take --precision fp32")
+            raise UserError("--precision bf16 needs a GPU of compute capability 8.0 or more: choose --precision fp32")
     else:
-        able = torch.cpu.get_capabilities()
-        native = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return "bf16" if wanted == "bf16" or (wanted == "auto" and native) else "fp32"
 
 
 def autocast(chosen: str, device: torch.device) -> AbstractContextManager:
-    """Return a context in which torch computes in "bf16" where that is safe, or in "fp32" throughout."""
+    """Return a context in which torch computes in "bf16" where autocast allows it, or in "fp32" throughout."""
     return torch.autocast(device.type, torch.bfloat16, enabled=chosen == "bf16")

@@ -15,7 +15,7 @@ HEADINGS = {
     "valid_chunk_accuracy": "per chunk",
     "valid_track_accuracy": "per track",
     "lr": "lr",
-    "clips_per_second": "clips/s",
+    "clips_per_second": "crops/s",
     "data_wait_share": "waiting",
 }
 _FORMATS = {"epoch": "d", "lr": ".1e", "clips_per_second": ".0f", "train_loss": ".4f", "valid_loss": ".4f"}
@@ -60,16 +60,16 @@ class Display:
         """Move the bar by one step."""
         self._bar.advance(self._task)
 
-    def measure(self, measures: dict[str, float]) -> None:
+    def show_measures(self, measures: dict[str, float]) -> None:
         """Show the current epoch's loss, accuracy, speed and share of waiting beside the bar."""
-        text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {clips_per_second:.0f} clips/s"
+        text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {clips_per_second:.0f} crops/s"
         self._bar.update(self._task, measures=(text + ", waiting {data_wait_share:.0%}").format(**measures))
 
-    def headings(self) -> None:
+    def print_headings(self) -> None:
         """Print the column headings."""
         self._line(HEADINGS)
 
-    def row(self, row: dict[str, Any]) -> None:
+    def print_row(self, row: dict[str, Any]) -> None:
         """Print the line of a finished epoch."""
         self._line({name: format(row[name], _FORMATS.get(name, ".1%")) for name in HEADINGS})
 

@@ -9,7 +9,7 @@ from torch import nn
 from gtzan_stream import features, short_clips
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
-from gtzan_stream.settings import FEATURE_SETTINGS, format_options
+from gtzan_stream.feature_settings import FEATURE_SETTINGS, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel
@@ -94,7 +94,7 @@ def _labels_lacking(manifest: Manifest, split: str) -> list[str]:
     lacking = {part: sorted(labels - set(by_part[part])) for part in PARTS}
     return [
         f"part {part} of split {split} has no clip of {first_few(names)}: its "
-        f"results say nothing of {'it' if len(names) == 1 else 'them'}"
+        f"results say nothing about {'it' if len(names) == 1 else 'them'}"
         for part, names in lacking.items()
         if names
     ]

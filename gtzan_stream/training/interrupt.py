@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Interrupt:
-    """Context in which a first SIGINT or SIGTERM only sets `requested` to its number; a second one acts as usual."""
+    """A context in which the first SIGINT or SIGTERM only sets `requested`; a second one acts as usual."""
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None

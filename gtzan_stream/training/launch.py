@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gtzan_stream import folders
 from gtzan_stream.errors import UserError, WriteError
-from gtzan_stream.settings import option_name
+from gtzan_stream.feature_settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, device
@@ -19,15 +19,10 @@ from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
 
-CHANGEABLE = {
-    "shards",
-    "device",
-    "num_workers",
-    "epochs",
-    "on_error",
-    "check",
-}  # settings that may differ in a resumed run
-STATISTICS_CROPS = 512  # number of crops to estimate the features' mean and standard deviation from
+CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}
+"""Settings that may differ in a resumed run."""
+STATISTICS_CROPS = 512
+"""Number of crops from which the mean and standard deviation of the features are estimated."""
 
 
 def start(config: Config, *, build: Build, console: Console | None = None) -> Run:
@@ -64,7 +59,9 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
 
 
 def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
-    """Restore the run of a folder or checkpoint at the step where it stopped. Only settings in `CHANGEABLE` may change.
+    """Restore a run, from its folder or a checkpoint, at the step where it stopped.
+
+    Only settings in `CHANGEABLE` may change.
 
     Raises
     ------
@@ -98,7 +95,7 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
     try:
         run.write_config()
-    except WriteError as error:  # the folder cannot be another one
+    except WriteError as error:  # a resumed run stays in its folder, so give another remedy
         words = str(error).replace("or choose another folder", "or copy the run elsewhere")
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
         raise WriteError(words) from error
@@ -121,7 +118,7 @@ def _locked(folder: Path) -> Iterator[ExitStack]:
 
 
 def check(shards: str) -> None:
-    """Raise UserError if the shards are not as they were packed."""
+    """Raise UserError if the shards differ from their manifest."""
     if problems := verify(Manifest.open(shards)):
         raise UserError(
             f"{shards} is not as it was packed, {count(len(problems), 'problem')}: {problems[0]}; "

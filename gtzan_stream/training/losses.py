@@ -16,7 +16,7 @@ def loss_of(
     Parameters
     ----------
     output : Tensor [batch, n_classes] or tuple of them
-        Logits. In a tuple, those of auxiliary heads follow the network's own, and their losses are added times 0.3.
+        Logits. In a tuple, the network's own come first, then those of auxiliary heads, with a loss weight of 0.3.
     labels : Tensor [batch], int64, or [batch, n_classes]
         Classes, or class probabilities.
     weights : Tensor [batch]

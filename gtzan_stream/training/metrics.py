@@ -14,7 +14,7 @@ from gtzan_stream.errors import UserError
 
 @dataclass(frozen=True)
 class Predictions:
-    """A network's predictions for a number of examples.
+    """A network's predictions for several examples.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ def interval(correct: float, total: int) -> tuple[float, float]:
     Parameters
     ----------
     correct : float
-        Examples classified correctly, of `total` independent ones.
+        Number of examples classified correctly, of `total` independent ones.
 
     References
     ----------
@@ -140,7 +140,7 @@ def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
 
 
 def _genre(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
-    """Return recall per chunk and per track, and precision per track: the correct share of those predicted."""
+    """Return a genre's recall per chunk and per track, and its precision per track."""
     own = tracks.labels == number
     return {
         "tracks": int(own.sum()),

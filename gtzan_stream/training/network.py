@@ -84,7 +84,7 @@ class SpecAugment(nn.Module):
 
     def __init__(self, widest: int) -> None:
         super().__init__()
-        try:  # imported here: torchaudio's wheel cannot be imported beside a CPU-only torch
+        try:  # imported here: torchaudio's wheel cannot be imported with a CPU-only torch
             from torchaudio.transforms import FrequencyMasking, TimeMasking
         except (ImportError, OSError) as error:
             raise UserError(

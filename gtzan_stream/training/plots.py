@@ -12,7 +12,7 @@ from gtzan_stream.inference.png import write_png
 
 
 def learning_curves(path: Path, history: Sequence[dict[str, Any]], *, best_epoch: int) -> None:
-    """Draw loss and accuracy by epoch, and mark the epoch of the network that was kept.
+    """Plot loss and accuracy by epoch, and mark the epoch of the network that was kept.
 
     Parameters
     ----------
@@ -45,17 +45,17 @@ def learning_curves(path: Path, history: Sequence[dict[str, Any]], *, best_epoch
     panels[0].set_ylim(bottom=0)
     panels[1].set_ylim(0, 1)
     panels[1].yaxis.set_major_formatter(PercentFormatter(1))
-    _write(figure, path)
+    write_png(path, figure)
 
 
 def confusion_matrix(path: Path, counts: Sequence[Sequence[int]], genres: Sequence[str]) -> None:
-    """Draw how often each genre was predicted for each genre, coloured by its share of the row.
+    """Plot how often each genre was predicted for each true genre, coloured by its share of the row.
 
     Parameters
     ----------
     path : Path
         PNG to write.
-    counts : [genre, predicted genre]
+    counts : sequence of sequence of int [genre, predicted genre]
     genres : sequence of str
     """
     table = np.asarray(counts)
@@ -71,8 +71,4 @@ def confusion_matrix(path: Path, counts: Sequence[Sequence[int]], genres: Sequen
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"
             panel.text(column, row, str(count), ha="center", va="center", color=colour)
-    _write(figure, path)
-
-
-def _write(figure: Figure, path: Path) -> None:
     write_png(path, figure)

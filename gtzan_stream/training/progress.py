@@ -1,4 +1,4 @@
-"""Progress: what a run has done so far, with the running sums of the current epoch."""
+"""Count what a run has done so far, with running sums over the current epoch."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from gtzan_stream.checks import checked_int
 
 
 class Progress:
-    """Counts what a run has done, so that it can stop after any step and continue.
+    """What a run has done so far, so that it can stop after any step and continue.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Progress:
         self._trained_s = self._waited_s = 0.0
 
     def step(self, loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Count a training step: its mean loss, logits [batch, n_classes], labels [batch] and weights [batch]."""
+        """Add a training step, from its mean loss, logits [batch, n_classes], labels [batch] and weights [batch]."""
         correct = (logits.argmax(dim=1) == labels) * weights
         total = weights.sum()
         self._sums += torch.stack([loss.detach() * total, correct.sum(), total])
@@ -51,14 +51,14 @@ class Progress:
     def measures(self, seconds: float = 0.0, waiting: float = 0.0) -> dict[str, float]:
         """Return loss, accuracy, speed and waiting in this epoch so far, counting `seconds` not yet added."""
         loss, correct, examples = self._sums.tolist()
-        trained = self._trained_s + seconds
-        waited = self._waited_s + seconds * waiting
+        trained_s = self._trained_s + seconds
+        waited_s = self._waited_s + seconds * waiting
         return {
             "train_loss": loss / examples if examples else math.nan,
             "train_accuracy": correct / examples if examples else math.nan,
-            "clips_per_second": examples / trained if trained else math.nan,
-            "data_wait_share": waited / trained if trained else math.nan,
-            "train_seconds": trained,
+            "clips_per_second": examples / trained_s if trained_s else math.nan,
+            "data_wait_share": waited_s / trained_s if trained_s else math.nan,
+            "train_seconds": trained_s,
         }
 
     def end_epoch(self, **measured: float) -> bool:
@@ -72,7 +72,7 @@ class Progress:
 
     @property
     def best(self) -> dict[str, Any]:
-        """Row of the epoch with the highest validation accuracy per chunk; among equals, the lowest loss."""
+        """Row of the epoch with the highest validation accuracy per chunk; the lowest loss breaks ties."""
         return max(self.history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A training run: epochs of training and validation, then a test and a report.
+"""Run a training: epochs of training and validation, then a test and a report.
 
 The network comes from a function that the caller passes in, so this package does not depend on `models`.
 """
@@ -150,7 +150,7 @@ class Run:
         """Train until the schedule has finished or all steps are done. Raises Interrupted on Ctrl-C or SIGTERM."""
         progress, schedule = self.progress, self.schedule
         with Display(self.console) as display, Interrupt() as interrupt:
-            display.headings()
+            display.print_headings()
             while not self.finished:
                 if not progress.trained:
                     progress.trained = self.train_epoch(display, interrupt)
@@ -162,13 +162,13 @@ class Run:
                     raise Interrupted(interrupt.requested)
                 self.check_loss(valid["loss"])
                 lr = schedule.lr
-                schedule.epoch(valid["loss"])
+                schedule.end_epoch(valid["loss"])
                 named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
                 if progress.end_epoch(lr=lr, **named):
                     self.save(checkpoints.BEST)
                 report.write_history(self.folder / "metrics.jsonl", progress.history)
                 self.save()
-                display.row(progress.history[-1])
+                display.print_row(progress.history[-1])
 
     def check_training(self) -> None:
         """Raise UserError if the epoch had no example to train on, and Diverged if its loss is not finite."""
@@ -196,7 +196,7 @@ class Run:
             display.advance()
             if time.perf_counter() - shown > 0.5:
                 shown = time.perf_counter()
-                display.measure(progress.measures(shown - begun, clock.waiting))
+                display.show_measures(progress.measures(shown - begun, clock.waiting))
             if interrupt.requested or progress.batch == steps:
                 break
         progress.add_time(time.perf_counter() - begun, clock.waiting)

@@ -1,4 +1,4 @@
-"""How the learning rate changes while a run trains: the study's way, and along a cosine."""
+"""Learning-rate schedules: the study's, which drops on a plateau, and a cosine, both with a linear warm-up."""
 
 import math
 from typing import Any
@@ -9,11 +9,11 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 from gtzan_stream.errors import UserError
 
 SCHEDULES = ("plateau", "cosine")
-_FIRST = 0.01  # of the learning rate, at the first step of a warm-up
+_WARMUP_START = 0.01  # share of the learning rate at the first step of a warm-up
 
 
 class Plateau:
-    """The study's schedule: a fifth of the learning rate after six epochs without a better validation loss.
+    """The study's schedule: divide the learning rate by 5 after six epochs without a better validation loss.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Plateau:
         self._optimizer = optimizer
         self._lowest = 1e-3 * self.lr  # the study's went from 0.01 to less than 0.00001
         self._plateau = ReduceLROnPlateau(optimizer, factor=0.2, patience=5)
-        self._warmup = LinearLR(optimizer, _FIRST, total_iters=warmup_steps) if warmup_steps else None
+        self._warmup = LinearLR(optimizer, _WARMUP_START, total_iters=warmup_steps) if warmup_steps else None
 
     @property
     def lr(self) -> float:
@@ -35,16 +35,16 @@ class Plateau:
 
     @property
     def finished(self) -> bool:
-        """Whether the learning rate has fallen so far that there is nothing left to learn."""
+        """Whether the learning rate has fallen below a thousandth of its first value, which ends the run."""
         return self.lr < self._lowest
 
     def step(self) -> None:
-        """A training step was made."""
+        """Continue the warm-up, after a training step."""
         if self._warming and self._warmup is not None:
             self._warmup.step()
 
-    def epoch(self, valid_loss: float) -> None:
-        """An epoch has ended with this validation loss."""
+    def end_epoch(self, valid_loss: float) -> None:
+        """Lower the learning rate if the validation loss has stalled, after an epoch that is not in the warm-up."""
         if not self._warming:
             self._plateau.step(valid_loss)
 
@@ -62,7 +62,7 @@ class Plateau:
 
 
 class Cosine:
-    """Half a cosine from the learning rate to 0, at the last of a number of steps that is known beforehand.
+    """Half a cosine that takes the learning rate to 0 at the last step of the run.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class Cosine:
     .. [1] I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
     """
 
-    finished = False  # before its steps are made, there is always something left to learn
+    finished = False  # a cosine never ends a run early
 
     def __init__(self, optimizer: optim.Optimizer, *, steps: int, warmup_steps: int = 0) -> None:
         def share(step: int) -> float:
-            """Share of the learning rate after `step` steps."""
+            """Return the share of the learning rate after `step` steps."""
             if step < warmup_steps:
-                return _FIRST + (1 - _FIRST) * step / warmup_steps
+                return _WARMUP_START + (1 - _WARMUP_START) * step / warmup_steps
             done = (step - warmup_steps) / max(steps - warmup_steps, 1)
             return (1 + math.cos(math.pi * done)) / 2
 
@@ -95,11 +95,11 @@ class Cosine:
         return self._optimizer.param_groups[0]["lr"]
 
     def step(self) -> None:
-        """A training step was made."""
+        """Set the learning rate of the next step, after a training step."""
         self._schedule.step()
 
-    def epoch(self, valid_loss: float) -> None:
-        """An epoch has ended, which changes nothing."""
+    def end_epoch(self, valid_loss: float) -> None:
+        """Do nothing after an epoch: only steps count."""
 
     def state_dict(self) -> dict[str, Any]:
         return self._schedule.state_dict()
@@ -109,9 +109,9 @@ class Cosine:
 
 
 def build(name: str, optimizer: optim.Optimizer, *, steps: int, warmup_steps: int | None = None) -> Plateau | Cosine:
-    """Make the schedule `name`, one of `SCHEDULES`, for a run of at most `steps` steps.
+    """Build the schedule `name`, one of `SCHEDULES`, for a run of at most `steps` steps.
 
-    By default a cosine warms up over three tenths of them, as in the one-cycle policy [1]_, and the study's does not.
+    By default, a cosine warms up over 30 % of the steps, as in the one-cycle policy [1]_; the study's does not warm up.
 
     Raises
     ------

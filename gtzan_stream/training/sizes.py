@@ -9,7 +9,7 @@ from torch import nn
 
 from gtzan_stream.errors import UserError, first_line
 
-MOST = 2**17  # largest number of rows or frames to try
+MAX_SIZE = 2**17  # largest number of rows or frames to try
 
 Takes = Callable[[int, int], bool]
 """(rows, frames) -> whether a network takes features of this size."""
@@ -34,7 +34,7 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
     try:
         network.eval()(torch.zeros(1, n_rows, n_frames, dtype=torch.float32))
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        takes = _tried_on_shapes(network)
+        takes = _on_meta_device(network)
         if (needed := _smallest_size(takes, n_rows, n_frames)) is None:
             raise UserError(
                 f"the network {name} does not take features of {n_rows} rows x {n_frames} frames "
@@ -59,7 +59,7 @@ def check_input(network: nn.Module, name: str, n_rows: int, n_frames: int, *, ta
 
 def fewest_frames(network: nn.Module, n_rows: int) -> int | None:
     """Return the smallest number of frames that a network takes with `n_rows` rows; None if it takes none."""
-    takes = _tried_on_shapes(network)
+    takes = _on_meta_device(network)
     return _smallest(lambda n: takes(n_rows, n))
 
 
@@ -68,9 +68,9 @@ def _bound(n: int, what: str, more: bool) -> str:
 
 
 def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] | None:
-    """Find a size that the network takes, as it does not take `n_rows` x `n_frames`; None if there is none.
+    """Find a size (rows, frames) that a network takes if not `n_rows` x `n_frames`; None if it takes none.
 
-    Keeps one of `n_rows` and `n_frames` if possible.
+    Either `n_rows` or `n_frames` is kept if possible.
     """
     frames, rows = _smallest(lambda n: takes(n_rows, n)), _smallest(lambda n: takes(n, n_frames))
     if frames is None and rows is None:
@@ -83,15 +83,18 @@ def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] 
 
 
 def _smallest(takes: Callable[[int], bool]) -> int | None:
-    """Find the smallest n for which ``takes(n)``, if it holds for all larger n too; else a power of two."""
-    for power in range(MOST.bit_length()):
+    """Find the smallest n for which ``takes(n)`` is true; None if it is false for every power of two.
+
+    If it is not true for all larger n too, the n that is found may not be the smallest.
+    """
+    for power in range(MAX_SIZE.bit_length()):
         if takes(2**power):
             candidates = range(2**power // 2 + 1, 2**power)
             return candidates.start + bisect_left(candidates, True, key=takes)
     return None
 
 
-def _tried_on_shapes(network: nn.Module) -> Takes:
+def _on_meta_device(network: nn.Module) -> Takes:
     """Return a function that runs the network on the meta device: only shapes are computed, in milliseconds."""
     shapes = copy.deepcopy(network).to("meta").eval()
 

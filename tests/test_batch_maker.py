@@ -1,4 +1,4 @@
-"""Making a batch: where its rows are read, what its labels mean, and messages about rows that cannot be read."""
+"""Making a batch: the segments of its rows, its labels, and messages about rows that cannot be read."""
 
 import logging
 import threading
@@ -12,9 +12,9 @@ import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, batches, crops
+from gtzan_stream import audio, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
-from gtzan_stream.batches import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.dsp import random
 from gtzan_stream.errors import BadSample
 from gtzan_stream.features import LogMel, RawWaveform
@@ -47,11 +47,11 @@ def test_starts_and_padding_follow_the_rate_of_each_row(shards: Path, transform:
 def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int):
     make, makers = BatchMaker.make_batch, []
 
-    def noting(*arguments: Any, **options: Any) -> Any:
+    def recorded(*arguments: Any, **options: Any) -> Any:
         makers.append(threading.get_ident())
         return make(*arguments, **options)
 
-    monkeypatch.setattr(BatchMaker, "make_batch", noting)
+    monkeypatch.setattr(BatchMaker, "make_batch", recorded)
     loader = Loader(shards, batch_size=8, augment="none", num_workers=num_workers)
     for epochs in (loader, loader.evaluation()):
         makers.clear()
@@ -60,7 +60,7 @@ def test_batches_are_made_ahead_only_by_workers(shards: Path, monkeypatch: pytes
         assert num_workers or len(makers) == 1
 
 
-def test_labels_are_indices_of_the_splits_classes(clips_folder: Path, tmp_path: Path):
+def test_labels_are_indices_into_the_labels_of_the_split(clips_folder: Path, tmp_path: Path):
     names = sorted(path.stem.replace(".", "_") for path in clips_folder.rglob("*.wav") if path.parent.name != "blues")
     (tmp_path / "some.csv").write_text("key,part\n" + "".join(f"{name},train\n" for name in names))
     pack(clips_folder, tmp_path / "shards", splits=tmp_path / "some.csv")
@@ -81,7 +81,7 @@ class Weighted(Transform):
         return waveform[:, :length] * self.weight
 
 
-def test_batches_need_no_gradients(shards: Path):
+def test_batches_do_not_require_gradients(shards: Path):
     loader = Loader(shards, augment=Weighted(), features=LogMel(trainable=True), batch_size=4, num_workers=0)
     batch = next(iter(loader))
     assert not batch.features.requires_grad
@@ -113,12 +113,12 @@ def test_skipped_rows_are_logged_in_order(one_unreadable: Path, caplog: pytest.L
     assert len(batch.skipped) == 4
 
 
-def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.MonkeyPatch):
-    """Not in the order in which threads fail to read them: the first one asked for comes last here."""
-    asked, last = count(1), threading.Event()
+def test_skipped_rows_are_in_the_order_of_the_batch(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    """They are not in the order in which threads fail to read them. Here the first row fails last."""
+    calls, last = count(1), threading.Event()
 
     def read(reader: ClipReader, clip: int, start: int, out: np.ndarray) -> None:
-        number = next(asked)
+        number = next(calls)
         if number == 1:
             last.wait(60)
         elif number == 8:
@@ -132,16 +132,16 @@ def test_skipped_rows_are_told_in_their_order(shards: Path, monkeypatch: pytest.
     assert list(batch.skipped) == [f"clip {keys.index(key)}" for key in batch.keys]
 
 
-def test_nothing_that_was_not_read_reaches_the_features(
+def test_features_do_not_depend_on_the_old_contents_of_a_buffer(
     one_unreadable: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Not what a buffer held before: behind a row that is shorter than others, or in one that cannot be read."""
+    """Old contents of a buffer do not matter, neither after the end of a short row nor in a row that cannot be read."""
 
-    def features(folder: Path, held: float) -> torch.Tensor:
+    def features(folder: Path, old_value: float) -> torch.Tensor:
         def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
-            return torch.full(shape, held, dtype=dtype)
+            return torch.full(shape, old_value, dtype=dtype)
 
-        monkeypatch.setattr(batches, "uninitialized", filled)
+        monkeypatch.setattr(batch_maker, "uninitialized", filled)
         augment = TimeStretch(0.8, 1.5)
         with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
             return torch.cat([batch.features for batch in loader])

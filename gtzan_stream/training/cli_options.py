@@ -14,7 +14,7 @@ from gtzan_stream.training.config import Config
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
     """Replace the signature of `function`: typer sees an option ``--resume`` and one for each setting of `Config`.
 
-    Options that were not given are None, as a resumed run has its own settings.
+    Options that were not given are None, so that a resumed run keeps its own settings.
     """
     hints = get_type_hints(Config)
     parameters = [_parameter("resume", Path | None, "Continue the run of this folder, from its last checkpoint.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gtzan_stream import __version__
-from gtzan_stream.settings import help_of
+from gtzan_stream.feature_settings import help_of
 
 
 class Codec(StrEnum):
@@ -29,11 +29,11 @@ def setting(name: str) -> Any:
     return typer.Option(help=help_of(name), show_default=False)
 
 
-def _print_version(asked: bool) -> bool:
-    if asked:
+def _print_version(requested: bool) -> bool:
+    if requested:
         typer.echo(f"gtzan-stream {__version__}")
         raise typer.Exit
-    return asked
+    return requested
 
 
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version and exit.")]

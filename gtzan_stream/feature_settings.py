@@ -1,4 +1,4 @@
-"""Settings of features that are command-line options of train.py and `gtzan-stream preview`: types and help texts."""
+"""Types and help texts of the feature settings that train.py and `gtzan-stream preview` have as options."""
 
 FEATURE_SETTINGS: dict[str, tuple[type, str]] = {
     "sample_rate": (int, "Sample rate of the features in Hz; other clips are resampled. (default: the shards')"),

@@ -13,7 +13,7 @@ The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the on
 it, a few batches ahead. With `num_workers` above 1, that many reader threads share step 3. On the CPU, steps 4 and 5
 share one more pool, with a thread for each core (`gtzan_stream.dsp.backend.for_rows`).
 
-On CUDA, steps 4 and 5 are queued in a stream of the maker's own, so that they overlap with the training step, and
+On CUDA, steps 4 and 5 are queued in the maker's own stream, so that they overlap with the training step, and
 `make_batch` returns before they are done. The event that it returns marks their end: `synchronize` makes the consumer's
 stream wait for it, without blocking the host.
 """
@@ -33,9 +33,9 @@ from gtzan_stream.augment.draw import Examples
 from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.pcm import to_float32, uninitialized
 from gtzan_stream.errors import BadSample
+from gtzan_stream.feature_settings import format_arguments, format_options
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import Rows
-from gtzan_stream.settings import format_arguments, format_options
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import thread_pool
@@ -93,7 +93,7 @@ class BatchMaker:
         # Class of each label of the manifest; -1 for labels that the split does not have.
         self._class_index = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
         self._reader = ClipReader(self.manifest)
-        self._readers = thread_pool(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
+        self._reader_threads = thread_pool(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
         # The initializer is not a method, because a bound method would keep the maker alive.
@@ -103,7 +103,7 @@ class BatchMaker:
         """Close the shards and end the threads. No batches can be made afterwards."""
         self.closed = True
         self._reader.close()
-        for pool in (self.prefetch_executor, self._readers):
+        for pool in (self.prefetch_executor, self._reader_threads):
             if pool is not None:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -178,7 +178,7 @@ class BatchMaker:
         Returns
         -------
         Tensor [batch, time]
-            Each row's segment. After the end of a shorter segment the row is undefined.
+            A segment in each row. Samples after the end of a shorter segment are undefined.
         dict of int to str
             The error message of each row that could not be read.
         """
@@ -197,11 +197,11 @@ class BatchMaker:
                 array[row] = 0
                 errors[row] = str(error)
 
-        if self._readers is None:
+        if self._reader_threads is None:
             for row in range(len(array)):
                 read(row)
         else:
-            list(self._readers.map(read, range(len(array))))
+            list(self._reader_threads.map(read, range(len(array))))
         return buffer, errors
 
     def _to_device(self, tensor: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ class BatchMaker:
         return to_float32(waveform) if waveform.dtype == torch.int16 else waveform
 
     def _fill_padding(self, features: Tensor, valid_frames: np.ndarray) -> Tensor:
-        """Set the frames after the valid ones to the feature's value of silence."""
+        """Set the frames after the valid ones to the feature's silence value."""
         if valid_frames.min() >= self.geometry.frames:
             return features
         valid = self._to_device(torch.from_numpy(valid_frames))[:, None]
@@ -233,7 +233,7 @@ class BatchMaker:
             _log.warning("skipped: %s", message)
 
     def check_clips(self, clips: np.ndarray, part: str | None) -> None:
-        """Raise UserError, which proposes other features, if all of these clips of `part` are too short to count."""
+        """Raise UserError if all clips of a part are too short to count. The message suggests shorter crops."""
         lengths = self.manifest.frames[clips]
 
         def remedy() -> str:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks.lib import tables
 from benchmarks.lib.common import Device, Shards, run, save, show, spread, wait
-from benchmarks.lib.figures import flatness as in_words
+from benchmarks.lib.figures import flatness as describe_flatness
 from benchmarks.lib.memory import memory_mb
 from benchmarks.lib.rates import endless
 from gtzan_stream.loader import Loader
@@ -104,7 +104,7 @@ def main(
         rows = [row(i, tenth, crops) for i, tenth in enumerate(measure(taken, batches, device), start=1)]
     show(f"{batches:,} batches of {batch_size}, recipe {augment}, {device}", *tables.soak(rows))
     found = flatness(rows)
-    print(in_words(found))
+    print(describe_flatness(found))
     settings = {
         "batches": batches,
         "batches_an_epoch": len(loader),

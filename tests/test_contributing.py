@@ -123,7 +123,7 @@ def test_linters_and_types_accept_the_examples(copy: Path) -> None:
 TRANSFORMS = [f"tests/test_{name}.py" for name in ("augment_properties", "augment_modes", "compile", "copies")]
 NETWORKS = [f"tests/test_{name}.py" for name in ("models", "export", "training_sizes")]
 FEATURES = [f"tests/test_{name}.py" for name in ("feature_registry", "augment_modes", "copies")]
-LISTS = [f"tests/test_{name}.py" for name in ("recipes", "pack_splits", "named", "training", "train_splits")]
+LISTS = [f"tests/test_{name}.py" for name in ("recipes", "pack_splits", "registry", "training", "train_splits")]
 HOUSE = [f"tests/test_{name}.py" for name in ("imports", "architecture", "docs", "random_names", "public_names")]
 DOCTESTS = [name for name in EXAMPLES if name.startswith("gtzan_stream")]
 

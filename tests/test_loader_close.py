@@ -36,7 +36,7 @@ def test_a_closed_loader_has_no_threads_and_raises_when_iterated(shards):
 
 
 def test_no_batch_is_made_after_closing(shards, monkeypatch):
-    make, made, closed = BatchMaker.make, [], threading.Event()
+    make, made, closed = BatchMaker.make_batch, [], threading.Event()
 
     def waiting(*arguments, **options):
         made.append(None)
@@ -44,13 +44,13 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
             closed.wait(60)
         return make(*arguments, **options)
 
-    monkeypatch.setattr(BatchMaker, "make", waiting)
+    monkeypatch.setattr(BatchMaker, "make_batch", waiting)
     loader = Loader(shards, batch_size=8, augment="none", on_error="skip")
     iterator = iter(loader)
     next(iterator)  # this requests three more batches
     loader.close()
     closed.set()
-    loader._maker.ahead.shutdown(wait=True)
+    loader._maker.prefetch_executor.shutdown(wait=True)
     assert len(made) == 2
     iterator.close()
     loader = Loader(shards, augment="none", on_error="skip", num_workers=0)
@@ -61,7 +61,7 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
 
 @pytest.mark.parametrize("moment", ["before it is started", "before it is read", "after it is made"])
 def test_closing_a_loader_ends_the_wait_for_a_batch_with_an_error(shards, monkeypatch, moment):
-    make, started, closed = BatchMaker.make, threading.Event(), threading.Event()
+    make, started, closed = BatchMaker.make_batch, threading.Event(), threading.Event()
 
     def wait():
         started.set()
@@ -75,14 +75,14 @@ def test_closing_a_loader_ends_the_wait_for_a_batch_with_an_error(shards, monkey
             wait()
         return made
 
-    monkeypatch.setattr(BatchMaker, "make", waiting)
+    monkeypatch.setattr(BatchMaker, "make_batch", waiting)
     loader = Loader(shards, batch_size=8, augment="none")
     if moment == "before it is started":
-        loader._maker.ahead.submit(wait)  # as if batches of an evaluation were being made
+        loader._maker.prefetch_executor.submit(wait)  # as if batches of an evaluation were being made
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(next, iter(loader))
         assert started.wait(60)
-        while not loader._maker.ahead._work_queue.qsize():
+        while not loader._maker.prefetch_executor._work_queue.qsize():
             time.sleep(0.01)
         loader.close()
         closed.set()

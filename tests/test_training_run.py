@@ -116,7 +116,7 @@ def test_a_run_follows_its_schedule_and_tests_its_best_network(start, monkeypatc
     assert not torch.equal(seen[3][2], seen[2][2])
     assert exported == [run.network]
     report = json.loads((run.folder / "report.json").read_text())
-    assert report["training"]["stopped"] == "the learning rate had run out"
+    assert report["training"]["stopped"] == "the learning rate is below its floor"
     assert (report["training"]["epochs"], report["training"]["best_epoch"]) == (4, 3)
     assert report["training"]["seconds"] >= sum(row["train_seconds"] for row in rows) > 0
     assert report["skipped"] == ["test", "train", "valid"]

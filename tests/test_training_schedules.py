@@ -101,3 +101,20 @@ def test_a_schedule_continues_where_it_was(name, steps):
     again.load_state_dict(schedule.state_dict())
     assert first_rates + go(again, other, steps, 80) == unbroken
     assert unbroken[-1] < 0.01
+
+
+@pytest.mark.parametrize("step", [-5, 51, 1.5, None])
+def test_a_state_of_no_step_of_the_run_is_refused(step):
+    schedule, _ = schedule_of("cosine", steps=50)
+    with pytest.raises(UserError, match="step of the schedule must be"):
+        schedule.load_state_dict({"step": step})
+
+
+def test_a_loaded_cosine_sets_the_learning_rate_of_its_step():
+    schedule, optimizer = schedule_of("cosine", steps=50, warmup_steps=0)
+    schedule.load_state_dict({"step": 25})
+    assert schedule.lr == pytest.approx(0.005)
+    optimizer.step()
+    schedule.step()
+    assert schedule.state_dict() == {"step": 26}
+    assert schedule.lr == pytest.approx(0.01 * (1 + math.cos(math.pi * 26 / 50)) / 2)

@@ -26,7 +26,10 @@ def archive_with(kind: bytes, name: str, link: str = "") -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
+        archive_with(tarfile.REGTYPE, "/tmp/absolute.wav"),
         archive_with(tarfile.REGTYPE, "genres/../../outside.wav"),
+        archive_with(tarfile.REGTYPE, "C:\\outside.wav"),
+        archive_with(tarfile.REGTYPE, "..\\outside.wav"),
         archive_with(tarfile.DIRTYPE, "../outside"),
         archive_with(tarfile.SYMTYPE, "genres/link", "/etc"),
         archive_with(tarfile.LNKTYPE, "genres/hard.wav", "/etc/passwd"),
@@ -38,18 +41,9 @@ def test_unsafe_archives_write_nothing(tmp_path: Path, content: bytes) -> None:
     archive = tmp_path / "in" / "genres.tar.gz"
     archive.parent.mkdir()
     archive.write_bytes(content)
-    with pytest.raises(UserError, match=r"unsafe: .*by hand"):
+    with pytest.raises(UserError, match=r"unsafe: member .*by hand"):
         fetch.fetch(archive.parent)
     assert list(tmp_path.rglob("*")) == [archive.parent, archive]
-
-
-def test_a_leading_slash_is_ignored(tmp_path: Path) -> None:
-    archive = tmp_path / "genres.tar.gz"
-    archive.write_bytes(archive_with(tarfile.REGTYPE, f"/{tmp_path}/absolute.wav"))
-    fetch.fetch(tmp_path)
-    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("absolute.wav")] == [
-        Path(*tmp_path.parts[1:], "absolute.wav")
-    ]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

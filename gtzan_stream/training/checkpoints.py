@@ -158,8 +158,10 @@ def _structure_difference(own: Any, stored: Any, path: str) -> str | None:
         return None
     entries = [dict(value) if isinstance(value, dict) else dict(enumerate(value)) for value in (own, stored)]
     if entries[0].keys() != entries[1].keys():
-        there, here = (first_few(map(str, names)) or "none" for names in reversed(entries))
-        return f"{path or 'it'} has the entries {there} in the checkpoint and {here} here"
+        own_entries, stored_entries = entries
+        there = first_few(str(name) for name in stored_entries if name not in own_entries) or "none"
+        here = first_few(str(name) for name in own_entries if name not in stored_entries) or "none"
+        return f"{path or 'it'} has the entries {there} only in the checkpoint and {here} only here"
     differences = (
         _structure_difference(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items()
     )

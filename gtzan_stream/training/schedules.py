@@ -6,6 +6,7 @@ from typing import Any
 from torch import optim
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
+from gtzan_stream.checks import checked_int
 from gtzan_stream.errors import UserError
 
 SCHEDULES = ("plateau", "cosine")
@@ -87,7 +88,7 @@ class Cosine:
             done = (step - warmup_steps) / max(steps - warmup_steps, 1)
             return (1 + math.cos(math.pi * done)) / 2
 
-        self._optimizer, self._schedule = optimizer, LambdaLR(optimizer, share)
+        self._optimizer, self._steps, self._schedule = optimizer, steps, LambdaLR(optimizer, share)
 
     @property
     def lr(self) -> float:
@@ -102,10 +103,15 @@ class Cosine:
         """Do nothing after an epoch: only steps count."""
 
     def state_dict(self) -> dict[str, Any]:
-        return self._schedule.state_dict()
+        return {"step": self._schedule.last_epoch}  # LambdaLR's own state has private names, which torch may change
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._schedule.load_state_dict(state)
+        step = checked_int("step of the schedule", state["step"], maximum=self._steps)
+        self._schedule.load_state_dict({**self._schedule.state_dict(), "last_epoch": step})
+        for group, lr, share in zip(
+            self._optimizer.param_groups, self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = lr * share(step)
 
 
 def build(name: str, optimizer: optim.Optimizer, *, steps: int, warmup_steps: int | None = None) -> Plateau | Cosine:

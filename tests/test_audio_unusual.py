@@ -92,3 +92,8 @@ def test_tags_before_an_mp3_are_skipped(size: int):
     large = b"ID3\x03\0\0\0\0\x7f\x7f" + bytes(127 * 128 + 127)
     for lead in (footer, size * large, bytes(1000)):
         assert decoded(lead + mp3()) == (N, "")
+
+
+def test_a_file_that_is_damaged_in_its_first_block_is_an_error():
+    with pytest.raises(ValueError, match="soundfile cannot decode it"):
+        audio.decode(encoded(tone(), "FLAC", "PCM_16")[:2000])

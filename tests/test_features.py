@@ -219,6 +219,8 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
     features = LogMel(n_fft=256, hop_length=128, n_mels=20, **options)
     with force("triton"):
         got = features(x)
+        bad = features(x.index_fill(1, torch.tensor([300]), torch.nan))
+    assert bad.isnan().all(1).tolist() == bad.isnan().any(1).tolist() == [[False, True, True, False]] * 2
     exact = features(x.double())
     for i in range(2):
         error = (got[i] - exact[i]).norm() / exact[i].norm()

@@ -127,3 +127,18 @@ def test_no_n_mels_is_proposed_where_none_works():
 def test_bands_of_a_basis_need_a_bin():
     with pytest.raises(ValueError, match=r"mel bands \[1\] hold no frequency bin"):
         bands(torch.tensor([[0.5, 1.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("compression", ["log10", "db"])
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_a_sample_that_is_not_finite_makes_its_frames_nan_and_no_others(backend, power, compression, bad):
+    features = LogMel(n_fft=256, hop_length=128, n_mels=20, power=power, compression=compression)
+    waveform = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 700)).astype(np.float32))
+    with force(backend):
+        expected = features(waveform)
+        waveform[0, 300] = bad
+        got = features(waveform)
+    assert got[:, :, 1:3].isnan().all()
+    assert torch.equal(got[:, :, [0, 3]], expected[:, :, [0, 3]])

@@ -101,7 +101,7 @@ def test_a_file_of_another_size_is_named(kind: str, copy: Path):
     name = Manifest.open(copy).shards[1].name if kind == "shard" else "splits.parquet"
     size = (copy / name).stat().st_size
     os.truncate(copy / name, size - 100)
-    message = rf"{name} has {size - 100} bytes, manifest\.json says {size}: copy or pack the set again, or see"
+    message = rf"{name} has {size - 100} bytes, manifest\.json says {size}: copy or pack the set again, or list"
     with pytest.raises(UserError, match=message):
         Manifest.open(copy)
     os.truncate(copy / Manifest.open(copy, check_sizes=False).shards[0].name, 1)
@@ -136,14 +136,14 @@ def write_large(root: Path, n: int) -> None:
     """Write a manifest of `n` clips; the shards are empty files of the expected size."""
     number = np.arange(n)
     keys = [f"rock_{i:07d}" for i in range(n)]
-    shards = [f"large-{i:06d}.tar" for i in range(-(-n // 50))]
+    shards = [f"large-{i:06d}.tar" for i in range(-(-n // 500))]
     columns = {
         "key": keys,
         "clip_id": keys,
-        "shard": [shards[i // 50] for i in range(n)],
-        "member_offset": number % 50 * 1_323_044,
+        "shard": [shards[i // 500] for i in range(n)],
+        "member_offset": number % 500 * 1_323_044,
         "member_size": np.full(n, 1_323_044),
-        "data_offset": number % 50 * 1_323_044 + 44,
+        "data_offset": number % 500 * 1_323_044 + 44,
         "data_size": np.full(n, 1_323_000),
         "frames": np.full(n, 661_500),
         "sample_rate": np.full(n, 22050),
@@ -158,14 +158,14 @@ def write_large(root: Path, n: int) -> None:
     counts = tables.write_splits(root / "splits.parquet", keys, splits)
     for name in shards:
         (root / name).touch()
-        os.truncate(root / name, 50 * 1_323_044)
+        os.truncate(root / name, 500 * 1_323_044)
     tables.write_manifest(
         root,
         origin="pack",
         dataset="large",
         sample_rate=22050,
         labels=["rock"],
-        shards=[{"name": name, "size": 50 * 1_323_044, "sha256": "0" * 64} for name in shards],
+        shards=[{"name": name, "size": 500 * 1_323_044, "sha256": "0" * 64} for name in shards],
         clips=n,
         splits=counts,
         left_out=0,
@@ -174,22 +174,31 @@ def write_large(root: Path, n: int) -> None:
 
 
 OPEN_LARGE = """
-import resource, sys, time
+import resource, sys
 from gtzan_stream.store.manifest import Manifest
 Manifest.open(sys.argv[1]).part("stratified", "train")
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter()
 clips = Manifest.open(sys.argv[2]).part("split-1", "train")
-print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024, len(clips))
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+lines = 0
+def count(frame, event, argument):
+    global lines
+    lines += 1
+    return count
+sys.settrace(count)
+Manifest.open(sys.argv[2]).part("split-1", "train")
+sys.settrace(None)
+print(lines, memory / 1024, len(clips))
 """
 
 
-def test_a_manifest_of_a_hundred_thousand_clips_opens_fast_and_in_little_memory(shards: Path, tmp_path: Path):
+def test_a_manifest_of_a_hundred_thousand_clips_opens_without_a_loop_over_clips(shards: Path, tmp_path: Path):
+    """Python executes less than a line a clip, in little memory; there are 200 shards."""
     write_large(tmp_path, 100_000)
     command = [sys.executable, "-c", OPEN_LARGE, str(shards), str(tmp_path)]
-    seconds, megabytes, clips = map(
+    lines, megabytes, clips = map(
         float, subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
     )
     assert clips == 50_000
-    assert seconds < 1.5  # an idle machine needs a tenth of this
+    assert lines < 100_000
     assert megabytes < 60

@@ -14,10 +14,10 @@ def test_the_bar_shows_steps_and_measures():
     with Display(console) as display:
         display.begin("epoch 2", 40, 10)
         display.advance()
-        display.measure(ROW)
+        display.show_measures(ROW)
         lines = console.render_lines(display._bar.get_renderable())
     text = " ".join("".join(segment.text for segment in lines[0]).split())
-    for words in ("epoch 2", "11/40", "loss 0.125, accuracy 12%, 1234 clips/s, waiting 12%"):
+    for words in ("epoch 2", "11/40", "loss 0.125, accuracy 12%, 1234 crops/s, waiting 12%"):
         assert words in text
     assert not display._bar.live.is_started
 
@@ -26,8 +26,8 @@ def test_a_file_gets_a_line_for_each_epoch_and_no_bar():
     console = Console(file=io.StringIO(), width=70)
     with Display(console) as display:
         display.begin("epoch 3", 40)
-        display.headings()
-        display.row(ROW)
+        display.print_headings()
+        display.print_row(ROW)
     headings, row = console.file.getvalue().splitlines()
     assert row.split() == ["3", "0.1250", "12.5%", "0.1250", "12.5%", "12.5%", "1.0e-03", "1234", "12.5%"]
     end = 0

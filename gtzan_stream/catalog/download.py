@@ -86,7 +86,7 @@ def _continue(url: str, part: Path, progress: Callable[[int, int | None], None])
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             done = 0
         elif not (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-"):
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise ConnectionError(f"asked for bytes from {done}, got {response.headers.get('Content-Range')}")
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)

@@ -68,7 +68,8 @@ def use(run: Run) -> None:
 @pytest.mark.parametrize("name", ["optimizer", "schedule", "loader", "progress", "random numbers", "network"])
 def test_a_state_that_was_changed_anywhere_is_refused_or_works(run: Run, name: str):
     part = run.parts[name]
-    whole = copy.deepcopy(part.state_dict())
+    states = {other: copy.deepcopy(run.parts[other].state_dict()) for other in run.parts}
+    whole = states[name]
     rng = random.Random(0)
     inside = list(paths(whole))[1:]
     chosen = [(), *rng.sample(inside, min(len(inside), 60))]
@@ -87,7 +88,8 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_works(run: Run, name: s
                 continue
             with untyped():
                 use(run)
-            part.load_state_dict(copy.deepcopy(whole))
+            for other, state in states.items():  # `use` changes them all
+                run.parts[other].load_state_dict(copy.deepcopy(state))
     assert len(messages) > len(chosen), "too few of these are refused"
     assert not any("\n" in message for message in messages)
     checkpoints.restore({"parts": {name: whole}}, {name: part}, "last.pt")

@@ -119,7 +119,7 @@ def test_a_video_without_sound_is_an_error():
         picture = _picture(out)
         frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         out.mux([packet for part in (frame, None) for packet in picture.encode(part)])
-    with pytest.raises(ValueError, match="it holds no sound"):
+    with pytest.raises(ValueError, match="it has no sound"):
         audio.decode(file.getvalue())
 
 

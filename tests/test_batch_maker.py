@@ -12,7 +12,7 @@ import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, crops
+from gtzan_stream import audio, batch_maker, crops
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.dsp import random

@@ -180,8 +180,8 @@ def test_the_error_for_another_file_says_what_it_is(tmp_path):
     (tmp_path / "run/model.pt2").touch()
     messages = {
         "best.pt": "is a checkpoint, which needs the network's code: expected the model.pt2 that train.py writes",
-        "notes.txt": "is no model of gtzan-stream: expected the model.pt2",
-        "archive.zip": "is no model of gtzan-stream: expected the model.pt2",
+        "notes.txt": "is not a model of gtzan-stream: expected the model.pt2",
+        "archive.zip": "is not a model of gtzan-stream: expected the model.pt2",
         "nowhere.pt2": "does not exist: expected the model.pt2",
         "run": f"writes into a run's folder, {tmp_path / 'run/model.pt2'}",
     }

@@ -61,5 +61,5 @@ def test_truncated_files_are_refused(model: Path, tmp_path: Path):
     path, whole = tmp_path / "model.pt2", model.read_bytes()
     for size in (0, 10, 1000, len(whole) // 2, len(whole) - 30, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(UserError, match=r"model\.pt2 is no model of gtzan-stream: expected the model\.pt2"):
+        with pytest.raises(UserError, match=r"model\.pt2 is not a model of gtzan-stream: expected the model\.pt2"):
             export.Model.load(path)

@@ -252,7 +252,7 @@ def test_a_resumed_run_checks_the_settings_that_may_change(start, checkout, tmp_
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(UserError, match="not as packed, the first: "):
+    with pytest.raises(UserError, match="is not as it was packed, 2 problems: "):
         launch.resume(folder, {"check": True}, build=build)
 
 

@@ -9,7 +9,7 @@ import soxr
 
 from gtzan_stream import audio
 from gtzan_stream.audio import mp3 as mp3_module
-from tests.audio_files import RATE, N, encoded, mp3, tone, wav, without_tag
+from tests.audio_files import RATE, N, encoded, first_frame_length, mp3, tone, wav, without_tag
 from tests.test_audio_lengths import SAMPLES, decoded
 
 
@@ -97,3 +97,15 @@ def test_tags_before_an_mp3_are_skipped(size: int):
 def test_a_file_that_is_damaged_in_its_first_block_is_an_error():
     with pytest.raises(ValueError, match="soundfile cannot decode it"):
         audio.decode(encoded(tone(), "FLAC", "PCM_16")[:2000])
+
+
+def test_layer_2_of_several_bit_rates_or_with_other_data_after_it_is_whole():
+    faster = bytes([0xFF, 0xFD, 0x80, 0xC0]) + bytes(413)
+    assert decoded(layer_2(1) + 40 * faster) == (41 * 1152, "")
+    assert decoded(layer_2(40) + bytes(5000)) == (40 * 1152, "")
+
+
+def test_a_missing_last_frame_of_an_mp3_is_reported():
+    data = mp3()
+    end = mp3_module.links(data)[0].runs[-1][1] - first_frame_length(data)
+    assert decoded(data[:end])[1] == "65711 of 66150 samples can be decoded"

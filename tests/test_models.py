@@ -185,3 +185,8 @@ def test_the_new_linear_layer_of_vgg_is_initialised_as_torchvisions():
     linear = models.build("vgg11", 2)[1].classifier[0]
     assert linear.weight.std().item() == pytest.approx(0.01, rel=0.01)
     assert not linear.bias.any()
+
+
+def test_every_vgg_has_the_same_lower_learning_rate():
+    rates = [models.spec(name).lr for name in NAMES if name.startswith("vgg")]
+    assert rates == [models.VGG_LR] * 4

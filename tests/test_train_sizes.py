@@ -16,7 +16,7 @@ from gtzan_stream.features import Frames, LogMel, RawWaveform
 from gtzan_stream.inference.classify import classify
 from gtzan_stream.inference.export import Model
 from gtzan_stream.training.config import Config
-from gtzan_stream.training.inputs import build_features, build_frontend
+from gtzan_stream.training.inputs import build_features, build_frontend, rows_of
 from gtzan_stream.training.run import Run
 from tests.conftest import write_wav
 from tests.train_cases import completed
@@ -95,6 +95,7 @@ def test_a_trainable_spectrogram_has_the_same_sizes(words, tmp_path):
     fixed = LogMel(sample_rate=8000, **sizes)
     assert isinstance(inputs, Frames)
     assert inputs.geometry == fixed.geometry
+    assert rows_of(inputs, frontend) == 70
     waveform = torch.randn(2, fixed.geometry.read_length, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(frontend(inputs(waveform)), fixed(waveform), rtol=0, atol=2e-3)
     run = Run(config, tmp_path, build=models.build)

@@ -112,7 +112,8 @@ def _mpeg_parts(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bo
     if not links:
         yield View(file, 0, size), "", False
     elif len(links) == 1 and links[0].is_readable:
-        yield Memory(data[links[0].start :]), links[0].damage, bool(links[0].tag)
+        # What follows the last frame is no sound, and mpg123 may give up there.
+        yield Memory(data[links[0].start : links[0].runs[-1][1]]), links[0].damage, bool(links[0].tag)
     else:
         for link in links:
             yield Memory(link.file(data)), link.damage, link.tag_is_correct

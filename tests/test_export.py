@@ -136,12 +136,14 @@ def test_the_file_loads_without_gtzan_stream(tmp_path, cnn2d):
 
 
 def test_the_file_has_its_metadata(cnn2d):
-    path, network, _ = cnn2d
+    path, network, features = cnn2d
     metadata = export.read_metadata(path)
     assert (metadata.model, metadata.labels, metadata.config["lr"]) == ("cnn2d", LABELS, 0.01)
     assert metadata.geometry == LogMel().geometry
     assert metadata.torch == torch.__version__
     assert network[1][1][0].weight.is_contiguous(memory_format=torch.channels_last)  # the network was not changed
+    portable = export._portable(export.Program(features, network)).state_dict()
+    assert all(tensor.is_contiguous() for tensor in portable.values())
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,20 @@ def test_frames_after_the_end_are_silence(features):
     torch.testing.assert_close(export.Program(features, nn.Identity())(waveform), expected, rtol=1e-5, atol=1e-5)
 
 
+class PeakNormalized(Frames):
+    """Features of a user that depend on every sample of the waveform."""
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        return super().forward(waveform / waveform.abs().amax(dim=1, keepdim=True))
+
+
+def test_missing_samples_do_not_reach_the_features():
+    features = PeakNormalized(frames=6)
+    waveform = torch.rand(1, features.geometry.read_length)
+    waveform[:, features.geometry.span(4) :] = torch.nan
+    assert export.Program(features, nn.Identity())(waveform).isfinite().all()
+
+
 class Untraceable(nn.Module):
     """A network with control flow that depends on values, which cannot be traced."""
 
@@ -164,9 +180,18 @@ class Untraceable(nn.Module):
         return features.mean(dim=2) if features.sum() > 0 else features.sum(dim=2)
 
 
-def test_a_network_that_cannot_be_traced_is_a_warning(tmp_path, caplog):
+class Wrong(nn.Module):
+    """A network with a mistake."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return {}[features.ndim]
+
+
+@pytest.mark.parametrize("network", [Untraceable(), Wrong()])
+def test_a_network_that_cannot_be_traced_is_a_warning(tmp_path, caplog, network):
     with caplog.at_level(logging.WARNING):
-        export.write(tmp_path / "model.pt2", Untraceable(), LogMel(), labels=LABELS, config={"model": "own"})
+        export.write(tmp_path / "model.pt2", network, LogMel(), labels=LABELS, config={"model": "own"})
+    assert not logging.getLogger("torch.export").disabled
     assert "model.pt2 was not written: torch.export cannot trace this network" in caplog.text
     assert not list(tmp_path.iterdir())
 
@@ -178,17 +203,19 @@ def test_the_error_for_another_file_says_what_it_is(tmp_path):
         archive.writestr("archive/extra/gtzan_stream.json", json.dumps({"model": "cnn2d"}))
     (tmp_path / "run").mkdir()
     (tmp_path / "run/model.pt2").touch()
+    (tmp_path / "empty").mkdir()
     messages = {
         "best.pt": "is a checkpoint, which needs the network's code: expected the model.pt2 that train.py writes",
         "notes.txt": "is not a model of gtzan-stream: expected the model.pt2",
         "archive.zip": "is not a model of gtzan-stream: expected the model.pt2",
         "nowhere.pt2": "does not exist: expected the model.pt2",
-        "run": f"writes into a run's folder, {tmp_path / 'run/model.pt2'}",
+        "run": f"writes into a run's folder, {tmp_path / 'run/model.pt2'}\n",
+        "empty": "is a folder: expected the model.pt2 that train.py writes into a run's folder\n",
     }
     for name, message in messages.items():
         with pytest.raises(UserError) as caught:
             export.Model.load(tmp_path / name)
-        assert message in str(caught.value)
+        assert message in f"{caught.value}\n"
 
 
 def test_the_error_for_a_program_of_another_torch_names_the_version(tmp_path, cnn2d):

@@ -48,6 +48,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def test_unchanged_metadata_is_accepted(changed):
     model = export.Model.load(changed())
     assert model(torch.zeros(1, model.metadata.geometry.read_length)).shape == (1, 3)
+    assert export.read_metadata(changed({"sample_rate": export.RATES[-1]})).geometry.sample_rate == export.RATES[-1]
 
 
 METADATA = [

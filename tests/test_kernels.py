@@ -59,7 +59,9 @@ def test_every_triton_kernel_compiles(module, kernel, types, constants):
     function = getattr(import_module(f"gtzan_stream.kernels.{module}"), kernel)
     signature = dict(zip(function.arg_names, [*types.split(), *["constexpr"] * len(constants)], strict=True))
     source = compiler.ASTSource(function, signature, constexprs=constants)
-    assert compiler.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+    compiled = compiler.compile(source, target=GPUTarget("cuda", 90, 32)).asm
+    assert compiled["cubin"]
+    assert kernel != "_mel" or "max.NaN.f32" in compiled["ptx"]  # NaN stays NaN; in the interpreter it always does
 
 
 def test_every_triton_module_has_a_case():

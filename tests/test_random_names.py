@@ -150,6 +150,7 @@ def test_the_name_of_a_custom_transform_is_its_class() -> None:
 @pytest.mark.parametrize(
     ("n", "key", "order"),
     [
+        (5, 7, [4, 1, 2, 3, 0]),
         (10, 7, PERMUTED[10]),
         (16, 2**63 + 5, PERMUTED[16]),
     ],

@@ -1,7 +1,9 @@
 """train.py on shards at 8,000 Hz, with clips of half a second and features of other sizes."""
 
+import dataclasses
 import json
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 import models
+from gtzan_stream import console
 from gtzan_stream.errors import UserError
 from gtzan_stream.feature_settings import FEATURE_SETTINGS
 from gtzan_stream.features import Frames, LogMel, RawWaveform
@@ -195,3 +198,28 @@ def test_no_hop_is_suggested_that_a_users_function_does_not_take(go, words, own)
     result = go("--shards", str(words), "--split", "words", "--features", "own_sizes:of_frames")
     assert result.exit_code == 2, result.output
     assert "; choose another --model: cnn2d does not take" in result.output
+
+
+def test_the_help_of_every_setting_has_its_default_and_choices():
+    import inspect
+
+    import train
+
+    parameters = inspect.signature(train.command).parameters
+    for field in dataclasses.fields(Config):
+        option = parameters[field.name].default
+        assert field.default is None or option.help.endswith(f"(default: {field.default})")
+        assert option.metavar == ("|".join(field.metadata["choices"]) or None)
+
+
+def test_lines_are_printed_as_they_are_and_unprintable_characters_are_escaped(capsys, monkeypatch):
+    import train
+
+    train.print_line("runs/[bold]a " * 20)
+    assert capsys.readouterr().out == "runs/[bold]a " * 20 + "\n"
+    escaped: list[bool] = []
+    monkeypatch.setattr(console, "escape_unprintable", lambda: escaped.append(True))
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(train.__file__)), run_name="__main__")
+    assert escaped

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from gtzan_stream import __version__
 from gtzan_stream.atomic import atomic_write
 from gtzan_stream.audio.decode import RATES
-from gtzan_stream.dsp.backend import force
 from gtzan_stream.errors import UserError, first_line
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.words import short_repr
@@ -120,7 +119,7 @@ def write(path: Path, network: nn.Module, features: Any, *, labels: Sequence[str
     program = _portable(Program(features, network))
     example = torch.zeros(2, features.geometry.read_length, dtype=torch.float32)
     try:
-        with force("torch"), torch.no_grad(), _quiet():
+        with torch.no_grad(), _quiet():
             traced = torch.export.export(program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception as error:  # a user's network may do anything
         _log.warning("%s was not written: torch.export cannot trace this network (%s)", path, first_line(error))

@@ -204,8 +204,9 @@ def test_clips_shorter_than_a_very_long_crop_count(shards):
 
 
 def test_an_evaluation_shares_shards_split_and_features(shards):
-    loader = Loader(shards, split="three", part="train", batch_size=4, features=LogMel(n_mels=40))
+    loader = Loader(shards, split="three", part="train", batch_size=4, features=LogMel(n_mels=40), num_workers=2)
     evaluation = loader.evaluation("test")
+    assert (evaluation.batch_size, evaluation.num_workers) == (4, 2)
     assert evaluation.features is loader.features
     assert evaluation.manifest is loader.manifest
     assert evaluation.labels == loader.labels

@@ -182,8 +182,8 @@ class EpochPlan:
         for block in np.unique(blocks):
             rows = blocks == block
             start, stop = self._block_bounds[block], self._block_bounds[block + 1]
-            key = rng(self.seed, self.epoch, f"order.{block}")  # each block has a permutation of its own
-            slots[rows] = start + permute(positions[rows] - start, int(stop - start), key)
+            of_block = rng(self.seed, self.epoch, f"order.{block}")  # each block has a permutation of its own
+            slots[rows] = start + permute(positions[rows] - start, int(stop - start), of_block)
         shard = np.searchsorted(self._slot_bounds, slots, side="right") - 1
         first = self._first_example(self._shard_bounds[self._shard_order[shard]])
         return first + slots - self._slot_bounds[shard]

@@ -96,8 +96,9 @@ def test_every_named_function_is_in_its_file(row: list[str]) -> None:
 @pytest.mark.parametrize("row", table("step"), ids=lambda row: row[0])
 def test_every_step_of_a_batch_is_a_function(row: list[str]) -> None:
     for name in code(row[0]):
-        *_, name = name.removeprefix("crops.").split(".")
-        assert any(name in {one.split(".")[-1] for one in defined(path)} for path in FILES), name
+        name = name.removeprefix("crops.")
+        method_of_the_maker = f"BatchMaker.{name}"
+        assert any({name, method_of_the_maker} & defined(path) for path in FILES), name
 
 
 # --- sizes and names --------------------------------------------------------------------------------------------------

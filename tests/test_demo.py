@@ -74,7 +74,7 @@ def test_a_clip_depends_on_its_arguments_alone(genre: str) -> None:
 def test_levels_are_in_the_range_of_the_conditions_and_nothing_clips(genre: str) -> None:
     for part, conditions in demo.CONDITIONS.items():
         recorded = clips(genre, part)
-        level = demo.LEVEL * styles.STYLES[genre].level
+        level = demo.CLIP_GAIN * styles.STYLES[genre].level
         low, high = (
             np.hypot(level * gain, noise) for gain, noise in zip(conditions.gain, conditions.noise, strict=True)
         )
@@ -85,7 +85,7 @@ def test_levels_are_in_the_range_of_the_conditions_and_nothing_clips(genre: str)
 
 def test_the_loudest_possible_clip_stays_within_full_scale() -> None:
     for conditions in demo.CONDITIONS.values():
-        assert demo.LEVEL * demo.PEAK * conditions.gain[1] + 6 * conditions.noise[1] < 1
+        assert demo.CLIP_GAIN * demo.PEAK * conditions.gain[1] + 6 * conditions.noise[1] < 1
 
 
 def test_test_clips_are_higher_louder_and_noisier_than_training_clips() -> None:

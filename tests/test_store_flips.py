@@ -116,5 +116,7 @@ def test_another_format_version_is_named(copy: Path):
     (copy / "manifest.json").write_text(json.dumps(metadata))
     with pytest.raises(UserError) as caught:
         Manifest.open(copy)
-    assert str(caught.value).startswith(f"{copy}/manifest.json has format gtzan-stream version 99, this is")
+    assert str(caught.value).startswith(
+        f"{copy}/manifest.json has format gtzan-stream version 99, this is gtzan-stream version 1"
+    )
     (copy / "manifest.json").write_bytes(whole)

@@ -59,7 +59,7 @@ def test_labels_are_found_in_json_cls_txt_or_key(tmp_path: Path):
     }  # fmt: skip
 
 
-def test_numeric_labels_are_sorted_as_numbers(tmp_path: Path):
+def test_numeric_labels_of_shards_are_sorted_as_numbers(tmp_path: Path):
     write(tmp_path / "x.tar", [{"__key__": f"k{i}", "wav": sound(i), "cls": str(i).encode()} for i in range(11)])
     assert index(tmp_path).labels == [str(i) for i in range(11)]
 

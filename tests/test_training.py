@@ -15,7 +15,7 @@ from gtzan_stream.inference.png import write_png
 from gtzan_stream.training import clock, device, optimizers, plots, report
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.interrupt import Interrupt
-from gtzan_stream.training.progress import Progress
+from gtzan_stream.training.progress import RunProgress
 
 CPU = torch.device("cpu")
 
@@ -101,21 +101,21 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
 
 
 def test_progress_weights_examples_and_knows_its_best_epoch():
-    progress = Progress(CPU)
+    progress = RunProgress(CPU)
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
     progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
     progress.add_time(2.0, 0.25)
-    again = Progress(CPU)
+    again = RunProgress(CPU)
     again.load_state_dict(progress.state_dict())
     assert again.measures() == progress.measures()
     measures = progress.measures()
     assert measures["train_loss"] == pytest.approx(3.0)
     assert measures["train_accuracy"] == pytest.approx(2 / 3)
-    assert measures["clips_per_second"] == pytest.approx(1.5)
+    assert measures["crops_per_second"] == pytest.approx(1.5)
     assert measures["data_wait_share"] == pytest.approx(0.25)
     shown = progress.measures(2.0, 0.75)  # with time that was not added yet
-    assert (shown["clips_per_second"], shown["data_wait_share"]) == pytest.approx((0.75, 0.5))
+    assert (shown["crops_per_second"], shown["data_wait_share"]) == pytest.approx((0.75, 0.5))
     progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
     assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
@@ -132,7 +132,7 @@ def test_progress_weights_examples_and_knows_its_best_epoch():
     summary = progress.summary()
     assert (summary["best_epoch"], summary["epochs"], summary["steps"], summary["seconds"]) == (3, 4, 5, 5.0)
     assert summary["last_train_accuracy"] == 0.0
-    assert (summary["data_wait_share"], summary["clips_per_second"]) == pytest.approx((0.5 / 5, 12 / 5))
+    assert (summary["data_wait_share"], summary["crops_per_second"]) == pytest.approx((0.5 / 5, 12 / 5))
 
 
 def test_the_clock_separates_waiting_from_working(monkeypatch):

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from gtzan_stream.training.display import HEADINGS, Display
 
-ROW = dict.fromkeys(HEADINGS, 0.125) | {"epoch": 3, "lr": 0.001, "clips_per_second": 1234.4}
+ROW = dict.fromkeys(HEADINGS, 0.125) | {"epoch": 3, "lr": 0.001, "crops_per_second": 1234.4}
 
 
 def test_the_bar_shows_steps_and_measures():

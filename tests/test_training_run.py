@@ -108,7 +108,7 @@ def test_a_run_follows_its_schedule_and_tests_its_best_network(start, monkeypatc
     rows = run.progress.history
     assert [row["lr"] for row in rows] == [0.1, 0.05, 0.025, 0.0125]
     assert [row["valid_chunk_accuracy"] for row in rows] == [row["chunk_accuracy"] for row in valid]
-    assert [row["clips_per_second"] * row["train_seconds"] for row in rows] == pytest.approx([10] * 4)
+    assert [row["crops_per_second"] * row["train_seconds"] for row in rows] == pytest.approx([10] * 4)
     run.train_loader.skipped.append("train")
     path = run.finish()
     assert [(part, chunks) for part, chunks, _ in seen] == [("valid", 10)] * 4 + [("test", 10)]
@@ -182,7 +182,7 @@ def test_rows_of_weight_zero_change_neither_weights_nor_measures(start, mixup):
             batch.labels = torch.where(other, (batch.labels + 1) % 10, batch.labels)
         run.step(batch)
         measures = run.progress.measures(1.0)
-        assert measures["clips_per_second"] == 5
+        assert measures["crops_per_second"] == 5
         ends.append((weights_of(run), measures["train_loss"]))
     assert torch.equal(ends[0][0], ends[1][0])
     assert ends[0][1] == ends[1][1]

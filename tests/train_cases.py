@@ -13,7 +13,7 @@ from gtzan_stream.training.defaults import complete
 STUDY = ["alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet34", "resnet50", "densenet"]
 STUDY += ["cnn1d", "samplecnn", "cnn2d", "crnn"]
 """The study's networks; the registry may have more."""
-TIMES = {"clips_per_second", "data_wait_share", "train_seconds"}
+TIMES = {"crops_per_second", "data_wait_share", "train_seconds"}
 
 
 def network_of(folder: Path, name: str = checkpoints.LAST) -> dict[str, torch.Tensor]:

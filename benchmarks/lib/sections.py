@@ -51,7 +51,7 @@ def of_costs(result: Result) -> str:
         theirs = [figures.milliseconds(peer["ms_per_clip"]["median"]), peer["library"]] if peer else ["", "none has it"]
         cells.append([ours["operation"], figures.milliseconds(ours["ms_per_clip"]["median"]), *theirs])
     where = "one core" if result["machine"]["device"] == "cpu" else "the GPU"
-    columns = ["", "ms a clip", "the fastest other's", "which"]
+    columns = ["", "ms a clip", "fastest other library, ms a clip", "library"]
     return f"For a clip of {result['settings']['clip_s']:.0f} s on {where}:\n\n" + markdown(columns, cells)
 
 
@@ -124,7 +124,7 @@ def of_first_run(result: Result) -> str:
     accuracy, *_ = training_report.results(report).split("\n\n")  # its first table
     return (
         f"{accuracy}\n\n"
-        f"{report['seconds']:.0f} s in all; {training['clips_per_second']:.0f} crops a second, "
+        f"{report['seconds']:.0f} s in all; {training['crops_per_second']:.0f} crops a second, "
         f"{training['data_wait_share']:.1%} of the time waiting for data."
     )
 

@@ -43,11 +43,6 @@ class AudioInfo:
     format: str
     encoding: str
 
-    @property
-    def is_pcm16(self) -> bool:
-        """Whether the samples are 16-bit integers, uncompressed or losslessly compressed."""
-        return self.encoding == "PCM_16"
-
 
 @dataclass(frozen=True)
 class Pcm:

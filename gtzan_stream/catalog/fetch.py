@@ -17,7 +17,7 @@ from gtzan_stream.folders import created
 URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
 ARCHIVE_MD5 = "5b3d6dddb579ab49814ab86dba69e7c7"
 
-Progress = Callable[[str, int, int | None], None]
+OnProgress = Callable[[str, int, int | None], None]
 """Called with the stage ("download" or "unpack"), the bytes done, and the total or None while it is unknown."""
 
 
@@ -41,7 +41,7 @@ class FetchReport:
         return "\n".join(lines + [f"warning: {self.warning}"] * (self.warning is not None))
 
 
-def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = None) -> FetchReport:
+def fetch(folder: str | Path, url: str = URL, *, progress: OnProgress | None = None) -> FetchReport:
     """Download GTZAN into a folder, unpack it there, and report what differs from the original clips.
 
     An archive that is already in the folder is not downloaded again. It is not an error if the archive or clips differ
@@ -53,7 +53,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: Progress | None = Non
         Created if missing. The archive stays in it, and the clips are unpacked beside it.
     url : str
         Address of a tar archive: http://, https:// or file://.
-    progress : Progress, optional
+    progress : OnProgress, optional
         Called after every block of bytes.
 
     Returns

@@ -68,7 +68,7 @@ def play(style: Style, rng: np.random.Generator, *, tempo_bpm: float, tonic: flo
     if style.drums:
         _blend(mix, _play_drums(style.drums[rng.integers(len(style.drums))], rng, grid), style.drum_gain, rng)
     mix = tilt(mix, rng.uniform(0.0, 0.4))
-    mix = room(mix, rng, style.wet * rng.uniform(0.5, 1.5), style.echo_s * rng.uniform(0.7, 1.4))
+    mix = room(mix, rng, style.wet * rng.uniform(0.5, 1.5), style.reverb_s * rng.uniform(0.7, 1.4))
     mix /= _rms(mix)
     return mix + style.crackle * _crackle(rng, length) if style.crackle else mix
 
@@ -122,7 +122,7 @@ def _play_part(
     hits = _hits(part.patterns, rng, grid.steps)
     walk = _walk(rng)
     for (step, sign), (following, _) in pairwise([*hits, (grid.steps, "")]):
-        pitches = tuple(tonic + part.octave + tone for tone in _tones(sign, chords[step], scale, walk, rng))
+        pitches = tuple(tonic + part.transpose + tone for tone in _tones(sign, chords[step], scale, walk, rng))
         length = int(min(following - step, part.hold) * grid.step_s * RATE)
         if (pitches, length) not in sounds:
             sounds[pitches, length] = chord(timbre, pitches, length)

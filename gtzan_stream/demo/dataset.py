@@ -44,9 +44,9 @@ CONDITIONS = {"train": _SEEN, "valid": _UNSEEN, "test": _UNSEEN}
 """Conditions of each part of the split."""
 
 PEAK = 0.3
-"""Largest sample of a clip before it is scaled by `LEVEL`; full scale is 1."""
+"""Largest sample of a clip before it is scaled by `CLIP_GAIN`; full scale is 1."""
 
-LEVEL = 0.1
+CLIP_GAIN = 0.1
 """Gain of all clips: low, so that log10(1 + 10 m) is nearly linear in loudness and noise is not negligible."""
 
 FIRST_NUMBER = 10_000
@@ -84,7 +84,7 @@ def synthesise(genre: str, number: int, *, part: str = "train", clip_s: float = 
     tempo_bpm = style.tempo_bpm * rng.uniform(*conditions.tempo)
     tonic = style.tonic + rng.uniform(*conditions.transpose)
     audio = play(style, rng, tempo_bpm=tempo_bpm, tonic=tonic, length=round(clip_s * RATE))
-    audio = LEVEL * PEAK * np.tanh(style.level / PEAK * audio) * rng.uniform(*conditions.gain)
+    audio = CLIP_GAIN * PEAK * np.tanh(style.level / PEAK * audio) * rng.uniform(*conditions.gain)
     audio += rng.uniform(*conditions.noise) * rng.standard_normal(len(audio), np.float32)
     return audio.astype(np.float32)
 

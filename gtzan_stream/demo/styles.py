@@ -28,7 +28,7 @@ class Part:
     timbres: tuple[str, ...]
     """The usual timbre, then those that may replace it."""
     patterns: tuple[str, ...]
-    octave: int
+    transpose: int
     """Semitones above the key note."""
     gain: float
     hold: int = 16
@@ -45,7 +45,7 @@ class Style:
     tonic: int
     """MIDI number of the key note, between 40 and 51."""
     level: float
-    """RMS of a clip before `dataset.LEVEL` and the gain of its conditions; full scale is 1."""
+    """RMS of a clip before `dataset.CLIP_GAIN` and the gain of its conditions; full scale is 1."""
     swing: tuple[float, float] = (0.0, 0.05)
     """Range of the delay of off-beats: 0 is straight, 1 is triplets."""
     scales: tuple[tuple[int, ...], ...]
@@ -55,7 +55,7 @@ class Style:
     drum_gain: float = 1.0
     parts: tuple[Part, ...]
     wet: float = 0.25
-    echo_s: float = 0.15
+    reverb_s: float = 0.15
     crackle: float = 0.0
 
 
@@ -90,21 +90,21 @@ STYLES = {
             Part(
                 timbres=("double bass", "bass guitar"),
                 patterns=("0.0.1.1.2.2.1.1.", "0.0.2.2.3.3.2.2.", "w...w...w...w..."),
-                octave=0,
+                transpose=0,
                 gain=0.8,
                 hold=4,
             ),
             Part(
                 timbres=("organ", "piano", "warm overdrive"),
                 patterns=("x.x.x.x.x.x.x.x.", "..x...x...x...x.", "....x.......x..."),
-                octave=12,
+                transpose=12,
                 gain=0.6,
                 hold=3,
             ),
             Part(
                 timbres=("harmonica", "warm overdrive", "clean guitar"),
                 patterns=_MELODIES,
-                octave=24,
+                transpose=24,
                 gain=1.1,
             ),
         ),
@@ -123,19 +123,19 @@ STYLES = {
             Part(
                 timbres=("strings", "piano"),
                 patterns=("0.2.1.2.0.2.1.2.", "0.1.2.3.2.1.0.1.", "x...............", "x.......x......."),
-                octave=12,
+                transpose=12,
                 gain=0.8,
             ),
             Part(
                 timbres=("strings", "double bass", "flute"),
                 patterns=("0...............", "0.......2.......", "0...1...2...1..."),
-                octave=0,
+                transpose=0,
                 gain=0.6,
             ),
-            Part(timbres=("flute", "strings", "piano"), patterns=_MELODIES, octave=24, gain=0.9),
+            Part(timbres=("flute", "strings", "piano"), patterns=_MELODIES, transpose=24, gain=0.9),
         ),
         wet=0.6,
-        echo_s=0.35,
+        reverb_s=0.35,
     ),
     "country": Style(
         tempo_bpm=112.0,
@@ -158,21 +158,21 @@ STYLES = {
             Part(
                 timbres=("bass guitar", "double bass"),
                 patterns=("0.......2.......", "0...0...2...2...", "0.......2.....1."),
-                octave=0,
+                transpose=0,
                 gain=0.7,
                 hold=6,
             ),
             Part(
                 timbres=("acoustic guitar", "clean guitar"),
                 patterns=("....x.x.....x.x.", "x...x.x.x...x.x.", "0.2.x.2.1.2.x.2.", "..x.x.....x.x..."),
-                octave=12,
+                transpose=12,
                 gain=0.8,
                 hold=4,
             ),
             Part(
                 timbres=("clean guitar", "harmonica", "strings", "acoustic guitar"),
                 patterns=_MELODIES,
-                octave=24,
+                transpose=24,
                 gain=0.7,
                 chance=0.8,
             ),
@@ -199,25 +199,25 @@ STYLES = {
             Part(
                 timbres=("bass guitar", "sub bass"),
                 patterns=("0.3.0.3.0.3.0.3.", "0..0..3.0..0.23.", "0.0.3.0.0.0.3.2."),
-                octave=0,
+                transpose=0,
                 gain=0.8,
                 hold=2,
             ),
             Part(
                 timbres=("clean guitar", "electric piano"),
                 patterns=("x.xx..x.x.xx..x.", "..x...x...x..xx.", "x..x..x.x..x..x."),
-                octave=17,
+                transpose=17,
                 gain=0.6,
                 hold=2,
             ),
             Part(
                 timbres=("strings", "synth pad", "brass"),
                 patterns=("x...............", "x.......x.......", "x..x............"),
-                octave=17,
+                transpose=17,
                 gain=0.5,
                 chance=0.8,
             ),
-            Part(timbres=("strings", "synth lead", "brass"), patterns=_MELODIES, octave=24, gain=0.6, chance=0.6),
+            Part(timbres=("strings", "synth lead", "brass"), patterns=_MELODIES, transpose=24, gain=0.6, chance=0.6),
         ),
     ),
     "hiphop": Style(
@@ -237,19 +237,23 @@ STYLES = {
             Part(
                 timbres=("sub bass", "bass guitar"),
                 patterns=("0..0......0.....", "0.....0...0...2.", "0.........0..3.."),
-                octave=-4,
+                transpose=-4,
                 gain=1.0,
                 hold=6,
             ),
             Part(
                 timbres=("electric piano", "strings", "piano", "brass"),
                 patterns=("x...............", "x......x........", "..x.......x.....", "0.1.2...0.1.3..."),
-                octave=17,
+                transpose=17,
                 gain=0.4,
                 hold=8,
             ),
             Part(
-                timbres=("synth lead", "electric piano", "flute"), patterns=_MELODIES, octave=24, gain=0.4, chance=0.5
+                timbres=("synth lead", "electric piano", "flute"),
+                patterns=_MELODIES,
+                transpose=24,
+                gain=0.4,
+                chance=0.5,
             ),
         ),
         wet=0.15,
@@ -282,21 +286,21 @@ STYLES = {
             Part(
                 timbres=("double bass",),
                 patterns=("w...w...w...w...", "w...w...w...w.w.", "0.......2......."),
-                octave=0,
+                transpose=0,
                 gain=0.9,
                 hold=4,
             ),
             Part(
                 timbres=("piano", "electric piano", "clean guitar"),
                 patterns=("..x...x.........", "x.....x.........", "......x.......x.", "....x.....x....."),
-                octave=17,
+                transpose=17,
                 gain=0.6,
                 hold=3,
             ),
             Part(
                 timbres=("saxophone", "brass", "piano", "flute"),
                 patterns=("m.m.m.m.m.m.m...", "..m.m.m.m.m.....", "m...m.m...m.m.m.", "m.m.m.....m.m.m."),
-                octave=24,
+                transpose=24,
                 gain=0.8,
                 chance=0.9,
             ),
@@ -323,21 +327,21 @@ STYLES = {
             Part(
                 timbres=("distorted guitar", "high-gain guitar"),
                 patterns=("x.xxx.xxx.xxx.xx", "xxxxxxxxxxxxxxxx", "x..xx..xx..xx.x.", "x.......x......."),
-                octave=0,
+                transpose=0,
                 gain=1.2,
                 hold=6,
             ),
             Part(
                 timbres=("bass guitar",),
                 patterns=("0.000.000.000.00", "0.0.0.0.0.0.0.0."),
-                octave=-12,
+                transpose=-12,
                 gain=0.4,
                 hold=2,
             ),
             Part(
                 timbres=("high-gain guitar",),
                 patterns=("mmmmmmmmmmmmmmmm", "m.mmm.mmm.mmm.mm", "m.......m.......", "m.m.m.m.m.m.m.m."),
-                octave=24,
+                transpose=24,
                 gain=0.6,
                 chance=0.4,
             ),
@@ -365,18 +369,22 @@ STYLES = {
             Part(
                 timbres=("sub bass", "bass guitar"),
                 patterns=("0.0.0.0.0.0.0.0.", "0.......0.0.....", "0...0...0...0..."),
-                octave=-12,
+                transpose=-12,
                 gain=0.7,
                 hold=4,
             ),
             Part(
                 timbres=("synth pad", "piano", "electric piano", "acoustic guitar"),
                 patterns=("x...............", "x...x...x...x...", "x..x..x.x..x..x.", "0.1.2.1.0.1.2.1."),
-                octave=12,
+                transpose=12,
                 gain=0.7,
             ),
             Part(
-                timbres=("synth lead", "flute", "electric piano"), patterns=_MELODIES, octave=24, gain=0.8, chance=0.9
+                timbres=("synth lead", "flute", "electric piano"),
+                patterns=_MELODIES,
+                transpose=24,
+                gain=0.8,
+                chance=0.9,
             ),
         ),
     ),
@@ -397,18 +405,18 @@ STYLES = {
             Part(
                 timbres=("sub bass", "bass guitar"),
                 patterns=("0...0.2.3.......", "0..0..2...0.1...", "....0.0.1.2....."),
-                octave=-4,
+                transpose=-4,
                 gain=1.1,
                 hold=4,
             ),
             Part(
                 timbres=("clean guitar", "organ", "piano"),
                 patterns=("....x.......x...", "..x...x...x...x.", "....xx......xx.."),
-                octave=17,
+                transpose=17,
                 gain=0.7,
                 hold=1,
             ),
-            Part(timbres=("organ", "brass", "harmonica"), patterns=_MELODIES, octave=24, gain=0.5, chance=0.6),
+            Part(timbres=("organ", "brass", "harmonica"), patterns=_MELODIES, transpose=24, gain=0.5, chance=0.6),
         ),
         wet=0.4,
     ),
@@ -432,21 +440,21 @@ STYLES = {
             Part(
                 timbres=("distorted guitar", "warm overdrive"),
                 patterns=("x.x.x.x.x.x.x.x.", "x.....x.x.......", "x...x.xx..x.x...", "x..............."),
-                octave=7,
+                transpose=7,
                 gain=0.9,
                 hold=6,
             ),
             Part(
                 timbres=("bass guitar",),
                 patterns=("0.0.0.0.0.0.0.0.", "0.....0.0.......", "0...0...0.0.2..."),
-                octave=-5,
+                transpose=-5,
                 gain=0.7,
                 hold=4,
             ),
             Part(
                 timbres=("distorted guitar", "warm overdrive", "organ"),
                 patterns=_MELODIES,
-                octave=24,
+                transpose=24,
                 gain=0.6,
                 chance=0.5,
             ),

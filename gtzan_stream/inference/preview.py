@@ -73,8 +73,8 @@ def plot_preview(
     UserError
         For the reasons of `Loader`; if a setting is out of range; if all crops are mostly padding.
     """
-    given: dict[str, object] = {"sample_rate": Manifest.open(shards).sample_rate}
-    given |= {name: value for name, value in (settings or {}).items() if value is not None}
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    given.setdefault("sample_rate", Manifest.open(shards).sample_rate)
     features = build("logmel", **given)
     part = part or ("train" if split else None)
     with Loader(

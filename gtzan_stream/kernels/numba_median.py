@@ -1,4 +1,4 @@
-"""Running median on the CPU: 64 columns at once, the values under each column's median kept sorted, without branches.
+"""Running median on the CPU: 64 columns at once, each with its current values kept sorted. No branches.
 
 For the next output, one value leaves and one enters. `_replace` does both in one pass over the sorted values s[0] <=
 s[1] <= ...:

@@ -1,4 +1,4 @@
-"""Running median on CUDA: every thread walks down one column and keeps the values under the median sorted in registers.
+"""Running median on CUDA: every thread walks down one column and keeps its current values sorted in registers.
 
 The method is that of `numba_median`: delete one value and insert one, by selects, minima and maxima. The sorted values
 are a tuple of SIZE variables, so all loops over them are unrolled and nothing is in memory. A column is cut into runs

@@ -24,7 +24,7 @@ from gtzan_stream.store.swap import locked_for_packing, replace_set
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import short_repr
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 _BYTES_PER_CLIP = 2500  # approximate overhead: headers and padding of tar, WAV and JSON, and table rows
 
 
@@ -64,7 +64,7 @@ def pack(
     num_workers: int | None = None,
     on_error: str = "skip",
     name: str | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     announce: Callable[[Survey], None] | None = None,
 ) -> Manifest:
     """Pack every audio file below `src` into shards in `dst`, and replace the set that is there.
@@ -180,7 +180,7 @@ _Encoded = tuple[Clip, EncodedClip | None, list[tuple[str, str]]]
 class _Packer:
     """One run of `pack`: decodes clips in threads, and writes them in an order that does not depend on the threads."""
 
-    def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: Progress) -> None:
+    def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: OnProgress) -> None:
         self.options, self.dataset, self.clips, self.progress = options, dataset, clips, progress
         self.sizes = list(map_in_order(self._pcm_bytes, clips, options.num_workers))
         self.report: list[Issue] = []

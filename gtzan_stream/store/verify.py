@@ -10,10 +10,10 @@ from gtzan_stream.store.scan_shards import ShardScan, scan_shards
 from gtzan_stream.store.shards import ClipRow
 from gtzan_stream.store.tables import describe_file
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
-def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Progress | None = None) -> list[str]:
+def verify(manifest: Manifest, *, num_workers: int | None = None, progress: OnProgress | None = None) -> list[str]:
     """Compare every shard and table with its checksum, and decode every clip to its end.
 
     The shards are read as `index` reads them. Every issue that `index` would report is a problem, unless the set's
@@ -52,7 +52,7 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: Prog
     return problems
 
 
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
+def _shifted(progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
     """Return a callback for the progress within one shard, where `before` bytes were done earlier."""
     return None if progress is None else lambda done, _: progress(before + done, total)
 

@@ -112,23 +112,23 @@ def restore(state: dict[str, Any], parts: dict[str, Stateful], what: str) -> Non
             raise UserError(f"{what} has no {name}; it has {first_few(map(str, state['parts']), 12)}: start a new run")
         stored = state["parts"][name]
         try:
-            if not isinstance(part, nn.Module | RandomNumbers) and (difference := _difference(part, stored)):
+            if not isinstance(part, nn.Module | RandomNumbers) and (difference := _difference_in_state(part, stored)):
                 raise ValueError(difference)
             part.load_state_dict(stored)
         except UserError:  # has a message for users already
             raise
         except Exception as error:  # the state may come from another program or version of torch
-            difference = _mismatch(part, stored, error)
+            difference = _difference_in_tensors(part, stored, error)
             raise UserError(f"{what} does not fit this {name}: {difference}; start a new run") from None
 
 
-def _difference(part: Stateful, stored: Any) -> str | None:
+def _difference_in_state(part: Stateful, stored: Any) -> str | None:
     """Describe the first difference in structure between a part's state and the stored one; None if it fits.
 
     torch's optimizers and schedules load any state without checking it, and a fused optimizer then writes past the end
     of a state that is smaller than its parameter.
     """
-    if difference := _structure_difference(part.state_dict(), stored, ""):
+    if difference := _difference_in_structure(part.state_dict(), stored, ""):
         return difference
     if isinstance(part, torch.optim.Optimizer):
         parameters = [parameter for group in part.param_groups for parameter in group["params"]]
@@ -142,7 +142,7 @@ def _difference(part: Stateful, stored: Any) -> str | None:
     return None
 
 
-def _structure_difference(own: Any, stored: Any, path: str) -> str | None:
+def _difference_in_structure(own: Any, stored: Any, path: str) -> str | None:
     """Describe the first difference in names, types or shapes of nested data. An empty container fits any of its type.
 
     `path` has the keys that lead to the data, such as "param_groups.0.lr".
@@ -163,12 +163,13 @@ def _structure_difference(own: Any, stored: Any, path: str) -> str | None:
         here = first_few(str(name) for name in own_entries if name not in stored_entries) or "none"
         return f"{path or 'it'} has the entries {there} only in the checkpoint and {here} only here"
     differences = (
-        _structure_difference(value, entries[1][key], f"{path}.{key}".lstrip(".")) for key, value in entries[0].items()
+        _difference_in_structure(value, entries[1][key], f"{path}.{key}".lstrip("."))
+        for key, value in entries[0].items()
     )
     return next(filter(None, differences), None)
 
 
-def _mismatch(part: Stateful, stored: Any, error: Exception) -> str:
+def _difference_in_tensors(part: Stateful, stored: Any, error: Exception) -> str:
     """Describe in one line the first difference between a module's tensors and the stored ones."""
     if isinstance(part, nn.Module) and isinstance(stored, dict):
         own = part.state_dict()

@@ -46,7 +46,9 @@ class NetworkDefaults(Protocol):
 
 
 def complete(config: Config, network: NetworkDefaults) -> Config:
-    """Return `config` with every None filled in, except settings with a default in the features, such as ``n_fft``.
+    """Return `config` with its missing settings filled in.
+
+    Those with a default in the features, such as ``n_fft``, stay None.
 
     Raises
     ------

@@ -15,10 +15,10 @@ HEADINGS = {
     "valid_chunk_accuracy": "per chunk",
     "valid_track_accuracy": "per track",
     "lr": "lr",
-    "clips_per_second": "crops/s",
+    "crops_per_second": "crops/s",
     "data_wait_share": "waiting",
 }
-_FORMATS = {"epoch": "d", "lr": ".1e", "clips_per_second": ".0f", "train_loss": ".4f", "valid_loss": ".4f"}
+_FORMATS = {"epoch": "d", "lr": ".1e", "crops_per_second": ".0f", "train_loss": ".4f", "valid_loss": ".4f"}
 
 
 class Display:
@@ -62,7 +62,7 @@ class Display:
 
     def show_measures(self, measures: dict[str, float]) -> None:
         """Show the current epoch's loss, accuracy, speed and share of waiting beside the bar."""
-        text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {clips_per_second:.0f} crops/s"
+        text = "loss {train_loss:.3f}, accuracy {train_accuracy:.0%}, {crops_per_second:.0f} crops/s"
         self._bar.update(self._task, measures=(text + ", waiting {data_wait_share:.0%}").format(**measures))
 
     def print_headings(self) -> None:

@@ -66,8 +66,8 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
     Raises
     ------
     UserError
-        If there is no checkpoint, another process uses the folder, it cannot be written, another setting differs, or
-        the data has changed.
+        If there is no checkpoint, another process uses the folder, it cannot be written, `changes` has another
+        setting, or the data has changed.
     """
     path = checkpoints.find(path)
     with _locked(path.parent) as lock:

@@ -9,7 +9,7 @@ from torch import Tensor
 from gtzan_stream.checks import checked_int
 
 
-class Progress:
+class RunProgress:
     """What a run has done so far, so that it can stop after any step and continue.
 
     Attributes
@@ -56,7 +56,7 @@ class Progress:
         return {
             "train_loss": loss / examples if examples else math.nan,
             "train_accuracy": correct / examples if examples else math.nan,
-            "clips_per_second": examples / trained_s if trained_s else math.nan,
+            "crops_per_second": examples / trained_s if trained_s else math.nan,
             "data_wait_share": waited_s / trained_s if trained_s else math.nan,
             "train_seconds": trained_s,
         }
@@ -80,7 +80,7 @@ class Progress:
         seconds = sum(row["train_seconds"] for row in self.history)
         means = {
             name: sum(row[name] * row["train_seconds"] for row in self.history) / seconds
-            for name in ("clips_per_second", "data_wait_share")
+            for name in ("crops_per_second", "data_wait_share")
         }
         return {
             "epochs": self.epoch,

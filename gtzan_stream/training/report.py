@@ -84,7 +84,7 @@ def render(report: dict[str, Any]) -> str:
         "",
         f"![Learning curves]({CURVES})",
         "",
-        f"- {training['clips_per_second']:.0f} crops a second, {training['data_wait_share']:.1%} of the time waiting"
+        f"- {training['crops_per_second']:.0f} crops a second, {training['data_wait_share']:.1%} of the time waiting"
         f" for data, {training['seconds']:.0f} s in all, evaluations included",
         f"- {report['machine']['device']}, {config['precision']}, torch {report['machine']['torch']}",
         "- clips: " + ", ".join(f"{count} {part}" for part, count in data["clips"].items()),

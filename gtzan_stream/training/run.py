@@ -32,7 +32,7 @@ from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.losses import loss_of
 from gtzan_stream.training.mixup import mixup
 from gtzan_stream.training.network import Classifier
-from gtzan_stream.training.progress import Progress
+from gtzan_stream.training.progress import RunProgress
 
 Build = Callable[[str, int], nn.Module]
 """(name, number of classes) -> network, from features [batch, row, frame] to logits [batch, class]."""
@@ -107,7 +107,7 @@ class Run:
         self.schedule = schedules.build(
             str(config.schedule), self.optimizer, steps=self.steps, warmup_steps=config.warmup_steps
         )
-        self.progress = Progress(self.device)
+        self.progress = RunProgress(self.device)
         self.parts: dict[str, checkpoints.Stateful] = {
             "network": self.network,
             "optimizer": self.optimizer,

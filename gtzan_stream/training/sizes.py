@@ -85,7 +85,7 @@ def _smallest_size(takes: Takes, n_rows: int, n_frames: int) -> tuple[int, int] 
 def _smallest(takes: Callable[[int], bool]) -> int | None:
     """Find the smallest n for which ``takes(n)`` is true; None if it is false for every power of two.
 
-    If it is not true for all larger n too, the n that is found may not be the smallest.
+    The search assumes that ``takes`` is true for all larger n too; otherwise the result may not be the smallest.
     """
     for power in range(MAX_SIZE.bit_length()):
         if takes(2**power):

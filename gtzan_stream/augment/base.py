@@ -146,7 +146,7 @@ class Transform(nn.Module):
             rate[rows] = self.rate_of(draw[rows])
         return rate
 
-    def apply(  # type: ignore[override]
+    def apply(  # type: ignore[override]  # replaces nn.Module.apply(fn): a transform has no weights to initialise
         self, waveform: Waveforms, draw: Draw, length: int | np.ndarray | None = None
     ) -> Float[Tensor, "batch *channel filled"]:
         """Transform the chosen examples and copy the others.

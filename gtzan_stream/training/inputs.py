@@ -19,7 +19,7 @@ from gtzan_stream.words import first_few
 
 def build_features(config: Config) -> nn.Module:
     """Build what the loader computes: the features, or the waveform frames for a trainable spectrogram."""
-    name = str(config.features)
+    name = str(config.features)  # not None, as `complete` has filled it in: str() is for the type checker, also below
     settings = _settings(config)
     if config.trainable_frontend:
         settings = {setting: settings[setting] for setting in features.settings_of(name)}
@@ -69,8 +69,8 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             f"--spec-augment {config.spec_augment} can hide all of a feature of {n_rows} rows x "
             f"{geometry.frames} frames: choose {most} or less"
         )
-    frames = manifest.resampled(geometry.sample_rate).frames
-    lengths = {part: frames[manifest.part(str(config.split), part)] for part in PARTS}
+    clip_lengths = manifest.resampled(geometry.sample_rate).frames
+    lengths = {part: clip_lengths[manifest.part(str(config.split), part)] for part in PARTS}
 
     def remedy() -> str:
         settings = short_clips.suggested_settings(

@@ -20,7 +20,7 @@ from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
 
 CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}
-"""Settings that may differ in a resumed run."""
+"""Settings that may differ in a resumed run; `epochs` only without a cosine, which is laid out over all steps."""
 STATISTICS_CROPS = 512
 """Number of crops from which the mean and standard deviation of the features are estimated."""
 
@@ -40,7 +40,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     UserError
         If the folder already holds a run, another process uses it, or a setting does not fit the data.
     """
-    folder = Path(config.out, str(config.name))
+    folder = Path(config.out, str(config.name))  # `complete` has filled in the name: str() is for the type checker
     if config.check:
         check(config.shards)
     with folders.created(folder, folder / checkpoints.LAST), _locked(folder) as lock:
@@ -61,7 +61,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
 def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
     """Restore a run, from its folder or a checkpoint, at the step where it stopped.
 
-    Only settings in `CHANGEABLE` may change.
+    Only settings in `CHANGEABLE` may change, and with a cosine schedule not `epochs`.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     try:
         config = Config.from_dict(state.get("config"))
     except UserError as error:
-        raise UserError(f"{path} holds settings that this train.py does not have: {error}; start a new run") from None
+        raise UserError(f"{path} holds settings that this train.py does not accept: {error}; start a new run") from None
+    # A cosine is laid out over all steps of the run, so another number of epochs would change the steps already done.
     changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
     wrong = [option_name(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:

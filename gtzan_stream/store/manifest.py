@@ -255,7 +255,7 @@ class Manifest:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
         rows = self._read(SPLITS, ["part", "clip"], filters=[("split", "==", split)])
         try:
-            check_split(rows, self.split_counts[split], len(self))
+            check_split(split, rows, self.split_counts[split], len(self))
         except ValueError as error:
             raise damaged_table(self.path(SPLITS), error) from error
         return rows

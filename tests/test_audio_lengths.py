@@ -81,8 +81,8 @@ def test_a_very_short_mp3():
 
 
 def test_free_bit_rates_are_left_to_libsndfile():
-    assert mp3_module.links(b"\xff\xfb\x00\x04" * 5000) == []  # a free bit rate
-    assert mp3_module.links(b"") == []
+    assert mp3_module.streams(b"\xff\xfb\x00\x04" * 5000) == []  # a free bit rate
+    assert mp3_module.streams(b"") == []
 
 
 def test_a_truncated_mp3_without_a_tag_is_reported():

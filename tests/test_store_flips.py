@@ -31,7 +31,7 @@ def use(root: Path) -> None:
     with suppress(UserError, BadSample):
         manifest = Manifest.open(root)
         summary(manifest)
-        for split, parts in manifest.split_names().items():
+        for split, parts in manifest.parts_by_split().items():
             for part in parts:
                 manifest.part(split, part)
         reader = ClipReader(manifest)

@@ -133,7 +133,7 @@ def sweep(rows: Rows) -> Table:
 
 def throughput(rows: Rows) -> Table:
     """List the speed of the loader's stages, of the loader, and of training with it."""
-    columns = ["stage, alone", "3 s crops a second", "min to max", "times real time", "waiting for data"]
+    columns = ["stage", "3 s crops a second", "min to max", "times real time", "waiting for data"]
     return columns, [
         [
             row["stage"],

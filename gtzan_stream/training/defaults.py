@@ -61,7 +61,7 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     # The learning rate is the user's, else the network's, else the demo set's, else the optimizer's.
     lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **network.lr}
     found = device.find(config.device)
-    split = _split(config, manifest.split_names())
+    split = _split(config, manifest.parts_by_split())
     for part in PARTS:
         manifest.part(split, part)  # raises now, and not after training, if a part is missing
     return dataclasses.replace(

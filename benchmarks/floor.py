@@ -29,7 +29,7 @@ _FRAMES = 1 + 22050 * 30 // 512  # of a clip, at the hop of the vocoder, of the 
 SPECTROGRAM = _FRAMES * 1025 * 8 / 1e6
 """Size in MB of a clip's STFT with 1,025 bins, complex numbers in float32."""
 VOCODER = 2 * WAVE + 4 * SPECTROGRAM
-"""Read and write the clip. The STFT writes a spectrogram, the vocoder reads it and writes one, the inverse reads it."""
+"""Least MB of a vocoder: read and write the clip; write and read a spectrogram before the vocoder, and one after it."""
 MEGABYTES = {
     "Identity": 0.0,
     "GaussianNoise": 2 * WAVE,

@@ -21,7 +21,7 @@ ANOTHER = "another algorithm, signalsmith-stretch, in float32 only"
 
 
 def on_numpy(function: Callable[[np.ndarray, float], np.ndarray], parameter: str | None = None) -> Run:
-    """Turn a function of one clip [time] and its parameter, `parameter` in the draw, into a `Run`."""
+    """Turn a function of one clip [time] and its value of `parameter` in the draw into a `Run`."""
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
         values = draw.values[parameter] if parameter else np.zeros(len(draw))
@@ -31,7 +31,7 @@ def on_numpy(function: Callable[[np.ndarray, float], np.ndarray], parameter: str
 
 
 def on_torch(function: Callable[[Tensor, float], Tensor], parameter: str | None = None) -> Run:
-    """Turn a function of one clip as a batch [1, time] and its parameter, `parameter` in the draw, into a `Run`."""
+    """Turn a function of one clip [1, time] and its value of `parameter` in the draw into a `Run`."""
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
         values = draw.values[parameter] if parameter else np.zeros(len(draw))

@@ -1,8 +1,10 @@
 """Decode files with soundfile to their real end.
 
-libsndfile trusts headers, guesses lengths, and decodes only the first of several joined streams. A stream is a complete
-recording with its own beginning and end; joined Ogg and MP3 files are several of them, all other files one. So headers
-that state no length are corrected, and streams are given to libsndfile one by one; the file itself is not changed.
+libsndfile trusts headers, guesses lengths, and decodes only the first of several joined streams. So headers that state
+no length are corrected, and joined streams are given to it one by one; the file itself is not changed.
+
+A stream is what one encoder wrote, from its first to its last page or frame. A joined Ogg or MP3 file has several
+streams; every other file is one.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Count the frames of MP3 files, and split joined ones.
 
-libsndfile takes the length of an MP3 file from the Xing tag, which some encoders call Info or VBRI, in the first frame,
-or guesses it from the bit rate of that frame. Encoders that write to a pipe leave the tag out, and then most of a file
+libsndfile takes the length of an MP3 file from the Xing tag in its first frame (or its variants Info and VBRI), or
+guesses it from the bit rate of that frame. Encoders that write to a pipe leave the tag out, and then most of a file
 with variable bit rate can be lost. A file of several joined ones has a Xing tag for each of these streams, of which
 libsndfile reads only the first. Here such files are split into their streams, and each stream gets a new Xing tag with
 its real number of frames. ID3 and APE tags, with names of artists and songs, are skipped as metadata.
@@ -72,7 +72,7 @@ class Stream:
 
     @property
     def tag_covers_all(self) -> bool:
-        """Whether the Xing tag states all frames, or all but one: the last one may be cut, and still counts here."""
+        """Whether the Xing tag states all frames. One fewer is accepted, as `n_frames` counts a last frame that is cut."""
         return self.stated >= max(self.n_frames - 1, 1)
 
     @property

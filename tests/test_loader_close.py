@@ -127,7 +127,7 @@ def test_closing_closes_a_transform_made_by_name_but_not_one_passed_in(shards):
         processes = list(loader.transform._workers._started)
         assert processes
     assert all(process.poll() is not None for process in processes)
-    assert not loader._maker._reader._shards._open
+    assert not loader._maker._reader._reader._shards._open
 
 
 def test_a_loader_cannot_be_copied_and_survives_the_attempt(shards):

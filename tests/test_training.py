@@ -103,7 +103,7 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
 def test_progress_weights_examples_and_knows_its_best_epoch():
     progress = RunProgress(CPU)
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
+    progress.step(torch.tensor(4.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
     progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
     progress.add_time(2.0, 0.25)
     again = RunProgress(CPU)
@@ -119,7 +119,7 @@ def test_progress_weights_examples_and_knows_its_best_epoch():
     progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
     assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
-    progress.step(torch.tensor(7.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
+    progress.step(torch.tensor(21.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
     assert (progress.history[1]["train_loss"], progress.history[1]["train_accuracy"]) == (7.0, 0.0)

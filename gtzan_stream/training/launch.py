@@ -14,7 +14,7 @@ from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.feature_settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
-from gtzan_stream.training import checkpoints, device
+from gtzan_stream.training import checkpoints, device, inputs
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
@@ -47,11 +47,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
         if (folder / checkpoints.LAST).exists():
             raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
         run = Run(config, folder, build=build, console=console)
-        begin = run.train_loader.state_dict()
-        batches = islice(run.train_loader, -(-STATISTICS_CROPS // run.train_loader.batch_size))
-        frontend = run.network.frontend
-        run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
-        run.train_loader.load_state_dict(begin)
+        estimate_statistics(run)
         run.save()  # before config.json: if this fails, the new folder is empty and is removed
         run.write_config()
         run.lock = lock.pop_all()
@@ -101,6 +97,16 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
         raise WriteError(words) from error
     return run
+
+
+def estimate_statistics(run: Run) -> None:
+    """Estimate the features' mean and deviation from the first crops, not mixed: the same for any number of ranks."""
+    if not run.normalization.needs_estimate:
+        return
+    features, frontend = run.train_loader.features, run.network.frontend
+    with inputs.open_loader(run.config, features, run.device, rank=0, world_size=1) as loader:
+        batches = islice(loader, -(-STATISTICS_CROPS // loader.batch_size))
+        run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def clips_of(manifest: Manifest, split: str | None, part: str | None) -> np.ndar
     """Return the indices of the clips in a part of a split, or of all clips if neither is given."""
     if split is not None and part is not None:
         return manifest.part(split, part)
-    splits = {name: ", ".join(parts) for name, parts in manifest.split_names().items()}
+    splits = {name: ", ".join(parts) for name, parts in manifest.parts_by_split().items()}
     if part is not None:
         listed = "; ".join(f"{name} ({parts})" for name, parts in splits.items())
         raise UserError(f"part {part!r} needs a split: {manifest.root} has {listed}")

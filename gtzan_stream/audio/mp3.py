@@ -72,7 +72,7 @@ class Stream:
 
     @property
     def tag_covers_all(self) -> bool:
-        """Whether the Xing tag states all frames. One fewer is accepted, as `n_frames` counts a last frame that is cut."""
+        """Whether the Xing tag states all frames. One fewer is accepted, as `n_frames` counts a cut last frame."""
         return self.stated >= max(self.n_frames - 1, 1)
 
     @property

@@ -217,8 +217,6 @@ class Manifest:
         """Return the parts of each split."""
         return {split: list(parts) for split, parts in self.split_counts.items()}
 
-    split_names = parts_by_split  # for gtzan_stream/loader.py, until it calls `parts_by_split`
-
     def part(self, split: str, part: str) -> np.ndarray:
         """Return the numbers of the clips in one part of a split, ascending.
 

@@ -20,7 +20,8 @@ from gtzan_stream.words import first_few
 
 def build_features(config: Config) -> nn.Module:
     """Build what the loader computes: the features, or the waveform frames for a trainable spectrogram."""
-    name = str(config.features)  # not None, as `complete` has filled it in: str() is for the type checker, also below
+    # `complete` has filled in the settings: str() here, and `or 1` below, are for the type checker.
+    name = str(config.features)
     settings = _settings(config)
     if config.trainable_frontend:
         settings = {setting: settings[setting] for setting in features.settings_of(name)}

@@ -139,14 +139,24 @@ class BatchMaker:
         source = transform.source(self.geometry.read_length, draw)
         segments = crops.segments(starts, lengths, self.geometry, rate, source.before, source.length)
         buffer, errors = self._read(rows.clips, segments)
-        weights = rows.weights * segments.has_enough_audio
-        weights[list(errors)] = 0
-        host = {"labels": self._class_index[self.manifest.label[rows.clips]], "weights": weights.astype(np.float32)}
+
+        def failed(row: int, error: ValueError) -> None:
+            if row in errors:  # not read, so the transform got silence
+                return
+            reason = str(error).removeprefix(f"{draw.label(row)}: ")  # has only the hash of the key
+            message = f"{self.manifest.location(int(rows.clips[row]))}, crop {rows.crops[row]}: {reason}"
+            if self.on_error == "fail":
+                raise BadSample(message) from error
+            errors[row] = message
+
         with torch.cuda.stream(self._stream):
             waveform = self._as_float32(self._to_device(buffer))
             length = np.full(len(waveform), self.geometry.read_length)
-            features = self.features(transform.apply(waveform, draw, length))
+            features = self.features(transform.apply(waveform, draw, length, failed=failed))
             features = self._fill_padding(features, segments.valid_frames)
+            weights = rows.weights * segments.has_enough_audio
+            weights[list(errors)] = 0
+            host = {"labels": self._class_index[self.manifest.label[rows.clips]], "weights": weights.astype(np.float32)}
             tensors = {name: self._to_device(torch.from_numpy(array)) for name, array in host.items()}
             event = None if self._stream is None else self._stream.record_event()
         batch = Batch(

@@ -126,3 +126,20 @@ FAULTS = {
     7: print_much,
     8: exit_in_child,
 }
+
+
+def exits_if_loud(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    if is_loud(samples):
+        os._exit(3)
+    return 2 * samples
+
+
+def fails_if_loud(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    if is_loud(samples):
+        raise RuntimeError("too loud")
+    return 2 * samples
+
+
+def is_loud(samples: np.ndarray) -> bool:
+    """Return True for one crop in about eight."""
+    return int(np.abs(samples[:1000]).sum() * 1e4) % 8 == 0

@@ -13,6 +13,8 @@ from tests.worker_cases import is_running, posix, wait_until
 
 PROGRAM = """
 import os, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 import numpy as np
 from gtzan_stream.augment.workers import Workers
 from tests.audio_functions import by_first_sample
@@ -20,19 +22,26 @@ workers = Workers(by_first_sample, 1, 600.0)
 samples = np.ones(100_000, np.float32)
 workers.call(samples, 22050, 1)
 pids = [workers._started[0].popen.pid]
+
+def hang():
+    with suppress(ValueError):  # the pool is closed
+        workers.call(6 * samples, 22050, 1)
+
 if sys.argv[1] == "fork" and not os.fork():
     os.closerange(1, 3)
     time.sleep(8)
     os._exit(0)
 if sys.argv[1] == "hang":
-    threading.Thread(target=workers.call, args=(6 * samples, 22050, 1), daemon=True).start()
+    threading.Thread(target=hang, daemon=True).start()
+if sys.argv[1] == "hang in a pool":
+    ThreadPoolExecutor(1).submit(hang)
 print(*pids, flush=True)
 time.sleep(100)
 """
 
 
 @posix
-@pytest.mark.parametrize("case", ["idle", "hang", "fork"])
+@pytest.mark.parametrize("case", ["idle", "hang", "hang in a pool", "fork"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_when_the_program_ends(case: str, number: int) -> None:
     """Also if it ends during a call, or if a forked child has the pipes open."""
@@ -41,7 +50,7 @@ def test_no_process_is_left_when_the_program_ends(case: str, number: int) -> Non
     assert program.stdout is not None
     pid = int(program.stdout.readline())
     assert is_running(pid)
-    if case == "hang":
+    if case.startswith("hang"):
         assert program.stderr is not None
         assert program.stderr.readline() == "begin to wait\n"
     program.send_signal(number)

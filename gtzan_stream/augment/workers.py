@@ -6,8 +6,10 @@ its code to be under ``if __name__ == "__main__":``, and cannot be started by a 
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
+import threading
 import weakref
 from queue import LifoQueue
 
@@ -176,5 +178,12 @@ def _forget_processes() -> None:
         workers._closed = closed
 
 
+def _close_all() -> None:
+    for workers in list(_all):
+        workers.close()
+
+
+# Python waits for the threads of pools before it runs `atexit` functions; one of them may be in a call that hangs.
+getattr(threading, "_register_atexit", atexit.register)(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_processes)

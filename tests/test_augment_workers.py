@@ -90,9 +90,9 @@ def test_three_calls_in_a_row_that_end_their_process_are_a_user_error(workers: W
 
     assert [fail(1), fail(2)] == [ValueError] * 2
     assert call(workers, 1) == 2
-    assert [fail(1), fail(1), fail(1), fail(2)] == [ValueError] * 4  # the same call, as a batch on CUDA is tried again
+    assert [fail(3), fail(3), fail(3), fail(4)] == [ValueError] * 4  # the same call, as a batch on CUDA is tried again
     with pytest.raises(UserError, match=r"3 calls .* in a row got no answer; .*\(exit status 3\); .*num_workers=0"):
-        call(workers, 3, 3)
+        call(workers, 3, 5)
 
 
 @posix

@@ -32,6 +32,7 @@ from gtzan_stream import crops, mixup
 from gtzan_stream.augment.draw import Examples, view_seed
 from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.pcm import to_float32
+from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import EpochPlan, Rows, rows_of_rank
 from gtzan_stream.row_reader import RowReader
@@ -89,7 +90,7 @@ class BatchMaker:
                 len(manifest),
                 self.manifest.sample_rate,
             )
-        self.seed, self._n_classes = seed, len(labels)
+        self.seed, self._on_error, self._n_classes = seed, on_error, len(labels)
         self.closed = False
         # Class of each label of the manifest; -1 for labels that the split does not have.
         self._class_index = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
@@ -177,11 +178,21 @@ class BatchMaker:
         return draw_views(examples, self.manifest.frames[rows.clips], self.geometry, kind)
 
     def _features(self, rows: Rows, view: View, kind: Kind, errors: dict[int, str]) -> Tensor:
-        """Compute the features of one view of some rows; add the messages of unreadable rows to `errors`."""
+        """Compute the features of one view of some rows; add the messages of rows that failed to `errors`."""
         buffer = self._reader.read(rows.clips, view.segments, errors)
         waveform = to_float32(self._to_device(buffer))
         length = np.full(len(waveform), self.geometry.read_length)
-        features = self.features(kind.transform.apply(waveform, view.draw, length))
+
+        def failed(row: int, error: ValueError) -> None:
+            if row in errors:  # not read, so the transform got silence
+                return
+            reason = str(error).removeprefix(f"{view.draw.label(row)}: ")  # has only the hash of the key
+            message = f"{self.manifest.location(int(rows.clips[row]))}, crop {rows.crops[row]}: {reason}"
+            if self._on_error == "fail":
+                raise BadSample(message) from error
+            errors[row] = message
+
+        features = self.features(kind.transform.apply(waveform, view.draw, length, failed=failed))
         return self._fill_padding(features, view.segments.valid_frames)
 
     def _count(self, plan: EpochPlan, index: int, kind: Kind) -> int:

@@ -64,7 +64,7 @@ class Loader(Epochs):
         Index of this process and number of processes that train together. By default those of `torch.distributed` when
         an epoch begins.
     on_error : "fail" or "skip"
-        What to do with an unreadable example: raise `BadSample`, or give it weight 0 and add the error to `skipped`.
+        What to do if an example cannot be read or augmented: raise `BadSample`, or set weight 0 and add to `skipped`.
     shuffle_shards : int, optional
         How many shards' examples are mixed with each other; see `EpochPlan`. The cache of remote shards must hold twice
         as many.

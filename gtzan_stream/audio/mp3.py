@@ -72,8 +72,8 @@ class Stream:
 
     @property
     def tag_covers_all(self) -> bool:
-        """Whether the Xing tag states all frames. One fewer is accepted, as `n_frames` counts a cut last frame."""
-        return self.stated >= max(self.n_frames - 1, 1)
+        """Whether the Xing tag states all whole frames; `n_frames` also counts a last frame that is cut."""
+        return self.stated >= max(self.n_frames - bool(self.missing), 1)
 
     @property
     def is_readable(self) -> bool:

@@ -36,7 +36,7 @@ def command(*, resume: Path | None, **given: Any) -> None:
         finally:
             run.close()
     except BadSample as error:
-        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every bad clip"
+        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every clip that cannot be read"
         typer.echo(f"error: {format_error(error)}; {remedy}", err=True)
         raise typer.Exit(2) from None
     except (UserError, OSError) as error:

@@ -190,7 +190,7 @@ def plot(rows: Sequence[dict[str, Any]], best: dict[str, float], path: Path) -> 
     """Plot how well a batch is mixed, by the number of shards that are shuffled together."""
     import matplotlib.figure
 
-    figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(9, 3.8), layout="constrained")
     for axis, name in zip(figure.subplots(1, 2), ("shards", "labels"), strict=True):
         for row in rows:
             x, y = zip(*((int(shards), found[name]) for shards, found in row["entropy"].items()), strict=True)
@@ -198,7 +198,7 @@ def plot(rows: Sequence[dict[str, Any]], best: dict[str, float], path: Path) -> 
         axis.axhline(best[name], color="gray", linestyle=":", label="drawn from the whole set")
         axis.set(xlabel="shuffle_shards", ylabel="bits", title=f"entropy of the {name} in a global batch")
         axis.grid(True, alpha=0.3)
-        axis.legend()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(rows) + 1)
     figure.savefig(path, dpi=120)
 
 

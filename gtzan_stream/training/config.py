@@ -65,8 +65,8 @@ class Config:
     )
     lr: float | None = _option(
         None,
-        "Learning rate. (default: the network's for this optimizer, else 0.001 for adam and adamw on the demo set, else "
-        "the optimizer's; 0.01 for sgd)",
+        "Learning rate. (default: the network's for this optimizer, else 0.001 for adam and adamw on the demo set, "
+        "else the optimizer's; 0.01 for sgd)",
     )
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(

@@ -199,6 +199,12 @@ def test_the_settings_reach_the_loaders_and_the_optimizer(start):
     assert (group["lr"], group["weight_decay"], group["momentum"], group["nesterov"]) == (0.1, 0.25, 0.9, True)
 
 
+def test_the_statistics_are_not_those_of_mixtures(start):
+    plain, mixed = start(name="plain"), start(mixup=5.0, name="mixed")
+    assert torch.equal(plain.normalization.std, mixed.normalization.std)
+    assert torch.equal(plain.normalization.mean, mixed.normalization.mean)
+
+
 def test_the_statistics_are_those_of_the_first_crops_and_the_loader_starts_over(start, monkeypatch):
     monkeypatch.setattr(launch, "STATISTICS_CROPS", BATCH + 1)
     run = start(normalization="global")

@@ -200,7 +200,7 @@ def test_the_settings_reach_the_loaders_and_the_optimizer(start):
 
 
 def test_the_statistics_are_not_those_of_mixtures(start):
-    plain, mixed = start(name="plain"), start(mixup=5.0, name="mixed")
+    plain, mixed = (start(normalization="global", mixup=mixup, name=str(mixup)) for mixup in (0.0, 5.0))
     assert torch.equal(plain.normalization.std, mixed.normalization.std)
     assert torch.equal(plain.normalization.mean, mixed.normalization.mean)
 

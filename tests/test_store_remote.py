@@ -3,7 +3,6 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,6 @@ from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.remote import RemoteFolder
 from gtzan_stream.store.verify import verify
 from tests.bad_server import Server
-
-
-@pytest.fixture
-def server(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0.01)
-    with Server(shards) as server:
-        yield server
 
 
 def read_all(manifest: Manifest) -> list[np.ndarray]:

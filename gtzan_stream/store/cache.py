@@ -146,6 +146,8 @@ def _make_room(part: Path, size: int, limit_bytes: int) -> bool:
             with suppress(FileNotFoundError):
                 status = path.stat()
                 evictable.append((status.st_mtime_ns, status.st_size, path))
+    if running and running + size > limit_bytes:
+        return False
     total = running + sum(file_size for _, file_size, _ in evictable)
     for _, file_size, path in sorted(evictable):
         if total + size <= limit_bytes:
@@ -155,7 +157,7 @@ def _make_room(part: Path, size: int, limit_bytes: int) -> bool:
         except PermissionError:  # an open shard, on Windows
             continue
         total -= file_size
-    return total + size <= limit_bytes or not running
+    return True
 
 
 def _is_running(part: Path) -> bool:

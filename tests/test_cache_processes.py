@@ -209,3 +209,17 @@ def test_without_locks_each_download_has_a_file_of_its_own(reason: str, folder: 
         first.write_bytes(bytes(40))
         publish(first, folder / "a.tar", 40)
     assert {path.name for path in folder.iterdir()} - {".lock"} == {"a.tar"}
+
+
+def test_the_end_of_a_program_does_not_wait_for_downloads(server: Server, tmp_path: Path):
+    """Neither for the one that runs nor for those that wait for a thread."""
+    program = PROGRAM.partition("for shard")[0] + "manifest.folder.prefetch([s.name for s in manifest.shards])\n"
+    manifest = Manifest.open(server.address)
+    for shard in manifest.shards:
+        server.fail(shard.name, drip(400, 0.02))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    program += "import time\nwhile not list(manifest.folder.cache.glob('*.part')):\n    time.sleep(0.01)"
+    done = subprocess.run([sys.executable, "-c", program, server.address], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len([shard for shard in manifest.shards if server.ranges(shard.name)]) <= 2
+    assert not list(tmp_path.rglob("*.tar"))

@@ -99,6 +99,7 @@ def download(
     most = _size(part)
     while True:
         attempts += 1
+        _check_running()
         try:
             for n_bytes in _append(address, part, size, failures, on_progress or (lambda done, total: None)):
                 received += n_bytes
@@ -106,10 +107,12 @@ def download(
         except (UserError, DownloadError):
             raise
         except Exception as error:  # file systems pass on the errors of their own libraries
+            if isinstance(error, CannotContinue) and _size(part):
+                log.warning("%s: %s; starting again", address, error)
+                os.truncate(part, 0)
+                continue
             failures = 1 if _size(part) > most else failures + 1
             most = max(most, _size(part))
-            if isinstance(error, CannotContinue) and part.exists():
-                os.truncate(part, 0)
             _raise_if_final(address, error, attempts, is_last=failures >= ATTEMPTS, patient=patient)
             pause_s = _pause_s(error, failures)
             log.warning("%s: %s; trying again in %.1f s", address, reason_of(error), pause_s)

@@ -45,7 +45,7 @@ def open_file(address: str, start: int, timeout_s: float, failures: int) -> Iter
         yield Source(start, getattr(file, "size", None), _blocks(file, timeout_s, _FIRST_BLOCK >> 3 * failures))
     finally:
         with suppress(Exception):
-            within(timeout_s, file.close)
+            within(0, file.close)  # this does not wait, as `close` may block, too
 
 
 def _blocks(file: Any, timeout_s: float, n_bytes: int) -> Iterator[bytes]:

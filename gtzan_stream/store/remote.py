@@ -149,7 +149,7 @@ class RemoteFolder(Folder):
             "bytes": used_bytes(self.cache),
             "limit_bytes": self.limit_bytes,
             "downloaded_bytes": sum(n_bytes for n_bytes, _ in self._finished),
-            "download_s": round(sum(seconds for _, seconds in self._finished), 3),
+            "download_s": sum(seconds for _, seconds in self._finished),
         }
 
     def address(self, name: str = "") -> str:

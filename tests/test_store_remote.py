@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from gtzan_stream.download import attempts
+from gtzan_stream.download.attempts import download
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.remote import RemoteFolder
+from gtzan_stream.store.tables import describe_file
 from gtzan_stream.store.verify import verify
-from tests.bad_server import Server
+from tests.bad_server import Handler, Server, send, status
 
 
 def read_all(manifest: Manifest) -> list[np.ndarray]:
@@ -139,3 +141,49 @@ def test_an_invalid_cache_size_is_refused(text: str, monkeypatch: pytest.MonkeyP
         RemoteFolder("memory://shards")
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.5")
     assert RemoteFolder("memory://shards").limit_bytes == 500_000_000
+
+
+def test_a_shard_that_was_evicted_before_it_was_opened_is_downloaded_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    manifest = Manifest.open(server.address)
+    path, name, evicted = RemoteFolder.path, manifest.shards[0].name, []
+
+    def evict(folder: RemoteFolder, name: str) -> Path:
+        found = path(folder, name)
+        if not evicted:
+            evicted.append(found)
+            found.unlink()  # as another process may
+        return found
+
+    monkeypatch.setattr(RemoteFolder, "path", evict)
+    ClipReader(manifest).read(0, 0, np.empty(10, np.int16))
+    assert server.ranges(name) == ["", ""]
+
+
+def test_names_with_characters_of_an_address_are_quoted(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    data = (copy / "splits.parquet").read_bytes()
+    with Server(copy) as server:
+        server.fail("a%20%C3%A9/x%23%3F%25.tar", lambda handler, _, start: send(handler, data, start))
+        folder = RemoteFolder(f"{server.address}/a é")
+        folder.register_files([describe_file(copy / "splits.parquet") | {"name": "x#?%.tar"}])
+        assert folder.path("x#?%.tar").read_bytes() == data
+    assert [name for name, _ in server.requests] == ["a%20%C3%A9/x%23%3F%25.tar"]
+
+
+def test_a_password_in_an_address_is_sent_to_its_server_only(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[str | None] = []
+
+    def record(handler: Handler, data: bytes, start: int) -> None:
+        sent.append(handler.headers.get("Authorization"))
+        to = f"http://127.0.0.1:{server.server_port}/elsewhere"
+        status(302, Location=to)(handler, data, start) if len(sent) == 1 else send(handler, b"12345", start)
+
+    server.fail("x", record)
+    server.fail("elsewhere", record)
+    download(server.address.replace("//", "//me:a%40b@") + "/x", tmp_path / "part")
+    assert sent == ["Basic bWU6YUBi", None]

@@ -9,7 +9,6 @@ server that says when to come back (``Retry-After``) is obeyed, up to a minute.
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -31,6 +30,7 @@ from gtzan_stream.download.source import (
     timeout_s,
 )
 from gtzan_stream.errors import UserError, writing
+from gtzan_stream.threads import program_is_ending
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def wait(seconds: float) -> None:
 
 
 def _check_running() -> None:
-    if not threading.main_thread().is_alive():
+    if program_is_ending():
         raise DownloadError("the download was cancelled because the program has ended")
 
 

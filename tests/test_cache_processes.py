@@ -96,6 +96,15 @@ def test_a_download_of_a_killed_process_is_continued(server: Server, start, tmp_
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.parametrize(("change", "ranges"), [(b"", []), (b"more", [""])])
+def test_a_complete_part_file_is_used_and_a_longer_one_is_not(change: bytes, ranges: list[str], server: Server):
+    manifest = Manifest.open(server.address)
+    shard, data = manifest.shards[0], (server.folder / manifest.shards[0].name).read_bytes()
+    (manifest.folder.cache / f"{shard.sha256[:16]}-{shard.name}.{shard.size}.part").write_bytes(data + change)
+    assert manifest.path(shard.name).read_bytes() == data
+    assert server.ranges(shard.name) == ranges
+
+
 def test_part_files_of_another_set_are_removed_when_a_set_is_opened(server: Server, tmp_path: Path):
     manifest = Manifest.open(server.address)
     folder, shard = manifest.folder.cache, manifest.shards[0]

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from gtzan_stream.download import attempts
-from gtzan_stream.download.attempts import DownloadError
-from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.errors import BadSample, UserError, WriteError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
-from tests.bad_server import Server, cut, stall, status
+from tests.bad_server import Server, cut, other, stall, status
 
 
 @pytest.fixture
@@ -135,6 +134,16 @@ def test_a_server_that_answers_is_not_offline(code: int, server: Server, cached:
         Manifest.open(server.address)
 
 
+def test_a_page_of_a_network_login_does_not_replace_the_cached_manifest(
+    server: Server, cached: Manifest, monkeypatch: pytest.MonkeyPatch
+):
+    server.fail("manifest.json", other(b"<html>log in</html>"))
+    with pytest.raises(UserError, match=r"manifest\.json is not a manifest of gtzan-stream"):
+        Manifest.open(server.address)
+    monkeypatch.setenv("GTZAN_STREAM_OFFLINE", "1")
+    assert Manifest.open(server.address).digest == cached.digest
+
+
 def test_shards_are_downloaded_when_the_network_is_back(server: Server, cached: Manifest, monkeypatch):
     assert len(cached.shards)
     urlopen, names = urllib.request.urlopen, []
@@ -156,6 +165,10 @@ def test_a_read_only_cache_can_be_used(server: Server, cached: Manifest, monkeyp
 
     monkeypatch.setattr("os.utime", utime)
     monkeypatch.setenv("GTZAN_STREAM_OFFLINE", "1")
+    (cached.folder.cache / "0123-old.tar.10.part").write_bytes(b"")
+
+    def lock_file(path: Path, **options: bool) -> None:
+        raise WriteError(f"{path} cannot be written")
+
+    monkeypatch.setattr("gtzan_stream.store.cache.lock_file", lock_file)
     assert len(read(Manifest.open(server.address), 0)) == 100
-    with pytest.raises(DownloadError):
-        cached.path(cached.shards[1].name)

@@ -16,6 +16,7 @@ On systems without locks (Windows), each process has part files of its own, whic
 counts as abandoned if it was not written for an hour.
 """
 
+import logging
 import os
 import re
 import tempfile
@@ -27,6 +28,8 @@ from pathlib import Path
 from gtzan_stream.download.attempts import wait
 from gtzan_stream.errors import WriteError, writing
 from gtzan_stream.folders import fsync, lock_file, unlock
+
+log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 _POLL_S = 0.1
@@ -53,11 +56,15 @@ def reserved(target: Path, size: int, limit_bytes: int) -> Iterator[Path | None]
     Wait while another process downloads the file, or while downloads in progress leave no room for it. The part file
     stays if the block fails, except if the disk cannot be written.
     """
+    is_waiting = False
     while not is_complete(target, size):
         with _cache_locked(target.parent):
             reservation = _reserve(target, size, limit_bytes)
         if reservation is not None:
             break
+        if not is_waiting:
+            log.info("%s: waiting for another download of it, or for room in the cache", target.name)
+            is_waiting = True
         wait(_POLL_S)
     else:
         yield None
@@ -96,7 +103,7 @@ def remove_abandoned(folder: Path, targets: Iterable[str]) -> None:
         if (found := _PART.fullmatch(path.name)) is None or found["target"] not in kept
     ]
     if unknown:
-        with _cache_locked(folder):
+        with suppress(OSError, WriteError), _cache_locked(folder):  # they may stay in a cache that cannot be written
             for path in unknown:
                 if not _is_running(path):
                     path.unlink(missing_ok=True)
@@ -121,7 +128,7 @@ def _reserve(target: Path, size: int, limit_bytes: int) -> tuple[Path, int | Non
     if lock is None:
         with writing(target, size):
             part.unlink(missing_ok=True)
-            descriptor, name = tempfile.mkstemp(".part", f"{target.name}.{size}.", target.parent)
+            descriptor, name = tempfile.mkstemp(".part", f"{target.name}.{size}.p", target.parent)
             os.close(descriptor)
             part = Path(name)
     if not is_complete(target, size) and (target.suffix != ".tar" or _make_room(part, size, limit_bytes)):

@@ -214,26 +214,26 @@ class RemoteFolder(Folder):
         self._finished.append((n_bytes, seconds))
         log.info("%s: %.1f MB in %.1f s, %.1f MB/s", address, n_bytes / 1e6, seconds, n_bytes / 1e6 / seconds)
 
-    def _download_manifest(self, *, replace: bool) -> bytes:
-        """Download manifest.json, replace the cached one if wanted, and return the content."""
+    def _download_manifest(self, *, replace: bool) -> list[File]:
+        """Download and check manifest.json, replace the cached one if wanted, and return the files that it lists."""
         target = self.cache / MANIFEST
         with created(self.cache, target), scratch(self.cache, ".manifest-") as folder:
             part = folder / MANIFEST
             download(self.address(MANIFEST), part, patient=not target.is_file())
-            content = part.read_bytes()
+            metadata = load_metadata(part.read_bytes(), self.address(MANIFEST))  # before it replaces a good one
             if replace:
                 with writing(target):
                     fsync(part)
                     os.replace(part, target)
-        return content
+        return metadata["shards"] + metadata["tables"]
 
     def _was_replaced(self) -> bool:
         """Return whether the manifest at the address now lists other files."""
         try:
-            metadata = load_metadata(self._download_manifest(replace=False), self.address(MANIFEST))
+            files = self._download_manifest(replace=False)
         except (OSError, UserError):
             return False
-        return {file["name"]: file for file in metadata["shards"] + metadata["tables"]} != self._files
+        return {file["name"]: file for file in files} != self._files
 
 
 def _default_cache(address: str) -> Path:

@@ -91,7 +91,11 @@ def publish(part: Path, target: Path, size: int) -> None:
 
 def used_bytes(folder: Path) -> int:
     """Return the bytes of shards and part files in a cache."""
-    return sum(path.stat().st_size for pattern in ("*.tar", "*.part") for path in folder.glob(pattern))
+    total = 0
+    for path in (path for pattern in ("*.tar", "*.part") for path in folder.glob(pattern)):
+        with suppress(FileNotFoundError):  # another process may have evicted it
+            total += path.stat().st_size
+    return total
 
 
 def remove_abandoned(folder: Path, targets: Iterable[str]) -> None:
@@ -125,16 +129,20 @@ def _reserve(target: Path, size: int, limit_bytes: int) -> tuple[Path, int | Non
         lock = lock_file(part, size, wait=False)
     except BlockingIOError:
         return None
-    if lock is None:
-        with writing(target, size):
-            part.unlink(missing_ok=True)
-            descriptor, name = tempfile.mkstemp(".part", f"{target.name}.{size}.p", target.parent)
-            os.close(descriptor)
-            part = Path(name)
-    if not is_complete(target, size) and (target.suffix != ".tar" or _make_room(part, size, limit_bytes)):
-        return part, lock
-    if not part.stat().st_size:
-        part.unlink()
+    try:
+        if lock is None:
+            with writing(target, size):
+                part.unlink(missing_ok=True)
+                descriptor, name = tempfile.mkstemp(".part", f"{target.name}.{size}.p", target.parent)
+                os.close(descriptor)
+                part = Path(name)
+        if not is_complete(target, size) and (target.suffix != ".tar" or _make_room(part, size, limit_bytes)):
+            return part, lock
+        if not part.stat().st_size:
+            part.unlink()
+    except BaseException:
+        unlock(lock)
+        raise
     unlock(lock)
     return None
 

@@ -20,7 +20,6 @@ import hashlib
 import logging
 import os
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -66,9 +65,9 @@ class RemoteFolder(Folder):
         self.cache = cache or _default_cache(address.rstrip("/"))
         self.limit_bytes = _default_limit() if limit_bytes is None else limit_bytes
         self._files: dict[str, File] = {}
-        self._locks: defaultdict[str, Any] = defaultdict(fork_safe_lock)
+        self._locks: dict[str, Any] = {}
         self._prefetcher = thread_pool(2, "gtzan-stream-shards")
-        self._given_up: dict[str, Exception] = {}
+        self._given_up: dict[str, Exception] = {}  # by name of the file
         self._is_unreachable = False  # whether the manifest had to be taken from the cache
         self._finished: list[tuple[int, float]] = []  # bytes and seconds of each download
 
@@ -100,6 +99,7 @@ class RemoteFolder(Folder):
     def register_files(self, files: Sequence[File], *, check_sizes: bool = True) -> None:
         """Record sizes and checksums, to be checked when a file is downloaded."""
         self._files = {file["name"]: file for file in files}
+        self._locks = {name: fork_safe_lock() for name in self._files}
         remove_abandoned(self.cache, [self._target(name).name for name in self._files])
 
     def path(self, name: str) -> Path:
@@ -121,7 +121,7 @@ class RemoteFolder(Folder):
                 except WriteError:
                     raise
                 except (DownloadError, UserError) as error:
-                    self._given_up[name] = error
+                    self._given_up[name] = type(error)(str(error))  # without its traceback, which holds buffers
                     raise
         return self._target(name)
 

@@ -178,6 +178,22 @@ def test_an_error_inside_a_call_is_raised():
     assert within(1, divmod, 7, 2) == (3, 1)
 
 
+def test_an_error_that_hides_a_refused_connection_means_that_no_server_can_be_reached(use, tmp_path: Path):
+    """Libraries raise errors of their own, often without `from`."""
+
+    def fail(position: int, n_bytes: int) -> None:
+        try:
+            raise ConnectionRefusedError(111, "Connection refused")
+        except OSError:
+            raise KeyError("endpoint")  # noqa: B904
+
+    file = use(SlowFile(fail))
+    with pytest.raises(DownloadError, match="could not be downloaded: 'endpoint'") as caught:
+        download("x://y", tmp_path / "part", patient=False)
+    assert len(file.reads) == 1
+    assert not caught.value.is_answered
+
+
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An S3 server on this machine, with a bucket `music`."""

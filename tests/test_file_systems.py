@@ -63,7 +63,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[SlowFile], SlowFile]:
 
 
 def test_a_call_that_blocks_is_given_up(use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "0.05")
+    monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "0.2")
     released = threading.Event()
     file = use(SlowFile(lambda position, n_bytes: released.wait(20) if position else None))
     with pytest.raises(DownloadError, match=r"^x://y could not be downloaded in 4 attempts: the server sent no"):
@@ -85,7 +85,7 @@ def test_a_connection_that_blocks_when_it_is_opened_is_given_up(use, tmp_path: P
 
 def test_after_a_failure_the_blocks_are_small(use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A link on which no large block arrives within the deadline is slow, not silent."""
-    monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "0.05")
+    monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "0.2")
     released = threading.Event()
     file = use(SlowFile(lambda position, n_bytes: released.wait(20) if n_bytes > 200 else None))
     monkeypatch.setattr(file_system, "_MAX_BLOCK", 200)

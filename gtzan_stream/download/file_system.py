@@ -42,7 +42,9 @@ def open_file(address: str, start: int, timeout_s: float, failures: int) -> Iter
                 if isinstance(error, TimeoutError):
                     raise
                 raise CannotContinue(f"the file cannot be read from byte {start} on") from None
-        yield Source(start, getattr(file, "size", None), _blocks(file, timeout_s, _FIRST_BLOCK >> 3 * failures))
+        size = getattr(file, "size", None)  # in some libraries a method
+        total = size if isinstance(size, int) else None
+        yield Source(start, total, _blocks(file, timeout_s, _FIRST_BLOCK >> 3 * failures))
     finally:
         with suppress(Exception):
             within(0, file.close)  # this does not wait, as `close` may block, too

@@ -12,6 +12,7 @@ import pytest
 from gtzan_stream.download import attempts, file_system
 from gtzan_stream.download.attempts import DownloadError, download
 from gtzan_stream.download.file_system import within
+from gtzan_stream.download.source import is_unreachable
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.manifest import Manifest
 from tests.conftest import need
@@ -192,6 +193,11 @@ def test_an_error_that_hides_a_refused_connection_means_that_no_server_can_be_re
         download("x://y", tmp_path / "part", patient=False)
     assert len(file.reads) == 1
     assert not caught.value.is_answered
+    error = KeyError("busy")
+    error.__context__ = ConnectionRefusedError()
+    assert is_unreachable(error)
+    error.code = 503  # type: ignore[attr-defined]
+    assert not is_unreachable(error)  # a server answered
 
 
 @pytest.fixture

@@ -55,6 +55,15 @@ def test_a_server_that_stalls_is_given_up_after_the_deadline(
     assert len(server.ranges(name)) == 4
 
 
+def test_the_bytes_before_a_stall_are_kept(
+    server: Server, manifest: Manifest, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "0.5")
+    server.fail(name, stall(1000))
+    manifest.path(name)
+    assert server.ranges(name) == ["", "bytes=1000-"]
+
+
 def test_a_slow_server_is_not_given_up(server: Server, manifest: Manifest, name: str, monkeypatch: pytest.MonkeyPatch):
     """The download takes longer than the deadline, but no pause does."""
     monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "1")
@@ -135,11 +144,13 @@ def test_a_loop_of_redirects_is_an_error(server: Server, manifest: Manifest, nam
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 451])
-def test_a_refusal_is_not_tried_again(code: int, server: Server, manifest: Manifest, name: str, pauses: list[float]):
+def test_a_refusal_is_not_tried_again(code: int, server: Server, name: str, pauses: list[float], tmp_path: Path):
     server.fail(name, then=repeat(status(code)))
     reason = "does not exist$" if code in (404, 410) else f"could not be downloaded: HTTP Error {code}: "
-    with pytest.raises(DownloadError, match=reason):
-        manifest.path(name)
+    with pytest.raises(DownloadError, match=reason) as caught:
+        attempts.download(f"{server.address}/{name}", tmp_path / "part")
+    assert caught.value.is_answered
+    assert caught.value.is_missing == (code in (404, 410))
     assert server.ranges(name) == [""]
     assert pauses == []
 

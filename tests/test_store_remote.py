@@ -173,6 +173,13 @@ def test_names_with_characters_of_an_address_are_quoted(copy: Path, tmp_path: Pa
     assert [name for name, _ in server.requests] == ["a%20%C3%A9/x%23%3F%25.tar"]
 
 
+def test_legal_characters_of_an_address_stay_as_they_are(server: Server, tmp_path: Path):
+    name = "x;y=1,(2)?a=b&c=~+@:!$'*[0]"
+    server.fail(name, lambda handler, _, start: send(handler, b"12345", start))
+    download(f"{server.address}/{name}", tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == b"12345"
+
+
 def test_a_password_in_an_address_is_sent_to_its_server_only(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,6 +14,7 @@ import pytest
 
 from gtzan_stream.download.attempts import DownloadError
 from gtzan_stream.errors import WriteError
+from gtzan_stream.folders import lock_file, unlock
 from gtzan_stream.store import cache
 from gtzan_stream.store.cache import publish, reserved, used_bytes
 from gtzan_stream.store.manifest import Manifest
@@ -160,6 +161,30 @@ def test_a_download_waits_until_those_of_others_leave_room(folder: Path):
     assert [path.name for path in folder.glob("*.tar")] == ["b.tar"]
 
 
+def test_room_is_reserved_and_files_are_renamed_by_one_process_at_a_time(folder: Path):
+    """Otherwise two processes could reserve the same room, or one could miss a file that the other renames."""
+
+    def download_other() -> None:
+        with reserved(folder / "a.tar", 5, 100) as part:
+            part.write_bytes(b"12345")
+            lock.append(lock_file(folder / ".lock"))
+            publishing = threading.Thread(target=publish, args=[part, folder / "a.tar", 5])
+            publishing.start()
+            time.sleep(0.05)
+            assert not (folder / "a.tar").exists()
+            unlock(lock[1])
+            publishing.join()
+
+    lock = [lock_file(folder / ".lock")]
+    other = threading.Thread(target=download_other)
+    other.start()
+    time.sleep(0.05)
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    unlock(lock[0])
+    other.join()
+    assert (folder / "a.tar").read_bytes() == b"12345"
+
+
 def test_a_download_that_fits_beside_others_does_not_wait(folder: Path):
     with reserved(folder / "a.tar", 40, limit_bytes=100), reserved(folder / "b.tar", 60, limit_bytes=100) as part:
         assert part is not None
@@ -216,6 +241,7 @@ def test_without_locks_each_download_has_a_file_of_its_own(reason: str, folder: 
         assert first != second
         assert not old.exists()
         first.write_bytes(bytes(40))
+        second.write_bytes(b"1")
         publish(first, folder / "a.tar", 40)
     assert {path.name for path in folder.iterdir()} - {".lock"} == {"a.tar"}
 

@@ -84,6 +84,15 @@ def test_a_connection_that_blocks_when_it_is_opened_is_given_up(use, tmp_path: P
     released.set()
 
 
+def test_a_download_does_not_wait_until_its_file_is_closed(use, tmp_path: Path):
+    released, closed = threading.Event(), list[bool]()
+    file = use(SlowFile(lambda *_: None))
+    file.close = lambda: closed.append(released.wait(3))  # type: ignore[method-assign, assignment]
+    download("x://y", tmp_path / "part")
+    assert closed == []
+    released.set()
+
+
 def test_after_a_failure_the_blocks_are_small(use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A link on which no large block arrives within the deadline is slow, not silent."""
     monkeypatch.setenv("GTZAN_STREAM_TIMEOUT_S", "0.2")

@@ -25,6 +25,7 @@ from benchmarks.lib import synthetic, tables
 from benchmarks.lib.common import RESULTS, Device, Shards, compete, device_kind, run, save, show, spread
 from benchmarks.lib.memory import memory_mb, peak_mb, reset_peak
 from benchmarks.lib.tables import FAR_BATCH
+from gtzan_stream.layout import Layout
 from gtzan_stream.loader import Loader
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.store.manifest import Manifest
@@ -37,11 +38,11 @@ BATCH_SIZE, CROPS_PER_CLIP = 16, 8
 def start(root: Path) -> tuple[Manifest, EpochPlan]:
     """Open a manifest and plan an epoch, as a loader does before its first read."""
     manifest = Manifest.open(root)
-    split = manifest.split_names()["stratified"]
-    clips = manifest.part("stratified", split[0])
+    parts = manifest.parts_by_split()["stratified"]
+    clips = manifest.part("stratified", parts[0])
     manifest.labels_of("stratified")
-    plan = EpochPlan(clips=clips, shards=manifest.shard[clips], crops=CROPS_PER_CLIP, batch_size=BATCH_SIZE)
-    for clip in plan.rows(0).clips:
+    plan = EpochPlan(Layout.of_clips(clips, manifest.shard[clips], crops=CROPS_PER_CLIP, batch_size=BATCH_SIZE))
+    for clip in plan.rows(0, range(BATCH_SIZE)).clips:
         manifest.keys[int(clip)].as_py()
     return manifest, plan
 
@@ -56,7 +57,7 @@ def probe(root: Path, warm: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     kept, peak = memory_mb() - before, peak_mb() - before
     batches = {"first": 0, "far": min(FAR_BATCH, len(plan) - 1), "last": len(plan) - 1}
-    calls = {name: lambda k=k: plan.rows(k) for name, k in batches.items()}  # type: ignore[misc]
+    calls = {name: lambda k=k: plan.rows(k, range(BATCH_SIZE)) for name, k in batches.items()}  # type: ignore[misc]
     timed = compete(calls, torch.device("cpu"), min_s=0.02, rounds=5)
     plan_us = {name: 1e6 * statistics.median(runs) for name, runs in timed.items()}
     return {"clips": len(manifest), "seconds": seconds, "peak_mb": peak, "kept_mb": kept, "plan_us": plan_us}

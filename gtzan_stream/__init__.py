@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "BadSample",
     "Batch",

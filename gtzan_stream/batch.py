@@ -2,28 +2,38 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Draw
+from gtzan_stream.augment.draw import Draw, Examples, view_seed
 
 
 @dataclass(eq=False)
 class Batch:
-    """One rank's rows of a global batch. Unpacks as ``features, labels``.
+    """One rank's rows of a global batch. Unpacks as ``features, targets``.
 
     Attributes
     ----------
     features : Tensor [batch, row, frame], float32, on the loader's device
+        With ``Loader(views=V)``, V above 1: [batch, V, row, frame].
     labels : Tensor [batch], int64
         Indices into the loader's `labels`.
+    targets : Tensor [batch], int64, or [batch, n_classes], float32
+        What to train towards: `labels`, or class probabilities with ``Loader(mixup=)``. torch's `cross_entropy` accepts
+        both.
     weights : Tensor [batch], float32
         1, or 0 for a row that does not count in losses and metrics: a filler of the last batch, an example that could
         not be read, or a crop that is more than half padding and does not hold its whole clip. A network's batch norm
         still sees the row.
+    loss_weights : Tensor [batch], float32
+        `weights`, divided by the rows that count in this rank's share of the global batch:
+        ``(losses * loss_weights).sum()`` is the mean loss of the global batch. With several ranks it is so after the
+        average over ranks that DistributedDataParallel takes of gradients, even if ranks have different numbers of rows
+        that count. A row that could not be read adds 0, but still counts in the number of rows.
     keys : list of str
         Keys of the clips.
     crops : int64 array [batch]
@@ -38,11 +48,14 @@ class Batch:
     transform : Transform
         The transform that augmented the rows; `draw` has its parameters.
     seed : int
+    n_views : int
     """
 
     features: Tensor
     labels: Tensor
+    targets: Tensor
     weights: Tensor
+    loss_weights: Tensor
     keys: list[str]
     crops: np.ndarray
     starts: np.ndarray
@@ -51,10 +64,11 @@ class Batch:
     skipped: tuple[str, ...]
     transform: Transform = field(repr=False)
     seed: int
+    n_views: int = 1
 
     def __iter__(self) -> Iterator[Tensor]:
         yield self.features
-        yield self.labels
+        yield self.targets
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,8 +81,23 @@ class Batch:
 
     @property
     def draw(self) -> Draw:
-        """Parameters of each row's augmentation, computed again as a pure function of seed, epoch, keys and crops."""
-        return self.transform.draw(self.keys, seed=self.seed, epoch=self.epoch, crops=self.crops)
+        """Parameters of each row's augmentation, computed again as a pure function of seed, epoch, keys and crops.
+
+        With several views, those of the first; `draws` has all.
+        """
+        return self.draws[0]
+
+    @property
+    def draws(self) -> list[Draw]:
+        """Parameters of each view's augmentation."""
+        path = type(self.transform).__name__
+        return [self.transform.draw_for(examples, path) for examples in self.examples_by_view]
+
+    @property
+    def examples_by_view(self) -> list[Examples]:
+        """The rows as examples to draw random numbers for, with the seed of each view."""
+        seeds = [view_seed(self.seed, view) for view in range(self.n_views)]
+        return [Examples.of(self.keys, seed=seed, epoch=self.epoch, crops=self.crops) for seed in seeds]
 
     def to(self, device: str | torch.device, *, non_blocking: bool = False) -> "Batch":
         """Return a copy with its tensors on `device`."""
@@ -79,6 +108,10 @@ class Batch:
         return self._with_tensors(lambda tensor: tensor.pin_memory())
 
     def _with_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        return replace(
-            self, features=function(self.features), labels=function(self.labels), weights=function(self.weights)
-        )
+        changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors.items()}
+        return replace(self, **changed)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The batch's tensors by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}

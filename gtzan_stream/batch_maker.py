@@ -8,6 +8,7 @@
    pinned memory if the device is a GPU.
 4. Copy the buffer to the device, and convert int16 to float32 there, because that halves the bytes to copy.
 5. Augment, compute features, and fill padding frames with silence.
+6. With mixup, mix each row with its partner. Where the partner belongs to another rank, its row is made here too.
 
 The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the one thread of `prefetch_executor` calls
 it, a few batches ahead. With `num_workers` above 1, that many reader threads share step 3. On the CPU, steps 4 and 5
@@ -27,18 +28,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gtzan_stream import crops, short_clips
-from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.draw import Examples
+from gtzan_stream import crops, mixup
+from gtzan_stream.augment.draw import Examples, view_seed
 from gtzan_stream.batch import Batch
-from gtzan_stream.dsp.pcm import to_float32, uninitialized
+from gtzan_stream.dsp.pcm import to_float32
 from gtzan_stream.errors import BadSample
-from gtzan_stream.feature_settings import format_arguments, format_options
 from gtzan_stream.geometry import Geometry
-from gtzan_stream.plan import Rows
+from gtzan_stream.plan import EpochPlan, Rows, rows_of_rank
+from gtzan_stream.row_reader import RowReader
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import thread_pool
+from gtzan_stream.views import Kind, View, draw_views
 
 _log = logging.getLogger(__name__)
 
@@ -86,14 +86,15 @@ class BatchMaker:
             _log.warning(
                 "%d of %d clips have another sample rate than the features' %d Hz: each is decoded whole and "
                 "resampled whenever it is read; packing the shards at that rate makes reading faster",
-                *(n_other, len(manifest), self.manifest.sample_rate),
+                n_other,
+                len(manifest),
+                self.manifest.sample_rate,
             )
-        self.seed, self.on_error = seed, on_error
+        self.seed, self._on_error, self._n_classes = seed, on_error, len(labels)
         self.closed = False
         # Class of each label of the manifest; -1 for labels that the split does not have.
         self._class_index = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
-        self._reader = ClipReader(self.manifest)
-        self._reader_threads = thread_pool(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
+        self._reader = RowReader(self.manifest, num_workers, skip=on_error == "skip", pin_memory=device.type == "cuda")
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
         # The initializer is not a method, because a bound method would keep the maker alive.
@@ -103,23 +104,15 @@ class BatchMaker:
         """Close the shards and end the threads. No batches can be made afterwards."""
         self.closed = True
         self._reader.close()
-        for pool in (self.prefetch_executor, self._reader_threads):
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+        self.prefetch_executor.shutdown(wait=False, cancel_futures=True)
 
     # Inference-mode tensors cannot be modified by other threads or used in autograd, so turn the mode off here.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def make_batch(self, rows: Rows, epoch: int, transform: Transform, *, training: bool) -> tuple[Batch, Any]:
-        """Make the batch that holds these rows of an epoch.
-
-        Parameters
-        ----------
-        rows : Rows
-        epoch : int
-        transform : Transform
-        training : bool
-            True for random crops; False for chunks, with `rows.crops` as their indices.
+    def make_batch(
+        self, plan: EpochPlan, index: int, kind: Kind, rank: int = 0, world_size: int = 1
+    ) -> tuple[Batch, Any]:
+        """Make one rank's rows of the global batch `index` of an epoch.
 
         Returns
         -------
@@ -127,91 +120,112 @@ class BatchMaker:
         torch.cuda.Event or None
             On CUDA, the event that marks when the tensors are ready; pass it to `synchronize`.
         """
-        examples = Examples.of(
-            self.manifest.key_hash[rows.clips], seed=self.seed, epoch=epoch, crops=rows.crops.astype(np.uint32)
-        )
-        draw = transform.draw_for(examples, type(transform).__name__)
-        rate, lengths = transform.rate(draw), self.manifest.frames[rows.clips]
-        if training:
-            starts = crops.random_starts(examples.uniform("crop"), lengths, self.geometry, rate)
-        else:
-            starts = crops.chunk_starts(rows.crops, self.geometry)
-        source = transform.source(self.geometry.read_length, draw)
-        segments = crops.segments(starts, lengths, self.geometry, rate, source.before, source.length)
-        buffer, errors = self._read(rows.clips, segments)
-        weights = rows.weights * segments.has_enough_audio
-        weights[list(errors)] = 0
-        host = {"labels": self._class_index[self.manifest.label[rows.clips]], "weights": weights.astype(np.float32)}
+        layout = plan.layout
+        own = rows_of_rank(rank, world_size, layout.batch_size)
+        numbers, n_own = np.arange(own.start, own.stop), len(own)
+        if kind.mixup:
+            partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
+            numbers = np.r_[numbers, np.setdiff1d(partners, numbers)]  # the rank's rows, then those of other ranks
+            partner = np.array([numbers.tolist().index(number) for number in partners])
+        rows = plan.rows(index, numbers)
+        views = self._views(rows, plan.epoch, kind)
+        weights = rows.weights * np.logical_and.reduce([view.segments.has_enough_audio for view in views])
+        n_counted = max(self._count(plan, index, kind), 1)
+        labels = self._class_index[self.manifest.label[rows.clips]]
+        errors: dict[int, str] = {}
         with torch.cuda.stream(self._stream):
-            waveform = self._as_float32(self._to_device(buffer))
-            length = np.full(len(waveform), self.geometry.read_length)
-            features = self.features(transform.apply(waveform, draw, length))
-            features = self._fill_padding(features, segments.valid_frames)
+            of_views = [self._features(rows, view, kind, errors) for view in views]
+            features = of_views[0] if kind.views == 1 else torch.stack(of_views, 1)
+            weights[list(errors)] = 0
+            host = {
+                "labels": labels[:n_own],
+                "weights": weights[:n_own],
+                "loss_weights": weights[:n_own] * (world_size / n_counted),
+            }
             tensors = {name: self._to_device(torch.from_numpy(array)) for name, array in host.items()}
+            tensors["targets"] = tensors["labels"]
+            if kind.mixup:
+                share = mixup.draw_shares(views[0].examples, kind.mixup)[:n_own]
+                share = np.where(weights[partner] > 0, share, 1.0).astype(np.float32)
+                features, tensors["targets"] = self._mix(features, labels, partner, share)
             event = None if self._stream is None else self._stream.record_event()
         batch = Batch(
             features=features,
             **tensors,
-            keys=[self.manifest.keys[int(clip)].as_py() for clip in rows.clips],
-            crops=rows.crops,
-            starts=starts,
-            valid_frames=segments.valid_frames,
-            epoch=epoch,
-            skipped=tuple(errors[row] for row in sorted(errors)),
-            transform=transform,
+            keys=[self.manifest.keys[int(clip)].as_py() for clip in rows.clips[:n_own]],
+            crops=rows.crops[:n_own],
+            starts=views[0].starts[:n_own],
+            valid_frames=views[0].segments.valid_frames[:n_own],
+            epoch=plan.epoch,
+            skipped=tuple(errors[row] for row in sorted(errors) if row < n_own),
+            transform=kind.transform,
             seed=self.seed,
+            n_views=kind.views,
         )
         return batch, event
+
+    def _views(self, rows: Rows, epoch: int, kind: Kind) -> list[View]:
+        """Draw the parameters of each view of some rows, and find where its crops start and what they read."""
+        examples = [
+            Examples.of(
+                self.manifest.key_hash[rows.clips],
+                seed=view_seed(self.seed, view),
+                epoch=epoch,
+                crops=rows.crops.astype(np.uint32),
+            )
+            for view in range(kind.views)
+        ]
+        return draw_views(examples, self.manifest.frames[rows.clips], self.geometry, kind)
+
+    def _features(self, rows: Rows, view: View, kind: Kind, errors: dict[int, str]) -> Tensor:
+        """Compute the features of one view of some rows; add the messages of rows that failed to `errors`."""
+        buffer = self._reader.read(rows.clips, view.segments, errors)
+        waveform = to_float32(self._to_device(buffer))
+        length = np.full(len(waveform), self.geometry.read_length)
+
+        def failed(row: int, error: ValueError) -> None:
+            if row in errors:  # not read, so the transform got silence
+                return
+            reason = str(error).removeprefix(f"{view.draw.label(row)}: ")  # has only the hash of the key
+            message = f"{self.manifest.location(int(rows.clips[row]))}, crop {rows.crops[row]}: {reason}"
+            if self._on_error == "fail":
+                raise BadSample(message) from error
+            errors[row] = message
+
+        features = self.features(kind.transform.apply(waveform, view.draw, length, failed=failed))
+        return self._fill_padding(features, view.segments.valid_frames)
+
+    def _count(self, plan: EpochPlan, index: int, kind: Kind) -> int:
+        """Count the rows of a global batch, on all ranks, that are no fillers and have enough audio."""
+        if kind.all_count:
+            return plan.n_examples(index)
+        rows = plan.rows(index, range(plan.layout.batch_size))
+        enough = [view.segments.has_enough_audio for view in self._views(rows, plan.epoch, kind)]
+        return int((rows.weights * np.logical_and.reduce(enough)).sum())
+
+    def _mix(
+        self, features: Tensor, labels: np.ndarray, partner: np.ndarray, share: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Mix the first ``len(partner)`` rows, with the share `share`, with the rows `partner`."""
+        own = len(partner)
+        index, shares, classes = (self._to_device(torch.from_numpy(array)) for array in (partner, share, labels))
+        mixed = mixup.mix(features[:own], features[index], shares)
+        return mixed, mixup.mix_labels(classes[:own], classes[index], shares, self._n_classes)
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def unaugmented(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
         """Compute the features [batch, row, frame] of crops without augmentation."""
         segments = crops.segments(starts, self.manifest.frames[clips], self.geometry)
-        buffer, _ = self._read(clips, segments)
-        features = self.features(self._as_float32(buffer.to(self.device)))
+        buffer = self._reader.read(clips, segments, {})
+        features = self.features(to_float32(buffer.to(self.device)))
         return self._fill_padding(features, segments.valid_frames)
-
-    def _read(self, clips: np.ndarray, segments: crops.Segments) -> tuple[Tensor, dict[int, str]]:
-        """Read the segments of all rows.
-
-        Returns
-        -------
-        Tensor [batch, time]
-            A segment in each row. Samples after the end of a shorter segment are undefined.
-        dict of int to str
-            The error message of each row that could not be read.
-        """
-        shape = (len(clips), int(segments.length.max()))
-        dtype = torch.int16 if self._reader.dtype == np.int16 else torch.float32
-        buffer = uninitialized(shape, dtype, pin_memory=self._stream is not None)
-        array = buffer.numpy()
-        errors: dict[int, str] = {}
-
-        def read(row: int) -> None:
-            try:
-                self._reader.read(int(clips[row]), int(segments.start[row]), array[row, : segments.length[row]])
-            except BadSample as error:
-                if self.on_error == "fail":
-                    raise
-                array[row] = 0
-                errors[row] = str(error)
-
-        if self._reader_threads is None:
-            for row in range(len(array)):
-                read(row)
-        else:
-            list(self._reader_threads.map(read, range(len(array))))
-        return buffer, errors
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         """Copy a tensor to the GPU without blocking, from pinned memory; on the CPU return it as it is."""
         if self._stream is None:
             return tensor
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
-
-    def _as_float32(self, waveform: Tensor) -> Tensor:
-        return to_float32(waveform) if waveform.dtype == torch.int16 else waveform
 
     def _fill_padding(self, features: Tensor, valid_frames: np.ndarray) -> Tensor:
         """Set the frames after the valid ones to the feature's silence value."""
@@ -228,24 +242,14 @@ class BatchMaker:
             current.wait_event(event)
             # The tensors were allocated in the maker's stream. Their memory must not be reused before the current
             # stream is done with it.
-            for tensor in (batch.features, batch.labels, batch.weights):
+            for tensor in batch.tensors.values():
                 tensor.record_stream(current)
         for message in batch.skipped:
             _log.warning("skipped: %s", message)
 
-    def check_clips(self, clips: np.ndarray, part: str | None) -> None:
-        """Raise UserError if all clips of a part are too short to count. The message suggests shorter crops."""
-        lengths = self.manifest.frames[clips]
-
-        def remedy() -> str:
-            settings = short_clips.suggested_settings(lengths, self.geometry)
-            if settings is None:
-                return "choose features with shorter crops"
-            arguments = format_arguments({"sample_rate": self.geometry.sample_rate, **settings})
-            in_python = f"{type(self.features).__name__}({arguments})"
-            return f"choose shorter crops: {format_options(settings)}, or features={in_python}"
-
-        short_clips.check_lengths(lengths, self.geometry, f"part {part}" if part else str(self.manifest.root), remedy)
+    def all_count(self, clips: np.ndarray) -> bool:
+        """Return whether all crops and chunks of these clips have enough audio to count."""
+        return bool(crops.is_long_enough(self.manifest.frames[clips], self.geometry).all())
 
 
 def _init_thread(gpu: torch.device | None) -> None:

@@ -1,5 +1,6 @@
 """Check the numbers that people pass in."""
 
+import math
 import operator
 
 from gtzan_stream.errors import UserError
@@ -25,9 +26,29 @@ def checked_int(name: str, value: object, minimum: int = 0, maximum: int = MAX_I
     except (TypeError, ValueError):
         number = None
     if number is None or isinstance(value, bool):
-        raise UserError(f"{name} must be a whole number, got {short_repr(value)}") from None
+        raise UserError(f"{name} must be a whole number, got {short_repr(value)}")
     if number < minimum:
         raise UserError(f"{name} must be at least {minimum}, got {number}")
     if number > maximum:
         raise UserError(f"{name} must be at most {maximum}, got {short_repr(number)}")
+    return number
+
+
+def checked_number(name: str, value: object, minimum: float = 0.0) -> float:
+    """Convert an argument to float.
+
+    Raises
+    ------
+    UserError
+        If it is not a finite number of at least `minimum`.
+
+    >>> checked_number("mixup", 1)
+    1.0
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool | str) or not math.isfinite(number) or number < minimum:
+        raise UserError(f"{name} must be a finite number of at least {minimum:g}, got {short_repr(value)}")
     return number

@@ -60,8 +60,8 @@ class Segments:
     valid_frames : int64 [batch]
         Number of leading frames that are centred inside the clip. The frames after them are padding.
     has_enough_audio : bool [batch]
-        Whether the row counts in losses and metrics: at least half of its frames are valid, or it holds all of a clip
-        that is shorter than a crop, but at least 32,768 / 22,050 s long.
+        Whether the row counts in losses and metrics: at least half of its frames are valid, or its clip is at least
+        32,768 / 22,050 s long and the crop holds all of it. A random crop of a clip that is as long always counts.
     """
 
     start: np.ndarray
@@ -104,6 +104,11 @@ def chunk_starts(chunks: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.asarray(chunks, np.int64) * geometry.stride
 
 
+def is_long_enough(lengths: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Return a mask of the clips so long that all their chunks and random crops count: bool [clip]."""
+    return lengths * _STUDY_SAMPLE_RATE >= _STUDY_SHORTEST * geometry.sample_rate
+
+
 def random_starts(uniform: np.ndarray, lengths: np.ndarray, geometry: Geometry, rate: np.ndarray) -> np.ndarray:
     """Return the sample of the clip at which each random crop starts.
 
@@ -137,6 +142,8 @@ def segments(
     rate: np.ndarray | None = None,
     before: np.ndarray | None = None,
     source_length: np.ndarray | None = None,
+    *,
+    is_random: bool = False,
 ) -> Segments:
     """Find the segment that each crop reads.
 
@@ -152,6 +159,8 @@ def segments(
     before, source_length : int64 [batch], optional
         ``before`` and ``length`` of `Transform.source` for ``geometry.read_length`` samples of output. By default 0 and
         ``geometry.read_length``, for crops that are not augmented.
+    is_random : bool
+        Whether `starts` are `random_starts`.
     """
     rate = np.ones(len(starts)) if rate is None else rate
     before = np.zeros(len(starts), np.int64) if before is None else before
@@ -160,7 +169,8 @@ def segments(
     # Samples from the crop's start to the clip's end, after the rate has shortened or lengthened them.
     remaining = np.floor((lengths - starts) / rate).astype(np.int64)
     valid_frames = np.clip(geometry.frames_in(remaining), 0, geometry.frames)
-    is_long_enough = lengths * _STUDY_SAMPLE_RATE >= _STUDY_SHORTEST * geometry.sample_rate
-    # A crop from the clip's beginning with fewer valid frames than that holds the whole clip.
-    has_enough_audio = (2 * valid_frames >= geometry.frames) | ((starts <= 0) & is_long_enough)
+    # A crop with less than half of its frames valid holds its whole clip if it starts at the clip's beginning. Random
+    # crops start there unless they fit into their clip.
+    holds_clip = is_random | (starts <= 0)
+    has_enough_audio = (2 * valid_frames >= geometry.frames) | (holds_clip & is_long_enough(lengths, geometry))
     return Segments(starts - context - before, source_length, valid_frames, has_enough_audio)

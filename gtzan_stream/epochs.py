@@ -28,13 +28,12 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from gtzan_stream.augment.base import Transform
 from gtzan_stream.batch import Batch
-from gtzan_stream.batch_maker import BatchMaker
+from gtzan_stream.batch_maker import BatchMaker, Kind
 from gtzan_stream.checks import checked_int
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
-from gtzan_stream.plan import EpochPlan
+from gtzan_stream.plan import EpochPlan, rows_of_rank
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.threads import limit_torch_after_fork
 from gtzan_stream.words import first_few, short_repr
@@ -51,10 +50,8 @@ class Epochs:
     Parameters
     ----------
     maker : BatchMaker
-    transform : Transform
+    kind : Kind
     plan : callable (epoch) -> EpochPlan
-    training : bool
-        True for random crops, False for chunks.
     settings : dict
         What the order of examples depends on, besides the epoch. A state contains it, and loading compares it.
     num_workers : int
@@ -66,29 +63,30 @@ class Epochs:
     def __init__(
         self,
         maker: BatchMaker,
-        transform: Transform,
+        kind: Kind,
         plan: Callable[[int], EpochPlan],
         *,
-        training: bool,
         settings: dict[str, Any],
         num_workers: int,
         ranks: tuple[int, int] | None,
     ) -> None:
         self.manifest, self.device = maker.manifest, maker.device
         self.features: Any = maker.features
-        self.transform, self.num_workers = transform, num_workers
+        self.transform, self.num_workers = kind.transform, num_workers
         self.skipped: list[str] = []
         self.epoch = 0
-        self._maker, self._plan, self._training, self._settings, self._ranks = maker, plan, training, settings, ranks
+        self._maker, self._kind, self._plan, self._settings, self._ranks = maker, kind, plan, settings, ranks
         self._consumed = self._next_start = 0
         self._start_was_set = False  # by set_epoch or load_state_dict, since the last iteration began
         self._epoch_offset = 0  # our epoch minus the trainer's
         self._closed = False
         first = plan(0)
-        self.batch_size, self._n_batches, self._n_examples = first.batch_size, len(first), first.n_examples
+        self.batch_size, self._n_batches = first.layout.batch_size, len(first)
+        self._n_examples = first.layout.n_examples
         self._check_world_size()
-        # The cache of remote shards must hold the block that is being read and the next one.
-        self.manifest.folder.check_cache_holds(None if first.shuffle_shards is None else 2 * first.shuffle_shards)
+        self.manifest.folder.check_cache_holds(
+            first.shards_at_once(rows_of_rank(self.rank, self.world_size, self.batch_size))
+        )
 
     @property
     def rank(self) -> int:
@@ -186,7 +184,7 @@ class Epochs:
         epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not affect a running iteration.
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
-        batches = self._make_batches(plan, epoch, first, self.rank, self.world_size)
+        batches = self._make_batches(plan, first, self.rank, self.world_size)
         if self.num_workers:
             batches = prefetch(batches, _PREFETCH_DEPTH, self._maker.prefetch_executor)
         for number, (batch, event) in enumerate(self._until_closed(batches), first + 1):
@@ -199,23 +197,21 @@ class Epochs:
             if number < len(plan):
                 self._check_open()
 
-    def _make_batches(
-        self, plan: EpochPlan, epoch: int, first: int, rank: int, world_size: int
-    ) -> Iterator[tuple[Batch, Any]]:
+    def _make_batches(self, plan: EpochPlan, first: int, rank: int, world_size: int) -> Iterator[tuple[Batch, Any]]:
         """Make the batches from index `first` on, while remote shards of this block and the next are downloaded."""
-        requested = -1
+        rows = rows_of_rank(rank, world_size, self.batch_size)
+        begun: set[tuple[int, int]] = set()  # group and block
         downloads: list[Future[Any]] = []
         try:
             for index in range(first, len(plan)):
-                block = plan.block_of(index)
-                if block != requested:
-                    requested = block
-                    shards = np.concatenate([plan.shards_of(block), plan.shards_of(block + 1)])
-                    names = [self.manifest.shards[shard].name for shard in shards]
-                    pending = [download for download in downloads if not download.done()]
-                    downloads = pending + self.manifest.folder.prefetch(names)
-                rows = plan.rows(index, rank, world_size)
-                yield self._maker.make_batch(rows, epoch, self.transform, training=self._training)
+                for group, block in plan.blocks(index, rows):
+                    if (group, block) not in begun:
+                        begun.add((group, block))
+                        shards = np.concatenate([plan.shards_of(group, block), plan.shards_of(group, block + 1)])
+                        names = [self.manifest.shards[shard].name for shard in shards]
+                        pending = [download for download in downloads if not download.done()]
+                        downloads = pending + self.manifest.folder.prefetch(names)
+                yield self._maker.make_batch(plan, index, self._kind, rank, world_size)
         finally:
             for download in downloads:  # so that leaving the loop early does not block
                 download.cancel()
@@ -239,8 +235,8 @@ class Epochs:
         )
 
     def _check_world_size(self) -> None:
-        if self.batch_size % self.world_size:
-            raise UserError(f"batch_size must be divisible by the {self.world_size} ranks, got {self.batch_size}")
+        if self.world_size > self.batch_size:
+            raise UserError(f"batch_size must be at least {self.world_size}, one row a rank, got {self.batch_size}")
 
 
 class SamplerProxy:

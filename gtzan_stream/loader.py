@@ -1,7 +1,6 @@
-"""Loader: stream augmented features for training from shards; Evaluation: stream features of a part in order."""
+"""Loader: stream augmented features for training from shards."""
 
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +15,18 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batch_maker import BatchMaker
-from gtzan_stream.checks import MAX_SEED, checked_int
+from gtzan_stream.checks import MAX_SEED, checked_int, checked_number
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
+from gtzan_stream.evaluation import Evaluation, clips_of
 from gtzan_stream.features import LogMel
+from gtzan_stream.layout import Layout
 from gtzan_stream.plan import EpochPlan
+from gtzan_stream.short_clips import check_part
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import limit_torch_after_fork
+from gtzan_stream.views import MAX_VIEWS, Kind
 
 
 class Loader(Epochs):
@@ -44,7 +47,8 @@ class Loader(Epochs):
     split, part : str, optional
         Which clips to use, for instance "filtered" and "train". Give both, or neither for all clips.
     batch_size : int
-        Rows of a global batch. Rank r of W gets rows ``r::W``, so it must be divisible by W.
+        Rows of a global batch. Row i belongs to rank ``i * W // batch_size`` of W ranks, so each has a contiguous run
+        of rows. W must not exceed it, but need not divide it.
     augment : str or Transform
         A recipe of `gtzan_stream.augment.recipes`, ``module:function`` for one of your own, or a transform.
     features : Module
@@ -60,10 +64,20 @@ class Loader(Epochs):
         Index of this process and number of processes that train together. By default those of `torch.distributed` when
         an epoch begins.
     on_error : "fail" or "skip"
-        What to do with an unreadable example: raise `BadSample`, or give it weight 0 and add the error to `skipped`.
+        What to do if an example cannot be read or augmented: raise `BadSample`, or set weight 0 and add to `skipped`.
     shuffle_shards : int, optional
         How many shards' examples are mixed with each other; see `EpochPlan`. The cache of remote shards must hold twice
         as many.
+    shard_groups : int
+        Groups of shards, so that each machine downloads only a part of a remote set: row i of a batch is from group
+        ``i * shard_groups // batch_size``; see `gtzan_stream.layout`. Must divide `batch_size`. A multiple of the
+        number of ranks suits best. Examples are shuffled inside their group only.
+    views : int
+        Augmentations of each example, at about the same place of its clip, for self-supervised training. With more than
+        one, a batch's features are [batch, views, row, frame].
+    mixup : float
+        Mix each example with another of its batch, and their labels: see `gtzan_stream.mixup`. The share is drawn from
+        Beta(mixup, mixup) [1]_. A batch's `targets` are then class probabilities. 0 for no mixtures.
 
     Attributes
     ----------
@@ -79,6 +93,10 @@ class Loader(Epochs):
     UserError
         If the shards, split, part or recipe do not exist, an argument has a wrong type or value, or all clips are too
         short to count.
+
+    References
+    ----------
+    .. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: beyond empirical risk minimization", ICLR 2018.
 
     Examples
     --------
@@ -107,6 +125,9 @@ class Loader(Epochs):
         world_size: int | None = None,
         on_error: str = "fail",
         shuffle_shards: int | None = None,
+        shard_groups: int = 1,
+        views: int = 1,
+        mixup: float = 0.0,
     ) -> None:
         limit_torch_after_fork()
         ranks = checked_ranks(rank, world_size)
@@ -115,6 +136,8 @@ class Loader(Epochs):
         num_workers, seed = checked_int("num_workers", num_workers), checked_int("seed", seed, maximum=MAX_SEED)
         if shuffle_shards is not None:
             shuffle_shards = checked_int("shuffle_shards", shuffle_shards, 1)
+        shard_groups, views = checked_int("shard_groups", shard_groups, 1), checked_int("views", views, 1, MAX_VIEWS)
+        mixup = checked_number("mixup", mixup)
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
         transform = as_transform(augment).to(device)
@@ -123,7 +146,7 @@ class Loader(Epochs):
         manifest = Manifest.open(shards)
         features = LogMel(sample_rate=manifest.sample_rate) if features is None else features
         features = feature.check(features).to(device)
-        clips = _clips(manifest, split, part)
+        clips = clips_of(manifest, split, part)
         self.labels = manifest.labels if split is None else manifest.labels_of(split)
         self.on_error, self.seed = on_error, seed
         self.n_rows = feature.n_rows(features, torch.device(device))
@@ -136,19 +159,17 @@ class Loader(Epochs):
             seed=seed,
             on_error=on_error,
         )
-        maker.check_clips(clips, part)
+        check_part(maker.manifest, clips, features, part)
+        numbers = {"crops": crops_per_clip, "batch_size": batch_size, "n_groups": shard_groups, "seed": seed}
+        try:
+            layout = Layout.of_clips(clips, manifest.shard[clips], **numbers)
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
         def plan(epoch: int) -> EpochPlan:
-            return EpochPlan(
-                clips=clips,
-                shards=manifest.shard[clips],
-                crops=crops_per_clip,
-                batch_size=batch_size,
-                seed=seed,
-                epoch=epoch,
-                shuffle_shards=shuffle_shards,
-            )
+            return EpochPlan(layout, epoch, shuffle_shards=shuffle_shards)
 
+        kind = Kind(transform, training=True, all_count=maker.all_count(clips), views=views, mixup=mixup)
         settings = {
             "split": split,
             "part": part,
@@ -156,9 +177,10 @@ class Loader(Epochs):
             "crops_per_clip": crops_per_clip,
             "seed": seed,
             "shuffle_shards": shuffle_shards,
+            "shard_groups": shard_groups,
             "manifest_digest": manifest.digest,
         }
-        super().__init__(maker, transform, plan, training=True, settings=settings, num_workers=num_workers, ranks=ranks)
+        super().__init__(maker, kind, plan, settings=settings, num_workers=num_workers, ranks=ranks)
 
     def evaluation(self, part: str | None = None, *, chunks: crops.Chunks = "study") -> "Evaluation":
         """Return an iterable over the chunks of a part's clips, in order and not augmented.
@@ -177,7 +199,7 @@ class Loader(Epochs):
         UserError
             If the split has no such part, or `chunks` has another value.
         """
-        return Evaluation(self, part, chunks)
+        return Evaluation(self, self.labels, part, chunks)
 
     def unaugmented(self, batch: Batch) -> Tensor:
         """Compute the features [batch, row, frame] of a batch's crops without augmentation.
@@ -204,67 +226,3 @@ class Loader(Epochs):
         for transform in self._own_transform.modules():
             if isinstance(transform, Transform):
                 transform.close()
-
-
-class Evaluation(Epochs):
-    """Iterable over the chunks of a part's clips, clip by clip; see `Loader.evaluation`. All epochs are the same.
-
-    Attributes
-    ----------
-    labels : list of str
-        Names of the classes: those of the loader.
-    skipped : list of str
-        Errors of the examples that this evaluation has skipped.
-    """
-
-    def __init__(self, loader: Loader, part: str | None, chunks: crops.Chunks) -> None:
-        if chunks not in get_args(crops.Chunks):
-            raise UserError(f"chunks must be 'study' or 'all', got {chunks!r}")
-        manifest, maker = loader.manifest, loader._maker
-        split = loader._settings["split"]
-        clips = _clips(manifest, split, part)
-        self.labels = loader.labels
-        maker.check_clips(clips, part)
-        n_chunks = crops.chunks_per_clip(manifest.frames[clips], maker.geometry, chunks)
-
-        def plan(epoch: int) -> EpochPlan:
-            return EpochPlan(
-                clips=clips,
-                shards=manifest.shard[clips],
-                crops=n_chunks,
-                batch_size=loader.batch_size,
-                epoch=epoch,
-                shuffle=False,
-                shuffle_shards=1,  # one shard is needed at a time
-            )
-
-        settings: dict[str, Any] = {
-            "split": split,
-            "part": part,
-            "batch_size": loader.batch_size,
-            "chunks": chunks,
-            "manifest_digest": manifest.digest,
-        }
-        super().__init__(
-            maker,
-            Identity(),
-            plan,
-            training=False,
-            settings=settings,
-            num_workers=loader.num_workers,
-            ranks=loader._ranks,
-        )
-
-
-def _clips(manifest: Manifest, split: str | None, part: str | None) -> np.ndarray:
-    """Return the indices of the clips in a part of a split, or of all clips if neither is given."""
-    if split is not None and part is not None:
-        return manifest.part(split, part)
-    splits = {name: ", ".join(parts) for name, parts in manifest.split_names().items()}
-    if part is not None:
-        listed = "; ".join(f"{name} ({parts})" for name, parts in splits.items())
-        raise UserError(f"part {part!r} needs a split: {manifest.root} has {listed}")
-    if split is not None:
-        manifest.labels_of(split)  # raises if there is no such split
-        raise UserError(f"split {split!r} needs a part: one of {splits[split]}")
-    return np.arange(len(manifest))

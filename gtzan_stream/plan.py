@@ -1,17 +1,17 @@
-"""The order of an epoch: which examples each batch of each rank holds, with their weights, computed on demand.
+"""The order of an epoch: which examples each row of each global batch holds, with its weight, computed on demand.
 
-Number the examples of a part clip by clip: first the crops of clip 0, then those of clip 1, and so on. A *position* is
-an index into the epoch's global order, and global batch b holds the positions ``b * batch_size`` to
-``(b + 1) * batch_size - 1``. The plan maps each position to an example:
+Each group of shards (see `gtzan_stream.layout`; by default there is one) has an order of its own. A *position* is an
+index into a group's order, and global batch b takes the same number of positions from each: with R rows per group,
+those from ``b * R`` to ``(b + 1) * R - 1``. The plan maps each position to an example of the group:
 
-- not shuffled, position i is example i;
-- shuffled, position i is example ``permute(i)``, a permutation that can be evaluated at any index alone
+- not shuffled, position i is the group's example i;
+- shuffled, position i is its example ``permute(i)``, a permutation that can be evaluated at any index alone
   (`gtzan_stream.permutation`);
-- shuffled with `shuffle_shards`, the shards are shuffled first and laid out one after the other, which gives each
-  example a *slot*. Each run of `shuffle_shards` shards is a *block*, and positions are mapped to slots by a permutation
-  of their block, so that only one block of shards is needed at a time.
+- shuffled with `shuffle_shards`, the group's shards are shuffled first and laid out one after the other, which gives
+  each example a *slot*. Each run of `shuffle_shards` shards is a *block*, and positions are mapped to slots by a
+  permutation of their block, so that only one block of shards is needed at a time.
 
-For instance shards A (2 clips), B (1 clip) and C (2 clips), 2 crops of each clip, ``shuffle_shards=2`` and
+For instance shards A (2 clips), B (1 clip) and C (2 clips) in one group, 2 crops of each clip, ``shuffle_shards=2`` and
 ``batch_size=4``, where the shards are shuffled to C, A, B::
 
     slot                     0  1  2  3  4  5  6  7 |  8  9
@@ -22,13 +22,15 @@ For instance shards A (2 clips), B (1 clip) and C (2 clips), 2 crops of each cli
     its slot                 5  2  0  7  3  6  1  4 |  9  8
     its example              1  8  6  3  9  2  7  0 |  5  4 (4) (5)
     its batch                0  0  0  0  1  1  1  1 |  2  2  2  2
-    its rank, of 2           0  1  0  1  0  1  0  1 |  0  1  0  1
+    its rank, of 2           0  0  1  1  0  0  1  1 |  0  0  1  1
 
-The last batch is completed by fillers (in brackets): the last examples again, in reverse order and with weight 0. Their
-shards are open already. A batch may reach from one block into the next.
+Positions after the group's last example hold fillers (in brackets): its last examples again, in reverse order and with
+weight 0. Their shards are open already. A batch may reach from one block into the next.
 
-Nothing is remembered between batches, so a resume at batch k costs what batch 0 costs, and any number of ranks share
-the same global batches.
+Row i of a batch belongs to rank ``i * world_size // batch_size``, so each rank has a contiguous run of rows, and the
+number of ranks need not divide the batch. The global batches do not depend on it.
+
+Nothing is remembered between batches, so a resume at batch k costs what batch 0 costs.
 """
 
 from dataclasses import dataclass, field
@@ -37,12 +39,13 @@ from functools import cached_property
 import numpy as np
 
 from gtzan_stream.dsp.random import rng
+from gtzan_stream.layout import Layout
 from gtzan_stream.permutation import permute
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The examples of one batch on one rank.
+    """Some rows of a global batch.
 
     Attributes
     ----------
@@ -59,150 +62,157 @@ class Rows:
     weights: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
+def rows_of_rank(rank: int, world_size: int, batch_size: int) -> range:
+    """Return the rows of a global batch that belong to a rank: row i belongs to rank ``i * world_size // batch_size``.
+
+    >>> [list(rows_of_rank(rank, 3, 8)) for rank in range(3)]
+    [[0, 1, 2], [3, 4, 5], [6, 7]]
+    """
+    return range(-(-rank * batch_size // world_size), -(-(rank + 1) * batch_size // world_size))
+
+
+@dataclass(frozen=True)
 class EpochPlan:
     """One epoch's global batches.
 
     Parameters
     ----------
-    clips : int64 [n_clips]
-        Indices in the manifest of the part's clips, grouped by shard.
-    shards : int [n_clips]
-        Index of each clip's shard.
-    crops : int or int64 [n_clips]
-        Examples of each clip: the same number for all, or one number a clip.
-    batch_size : int
-        Examples in a global batch, over all ranks.
-    seed, epoch : int
-        The order is a pure function of these and of the clips.
+    layout : Layout
+        The examples, and the groups of shards that they are in.
+    epoch : int
+        The order is a pure function of the layout, its seed, and the epoch.
     shuffle : bool
-        False keeps the order of `clips`, and of the crops of each clip.
+        False keeps the order of the clips, and of the crops of each clip.
     shuffle_shards : int, optional
-        How many shards' examples are mixed with each other. By default all, which suits local disks. For remote shards
-        choose at most half of what the cache holds. Without `shuffle`, it is the number of shards in a block.
+        How many shards' examples are mixed with each other, in each group. By default all, which suits local disks. For
+        remote shards choose at most half of what the cache holds. Without `shuffle`, it is the number of shards in a
+        block.
 
     Raises
     ------
     ValueError
-        If a number is out of range or there are no examples.
+        If `shuffle_shards` is below 1.
     """
 
-    clips: np.ndarray
-    shards: np.ndarray
-    crops: int | np.ndarray
-    batch_size: int
-    seed: int = 0
+    layout: Layout
     epoch: int = 0
     shuffle: bool = True
     shuffle_shards: int | None = None
-    _shard_bounds: np.ndarray = field(init=False, repr=False)
-    """Index in `clips` of the first clip of each shard, and the number of clips: int64 [n_shards + 1]."""
+    _orders: "dict[int, _GroupOrder]" = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if len(self.clips) == 0:
-            raise ValueError("a plan needs at least one clip, got none")
-        if len(self.shards) != len(self.clips):
-            raise ValueError(f"expected a shard for each of {len(self.clips)} clips, got {len(self.shards)}")
-        if np.min(self.crops) < 1:
-            raise ValueError(f"crops must be at least 1 per clip, got {np.min(self.crops)}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.shuffle_shards is not None and self.shuffle_shards < 1:
             raise ValueError(f"shuffle_shards must be at least 1, got {self.shuffle_shards}")
-        starts = np.flatnonzero(np.r_[True, self.shards[1:] != self.shards[:-1]])
-        if len(np.unique(self.shards[starts])) != len(starts):
-            raise ValueError("clips must be grouped by shard")
-        object.__setattr__(self, "_shard_bounds", np.r_[starts, len(self.clips)])
-
-    @property
-    def n_examples(self) -> int:
-        """Number of examples in the epoch, without fillers."""
-        return int(self._first_example(np.array([len(self.clips)]))[0])
 
     def __len__(self) -> int:
-        """Return the number of global batches. The last one is completed by fillers."""
-        return -(-self.n_examples // self.batch_size)
+        """Return the number of global batches. The last ones are completed by fillers."""
+        return self.layout.n_batches
 
-    def rows(self, batch: int, rank: int = 0, world_size: int = 1) -> Rows:
-        """Return the rows of one rank, ``rank::world_size`` of the global batch with index `batch`."""
-        positions = np.arange(batch * self.batch_size + rank, (batch + 1) * self.batch_size, world_size)
-        n = self.n_examples
-        is_example = positions < n
-        # Fillers repeat the examples backwards from the last one; an epoch smaller than a batch is repeated.
-        filler_positions = n - 1 - (positions - n) % n
-        clips, crops = self._to_clips_and_crops(self._to_examples(np.where(is_example, positions, filler_positions)))
-        return Rows(clips, crops, is_example.astype(np.float32))
+    def rows(self, batch: int, numbers: np.ndarray | range) -> Rows:
+        """Return the rows with these numbers, 0 to ``batch_size - 1``, of the global batch with index `batch`."""
+        numbers, n_rows = np.asarray(numbers), self.layout.rows_per_group
+        groups = numbers // n_rows
+        examples, weights = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.float32)
+        for group in np.unique(groups).tolist():
+            of_group = groups == group
+            positions = batch * n_rows + numbers[of_group] % n_rows
+            n = self.layout.group_sizes[group]
+            is_example = positions < n
+            # Fillers repeat the examples backwards from the last one; a group smaller than its rows is repeated.
+            filler_positions = n - 1 - (positions - n) % n
+            examples[of_group] = self._order(group).examples(np.where(is_example, positions, filler_positions))
+            weights[of_group] = is_example
+        return Rows(*self.layout.clips_and_crops(examples), weights)
 
-    def block_of(self, batch: int) -> int:
-        """Return the index of the block of shards in which a global batch begins; 0 if all shards are mixed."""
-        if self._mixes_all:
-            return 0
-        return int(np.searchsorted(self._block_bounds, batch * self.batch_size, side="right")) - 1
+    def n_examples(self, batch: int) -> int:
+        """Return the number of rows of a global batch that are not fillers."""
+        n_rows = self.layout.rows_per_group
+        return int(np.clip(self.layout.group_sizes - batch * n_rows, 0, n_rows).sum())
+
+    def blocks(self, batch: int, numbers: range) -> list[tuple[int, int]]:
+        """Return the blocks in which these rows of a global batch begin: for each of their groups, group and block."""
+        n_rows = self.layout.rows_per_group
+        groups = range(numbers.start // n_rows, (numbers.stop - 1) // n_rows + 1)
+        return [(group, self._order(group).block_of(batch * n_rows)) for group in groups]
+
+    def shards_of(self, group: int, block: int) -> np.ndarray:
+        """Return the indices in the manifest of the shards in a block; none after the group's last block."""
+        return self.layout.shards[np.unique(self._order(group).shards_of(block))]
+
+    def shards_at_once(self, numbers: range) -> int:
+        """Return how many shards these rows need at once: those of a block and the next, in each of their groups."""
+        return sum(self._order(group).shards_at_once for group, _ in self.blocks(0, numbers))
+
+    def _order(self, group: int) -> "_GroupOrder":
+        if group not in self._orders:
+            self._orders[group] = _GroupOrder(self, group)
+        return self._orders[group]
+
+
+class _GroupOrder:
+    """The order of one group's examples in one epoch."""
+
+    def __init__(self, plan: EpochPlan, group: int) -> None:
+        pieces = plan.layout.pieces
+        own = slice(pieces.bounds[group], pieces.bounds[group + 1])
+        self._shard, self._first, self._size = pieces.shard[own], pieces.first[own], pieces.size[own]
+        self._shuffle, n_pieces = plan.shuffle, len(self._size)
+        self._pieces_in_block = min(plan.shuffle_shards or n_pieces, n_pieces)
+        self._seed, self._epoch = plan.layout.seed, plan.epoch
+        # The names of the random choices are frozen. With one group they are "order", "order.<block>" and "shards".
+        self._path = "" if plan.layout.n_groups == 1 else f"group{group}."
+
+    def examples(self, positions: np.ndarray) -> np.ndarray:
+        """Find the example at each position."""
+        slots = self._slots(positions) if self._shuffle else positions
+        piece = np.searchsorted(self._slot_bounds, slots, side="right") - 1
+        return self._first[self._piece_order[piece]] + slots - self._slot_bounds[piece]
+
+    def block_of(self, position: int) -> int:
+        """Return the block of a position; the last block after the last position."""
+        return int(np.searchsorted(self._block_bounds[1:-1], position, side="right"))
 
     def shards_of(self, block: int) -> np.ndarray:
-        """Return the indices of the shards in a block; none after the last block."""
-        if self._mixes_all:
-            return self.shards[self._shard_bounds[:-1]] if block == 0 else self.shards[:0]
-        assert self.shuffle_shards is not None
-        in_block = self._shard_order[block * self.shuffle_shards : (block + 1) * self.shuffle_shards]
-        return self.shards[self._shard_bounds[in_block]]
+        """Return the indices in the layout of the shards in a block."""
+        n = self._pieces_in_block
+        return self._shard[self._piece_order[block * n : (block + 1) * n]]
 
     @property
-    def _mixes_all(self) -> bool:
-        return self.shuffle_shards is None or self.shuffle_shards >= len(self._shard_bounds) - 1
+    def shards_at_once(self) -> int:
+        """Number of shards in two blocks."""
+        return min(2 * self._pieces_in_block, len(self._size))
 
-    def _first_example(self, clip_index: np.ndarray) -> np.ndarray:
-        """Find the first example of the clips at these indices of `clips`."""
-        if isinstance(self.crops, int):
-            return clip_index * self.crops
-        return self._crop_bounds[clip_index]
-
-    @cached_property
-    def _crop_bounds(self) -> np.ndarray:
-        """First example of each clip, and the number of examples: int64 [n_clips + 1]."""
-        return np.r_[0, np.cumsum(self.crops)]
-
-    def _to_clips_and_crops(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the clip and the crop index of each example."""
-        if isinstance(self.crops, int):
-            index, crops = np.divmod(examples, self.crops)
-        else:
-            index = np.searchsorted(self._crop_bounds, examples, side="right") - 1
-            crops = examples - self._crop_bounds[index]
-        return self.clips[index], crops
-
-    def _to_examples(self, positions: np.ndarray) -> np.ndarray:
-        """Find the example at each position of the epoch."""
-        if not self.shuffle:
-            return positions
-        if self._mixes_all:
-            return permute(positions, self.n_examples, rng(self.seed, self.epoch, "order"))
+    def _slots(self, positions: np.ndarray) -> np.ndarray:
+        """Find the slot at each position."""
         slots = np.empty_like(positions)
         blocks = np.searchsorted(self._block_bounds, positions, side="right") - 1
         for block in np.unique(blocks):
             rows = blocks == block
             start, stop = self._block_bounds[block], self._block_bounds[block + 1]
-            of_block = rng(self.seed, self.epoch, f"order.{block}")  # each block has a permutation of its own
-            slots[rows] = start + permute(positions[rows] - start, int(stop - start), of_block)
-        shard = np.searchsorted(self._slot_bounds, slots, side="right") - 1
-        first = self._first_example(self._shard_bounds[self._shard_order[shard]])
-        return first + slots - self._slot_bounds[shard]
+            name = "order" if self._mixes_all else f"order.{block}"  # each block has a permutation of its own
+            slots[rows] = start + permute(positions[rows] - start, int(stop - start), self._rng(name))
+        return slots
+
+    def _rng(self, name: str) -> int:
+        return rng(self._seed, self._epoch, self._path + name)
+
+    @property
+    def _mixes_all(self) -> bool:
+        return self._pieces_in_block == len(self._size)
 
     @cached_property
-    def _shard_order(self) -> np.ndarray:
-        """Indices into `_shard_bounds` of the shards, in the order in which they are laid out."""
-        n_shards = len(self._shard_bounds) - 1
-        shards = np.arange(n_shards)
-        return permute(shards, n_shards, rng(self.seed, self.epoch, "shards")) if self.shuffle else shards
+    def _piece_order(self) -> np.ndarray:
+        """Indices of the pieces in the order in which they are laid out."""
+        pieces = np.arange(len(self._size))
+        return permute(pieces, len(pieces), self._rng("shards")) if self._shuffle and not self._mixes_all else pieces
 
     @cached_property
     def _slot_bounds(self) -> np.ndarray:
-        """First slot of each shard of `_shard_order`, and the number of slots: int64 [n_shards + 1]."""
-        sizes = np.diff(self._first_example(self._shard_bounds))
-        return np.r_[0, np.cumsum(sizes[self._shard_order])]
+        """First slot of each piece of `_piece_order`, and the number of slots: int64 [n_pieces + 1]."""
+        return np.r_[0, np.cumsum(self._size[self._piece_order])]
 
     @cached_property
     def _block_bounds(self) -> np.ndarray:
         """First slot of each block, which is also its first position; and the number of slots: int64 [n_blocks + 1]."""
-        n_shards = len(self._shard_order)
-        return self._slot_bounds[np.r_[np.arange(0, n_shards, self.shuffle_shards), n_shards]]
+        n = len(self._size)
+        return self._slot_bounds[np.r_[np.arange(0, n, self._pieces_in_block), n]]

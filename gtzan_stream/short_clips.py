@@ -7,12 +7,15 @@ frames, a shorter hop.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from gtzan_stream import crops
 from gtzan_stream.errors import UserError
+from gtzan_stream.feature_settings import format_arguments, format_options
 from gtzan_stream.geometry import Geometry
+from gtzan_stream.store.manifest import Manifest
 
 _MAX_SHORT_SHARE = 0.1  # `check_lengths` reports a larger share of clips that are too short
 
@@ -27,10 +30,11 @@ def suggested_settings(
 ) -> dict[str, int] | None:
     """Suggest a crop that is no longer than the median clip, and in which at least nine tenths of the clips count.
 
-    At a given hop, a crop may have the frames of the median clip, but no more than twice those of the clip at the tenth
-    percentile, which then fills half of the crop. If the network needs more frames, the longest hop is chosen that
-    allows them. For instance, let the median clip have 0.39 s at 8,000 Hz (18 frames at hop 180), and the clip at the
-    tenth percentile 0.2 s (9 frames). The suggestion is 16 frames, or 19 frames at hop 170 for a network that needs 19.
+    At a given hop, a crop may have as many frames as the median clip, and at most twice as many as the clip at the
+    tenth percentile, which then fills half of the crop. If the network needs more frames, the longest hop is chosen
+    that allows them. For instance, let the median clip have 0.39 s at 8,000 Hz (18 frames at hop 180), and the clip at
+    the tenth percentile 0.2 s (9 frames). The suggestion is 16 frames, or 19 frames at hop 170 for a network that needs
+    19.
 
     Parameters
     ----------
@@ -103,3 +107,30 @@ def check_lengths(lengths: np.ndarray, geometry: Geometry, name: str, remedy: Ca
         f"every clip of {name} is too short to count: the longest lasts {longest}, the median {median}, and {half}; "
         f"{remedy()}"
     )
+
+
+def check_part(manifest: Manifest, clips: np.ndarray, features: Any, part: str | None) -> None:
+    """Raise UserError if all clips of a part are too short to count. The message suggests shorter crops.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    clips : int [n_clips]
+        Indices of the part's clips.
+    features : Module
+        With a `geometry`.
+    part : str, optional
+        Name of the part; None for all clips of the set.
+    """
+    geometry: Geometry = features.geometry
+    lengths = manifest.resampled(geometry.sample_rate).frames[clips]
+
+    def remedy() -> str:
+        settings = suggested_settings(lengths, geometry)
+        if settings is None:
+            return "choose features with shorter crops"
+        arguments = format_arguments({"sample_rate": geometry.sample_rate, **settings})
+        in_python = f"{type(features).__name__}({arguments})"
+        return f"choose shorter crops: {format_options(settings)}, or features={in_python}"
+
+    check_lengths(lengths, geometry, f"part {part}" if part else str(manifest.root), remedy)

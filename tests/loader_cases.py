@@ -9,8 +9,8 @@ def collect(*loaders: Epochs) -> dict[tuple[str, int], torch.Tensor]:
     """Return features by example, in the order of the global batches of all ranks, without rows of weight 0."""
     out = {}
     for batches in zip(*loaders, strict=True):
-        for row in range(len(batches[0].keys)):
-            for batch in batches:
+        for batch in batches:
+            for row in range(len(batch)):
                 if batch.weights[row]:
                     example = batch.keys[row], int(batch.crops[row])
                     assert example not in out, f"{example} comes twice"

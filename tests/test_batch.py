@@ -13,7 +13,7 @@ from gtzan_stream.batch import Batch
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
-TENSORS = ("features", "labels", "weights")
+TENSORS = ("features", "labels", "targets", "weights", "loss_weights")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_to_passes_non_blocking_to_every_tensor(batch, monkeypatch):
     passed = []
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **kwargs: passed.append(kwargs) or tensor)
     batch.to("cpu", non_blocking=True)
-    assert passed == [{"non_blocking": True}] * 3
+    assert passed == [{"non_blocking": True}] * 5
 
 
 def test_pin_memory_pins_every_tensor(batch, cuda):

@@ -12,7 +12,7 @@ import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, batch_maker, crops
+from gtzan_stream import audio, crops, row_reader
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.dsp import random
@@ -141,7 +141,7 @@ def test_features_do_not_depend_on_the_old_contents_of_a_buffer(
         def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
             return torch.full(shape, old_value, dtype=dtype)
 
-        monkeypatch.setattr(batch_maker, "uninitialized", filled)
+        monkeypatch.setattr(row_reader, "uninitialized", filled)
         augment = TimeStretch(0.8, 1.5)
         with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
             return torch.cat([batch.features for batch in loader])

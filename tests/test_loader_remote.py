@@ -29,9 +29,9 @@ def test_each_block_is_requested_with_the_next(shards: Path, requested: list[lis
     names = [shard.name for shard in loader.manifest.shards]
     n_blocks = -(-len(names) // shuffle_shards)
     assert n_blocks >= 2
-    blocks = [[names[shard] for shard in plan.shards_of(block)] for block in range(n_blocks + 1)]
+    blocks = [[names[shard] for shard in plan.shards_of(0, block)] for block in range(n_blocks + 1)]
     list(loader)
-    visited = list(dict.fromkeys(plan.block_of(number) for number in range(len(plan))))
+    visited = list(dict.fromkeys(block for number in range(len(plan)) for _, block in plan.blocks(number, range(4))))
     assert requested == [blocks[block] + blocks[block + 1] for block in visited]
     assert set(names) <= {name for request in requested for name in request}
 
@@ -51,15 +51,30 @@ def test_leaving_an_epoch_early_cancels_its_downloads(shards: Path, monkeypatch:
     assert all(shard.cancelled() for shard in downloads)
 
 
-@pytest.mark.parametrize(("shuffle_shards", "expected"), [(None, None), (1, 2), (3, 6)])
+@pytest.mark.parametrize(("shuffle_shards", "expected"), [(None, 3), (1, 2), (2, 3), (3, 3)])
 def test_the_cache_must_hold_two_blocks(
-    shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, expected: int | None
+    shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, expected: int
 ):
     checked: list[int | None] = []
     monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
     loader = Loader(shards, shuffle_shards=shuffle_shards)
+    assert len(loader.manifest.shards) == 3
     loader.evaluation()
     assert checked == [expected, 2]
+
+
+def test_a_rank_requests_the_shards_of_its_groups_alone(shards: Path, requested: list[list[str]]):
+    def names_of(rank: int, world_size: int) -> list[set[str]]:
+        requested.clear()
+        with Loader(shards, batch_size=6, shard_groups=3, num_workers=0, rank=rank, world_size=world_size) as loader:
+            list(loader)
+        return [set(names) for names in requested]
+
+    whole = names_of(0, 1)
+    assert len(whole) == 3  # once for each group
+    assert [names_of(rank, 3) for rank in range(3)] == [[group] for group in whole]
+    assert names_of(1, 2) == whole[1:]  # rows 3 to 5, of groups 1 and 2
+    assert len(set().union(*whole)) == 3
 
 
 def test_the_seed_changes_the_order_of_clips_and_of_shards(shards: Path):

@@ -56,11 +56,11 @@ def test_an_unknown_setting_is_an_error():
         ({"schedule": "step"}, "--schedule must be one of plateau, cosine"),
         (
             {"augment": "only:Reverb"},
-            "no augmentation is called 'only:Reverb'; there are none, .*, and module:function",
+            "no augmentation is called 'only:Reverb'; there are .*none, .*, and module:function",
         ),
         (
             {"features": "spectrum"},
-            "there is no feature 'spectrum'; there are logmel, .*, and module:function",
+            "there is no feature 'spectrum'; there are .*logmel, .*, and module:function",
         ),
         ({"frames": 0}, "--frames must be 1 or more, got 0"),
         ({"frames": 2**63}, f"--frames must be {MAX_INT} or less, got "),
@@ -103,7 +103,7 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
 def test_progress_weights_examples_and_knows_its_best_epoch():
     progress = RunProgress(CPU)
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    progress.step(torch.tensor(2.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
+    progress.step(torch.tensor(4.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
     progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
     progress.add_time(2.0, 0.25)
     again = RunProgress(CPU)
@@ -119,7 +119,7 @@ def test_progress_weights_examples_and_knows_its_best_epoch():
     progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
     assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
-    progress.step(torch.tensor(7.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
+    progress.step(torch.tensor(21.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
     progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
     assert (progress.history[1]["train_loss"], progress.history[1]["train_accuracy"]) == (7.0, 0.0)

@@ -1,18 +1,15 @@
 """Between a batch and the loss: the trainable spectrogram, masks, mixup and label smoothing."""
 
 import math
-import sys
 
 import pytest
 import torch
 from torch import nn
 
-from gtzan_stream.errors import UserError
 from gtzan_stream.features import Frames, LogMel
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training.losses import loss_of
-from gtzan_stream.training.mixup import mixup
-from gtzan_stream.training.network import Classifier, SpecAugment, TrainableLogMel
+from gtzan_stream.training.network import Classifier, TrainableLogMel
 
 
 def music(n: int, length: int) -> torch.Tensor:
@@ -58,83 +55,13 @@ def test_a_trainable_spectrogram_of_fixed_kernels_is_refused():
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
-def test_masks_hide_one_range_of_bands_and_one_of_frames_in_each_example():
-    torch.manual_seed(0)
-    hidden = SpecAugment(24)(torch.ones(200, 128, 100)) == 0
-    bands, frames = hidden.all(dim=2), hidden.all(dim=1)  # [batch, mel], [batch, frame]
-    assert torch.equal(hidden, bands[:, :, None] | frames[:, None])
-    for mask in (bands, frames):
-        widths = mask.sum(dim=1)
-        edges = mask.int().diff(dim=1, prepend=torch.zeros(200, 1, dtype=torch.int)) == 1
-        assert edges.sum(dim=1).max() == 1  # one range
-        assert widths.max() <= 24
-        assert 10 < widths.float().mean() < 14
-        assert len(mask.unique(dim=0)) > 150
-
-
-def test_masks_apply_in_training_only():
-    features = torch.ones(4, 128, 128)
-    network = Classifier(nn.Identity(), Normalization("none"), widest_mask=64)
-    assert not torch.equal(network(features), features)
-    assert torch.equal(network.eval()(features), features)
-    shifted = Classifier(nn.Identity(), Normalization("global"), widest_mask=64)
-    shifted.normalization.mean += 3
-    assert set(shifted(features).unique().tolist()) == {-2.0, 0.0}  # masked with the mean
-    assert not network.state_dict().keys() - Classifier(nn.Identity(), Normalization("none")).state_dict().keys()
-
-
-# --- mixtures ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_labels_of_a_mixture_are_the_shares_of_its_parts():
-    torch.manual_seed(0)
-    n = 64
-    features = torch.eye(n)[:, None].expand(n, 3, n)  # row i is the unit vector i, so a mixture shows its parts
-    mixed, targets = mixup(features, torch.arange(n), torch.ones(n), n_classes=n, alpha=1.0)
-    assert torch.equal(mixed[:, 1], targets)
-    torch.testing.assert_close(targets.sum(dim=1), torch.ones(n))
-    own = targets.diagonal()
-    assert own.min() >= 0.5
-    assert own.unique().numel() > n // 2
-    assert 0.7 < own.mean() < 0.8  # of uniform shares, the mean of the greater is 3/4
-
-
-def test_a_small_alpha_mixes_little():
-    torch.manual_seed(0)
-    labels = torch.arange(500)
-    own_shares = [
-        mixup(torch.eye(500), labels, torch.ones(500), n_classes=500, alpha=a)[1].diagonal().mean() for a in (0.05, 5)
-    ]
-    assert own_shares[0] > 0.95 > 0.7 > own_shares[1]
-
-
-def test_rows_of_weight_zero_are_not_mixed_into_others():
-    torch.manual_seed(0)
-    weights = torch.ones(40)
-    weights[::2] = 0
-    mixed, targets = mixup(torch.eye(40), torch.arange(40), weights, n_classes=40, alpha=1.0)
-    others = targets - torch.diag(targets.diagonal())
-    assert others[:, ::2].sum() == 0
-    assert others[:, 1::2].sum() > 0
-    assert torch.equal(mixed, targets)
-
-
-def test_the_error_of_a_missing_torchaudio_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
-    with pytest.raises(UserError, match=r"SpecAugment needs torchaudio, .*or train without --spec-augment"):
-        SpecAugment(8)
-
-
-def test_mixtures_are_repeatable_from_the_random_state_of_torch():
-    def draw() -> torch.Tensor:
-        return mixup(torch.eye(8), torch.arange(8), torch.ones(8), n_classes=8, alpha=0.4)[0]
-
-    torch.manual_seed(3)
-    state, first, second = torch.get_rng_state(), draw(), draw()
-    torch.set_rng_state(state)
-    assert torch.equal(draw(), first)
-    assert torch.equal(draw(), second)
-    assert not torch.equal(first, second)
+def test_hidden_values_become_the_mean_of_normalised_features():
+    features, hidden = torch.ones(2, 4, 3), torch.zeros(2, 4, 3, dtype=torch.bool)
+    hidden[0, 1] = hidden[1, :, 2] = True
+    network = Classifier(nn.Identity(), Normalization("global"))
+    network.normalization.mean += 3
+    assert torch.equal(network(features, hidden), torch.where(hidden, 0.0, -2.0))
+    assert torch.equal(network(features), torch.full((2, 4, 3), -2.0))
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

@@ -176,10 +176,12 @@ def test_rows_of_weight_zero_change_neither_weights_nor_measures(start, mixup):
         run = start(mixup=mixup, name=str(number))
         batch = next(iter(run.train_loader))
         batch.weights = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0])
+        batch.loss_weights = batch.weights / 5
         if number:
             other = batch.weights == 0
             batch.features = torch.where(other[:, None, None], batch.features.flip(1), batch.features)
             batch.labels = torch.where(other, (batch.labels + 1) % 10, batch.labels)
+            batch.targets = torch.where(other[:, None] if mixup else other, batch.targets.flip(0), batch.targets)
         run.step(batch)
         measures = run.progress.measures(1.0)
         assert measures["crops_per_second"] == 5

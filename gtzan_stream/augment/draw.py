@@ -17,6 +17,11 @@ Keys = Sequence[str] | np.ndarray
 """Clip keys, or their 64-bit hashes (`dsp.random.hash_keys`) as a uint64 array."""
 
 
+def view_seed(seed: int, view: int) -> int:
+    """Return the seed for one of several augmentations (views) of an example: `seed` itself for view 0."""
+    return seed if view == 0 else random.rng(seed, 0, f"view{view}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Examples to draw parameters for: the hashes of their keys and their crop indices, with a seed and an epoch."""

@@ -10,7 +10,12 @@ from gtzan_stream.dsp.backend import for_rows
 
 
 def to_float32(pcm: Tensor) -> Tensor:
-    """Convert 16-bit samples to float32 at +/-1. On the CPU, numpy in our own threads is faster than torch."""
+    """Convert 16-bit samples to float32 at +/-1, and return other samples as they are.
+
+    On the CPU, numpy in our own threads is faster than torch.
+    """
+    if pcm.dtype != torch.int16:
+        return pcm
     if pcm.device.type != "cpu":
         return pcm.to(torch.float32).mul_(1 / 32768)
     waveform = uninitialized(tuple(pcm.shape), torch.float32)

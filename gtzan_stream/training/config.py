@@ -87,6 +87,9 @@ class Config:
         "Number of shards whose examples are shuffled together. Twice as many remote shards must fit in the cache. "
         "(default: all)",
     )
+    shard_groups: int = _option(
+        1, "Groups of shards: each machine downloads only those of its ranks. Must divide the batch size."
+    )
     chunks: str = _option(
         "study",
         "Chunks of each clip to evaluate: those in its first 23.8 s (study), or all.",
@@ -120,6 +123,7 @@ class Config:
             "spec_augment": 0,
             "batch_size": 1,
             "shuffle_shards": 1,
+            "shard_groups": 1,
             "frames": 1,
             "warmup_steps": 0,
             "crops_per_clip": 1,

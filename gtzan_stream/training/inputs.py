@@ -10,6 +10,7 @@ from gtzan_stream import features, short_clips
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
 from gtzan_stream.feature_settings import FEATURE_SETTINGS, format_options
+from gtzan_stream.loader import Loader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel
@@ -19,6 +20,7 @@ from gtzan_stream.words import first_few
 
 def build_features(config: Config) -> nn.Module:
     """Build what the loader computes: the features, or the waveform frames for a trainable spectrogram."""
+    # `complete` has filled in the settings: str() here, and `or 1` below, are for the type checker.
     name = str(config.features)
     settings = _settings(config)
     if config.trainable_frontend:
@@ -32,6 +34,26 @@ def build_frontend(config: Config) -> TrainableLogMel | None:
         return None
     spectrogram: Any = features.build("logmel", trainable=True, **_settings(config))
     return TrainableLogMel(spectrogram)
+
+
+def open_loader(config: Config, features: nn.Module, device: torch.device, **options: Any) -> Loader:
+    """Open the training clips, with the features that `build_features` built and further options of `Loader`."""
+    return Loader(
+        config.shards,
+        split=config.split,
+        part="train",
+        batch_size=config.batch_size or 1,
+        augment=config.augment,
+        features=features,
+        device=device,
+        num_workers=config.num_workers,
+        seed=config.seed,
+        crops_per_clip=config.crops_per_clip,
+        on_error=config.on_error,
+        shuffle_shards=config.shuffle_shards,
+        shard_groups=config.shard_groups,
+        **options,
+    )
 
 
 def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs: nn.Module, n_rows: int) -> list[str]:
@@ -69,8 +91,8 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             f"--spec-augment {config.spec_augment} can hide all of a feature of {n_rows} rows x "
             f"{geometry.frames} frames: choose {most} or less"
         )
-    frames = manifest.resampled(geometry.sample_rate).frames
-    lengths = {part: frames[manifest.part(str(config.split), part)] for part in PARTS}
+    clip_lengths = manifest.resampled(geometry.sample_rate).frames
+    lengths = {part: clip_lengths[manifest.part(str(config.split), part)] for part in PARTS}
 
     def remedy() -> str:
         settings = short_clips.suggested_settings(

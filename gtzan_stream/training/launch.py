@@ -14,13 +14,13 @@ from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.feature_settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
-from gtzan_stream.training import checkpoints, device
+from gtzan_stream.training import checkpoints, device, inputs
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
 
 CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}
-"""Settings that may differ in a resumed run."""
+"""Settings that may differ in a resumed run; `epochs` only without a cosine, which is laid out over all steps."""
 STATISTICS_CROPS = 512
 """Number of crops from which the mean and standard deviation of the features are estimated."""
 
@@ -40,18 +40,14 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     UserError
         If the folder already holds a run, another process uses it, or a setting does not fit the data.
     """
-    folder = Path(config.out, str(config.name))
+    folder = Path(config.out, str(config.name))  # `complete` has filled in the name: str() is for the type checker
     if config.check:
         check(config.shards)
     with folders.created(folder, folder / checkpoints.LAST), _locked(folder) as lock:
         if (folder / checkpoints.LAST).exists():
             raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
         run = Run(config, folder, build=build, console=console)
-        begin = run.train_loader.state_dict()
-        batches = islice(run.train_loader, -(-STATISTICS_CROPS // run.train_loader.batch_size))
-        frontend = run.network.frontend
-        run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
-        run.train_loader.load_state_dict(begin)
+        estimate_statistics(run)
         run.save()  # before config.json: if this fails, the new folder is empty and is removed
         run.write_config()
         run.lock = lock.pop_all()
@@ -61,7 +57,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
 def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
     """Restore a run, from its folder or a checkpoint, at the step where it stopped.
 
-    Only settings in `CHANGEABLE` may change.
+    Only settings in `CHANGEABLE` may change, and with a cosine schedule not `epochs`.
 
     Raises
     ------
@@ -81,7 +77,8 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     try:
         config = Config.from_dict(state.get("config"))
     except UserError as error:
-        raise UserError(f"{path} holds settings that this train.py does not have: {error}; start a new run") from None
+        raise UserError(f"{path} holds settings that this train.py does not accept: {error}; start a new run") from None
+    # A cosine is laid out over all steps of the run, so another number of epochs would change the steps already done.
     changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
     wrong = [option_name(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:
@@ -100,6 +97,16 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
         raise WriteError(words) from error
     return run
+
+
+def estimate_statistics(run: Run) -> None:
+    """Estimate the features' mean and deviation from the first crops, not mixed: the same for any number of ranks."""
+    if not run.normalization.needs_estimate:
+        return
+    features, frontend = run.train_loader.features, run.network.frontend
+    with inputs.open_loader(run.config, features, run.device, rank=0, world_size=1) as loader:
+        batches = islice(loader, -(-STATISTICS_CROPS // loader.batch_size))
+        run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
 
 
 @contextmanager

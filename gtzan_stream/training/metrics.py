@@ -69,7 +69,10 @@ class Collector:
             If there are none.
         """
         if not any(batch.keys for batch in self._batches):
-            raise UserError("there is nothing to evaluate: every clip is too short for the network or was skipped")
+            raise UserError(
+                "there is nothing to evaluate: every clip is too short for a crop or was skipped; "
+                "run `gtzan-stream verify`, or choose fewer --frames"
+            )
         return Predictions(
             torch.cat([batch.probabilities for batch in self._batches]),
             torch.cat([batch.labels for batch in self._batches]),

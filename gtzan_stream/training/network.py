@@ -1,14 +1,13 @@
-"""The module that a run trains: a network with its normalisation, SpecAugment and trainable spectrogram."""
+"""The module that a run trains: a network with its normalisation and trainable spectrogram."""
 
 from torch import Tensor, nn
 
-from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.normalization import Normalization
 
 
 class Classifier(nn.Module):
-    """Maps a batch of the loader to logits: trainable spectrogram if there is one, normalisation, masks, network.
+    """Maps a batch of the loader to logits: trainable spectrogram if there is one, normalisation, network.
 
     Parameters
     ----------
@@ -17,8 +16,6 @@ class Classifier(nn.Module):
     normalization : Normalization
     frontend : Module, optional
         Trainable spectrogram, which turns the loader's frames into features.
-    widest_mask : int
-        Widest mask in bands and in frames, see `SpecAugment`; 0 for no masks.
     """
 
     def __init__(
@@ -27,17 +24,19 @@ class Classifier(nn.Module):
         normalization: Normalization,
         *,
         frontend: nn.Module | None = None,
-        widest_mask: int = 0,
     ) -> None:
         super().__init__()
         self.frontend = frontend or nn.Identity()
         self.normalization = normalization
-        self.masks = SpecAugment(widest_mask) if widest_mask else nn.Identity()
         self.network = network
 
-    def forward(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return logits [batch, n_classes]; in training mode, networks with auxiliary heads return a tuple."""
-        return self.network(self.masks(self.normalization(self.frontend(features))))
+    def forward(self, features: Tensor, hidden: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        """Return logits [batch, n_classes]; in training mode, networks with auxiliary heads return a tuple.
+
+        Normalised features are replaced by their mean, 0, where `hidden`, bool [batch, row, frame], is true.
+        """
+        features = self.normalization(self.frontend(features))
+        return self.network(features if hidden is None else features.masked_fill(hidden, 0.0))
 
 
 class TrainableLogMel(nn.Module):
@@ -66,33 +65,3 @@ class TrainableLogMel(nn.Module):
         batch, n_fft, n_frames = frames.shape
         features = self.features(frames.transpose(1, 2).reshape(-1, n_fft))  # [batch * frame, mel, 1]
         return features.reshape(batch, n_frames, -1).transpose(1, 2)
-
-
-class SpecAugment(nn.Module):
-    """In training mode, hide a random range of bands and a random range of frames of each example.
-
-    Parameters
-    ----------
-    widest : int
-        Largest number of bands and of frames to hide. Widths are uniform from 0 to it.
-
-    References
-    ----------
-    .. [1] D. S. Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition",
-       Interspeech 2019.
-    """
-
-    def __init__(self, widest: int) -> None:
-        super().__init__()
-        try:  # imported here: torchaudio's wheel cannot be imported with a CPU-only torch
-            from torchaudio.transforms import FrequencyMasking, TimeMasking
-        except (ImportError, OSError) as error:
-            raise UserError(
-                f"SpecAugment needs torchaudio, which cannot be imported here ({error}): install the torchaudio that "
-                "goes with this torch, or train without --spec-augment"
-            ) from error
-        self.masks = nn.Sequential(FrequencyMasking(widest, iid_masks=True), TimeMasking(widest, iid_masks=True))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Mask features [batch, mel, frame] with 0, their mean after normalisation."""
-        return self.masks(features) if self.training else features

@@ -35,10 +35,17 @@ class RunProgress:
         self._trained_s = self._waited_s = 0.0
 
     def step(self, loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Add a training step, from its mean loss, logits [batch, n_classes], labels [batch] and weights [batch]."""
+        """Add a training step.
+
+        Parameters
+        ----------
+        loss : Tensor
+            Sum of the losses of the rows that count.
+        logits : Tensor [batch, n_classes]
+        labels, weights : Tensor [batch]
+        """
         correct = (logits.argmax(dim=1) == labels) * weights
-        total = weights.sum()
-        self._sums += torch.stack([loss.detach() * total, correct.sum(), total])
+        self._sums += torch.stack([loss, correct.sum(), weights.sum()])
         self.batch += 1
         self.steps += 1
 

@@ -21,8 +21,8 @@ from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
 from gtzan_stream.inference import export
 from gtzan_stream.inference.export import logits_of
-from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
+from gtzan_stream.spec_augment import spec_augment_mask
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, inputs, metrics, optimizers, report, schedules
 from gtzan_stream.training.clock import DataClock
@@ -30,7 +30,6 @@ from gtzan_stream.training.config import Config
 from gtzan_stream.training.display import Display
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.losses import loss_of
-from gtzan_stream.training.mixup import mixup
 from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.progress import RunProgress
 
@@ -80,26 +79,13 @@ class Run:
         if len(self.labels) < 2:
             raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs at least two")
         features, frontend = inputs.build_features(config), inputs.build_frontend(config)
-        n_rows = inputs.rows_of(features, frontend)
+        self.n_rows = inputs.rows_of(features, frontend)
         plain = build(config.model, len(self.labels))
-        self.notes = inputs.check_inputs(config, manifest, plain, features, n_rows)
-        self.train_loader = Loader(
-            config.shards,
-            split=config.split,
-            part="train",
-            batch_size=config.batch_size or 1,
-            augment=config.augment,
-            features=features,
-            device=self.device,
-            num_workers=config.num_workers,
-            seed=config.seed,
-            crops_per_clip=config.crops_per_clip,
-            on_error=config.on_error,
-            shuffle_shards=config.shuffle_shards,
-        )
+        self.notes = inputs.check_inputs(config, manifest, plain, features, self.n_rows)
+        self.train_loader = inputs.open_loader(config, features, self.device, mixup=config.mixup)
         self.valid_loader = self.evaluation("valid")
-        self.normalization = Normalization(str(config.normalization), n_mels=n_rows)
-        network = Classifier(plain, self.normalization, frontend=frontend, widest_mask=config.spec_augment)
+        self.normalization = Normalization(str(config.normalization), n_mels=self.n_rows)
+        network = Classifier(plain, self.normalization, frontend=frontend)
         self.network = network.to(memory_format=torch.channels_last).to(self.device)  # type: ignore[call-overload]
         self.optimizer = optimizers.build(
             str(config.optimizer), network.parameters(), lr=config.lr, weight_decay=config.weight_decay
@@ -204,16 +190,17 @@ class Run:
 
     def step(self, batch: Batch) -> None:
         """Do one training step."""
-        features, labels, weights = batch.features, batch.labels, batch.weights
-        if self.config.mixup:
-            features, labels = mixup(features, labels, weights, n_classes=len(self.labels), alpha=self.config.mixup)
+        widest = self.config.spec_augment
+        hidden = spec_augment_mask(batch, widest, self.n_rows) if widest else None
         with device.autocast(self.config.precision, self.device):
-            output = self.network(features)
-        loss = loss_of(output, labels, weights, label_smoothing=self.config.label_smoothing)
+            output = self.network(batch.features, hidden)
+        smoothing = self.config.label_smoothing
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss_of(output, batch.targets, batch.loss_weights, label_smoothing=smoothing).backward()
         self.optimizer.step()
         self.schedule.step()
+        with torch.no_grad():
+            loss = loss_of(output, batch.targets, batch.weights, label_smoothing=smoothing)
         self.progress.step(loss, logits_of(output), batch.labels, batch.weights)
 
     @torch.no_grad()

@@ -1,0 +1,60 @@
+"""mixup: train on mixtures of two examples, with partners and shares that are pure functions of the example.
+
+The order of examples is shuffled already, so an example's partner can be its neighbour: the next row, cyclically,
+inside a small run of rows of the global batch. Each of 1, 2, 4 or 8 ranks then holds the partners of its own rows. With
+other numbers of ranks, `BatchMaker` also makes the partner's row where a rank does not hold it, so mixtures are the
+same for any number of ranks.
+"""
+
+import math
+
+import numpy as np
+from scipy.special import betaincinv
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gtzan_stream.augment.draw import Examples
+
+
+def partners(batch_size: int, n_groups: int = 1) -> np.ndarray:
+    """Return the partner of each row of a global batch: int64 [batch_size].
+
+    The partner is the next row, cyclically, inside runs of ``batch_size / lcm(8, n_groups)`` rows. If that is no whole
+    number of at least 2, the shortest longer run is used that divides the batch evenly in the same way.
+
+    >>> partners(16).tolist()
+    [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14]
+    >>> partners(6).tolist()
+    [1, 2, 0, 4, 5, 3]
+    """
+    most_runs = math.lcm(8, n_groups)
+    n_runs = max((n for n in range(1, batch_size // 2 + 1) if most_runs % n == 0 and batch_size % n == 0), default=1)
+    length, rows = batch_size // n_runs, np.arange(batch_size)
+    return rows - rows % length + (rows + 1) % length
+
+
+def draw_shares(examples: Examples, alpha: float) -> np.ndarray:
+    """Draw the share of its own sound and label that each example keeps: float64 [batch], in 0.5..1.
+
+    It is ``max(s, 1 - s)`` for s from Beta(alpha, alpha), so that the example itself is the larger part.
+    """
+    share = betaincinv(alpha, alpha, examples.uniform("mixup.share"))
+    return np.maximum(share, 1 - share)
+
+
+def mix(values: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Mix each row with its partner: ``share * values + (1 - share) * partner``.
+
+    Parameters
+    ----------
+    values, partner : Tensor [batch, ...]
+    share : Tensor [batch]
+    """
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return share * values + (1 - share) * partner
+
+
+def mix_labels(labels: Tensor, partner: Tensor, share: Tensor, n_classes: int) -> Tensor:
+    """Mix the labels int64 [batch] of each row and its partner into class probabilities float32 [batch, n_classes]."""
+    own, other = (one_hot(classes, n_classes).to(share.dtype) for classes in (labels, partner))
+    return mix(own, other, share)

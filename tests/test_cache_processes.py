@@ -190,6 +190,13 @@ def test_a_download_that_fits_beside_others_does_not_wait(folder: Path):
         assert part is not None
 
 
+def test_tables_neither_need_room_nor_count(folder: Path):
+    shard, part = put(folder, "a.tar", 90, 2), put(folder, "b.parquet.50.part", 40, 1)
+    with reserved(folder / "c.parquet", 50, limit_bytes=100), reserved(folder / "d.tar", 10, limit_bytes=100):
+        assert shard.exists()
+        assert part.exists()
+
+
 def test_a_file_larger_than_the_limit_is_downloaded_alone(folder: Path):
     other = put(folder, "a.tar", 10, 1)
     with reserved(folder / "b.tar", 1000, limit_bytes=100) as part:

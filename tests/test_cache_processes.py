@@ -85,7 +85,7 @@ def test_a_download_of_a_killed_process_is_continued(server: Server, start, tmp_
     name = manifest.shards[0].name
     server.fail(name, stall(5000))
     process = start(server.address)
-    wait_for(lambda: [path for path in tmp_path.rglob("*.part") if path.stat().st_size == 5000])
+    wait_for(lambda: [path for path in manifest.folder.cache.glob("*.part") if path.stat().st_size == 5000])
     waiting = threading.Thread(target=manifest.path, args=[name])  # it waits for the process until that is killed
     waiting.start()
     time.sleep(0.1)

@@ -89,11 +89,14 @@ def test_an_unwritable_disk_is_an_error_without_retries(
         calls.append(arguments)
         raise OSError(number, os.strerror(number))
 
+    original = attempts._write_all
     monkeypatch.setattr(attempts, "_write_all", write)
     with pytest.raises(UserError, match=rf"\.tar\.\d+\.part cannot be written: {message}"):
         manifest.path(manifest.shards[0].name)
     assert len(calls) == 1
     assert not list((tmp_path / "cache").rglob("*.part"))
+    monkeypatch.setattr(attempts, "_write_all", original)
+    assert manifest.path(manifest.shards[0].name).exists()  # the shard was not given up
 
 
 def test_the_least_recently_used_shard_is_evicted(server: Server, tmp_path: Path):

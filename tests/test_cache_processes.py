@@ -148,7 +148,7 @@ def test_a_download_waits_until_those_of_others_leave_room(folder: Path):
             publish(part, folder / "b.tar", 60)
         done.set()
 
-    other = threading.Thread(target=download_other)
+    other = threading.Thread(target=download_other, daemon=True)
     with reserved(folder / "a.tar", 41, limit_bytes=100) as part:
         other.start()
         assert not done.wait(0.05)
@@ -176,7 +176,7 @@ def test_room_is_reserved_and_files_are_renamed_by_one_process_at_a_time(folder:
             publishing.join()
 
     lock = [lock_file(folder / ".lock")]
-    other = threading.Thread(target=download_other)
+    other = threading.Thread(target=download_other, daemon=True)
     other.start()
     time.sleep(0.05)
     assert [path.name for path in folder.iterdir()] == [".lock"]
@@ -211,7 +211,7 @@ def test_who_waits_for_another_download_gets_its_file(folder: Path):
         with reserved(folder / "a.tar", 5, 100) as part:
             found.append(part)
 
-    other = threading.Thread(target=download_other)
+    other = threading.Thread(target=download_other, daemon=True)
     with reserved(folder / "a.tar", 5, 100) as part:
         other.start()
         time.sleep(0.03)

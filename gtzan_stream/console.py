@@ -61,6 +61,8 @@ def print_summary(manifest: Manifest) -> None:
     )
     print_line("labels: " + ", ".join(f"{label} {n}" for label, n in metadata["labels"].items()))
     out.print(_split_table(manifest))
+    if (cache := manifest.folder.cache_state()) is not None:  # after all tables were read
+        print_line(_cache_line(cache, len(manifest.shards)))
     if not manifest.report:
         print_line("no issues were found")
         return
@@ -68,6 +70,18 @@ def print_summary(manifest: Manifest) -> None:
     print_report(metadata["report"])
     if more := len(manifest.report) - len(metadata["report"]):
         print_line(f"{count(more, 'more line')}: gtzan-stream info {manifest.root} --issues")
+
+
+def _cache_line(cache: dict[str, Any], n_shards: int) -> str:
+    """Describe the cache of a remote set, and how fast its tables were downloaded if they just were."""
+    line = (
+        f"cache: {cache['folder']} holds {cache['shards']} of {count(n_shards, 'shard')}, "
+        f"{cache['bytes'] / 1e6:.1f} MB of at most {cache['limit_bytes'] / 1e9:g} GB"
+    )
+    if seconds := cache["download_s"]:
+        megabytes = cache["downloaded_bytes"] / 1e6
+        line += f"; the tables were downloaded just now, {megabytes:.3g} MB at {megabytes / seconds:.3g} MB/s"
+    return line
 
 
 def _split_table(manifest: Manifest) -> Table:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtzan_stream.download.attempts import DownloadError
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.columns import (
     categorical_codes,
@@ -177,6 +178,8 @@ class Manifest:
     def _read(self, table: str, columns: list[str], **options: Any) -> pa.Table:
         try:
             return read_columns(self.path(table), columns, **options)
+        except DownloadError as error:
+            raise UserError(str(error)) from error
         finally:  # after an error too: the likely cause is that the set was packed again
             self.folder.check_unchanged()
 

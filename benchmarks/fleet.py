@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +41,7 @@ RANKS_PER_NODE, ROWS_PER_RANK = 8, 16
 CACHES = (0.5, 1.0, 1.1)
 """Sizes of a node's cache, relative to its even share of the set."""
 SHUFFLE_SHARDS = (1, 16, 256)
+USUAL_SHUFFLE_SHARDS = 16
 N_LABELS = 1000
 
 
@@ -77,7 +77,7 @@ def probe(folder: Path, n_groups: int, batch_size: int) -> dict[str, float]:
     before = memory_mb()
     reset_peak()
     began = time.perf_counter()
-    plan = EpochPlan(open_layout(folder, n_groups, batch_size), shuffle_shards=SHUFFLE_SHARDS[1])
+    plan = EpochPlan(open_layout(folder, n_groups, batch_size), shuffle_shards=USUAL_SHUFFLE_SHARDS)
     opened = time.perf_counter()
     plan.rows(0, rows_of_rank(n_ranks - 1, n_ranks, batch_size))
     planned = time.perf_counter()
@@ -108,7 +108,7 @@ def download_shares(layout: Layout, n_ranks: int) -> list[float]:
 
 
 def second_epoch(layout: Layout, n_ranks: int, cache: float) -> float:
-    """Return the share of its shards that a node downloads again in the second epoch, with a cache of this size.
+    """Return the share of its shards that node 0 downloads again in the second epoch, with a cache of this size.
 
     The cache drops the least recently used shards. Its size is relative to the node's even share of the set.
     """
@@ -117,7 +117,7 @@ def second_epoch(layout: Layout, n_ranks: int, cache: float) -> float:
     held: OrderedDict[int, None] = OrderedDict()
     used, downloaded = 0, [0, 0]
     for epoch in range(2):
-        plan = EpochPlan(layout, epoch, shuffle_shards=SHUFFLE_SHARDS[1])
+        plan = EpochPlan(layout, epoch, shuffle_shards=USUAL_SHUFFLE_SHARDS)
         for shard in _visits(plan, groups):
             if shard in held:
                 held.move_to_end(shard)
@@ -143,7 +143,8 @@ def mixing(layout: Layout, shuffle_shards: int, n_batches: int = 3) -> dict[str,
     plan = EpochPlan(layout, shuffle_shards=shuffle_shards)
     bounds = np.cumsum(layout.clips_per_shard)
     entropies = []
-    for batch in np.linspace(0, len(plan) - 2, n_batches, dtype=int).tolist():
+    # Without the last batch, which has fillers.
+    for batch in np.linspace(0, max(len(plan) - 2, 0), n_batches, dtype=int).tolist():
         clips = plan.rows(batch, range(layout.batch_size)).clips
         shards = np.searchsorted(bounds, clips, side="right")
         entropies.append([entropy(shards), entropy(shards * N_LABELS // len(bounds))])
@@ -174,7 +175,7 @@ def measure(folder: Path, group_numbers: Sequence[int], n_nodes: int, runs: int)
                 "share": max(download_shares(layout, n_ranks)),
                 "share_after_loss": max(download_shares(layout, n_ranks - RANKS_PER_NODE)),
                 "again": {str(cache): second_epoch(layout, n_ranks, cache) for cache in CACHES},
-                "entropy": {str(shards): mixing(replace(layout), shards) for shards in SHUFFLE_SHARDS},
+                "entropy": {str(shards): mixing(layout, shards) for shards in SHUFFLE_SHARDS},
             }
         )
     return rows

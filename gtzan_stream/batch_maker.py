@@ -38,7 +38,7 @@ from gtzan_stream.plan import EpochPlan, Rows, rows_of_rank
 from gtzan_stream.row_reader import RowReader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import thread_pool
-from gtzan_stream.views import Kind, View, draw_views
+from gtzan_stream.views import BatchKind, View, draw_views
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class BatchMaker:
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def make_batch(
-        self, plan: EpochPlan, index: int, kind: Kind, rank: int = 0, world_size: int = 1
+        self, plan: EpochPlan, index: int, kind: BatchKind, rank: int = 0, world_size: int = 1
     ) -> tuple[Batch, Any]:
         """Make one rank's rows of the global batch `index` of an epoch.
 
@@ -124,9 +124,9 @@ class BatchMaker:
         own = rows_of_rank(rank, world_size, layout.batch_size)
         numbers, n_own = np.arange(own.start, own.stop), len(own)
         if kind.mixup:
-            partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
-            numbers = np.r_[numbers, np.setdiff1d(partners, numbers)]  # the rank's rows, then those of other ranks
-            partner = np.array([numbers.tolist().index(number) for number in partners])
+            of_partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
+            numbers = np.r_[numbers, np.setdiff1d(of_partners, numbers)]  # the rank's rows, then those of other ranks
+            partner = np.array([numbers.tolist().index(number) for number in of_partners])  # indices into `numbers`
         rows = plan.rows(index, numbers)
         views = self._views(rows, plan.epoch, kind)
         weights = rows.weights * np.logical_and.reduce([view.segments.has_enough_audio for view in views])
@@ -164,7 +164,7 @@ class BatchMaker:
         )
         return batch, event
 
-    def _views(self, rows: Rows, epoch: int, kind: Kind) -> list[View]:
+    def _views(self, rows: Rows, epoch: int, kind: BatchKind) -> list[View]:
         """Draw the parameters of each view of some rows, and find where its crops start and what they read."""
         examples = [
             Examples.of(
@@ -177,7 +177,7 @@ class BatchMaker:
         ]
         return draw_views(examples, self.manifest.frames[rows.clips], self.geometry, kind)
 
-    def _features(self, rows: Rows, view: View, kind: Kind, errors: dict[int, str]) -> Tensor:
+    def _features(self, rows: Rows, view: View, kind: BatchKind, errors: dict[int, str]) -> Tensor:
         """Compute the features of one view of some rows; add the messages of rows that failed to `errors`."""
         buffer = self._reader.read(rows.clips, view.segments, errors)
         waveform = to_float32(self._to_device(buffer))
@@ -186,7 +186,7 @@ class BatchMaker:
         def failed(row: int, error: ValueError) -> None:
             if row in errors:  # not read, so the transform got silence
                 return
-            reason = str(error).removeprefix(f"{view.draw.label(row)}: ")  # has only the hash of the key
+            reason = str(error).removeprefix(f"{view.draw.label(row)}: ")  # its label has only the key's hash
             message = f"{self.manifest.location(int(rows.clips[row]))}, crop {rows.crops[row]}: {reason}"
             if self._on_error == "fail":
                 raise BadSample(message) from error
@@ -195,7 +195,7 @@ class BatchMaker:
         features = self.features(kind.transform.apply(waveform, view.draw, length, failed=failed))
         return self._fill_padding(features, view.segments.valid_frames)
 
-    def _count(self, plan: EpochPlan, index: int, kind: Kind) -> int:
+    def _count(self, plan: EpochPlan, index: int, kind: BatchKind) -> int:
         """Count the rows of a global batch, on all ranks, that are no fillers and have enough audio."""
         if kind.all_count:
             return plan.n_examples(index)

@@ -29,13 +29,14 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from gtzan_stream.batch import Batch
-from gtzan_stream.batch_maker import BatchMaker, Kind
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import checked_int
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan, rows_of_rank
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.threads import limit_torch_after_fork
+from gtzan_stream.views import BatchKind
 from gtzan_stream.words import first_few, short_repr
 
 _Self = TypeVar("_Self", bound="Epochs")
@@ -50,7 +51,7 @@ class Epochs:
     Parameters
     ----------
     maker : BatchMaker
-    kind : Kind
+    kind : BatchKind
     plan : callable (epoch) -> EpochPlan
     settings : dict
         What the order of examples depends on, besides the epoch. A state contains it, and loading compares it.
@@ -63,7 +64,7 @@ class Epochs:
     def __init__(
         self,
         maker: BatchMaker,
-        kind: Kind,
+        kind: BatchKind,
         plan: Callable[[int], EpochPlan],
         *,
         settings: dict[str, Any],
@@ -148,7 +149,8 @@ class Epochs:
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
             found = first_few(map(short_repr, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
-            raise UserError(f"a loader's state is a dict with the keys {', '.join(now)}; got {found}")
+            keys = ", ".join(now)
+            raise UserError(f"a loader's state is a dict with the keys {keys}, got {found}: start without the state")
         same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
         if not same["manifest_digest"]:
             raise UserError(
@@ -251,7 +253,7 @@ class SamplerProxy:
     """
 
     def __init__(self, loader: Epochs) -> None:
-        self.batch_size, self.sampler = loader.batch_size, self
+        self.batch_size, self.sampler = loader.batch_size, self  # trainers look these up on a batch sampler
         self._loader = loader
 
     def set_epoch(self, epoch: int) -> None:

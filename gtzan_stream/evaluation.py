@@ -12,7 +12,7 @@ from gtzan_stream.layout import Layout
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.short_clips import check_part
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.views import Kind
+from gtzan_stream.views import BatchKind
 
 
 class Evaluation(Epochs):
@@ -50,7 +50,7 @@ class Evaluation(Epochs):
         }
         super().__init__(
             maker,
-            Kind(Identity(), training=False, all_count=maker.all_count(clips)),
+            BatchKind(Identity(), training=False, all_count=maker.all_count(clips)),
             plan,
             settings=settings,
             num_workers=loader.num_workers,

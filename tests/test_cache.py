@@ -80,7 +80,7 @@ def test_the_largest_shards_must_fit_together():
     for n_shards in (0, 1, 2):
         folder.check_cache_holds(n_shards)
     for n_shards in (3, 4, None):
-        with pytest.raises(UserError, match=r"^3 shards of memory://set, 1\.7e-08 GB, are shuffled together"):
+        with pytest.raises(UserError, match=r"^3 shards of memory://set, 1\.7e-08 GB, are needed at once"):
             folder.check_cache_holds(n_shards)
     folder.limit_bytes = 13
     with pytest.raises(UserError, match=r"^2 shards of memory://set, 1\.4e-08 GB, .* holds 1\.3e-08 GB: choose a sma"):

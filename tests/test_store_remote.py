@@ -114,7 +114,7 @@ def test_the_least_recently_used_shard_is_evicted(server: Server, tmp_path: Path
     assert third.exists()
     assert not second.exists()
     with pytest.raises(
-        UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: choose a smaller shuffle_shards"
+        UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: set GTZAN_STREAM_CACHE_GB or, in training"
     ):
         folder.check_cache_holds(None)
     folder.check_cache_holds(2)

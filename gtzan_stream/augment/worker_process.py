@@ -39,7 +39,8 @@ class WorkerProcess:
         self._to_load: tuple[list[str], bytes] | None = (list(sys.path), pickled)
         self._timed_out_s: float | None = None
         # In its own session (on Windows, process group), so that Ctrl-C in a terminal reaches only the main program.
-        # Pipes are not buffered: in a forked child, a buffer could be written or its lock be waited for.
+        # Pipes are not buffered: a forked child would inherit a buffer, and could write its bytes a second time or wait
+        # forever for its lock. With -P, modules beside the program do not hide others.
         self.popen = subprocess.Popen(
             [sys.executable, "-P", str(PROGRAM)],
             stdin=subprocess.PIPE,

@@ -21,7 +21,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.threads import fork_safe_lock
 
 MAX_ENDED = 3
-"""Calls without an answer, one after the other, after which the workers count as broken."""
+"""Examples in a row without an answer, after which the workers count as broken."""
 
 _all: weakref.WeakSet[Workers] = weakref.WeakSet()
 
@@ -62,7 +62,7 @@ class Workers:
         self._idle: LifoQueue[WorkerProcess | None] = LifoQueue()
         for _ in range(self._num_workers):
             self._idle.put(None)
-        self._unanswered: set[int] = set()  # seeds of calls without an answer, since the last answer
+        self._unanswered: set[int] = set()  # seeds since the last answer; an example tried again counts once
         self._lock = fork_safe_lock()
         self._end = weakref.finalize(self, _end, self._started)
         _all.add(self)

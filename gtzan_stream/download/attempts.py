@@ -2,8 +2,8 @@
 
 Every byte that arrives is written to the file at once. When the connection breaks, or brings nothing for `timeout_s`,
 the next attempt asks for the bytes from the file's present end on; a server that cannot continue sends the whole file
-again. A download is given up after `ATTEMPTS` attempts in a row that brought no new bytes, however long it has run
-before. The pauses between attempts double and are partly random, so that many machines do not come back together. A
+again. A download is given up after `ATTEMPTS` broken attempts, counted anew from each that brings new bytes, however
+long it has run before. The pauses between attempts double and are partly random, so that many machines do not come back together. A
 server that says when to come back (``Retry-After``) is obeyed, up to a minute.
 """
 
@@ -35,10 +35,10 @@ from gtzan_stream.threads import program_is_ending
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""Attempts in a row without any new bytes before a download is given up."""
+"""Broken attempts before a download is given up. An attempt that brought new bytes is the first of a new count."""
 
 FIRST_PAUSE_S = 1.0
-"""Pause before the second attempt, before the random part; it doubles with each further one."""
+"""Longest pause before the second attempt; up to half is taken off at random. It doubles with each further attempt."""
 
 MAX_PAUSE_S = 60.0
 """The longest pause that a server can ask for."""
@@ -89,7 +89,7 @@ def download(
     Raises
     ------
     DownloadError
-        If the server refuses, `ATTEMPTS` attempts in a row bring no new bytes, or the file has another size.
+        If the server refuses, `ATTEMPTS` attempts break, or the file has another size.
     UserError
         If fsspec has no file system for the address.
     WriteError

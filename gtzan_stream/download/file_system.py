@@ -24,7 +24,7 @@ _EXTRA_SCHEMES = ("s3://", "gs://", "hf://")  # these need the extra `remote`; o
 
 @contextmanager
 def open_file(address: str, start: int, timeout_s: float, failures: int) -> Iterator[Source]:
-    """Open a file at byte `start`; `failures` attempts in a row have brought no bytes.
+    """Open a file at byte `start`, after `failures` broken attempts.
 
     Raises
     ------

@@ -29,7 +29,9 @@ def open_http(address: str, start: int, timeout_s: float) -> Iterator[Source]:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         if error.headers.get("Content-Range") != f"bytes */{start}":
-            raise CannotContinue(f"the file has fewer than {start} bytes") from None  # a 416 is no refusal
+            raise CannotContinue(
+                f"the file has fewer than {start} bytes"
+            ) from None  # else the 416 is taken for a refusal
         response = None
     if response is None:
         yield Source(start, start, iter(()))

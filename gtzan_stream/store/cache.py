@@ -148,7 +148,7 @@ def _reserve(target: Path, size: int, limit_bytes: int) -> tuple[Path, int | Non
 
 
 def _make_room(part: Path, size: int, limit_bytes: int) -> bool:
-    """Evict files until `size` more bytes fit beside all others than `part`. Return whether the download may begin."""
+    """Evict files until `size` bytes fit beside the files other than `part`. Return whether the download may begin."""
     evictable: list[tuple[int, int, Path]] = []
     running = 0
     for path in [*part.parent.glob("*.tar"), *part.parent.glob("*.part")]:

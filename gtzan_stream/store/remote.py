@@ -135,9 +135,9 @@ class RemoteFolder(Folder):
         needed = sum(sizes[:n_shards])
         if needed > self.limit_bytes:
             raise UserError(
-                f"{len(sizes[:n_shards])} shards of {self.root}, {needed / 1e9:.3g} GB, are shuffled together, but"
-                f" the cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: choose a smaller shuffle_shards or set"
-                " GTZAN_STREAM_CACHE_GB"
+                f"{len(sizes[:n_shards])} shards of {self.root}, {needed / 1e9:.3g} GB, are needed at once, but the"
+                f" cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: set GTZAN_STREAM_CACHE_GB or, in training,"
+                " choose a smaller shuffle_shards"
             )
 
     def cache_state(self) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class RemoteFolder(Folder):
         """Download the rest of a file, and record and log how fast it was."""
         is_http = str(self.root).startswith(("http://", "https://"))
         began = time.monotonic()
-        address = self.address(quote(name) if is_http else name)
+        address = self.address(quote(name) if is_http else name)  # a name may hold ? or #
         n_bytes = download(address, part, size=size, patient=not self._is_unreachable)
         seconds = max(time.monotonic() - began, 1e-6)
         self._finished.append((n_bytes, seconds))

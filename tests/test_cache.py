@@ -83,7 +83,7 @@ def test_the_largest_shards_must_fit_together():
         with pytest.raises(UserError, match=r"^3 shards of memory://set, 1\.7e-08 GB, are needed at once"):
             folder.check_cache_holds(n_shards)
     folder.limit_bytes = 13
-    with pytest.raises(UserError, match=r"^2 shards of memory://set, 1\.4e-08 GB, .* holds 1\.3e-08 GB: choose a sma"):
+    with pytest.raises(UserError, match=r"^2 shards of memory://set, 1\.4e-08 GB, .* holds 1\.3e-08 GB: set GTZAN"):
         folder.check_cache_holds(2)
 
 

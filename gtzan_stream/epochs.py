@@ -84,9 +84,8 @@ class Epochs:
         self.batch_size, self._n_batches = first.layout.batch_size, len(first)
         self._n_examples = first.layout.n_examples
         self._check_world_size()
-        self.manifest.folder.check_cache_holds(
-            first.shards_at_once(rows_of_rank(self.rank, self.world_size, self.batch_size))
-        )
+        rows = self._own_rows() if self.world_size > 1 else range(1)  # other processes may join before an epoch begins
+        self.manifest.folder.check_cache_holds(first.shards_at_once(rows))
 
     @property
     def rank(self) -> int:
@@ -182,6 +181,7 @@ class Epochs:
                 "batch_size=None, num_workers=0); the loader reads ahead in threads of its own"
             )
         epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not affect a running iteration.
+        self.manifest.folder.check_cache_holds(plan.shards_at_once(self._own_rows()))
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
         batches = self._make_batches(plan, first, self.rank, self.world_size)
@@ -223,6 +223,9 @@ class Epochs:
         except Exception:
             self._check_open()
             raise
+
+    def _own_rows(self) -> range:
+        return rows_of_rank(self.rank, self.world_size, self.batch_size)
 
     def _check_open(self) -> None:
         if self._closed or self._maker.closed:

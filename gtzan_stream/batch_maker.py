@@ -126,7 +126,7 @@ class BatchMaker:
         if kind.mixup:
             of_partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
             numbers = np.r_[numbers, np.setdiff1d(of_partners, numbers)]  # the rank's rows, then those of other ranks
-            partner = np.array([numbers.tolist().index(number) for number in of_partners])  # indices into `numbers`
+            partner = np.argsort(numbers)[np.searchsorted(np.sort(numbers), of_partners)]  # indices into `numbers`
         rows = plan.rows(index, numbers)
         views = self._views(rows, plan.epoch, kind)
         weights = rows.weights * np.logical_and.reduce([view.segments.has_enough_audio for view in views])

@@ -47,7 +47,7 @@ def checked_number(name: str, value: object, minimum: float = 0.0) -> float:
     """
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool | str) or not math.isfinite(number) or number < minimum:
         raise UserError(f"{name} must be a finite number of at least {minimum:g}, got {short_repr(value)}")

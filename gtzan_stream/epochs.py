@@ -82,12 +82,14 @@ class Epochs:
         self._epoch_offset = 0  # our epoch minus the trainer's
         self._closed = False
         first = plan(0)
-        self.batch_size, self._n_batches = first.layout.batch_size, len(first)
-        self._n_examples = first.layout.n_examples
-        self._check_world_size()
-        self.manifest.folder.check_cache_holds(
-            first.shards_at_once(rows_of_rank(self.rank, self.world_size, self.batch_size))
+        self._n_batches, self.batch_size, self._n_examples = (
+            len(first),
+            first.layout.batch_size,
+            first.layout.n_examples,
         )
+        self._check_world_size()
+        rows = self._own_rows() if self.world_size > 1 else range(1)  # other processes may join before an epoch begins
+        self.manifest.folder.check_cache_holds(first.shards_at_once(rows))
 
     @property
     def rank(self) -> int:
@@ -149,8 +151,7 @@ class Epochs:
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
             found = first_few(map(short_repr, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
-            keys = ", ".join(now)
-            raise UserError(f"a loader's state is a dict with the keys {keys}, got {found}: start without the state")
+            raise UserError(f"a loader's state has the keys {', '.join(now)}, got {found}: start without the state")
         same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
         if not same["manifest_digest"]:
             raise UserError(
@@ -184,6 +185,7 @@ class Epochs:
                 "batch_size=None, num_workers=0); the loader reads ahead in threads of its own"
             )
         epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not affect a running iteration.
+        self.manifest.folder.check_cache_holds(plan.shards_at_once(self._own_rows()))
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
         batches = self._make_batches(plan, first, self.rank, self.world_size)
@@ -225,6 +227,9 @@ class Epochs:
         except Exception:
             self._check_open()
             raise
+
+    def _own_rows(self) -> range:
+        return rows_of_rank(self.rank, self.world_size, self.batch_size)
 
     def _check_open(self) -> None:
         if self._closed or self._maker.closed:

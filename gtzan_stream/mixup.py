@@ -9,6 +9,7 @@ hold it.
 import math
 
 import numpy as np
+import torch
 from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -43,7 +44,7 @@ def draw_shares(examples: Examples, alpha: float) -> np.ndarray:
 
 
 def mix(values: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-    """Mix each row with its partner: ``share * values + (1 - share) * partner``.
+    """Mix each row with its partner: ``share * values + (1 - share) * partner``; exactly `values` where share is 1.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def mix(values: Tensor, partner: Tensor, share: Tensor) -> Tensor:
     share : Tensor [batch]
     """
     share = share.reshape(-1, *[1] * (values.ndim - 1))
-    return share * values + (1 - share) * partner
+    return torch.where(share < 1, share * values + (1 - share) * partner, values)  # 0 * infinity would be NaN
 
 
 def mix_labels(labels: Tensor, partner: Tensor, share: Tensor, n_classes: int) -> Tensor:

@@ -63,6 +63,21 @@ def test_the_cache_must_hold_two_blocks(
     assert checked == [expected, 2]
 
 
+def test_the_cache_must_hold_the_groups_of_the_rank_that_a_process_has_when_an_epoch_begins(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A loader may be made before torch.distributed is initialised."""
+    checked: list[int | None] = []
+    monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
+    loader = Loader(shards, batch_size=6, shard_groups=3, num_workers=0)
+    of_groups = [loader._plan(0).shards_at_once(range(2 * group, 2 * group + 2)) for group in range(3)]
+    assert checked == of_groups[:1]
+    for world_size, groups in ((1, [0, 1, 2]), (2, [1, 2]), (3, [2])):
+        monkeypatch.setattr("gtzan_stream.epochs.rank_and_world_size", lambda n=world_size: (n - 1, n))
+        next(iter(loader))
+        assert checked.pop() == sum(of_groups[group] for group in groups)
+
+
 def test_a_rank_requests_the_shards_of_its_groups_alone(shards: Path, requested: list[list[str]]):
     def names_of(rank: int, world_size: int) -> list[set[str]]:
         requested.clear()

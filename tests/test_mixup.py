@@ -113,13 +113,21 @@ def test_a_row_that_does_not_count_is_not_mixed_into_another(shards: Path, monke
     assert (last.targets.amax(1)[~alone] < 1).any()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_row_without_a_share_of_its_partner_stays_as_it_is(value: float):
+    """A partner that does not count may hold anything; the logarithm of silence may be minus infinity."""
+    values, partner = torch.tensor([[1.0, value], [2.0, 3.0]]), torch.full((2, 2), value)
+    mixed = mixup.mix(values, partner, torch.tensor([1.0, 1.0]))
+    torch.testing.assert_close(mixed, values, rtol=0, atol=0, equal_nan=True)
+
+
 def test_an_evaluation_is_not_mixed(shards: Path):
     with Loader(shards, batch_size=8, mixup=ALPHA, num_workers=0) as loader:
         for batch in loader.evaluation():
             assert batch.targets.dtype == torch.int64
 
 
-@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "0.4", None, True])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), 10**400, "0.4", None, True])
 def test_mixup_is_a_number_of_at_least_zero(shards: Path, value):
     with untyped(), pytest.raises(UserError, match="mixup must be a finite number of at least 0, got"):
         Loader(shards, mixup=value)

@@ -26,6 +26,7 @@ BAD_SHARDS: list[Any] = [
     [{"name": "x" * 256, "size": 1, "sha256": SHA}],
     [{"name": "x.tar", "size": -1, "sha256": SHA}],
     [{"name": "x.tar", "size": 2**70, "sha256": SHA}],
+    *([{"name": "x.tar", "size": 1, "sha256": sha}] for sha in ("../" * 5 + "/", SHA[1:])),
 ]
 TEXTS = ["", "[]", "null", '"x"', "5", "{}", "[" * 100_000, '{"a":' * 100_000, "\x00", '{"origin": "pack"}', "folder"]
 

@@ -1,6 +1,7 @@
 """Remote shards, read from an HTTP server that can be made to fail."""
 
 import errno
+import json
 import os
 import threading
 from pathlib import Path
@@ -137,6 +138,19 @@ def test_a_manifest_cannot_name_files_outside_its_folder(shards: Path, tmp_path:
         Manifest.open(tmp_path)
 
 
+@pytest.mark.parametrize("sha256", ["../../../victim/", "/" * 64, "0" * 63, "G" * 64, "0" * 64 + "\n"])
+def test_a_manifest_cannot_name_files_outside_the_cache(sha256: str, server: Server, tmp_path: Path):
+    """The first digits of a checksum are part of a file's name in the cache, beside which others are evicted."""
+    (tmp_path / "victim").mkdir()
+    metadata = json.loads((server.folder / "manifest.json").read_text())
+    metadata["shards"][0]["sha256"] = sha256
+    data = json.dumps(metadata).encode()
+    server.fail("manifest.json", lambda handler, _, start: send(handler, data, start))
+    with pytest.raises(UserError, match=r"is not a manifest .*its field shards does not have the expected form"):
+        Manifest.open(server.address)
+    assert not list((tmp_path / "victim").iterdir())
+
+
 @pytest.mark.parametrize("text", ["abc", "nan", "inf", "-1", "0", ""])
 def test_an_invalid_cache_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", text)
@@ -174,6 +188,15 @@ def test_names_with_characters_of_an_address_are_quoted(copy: Path, tmp_path: Pa
         folder.register_files([describe_file(copy / "splits.parquet") | {"name": "x#?%.tar"}])
         assert folder.path("x#?%.tar").read_bytes() == data
     assert [name for name, _ in server.requests] == ["a%20%C3%A9/x%23%3F%25.tar"]
+
+
+def test_names_in_a_file_address_are_quoted(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
+    name = "x#%41 y.tar"
+    (copy / "splits.parquet").rename(copy / name)
+    folder = RemoteFolder(f"file://{copy}")
+    folder.register_files([describe_file(copy / name)])
+    assert folder.path(name).read_bytes() == (copy / name).read_bytes()
 
 
 def test_legal_characters_of_an_address_stay_as_they_are(server: Server, tmp_path: Path):

@@ -7,6 +7,7 @@ can make `pack` remove, or a loader read, a file elsewhere.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -85,6 +86,7 @@ def _is_file(file: Any) -> bool:
         and type(file.get("size")) is int
         and 0 <= file["size"] < _MAX_FILE_BYTES
         and isinstance(file.get("sha256"), str)
+        and re.fullmatch("[0-9a-f]{64}", file["sha256"]) is not None  # it is part of a file's name in a cache
     )
 
 

@@ -206,9 +206,9 @@ class RemoteFolder(Folder):
 
     def _append(self, name: str, part: Path, size: int) -> None:
         """Download the rest of a file, and record and log how fast it was."""
-        is_http = str(self.root).startswith(("http://", "https://"))
+        is_quoted = str(self.root).startswith(("http://", "https://", "file://"))  # for fsspec, % is a character
         began = time.monotonic()
-        address = self.address(quote(name) if is_http else name)  # a name may hold ? or #
+        address = self.address(quote(name) if is_quoted else name)  # a name may hold ? or #
         n_bytes = download(address, part, size=size, patient=not self._is_unreachable)
         seconds = max(time.monotonic() - began, 1e-6)
         self._finished.append((n_bytes, seconds))

@@ -77,16 +77,12 @@ class Epochs:
         self.skipped: list[str] = []
         self.epoch = 0
         self._maker, self._kind, self._plan, self._settings, self._ranks = maker, kind, plan, settings, ranks
-        self._consumed = self._next_start = 0
+        self._closed, self._consumed, self._next_start = False, 0, 0
         self._start_was_set = False  # by set_epoch or load_state_dict, since the last iteration began
         self._epoch_offset = 0  # our epoch minus the trainer's
-        self._closed = False
         first = plan(0)
-        self._n_batches, self.batch_size, self._n_examples = (
-            len(first),
-            first.layout.batch_size,
-            first.layout.n_examples,
-        )
+        layout, self._n_batches = first.layout, len(first)
+        self.batch_size, self._n_examples = layout.batch_size, layout.n_examples
         self._check_world_size()
         rows = self._own_rows() if self.world_size > 1 else range(1)  # other processes may join before an epoch begins
         self.manifest.folder.check_cache_holds(first.shards_at_once(rows))

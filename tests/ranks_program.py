@@ -1,9 +1,8 @@
 """Run train.py's command on a small network, as one rank of several, and record its steps: ranks_program.py JOBS.
 
 JOBS is a JSON list; the jobs run one after the other, until one ends the process. A job has `out`, `name` and
-`arguments` (of train.py), and optionally `goes_on` (whether a job follows), `port` (MASTER_PORT, for ranks that were
-not started by torchrun) and `act`: on its `rank`, or on all, after its `step`, do one of `ACTS`. Each rank writes
-`out`/NAME.RANK.json.
+`arguments` (of train.py), and optionally `goes_on` (whether a job follows) and `act`: on its `rank`, or on all, after
+its `step`, do one of `ACTS`. Each rank writes `out`/NAME.RANK.json.
 """
 
 import json
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 import models
 import train
@@ -54,17 +53,23 @@ def fail(error: Exception) -> None:
     raise error
 
 
+def replace_by_a_file(folder: Path) -> None:
+    folder.rename(f"{folder}-moved")
+    folder.touch()
+
+
 ACTS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
     "terminate torchrun": lambda: os.kill(os.getppid(), signal.SIGTERM),
-    "interrupt the terminal": lambda: os.killpg(os.getpgid(0), signal.SIGINT),
+    "interrupt the terminal": lambda: os.killpg(os.getpgid(os.getppid()), signal.SIGINT),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "sleep": lambda: time.sleep(1000),
     "raise": lambda: fail(RuntimeError("a mistake")),
     "bad sample": lambda: fail(BadSample("shard x, clip y: damaged")),
-    "make read-only": lambda: os.rename(os.environ["RUN"], os.environ["RUN"] + "-gone"),
+    "interrupt torchrun": lambda: os.kill(os.getppid(), signal.SIGINT),
+    "replace the folder": lambda: replace_by_a_file(Path(os.environ["RUN"])),
 }
 
 
@@ -95,8 +100,6 @@ def run_job(job: dict[str, Any]) -> None:
         write(job, record)
         return path
 
-    if "port" in job:
-        os.environ["MASTER_PORT"] = str(job["port"])
     Run.step, Run.finish = step, finish  # type: ignore[method-assign]
     try:
         with suppress(SystemExit) if job.get("goes_on") else nullcontext():
@@ -125,20 +128,23 @@ def command(jobs: list[dict[str, Any]]) -> list[str]:
 
 
 def start(jobs: list[dict[str, Any]], n_ranks: int, **environment: str) -> list[subprocess.Popen[str]]:
-    """Start the ranks without torchrun, which would take some seconds more."""
+    """Start the ranks as torchrun does, but without its own process, which takes some seconds more."""
+    stores = [distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) for _ in jobs]
+    jobs = [{"port": store.port} | job for store, job in zip(stores, jobs, strict=True)]
     ranks = []
     for rank in range(n_ranks):
         variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": n_ranks, "LOCAL_WORLD_SIZE": n_ranks}
-        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1, "OMP_NUM_THREADS": 1, "PYTHONPATH": ROOT}
-        ranks.append(
-            subprocess.Popen(
-                [sys.executable, *command(jobs)],
-                env=os.environ | {name: str(value) for name, value in variables.items()} | environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "of the job", "TORCHELASTIC_USE_AGENT_STORE": True}
+        variables |= {"OMP_NUM_THREADS": 1, "PYTHONPATH": ROOT}
+        process = subprocess.Popen(
+            [sys.executable, *command(jobs)],
+            env=os.environ | {name: str(value) for name, value in variables.items()} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        process.stores = stores  # type: ignore[attr-defined]  # they live as long as the processes
+        ranks.append(process)
     return ranks
 
 
@@ -159,4 +165,6 @@ def outcomes(ranks: list[subprocess.Popen[str]], within_s: float = 120) -> list[
 
 if __name__ == "__main__":
     for job in json.loads(sys.argv[1]):
+        if "port" in job:  # not started by torchrun
+            os.environ["MASTER_PORT"] = str(job["port"])
         run_job(job)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,12 @@ STEPS = 6
 """Steps an epoch: 40 examples, in batches of 7 with 4 and 3 rows a rank. The last has two fillers."""
 
 
-def free_ports(n: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(n)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def job(folder: Path, name: str, *options: str, port: int | None = None, **act: Any) -> dict[str, Any]:
+def job(folder: Path, name: str, *options: str, **act: Any) -> dict[str, Any]:
     """Return a job of ranks_program: a new run, with further options, or `--resume`."""
     new = ["--shards", str(folder / "shards"), "--out", str(folder / "runs"), "--name", name, *SETTINGS]
     found: dict[str, Any] = {"name": name, "out": str(folder), "act": act}
     found["arguments"] = [*([] if "--resume" in options else new), *options]
-    return found | ({} if port is None else {"port": port})
+    return found
 
 
 def alone(folder: Path, name: str, *options: str) -> None:
@@ -94,11 +83,8 @@ def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two(folder: Path) -> tuple[list[tuple[int, str, str]], Path]:
     """What two ranks printed: after a whole run, rank 1 gets SIGTERM in another one."""
-    ports = free_ports(2)
-    jobs = [job(folder, "two", port=ports[0])]
-    jobs[0]["goes_on"] = True
-    jobs.append(job(folder, "stopped", port=ports[1], rank=1, step=STEPS + 2, what="terminate"))
-    return outcomes(start(jobs, 2)), folder
+    stopped = job(folder, "stopped", rank=1, step=STEPS + 2, what="terminate")
+    return outcomes(start([job(folder, "two") | {"goes_on": True}, stopped], 2)), folder
 
 
 def test_two_ranks_do_the_steps_of_one_process(two):
@@ -140,7 +126,7 @@ def test_a_signal_to_one_rank_stops_both_at_one_step_and_rank_0_says_how_to_cont
 
 
 def test_a_killed_rank_ends_the_other_with_one_line_and_one_process_continues(folder: Path):
-    jobs = [job(folder, "killed", port=free_ports(1)[0], rank=1, step=STEPS + 1, what="kill")]
+    jobs = [job(folder, "killed", rank=1, step=STEPS + 1, what="kill")]
     (status, _, err), (killed, *printed) = outcomes(start(jobs, 2))
     assert (status, killed, printed) == (2, -9, ["", ""])
     (line,) = (line for line in err.splitlines() if not line.startswith("skipped: "))

@@ -150,6 +150,7 @@ def _is_news(text: str, *, is_loss: bool) -> bool:
 
 
 def _print_and_exit(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _is_news("", is_loss=True)  # so that the ranks that lose this one print nothing
     traceback.print_exception(kind, error, trace)
     _exit(1)
 

@@ -20,6 +20,7 @@ from torch import Tensor, distributed, nn
 
 import models
 import train
+from gtzan_stream import Loader
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import BadSample
 from gtzan_stream.training import collectives
@@ -95,6 +96,7 @@ def run_job(job: dict[str, Any]) -> None:
 
     def finish(run: Run) -> Path:
         record["used"] = gradients_of_layers_that_some_ranks_use()
+        record["ddp"] = gradients_of_a_plain_loop(run.config.shards)
         path = originals[1](run)
         record["weights"] = {name: value.tolist() for name, value in run.network.state_dict().items()}
         write(job, record)
@@ -121,6 +123,22 @@ def gradients_of_layers_that_some_ranks_use() -> list[Any]:
         layers[1].grad = torch.full((2,), 6.0)
     total = collectives.average_gradients(layers, torch.tensor([1.0, rank]))
     return [total.tolist(), *(None if layer.grad is None else layer.grad.tolist() for layer in layers)]
+
+
+def gradients_of_a_plain_loop(shards: str) -> list[list[float]]:
+    """Compute the gradients of each batch of an epoch as the README does, with DistributedDataParallel."""
+    torch.manual_seed(0)
+    network: nn.Module = nn.Linear(128, 10)
+    if rank_and_world_size()[1] > 1:
+        network = nn.parallel.DistributedDataParallel(network)
+    found = []
+    with Loader(shards, split="demo", part="train", batch_size=7, mixup=0.4, on_error="skip", num_workers=0) as loader:
+        for batch in loader:
+            network.zero_grad()
+            losses = nn.functional.cross_entropy(network(batch.features.mean(2)), batch.targets, reduction="none")
+            (losses * batch.loss_weights).sum().backward()
+            found.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).tolist())
+    return found
 
 
 def command(jobs: list[dict[str, Any]]) -> list[str]:

@@ -10,6 +10,8 @@ from gtzan_stream.augment import Audiomentations, Transform, recipe
 from gtzan_stream.dsp import random
 from gtzan_stream.loader import Loader
 from gtzan_stream.permutation import permute
+from gtzan_stream.spec_augment import spec_augment_mask
+from gtzan_stream.training import collectives
 
 ORDER = {"crop", "order", "order.0", "order.1", "order.2", "shards"}
 NAMES = {
@@ -54,6 +56,8 @@ NAMES = {
         "Compose.noise",
     },
 }
+BEYOND = {f"spec_augment.{axis}.{name}" for axis in ("bands", "frames") for name in ("width", "start")}
+BEYOND |= {"mixup.share", "dropout.1"}
 DRAWS = {
     "study": {
         "pick": (0.0, 5.0),
@@ -104,6 +108,23 @@ def test_the_names_of_choices_are_frozen(name: str, shards: Path, monkeypatch: p
     for shuffle_shards in (None, 1):
         list(Loader(shards, augment=name, shuffle_shards=shuffle_shards, crops_per_clip=1, num_workers=0))
     assert made - {f"order.{block}" for block in range(3, 10)} == NAMES[name] | ORDER
+
+
+def test_the_names_of_choices_beyond_recipes_are_frozen(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: set[str] = set()
+    rng = random.rng
+
+    def spy(seed: int, epoch: int, name: str) -> int:
+        made.add(name)
+        return rng(seed, epoch, name)
+
+    for module in (random, collectives):
+        monkeypatch.setattr(module, "rng", spy)
+    batch = next(iter(Loader(shards, augment="none", mixup=0.4, num_workers=0)))
+    spec_augment_mask(batch, 16)
+    monkeypatch.setattr(collectives, "rank_and_world_size", lambda: (1, 2))
+    collectives.seed_rank(0, 0)
+    assert made - {"crop", "order", "shards", "Identity.noise"} == BEYOND
 
 
 @pytest.mark.parametrize("name", DRAWS)

@@ -101,6 +101,14 @@ def test_two_ranks_do_the_steps_of_one_process(two):
     assert ranks[0]["used"] == ranks[1]["used"] == [[2.0, 1.0], [1.5, 1.5], [3.0, 3.0], None]
 
 
+def test_a_plain_loop_with_distributed_data_parallel_has_the_gradients_of_one_process(two):
+    _, folder = two
+    one, ranks = record(folder, "one")["ddp"], [record(folder, "two", rank)["ddp"] for rank in range(2)]
+    assert len(one) == 23  # 160 examples, of which the last batch has 6
+    assert ranks[0] == ranks[1]
+    assert_close(ranks[0], one)
+
+
 def test_two_ranks_write_the_files_of_one_process(two):
     _, folder = two
     assert_same_run(folder / "runs/one", folder / "runs/two")

@@ -1,10 +1,8 @@
 """Write the results of a run: model.pt2, metrics.jsonl and the report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from rich.markdown import Markdown
@@ -13,11 +11,8 @@ from gtzan_stream.epochs import Epochs
 from gtzan_stream.inference import export
 from gtzan_stream.training import device, report
 
-if TYPE_CHECKING:
-    from gtzan_stream.training.run import Run
 
-
-def write(run: Run, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]) -> Path:
+def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]) -> Path:
     """Write a run's model and report, and print the results.
 
     Parameters

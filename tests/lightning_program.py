@@ -52,7 +52,7 @@ class Module(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self.record("valid", batch, index)
-        self.log("valid_loss", self.loss(batch), sync_dist=True)
+        self.log("valid_loss", self.loss(batch), sync_dist=True, batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)

@@ -77,11 +77,12 @@ ACTS = {
 def run_job(job: dict[str, Any]) -> None:
     """Run train.py's command, and write what happened in this process."""
     models.REGISTRY.update(NETWORKS)
-    record: dict[str, Any] = {"sums": [], "gradients": [], "used": None}
+    record: dict[str, Any] = {"sums": [], "gradients": [], "seeds": [], "used": None}
     act, originals = job.get("act", {}), (Run.step, Run.finish)
 
     def step(run: Run, batch: Any) -> None:
         originals[0](run, batch)
+        record["seeds"].append(torch.initial_seed())
         record["sums"].append(run.progress._sums.tolist())
         gradients = {name: p.grad for name, p in run.network.named_parameters()}
         record["gradients"].append({name: None if g is None else g.tolist() for name, g in gradients.items()})
@@ -99,15 +100,30 @@ def run_job(job: dict[str, Any]) -> None:
         record["ddp"] = gradients_of_a_plain_loop(run.config.shards)
         path = originals[1](run)
         record["weights"] = {name: value.tolist() for name, value in run.network.state_dict().items()}
+        record["written"] = written
         write(job, record)
         return path
 
+    written = watch_writes(Path(job["out"], "runs", job["name"]))
     Run.step, Run.finish = step, finish  # type: ignore[method-assign]
     try:
         with suppress(SystemExit) if job.get("goes_on") else nullcontext():
             train.app(job["arguments"])
     finally:
         Run.step, Run.finish = originals  # type: ignore[method-assign]
+
+
+def watch_writes(folder: Path) -> list[str]:
+    """Return a list to which the paths in `folder` are added that this process opens for writing, renames or makes."""
+    paths: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event in ("os.rename", "os.mkdir", "os.remove") or (event == "open" and arguments[2] & os.O_ACCMODE)
+        if writes and str(arguments[0]).startswith(str(folder)):
+            paths.append(str(arguments[0]))
+
+    sys.addaudithook(watch)
+    return paths
 
 
 def write(job: dict[str, Any], record: dict[str, Any]) -> None:

@@ -97,6 +97,9 @@ def test_two_ranks_do_the_steps_of_one_process(two):
     for name in ("sums", "gradients", "weights", "steps"):
         assert_close(ranks[0][name], one[name])
     assert one["gradients"][0]["network.unused.weight"] is None
+    seeds = [rank["seeds"] for rank in (one, *ranks)]  # of dropout
+    assert seeds[0] == seeds[1] == 2 * STEPS * [0]
+    assert len({0, *seeds[2]}) == 1 + 2 * STEPS
     assert one["used"] == [[1.0, 0.0], [1.0, 1.0], [6.0, 6.0], None]
     assert ranks[0]["used"] == ranks[1]["used"] == [[2.0, 1.0], [1.5, 1.5], [3.0, 3.0], None]
 
@@ -118,6 +121,8 @@ def test_two_ranks_write_the_files_of_one_process(two):
     one, skipped = (json.loads((folder / f"runs/{name}/report.json").read_text())["skipped"] for name in ("one", "two"))
     assert skipped == one
     assert len(skipped) == 5
+    assert len(record(folder, "two", 0)["written"]) > 5
+    assert record(folder, "two", 1)["written"] == []
 
 
 def test_a_signal_to_one_rank_stops_both_at_one_step_and_rank_0_says_how_to_continue(two):

@@ -101,6 +101,16 @@ def agree(number: int) -> int:
     return 0 if before is None else int(before[0])
 
 
+def settle() -> None:
+    """Wait until all ranks have called `agree` as often as this one.
+
+    Call it before waiting for a GPU: only then have all ranks launched the operations that it waits for.
+    """
+    if _state.pending is not None:
+        with _lost_rank():
+            _state.pending[1].wait()
+
+
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Copy the tensors of rank 0 to the others, in place."""
     if rank_and_world_size()[1] > 1:

@@ -203,10 +203,12 @@ class Run:
         for batch in clock.watch(collectives.begin_together(self.train_loader)):
             self.step(batch)
             display.advance()
-            if time.perf_counter() - shown > 0.5:
+            is_last = interrupt.check() or progress.batch == steps
+            if is_last or time.perf_counter() - shown > 0.5:
                 shown = time.perf_counter()
+                collectives.settle()
                 display.show_measures(progress.measures(shown - begun, clock.waiting))
-            if interrupt.check() or progress.batch == steps:
+            if is_last:
                 break
         progress.add_time(time.perf_counter() - begun, clock.waiting)
         return progress.batch == steps

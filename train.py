@@ -19,7 +19,8 @@ from gtzan_stream.training import collectives, device, launch, processes
 from gtzan_stream.training.cli_options import with_options
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
-from gtzan_stream.training.run import Interrupted, Run
+from gtzan_stream.training.interrupt import Interrupted
+from gtzan_stream.training.run import Run
 
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -69,6 +70,7 @@ def train(run: Run) -> Path:
         return run.finish()
     except (Interrupted, KeyboardInterrupt) as stop:  # KeyboardInterrupt: a second Ctrl-C, or one while writing
         print_line(f"Interrupted; continue with: python train.py --resume {run.folder}")
+        run.close()
         if isinstance(stop, Interrupted):  # all processes are here
             processes.end_together(stop.code)
         processes.end(130)

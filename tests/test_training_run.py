@@ -17,7 +17,8 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, launch
-from gtzan_stream.training.run import Build, Interrupted, Run
+from gtzan_stream.training.interrupt import Interrupted
+from gtzan_stream.training.run import Build, Run
 from tests.train_cases import TIMES, completed
 
 BATCH = 7

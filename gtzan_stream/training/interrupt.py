@@ -8,6 +8,14 @@ from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.training import collectives
 
 
+class Interrupted(Exception):
+    """The run was stopped by Ctrl-C or SIGTERM, after writing a checkpoint. `code` is the exit status, 130 or 143."""
+
+    def __init__(self, number: signal.Signals | None = None) -> None:
+        super().__init__()
+        self.code = 128 + (number or signal.SIGINT)
+
+
 class Interrupt:
     """A context in which the first SIGINT or SIGTERM only requests to stop; a second one acts as usual.
 

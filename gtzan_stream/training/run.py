@@ -4,7 +4,6 @@ The network comes from a function that the caller passes in, so this package doe
 """
 
 import math
-import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,7 +35,7 @@ from gtzan_stream.training import (
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.display import Display
-from gtzan_stream.training.interrupt import Interrupt
+from gtzan_stream.training.interrupt import Interrupt, Interrupted
 from gtzan_stream.training.losses import loss_of
 from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.progress import RunProgress, sums_of
@@ -47,14 +46,6 @@ Build = Callable[[str, int], nn.Module]
 
 class Diverged(UserError):
     """The loss of an epoch is not finite."""
-
-
-class Interrupted(Exception):
-    """The run was stopped by Ctrl-C or SIGTERM, after writing a checkpoint. `code` is the exit status, 130 or 143."""
-
-    def __init__(self, number: signal.Signals | None = None) -> None:
-        super().__init__()
-        self.code = 128 + (number or signal.SIGINT)
 
 
 class Run:
@@ -82,6 +73,8 @@ class Run:
     def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
         self.config, self.folder, self.console, self.lock = config, folder, console or Console(), ExitStack()
         self.device = device.find(config.device)
+        if self.device.index is not None:
+            torch.cuda.set_device(self.device)  # Triton and NCCL use the current device
         if config.sync_batch_norm and self.device.type != "cuda":
             raise UserError("--sync-batch-norm needs GPUs: torch's SyncBatchNorm has no CPU version; leave it out")
         manifest = Manifest.open(config.shards)

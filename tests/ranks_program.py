@@ -98,6 +98,7 @@ def run_job(job: dict[str, Any]) -> None:
     def finish(run: Run) -> Path:
         record["used"] = gradients_of_layers_that_some_ranks_use()
         record["ddp"] = gradients_of_a_plain_loop(run.config.shards)
+        run.train_loader.skipped.append(f"on rank {rank_and_world_size()[0]}")
         path = originals[1](run)
         record["weights"] = {name: value.tolist() for name, value in run.network.state_dict().items()}
         record["written"] = written

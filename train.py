@@ -41,7 +41,7 @@ def command(*, resume: Path | None, **given: Any) -> None:
             run.close()
         processes.disconnect()
     except BadSample as error:
-        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every bad clip"
+        remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every clip that cannot be read"
         processes.end(2, f"error: {format_error(error)}; {remedy}")
     except (UserError, OSError) as error:
         processes.end(2, f"error: {format_error(error)}", error=error)

@@ -57,7 +57,7 @@ def run(config: Config) -> dict[str, Any]:
     Diverged
         If the loss is not finite.
     """
-    folder = Path(config.out, str(config.name))
+    folder = Path(config.out, str(config.name))  # `complete` has filled in the name: str() is for the type checker
     if (folder / "config.json").exists():
         _refuse_other(folder, config)
     if not (folder / MACHINE).exists():
@@ -91,7 +91,7 @@ def _refuse_other(folder: Path, config: Config) -> None:
         raise UserError(f"{folder} was trained on other clips than those of {config.shards}: {remedy}")
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and the sample standard deviation, which is 0 for one value."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
@@ -104,7 +104,7 @@ def merge_machines(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return a cell's row of the result: means and spreads over its seeds."""
+    """Return a cell's row of the result: means and standard deviations over its seeds."""
     first = reports[0]
     return {
         "row": cell.row,
@@ -112,13 +112,13 @@ def summary(cell: Cell, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "options": cell.options,
         "seeds": [report["config"]["seed"] for report in reports],
         "parameters": first["model"]["parameters"],
-        "train_accuracy": spread([report["training"]["last_train_accuracy"] for report in reports]),
-        "valid_accuracy": spread([report["valid"]["valid_chunk_accuracy"] for report in reports]),
-        "chunk_accuracy": spread([report["test"]["chunk_accuracy"] for report in reports]),
-        "track_accuracy": spread([report["test"]["track_accuracy"] for report in reports]),
-        "seconds": spread([report["training"]["seconds"] for report in reports]),
-        "epochs": spread([report["training"]["epochs"] for report in reports]),
-        "steps": spread([report["training"]["steps"] for report in reports]),
+        "train_accuracy": mean_and_deviation([report["training"]["last_train_accuracy"] for report in reports]),
+        "valid_accuracy": mean_and_deviation([report["valid"]["valid_chunk_accuracy"] for report in reports]),
+        "chunk_accuracy": mean_and_deviation([report["test"]["chunk_accuracy"] for report in reports]),
+        "track_accuracy": mean_and_deviation([report["test"]["track_accuracy"] for report in reports]),
+        "seconds": mean_and_deviation([report["training"]["seconds"] for report in reports]),
+        "epochs": mean_and_deviation([report["training"]["epochs"] for report in reports]),
+        "steps": mean_and_deviation([report["training"]["steps"] for report in reports]),
     }
 
 
@@ -140,9 +140,9 @@ def main(
         raise UserError(f"there is no comparison {compare!r}; there are {', '.join(COMPARISONS)}")
     cells = list(COMPARISONS[compare](networks(names, compare)))
     default_steps, own_steps = parse_steps(steps)
-    same = Config(shards=str(shards), split=split or None, device=device_name, precision=precision)
-    usual = complete(same)
-    folder = out / f"{Manifest.open(shards).dataset}-{usual.split}"
+    shared = Config(shards=str(shards), split=split or None, device=device_name, precision=precision)
+    default_config = complete(shared)
+    folder = out / f"{Manifest.open(shards).dataset}-{default_config.split}"
     rows, all_reports, diverged = [], [], []
     for number, cell in enumerate(cells, 1):
         reports = []
@@ -150,7 +150,7 @@ def main(
         runs = folder / (f"{n_steps}-steps" if n_steps else "full")
         for seed in range(seeds):
             options: dict[str, Any] = {**cell.options, "steps": n_steps, "seed": seed, "out": str(runs)}
-            config = complete(replace(same, **options))
+            config = complete(replace(shared, **options))
             print(f"cell {number} of {len(cells)}: {config.name}")
             try:
                 reports.append(run(config))
@@ -161,7 +161,7 @@ def main(
             all_reports += reports
     if not rows:
         raise UserError(f"in every cell, a run diverged; the first was {diverged[0]}")
-    settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": usual.precision}
+    settings = {"compare": compare, "seeds": seeds, "steps": steps, "precision": default_config.precision}
     settings |= all_reports[0]["data"]
     path = common.save(f"accuracy-{compare}", device.find(device_name), settings, rows, merge_machines(all_reports))
     result = json.loads(path.read_text(encoding="utf-8"))

@@ -25,19 +25,27 @@ from gtzan_stream.training.device import find
 
 WAVE = 22050 * 30 * 4 / 1e6
 """Size in MB of a clip of 30 s in float32."""
+_FRAMES = 1 + 22050 * 30 // 512  # of a clip, at the hop of the vocoder, of the percussive part and of the log-mel
+SPECTROGRAM = _FRAMES * 1025 * 8 / 1e6
+"""Size in MB of a clip's STFT with 1,025 bins, complex numbers in float32."""
+VOCODER = 2 * WAVE + 4 * SPECTROGRAM
+"""Least MB of a vocoder: read and write the clip; write and read a spectrogram before the vocoder, and one after it."""
 MEGABYTES = {
     "Identity": 0.0,
     "GaussianNoise": 2 * WAVE,
     "TimeShift": 2 * WAVE,
     "Gain": 2 * WAVE,
     "SpeedPerturb": 2 * WAVE,
-    "TimeStretch": 45.0,
-    "PitchShift": 45.0,
-    "Percussive": 60.0,
+    "TimeStretch": VOCODER,
+    "PitchShift": VOCODER,
+    "Percussive": VOCODER + SPECTROGRAM,
 }
-"""Least MB to move per clip: read and write it once; a vocoder also writes and reads spectrograms."""
-MEL_MEGABYTES = 3.3
-"""Least MB to move per clip for its log-mel: read the clip and write the features."""
+"""Least MB to move per clip: read and write it once; a vocoder also writes and reads spectrograms.
+
+The percussive part moves what a vocoder does, and reads two medians, each half the size of a spectrogram.
+"""
+MEL_MEGABYTES = WAVE + _FRAMES * 128 * 4 / 1e6
+"""Least MB to move per clip for its log-mel: read the clip and write 128 bands in float32."""
 Stage = tuple[str, Callable[[], object], float]
 
 
@@ -46,7 +54,7 @@ def stages(waveform: Tensor) -> Iterator[Stage]:
     keys = hash_keys([f"clip_{i}" for i in range(len(waveform))])
     study, features = recipe("study"), LogMel().to(waveform.device)
     assert isinstance(study, OneOf)
-    for transform in study.members[1:]:
+    for transform in study.members[1:]:  # the first is Identity
         draw = transform.draw(keys)
         call = lambda transform=transform, draw=draw: transform.apply(waveform, draw)  # noqa: E731
         yield type(transform).__name__, call, MEGABYTES[type(transform).__name__]

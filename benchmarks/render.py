@@ -1,4 +1,4 @@
-"""Render the JSON in benchmarks/results as benchmarks/report.md, and its figures into README.md.
+"""Render the JSON in benchmarks/results as benchmarks/report.md, and its figures into README.md and docs/fleet.md.
 
 ``python benchmarks/render.py`` writes both; with ``--check`` it writes nothing, and fails if they differ from the JSON.
 """
@@ -15,15 +15,27 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks.lib import aims
 from benchmarks.lib.common import RESULTS, ROOT, markdown
-from benchmarks.lib.sections import SECTIONS, Result, of_costs, of_demo, of_first_run, of_throughput, on_machine
+from benchmarks.lib.sections import (
+    SECTIONS,
+    Result,
+    of_costs,
+    of_demo,
+    of_first_run,
+    of_fleet,
+    of_throughput,
+    on_machine,
+)
 
 KINDS = ("cpu", "gpu")
 FIGURES = (
     ("train", "first-run", of_first_run),
     ("costs", "augment", of_costs),
     ("throughput", "throughput", of_throughput),
+    ("fleet", "fleet", of_fleet),
 )
-"""For each marked section of the README: its name, the result it shows, and the function that renders it."""
+"""For each marked section of a document: its name, the result it shows, and the function that renders it."""
+DOCUMENTS = ("README.md", "docs/fleet.md")
+"""Documents with marked sections."""
 
 
 def load(folder: Path) -> dict[str, Result]:
@@ -57,7 +69,7 @@ def losses(results: dict[str, Result]) -> str:
 
 
 def figures(results: dict[str, Result]) -> dict[str, str]:
-    """Render the text of each marked section of the README for which there is a result."""
+    """Render the text of each marked section for which there is a result."""
     found: dict[str, list[str]] = {}
     for kind in KINDS:
         for name, key, section in FIGURES:
@@ -81,14 +93,14 @@ def insert(document: str, name: str, text: str) -> str:
 def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
     """Render all documents: text by path."""
     found = load(results)
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    documents = {path: path.read_text(encoding="utf-8") for path in map(root.joinpath, DOCUMENTS) if path.exists()}
     for name, text in figures(found).items():
-        readme = insert(readme, name, text)
-    return {root / "README.md": readme, root / "benchmarks" / "report.md": report(found)}
+        documents = {path: insert(document, name, text) for path, document in documents.items()}
+    return {**documents, root / "benchmarks" / "report.md": report(found)}
 
 
 def main(check: Annotated[bool, typer.Option(help="Only compare; exit 1 if a document differs.")] = False) -> None:
-    """Render the benchmarks' results into report.md and README.md."""
+    """Render the benchmarks' results into report.md, README.md and docs/fleet.md."""
     for path, text in render().items():
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             print(f"{path.name} differs from benchmarks/results: run python benchmarks/render.py", file=sys.stderr)

@@ -38,8 +38,8 @@ BATCH_SIZE, CROPS_PER_CLIP = 16, 8
 def start(root: Path) -> tuple[Manifest, EpochPlan]:
     """Open a manifest and plan an epoch, as a loader does before its first read."""
     manifest = Manifest.open(root)
-    split = manifest.split_names()["stratified"]
-    clips = manifest.part("stratified", split[0])
+    parts = manifest.parts_by_split()["stratified"]
+    clips = manifest.part("stratified", parts[0])
     manifest.labels_of("stratified")
     plan = EpochPlan(Layout.of_clips(clips, manifest.shard[clips], crops=CROPS_PER_CLIP, batch_size=BATCH_SIZE))
     for clip in plan.rows(0, range(BATCH_SIZE)).clips:

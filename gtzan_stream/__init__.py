@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from gtzan_stream.geometry import Geometry
     from gtzan_stream.loader import Loader
     from gtzan_stream.normalization import Normalization
+    from gtzan_stream.spec_augment import spec_augment_mask
     from gtzan_stream.store.manifest import Manifest
     from gtzan_stream.store.pack import pack
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "BadSample",
     "Batch",
@@ -28,6 +29,7 @@ __all__ = [
     "RawWaveform",
     "UserError",
     "pack",
+    "spec_augment_mask",
 ]
 
 _HOME = {
@@ -41,6 +43,7 @@ _HOME = {
     "RawWaveform": "features",
     "UserError": "errors",
     "pack": "store.pack",
+    "spec_augment_mask": "spec_augment",
 }
 
 

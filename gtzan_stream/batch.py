@@ -27,24 +27,25 @@ class Batch:
         both.
     weights : Tensor [batch], float32
         1, or 0 for a row that does not count in losses and metrics: a filler of the last batch, an example that could
-        not be read, or a crop that is more than half padding and does not hold its whole clip. A network's batch norm
-        still sees the row.
+        not be read or augmented, or a crop that is more than half padding and does not hold its whole clip. A network's
+        batch norm still sees the row.
     loss_weights : Tensor [batch], float32
-        `weights`, divided by the rows that count in this rank's share of the global batch:
-        ``(losses * loss_weights).sum()`` is the mean loss of the global batch. With several ranks it is so after the
-        average over ranks that DistributedDataParallel takes of gradients, even if ranks have different numbers of rows
-        that count. A row that could not be read adds 0, but still counts in the number of rows.
+        ``weights * W / n`` for W ranks and the n rows of the global batch, on all ranks, that count. With one rank,
+        ``(losses * loss_weights).sum()`` is the mean loss of the batch. With several, the average of these sums over
+        ranks is the mean loss of the global batch, and DistributedDataParallel takes that average of the gradients. n
+        includes rows that could not be read or augmented.
     keys : list of str
         Keys of the clips.
     crops : int64 array [batch]
         Crop indices; chunk indices in an evaluation.
     starts : int64 array [batch]
-        Sample of the clip at which each crop starts.
+        Sample of the clip at which each crop starts. With several views, that of the first.
     valid_frames : int64 array [batch]
-        Number of leading frames that lie inside the clip. The frames after them are padding.
+        Number of leading frames that lie inside the clip. The frames after them are padding. With several views, that
+        of the first.
     epoch : int
     skipped : tuple of str
-        Errors of the examples that could not be read.
+        Errors of the examples that could not be read or augmented.
     transform : Transform
         The transform that augmented the rows; `draw` has its parameters.
     seed : int

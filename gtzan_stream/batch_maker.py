@@ -32,12 +32,13 @@ from gtzan_stream import crops, mixup
 from gtzan_stream.augment.draw import Examples, view_seed
 from gtzan_stream.batch import Batch
 from gtzan_stream.dsp.pcm import to_float32
+from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import EpochPlan, Rows, rows_of_rank
 from gtzan_stream.row_reader import RowReader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import thread_pool
-from gtzan_stream.views import Kind, View, draw_views
+from gtzan_stream.views import BatchKind, View, draw_views
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class BatchMaker:
                 len(manifest),
                 self.manifest.sample_rate,
             )
-        self.seed, self._n_classes = seed, len(labels)
+        self.seed, self._on_error, self._n_classes = seed, on_error, len(labels)
         self.closed = False
         # Class of each label of the manifest; -1 for labels that the split does not have.
         self._class_index = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
@@ -109,7 +110,7 @@ class BatchMaker:
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def make_batch(
-        self, plan: EpochPlan, index: int, kind: Kind, rank: int = 0, world_size: int = 1
+        self, plan: EpochPlan, index: int, kind: BatchKind, rank: int = 0, world_size: int = 1
     ) -> tuple[Batch, Any]:
         """Make one rank's rows of the global batch `index` of an epoch.
 
@@ -123,9 +124,9 @@ class BatchMaker:
         own = rows_of_rank(rank, world_size, layout.batch_size)
         numbers, n_own = np.arange(own.start, own.stop), len(own)
         if kind.mixup:
-            partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
-            numbers = np.r_[numbers, np.setdiff1d(partners, numbers)]  # the rank's rows, then those of other ranks
-            partner = np.array([numbers.tolist().index(number) for number in partners])
+            of_partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
+            numbers = np.r_[numbers, np.setdiff1d(of_partners, numbers)]  # the rank's rows, then those of other ranks
+            partner = np.array([numbers.tolist().index(number) for number in of_partners])  # indices into `numbers`
         rows = plan.rows(index, numbers)
         views = self._views(rows, plan.epoch, kind)
         weights = rows.weights * np.logical_and.reduce([view.segments.has_enough_audio for view in views])
@@ -163,7 +164,7 @@ class BatchMaker:
         )
         return batch, event
 
-    def _views(self, rows: Rows, epoch: int, kind: Kind) -> list[View]:
+    def _views(self, rows: Rows, epoch: int, kind: BatchKind) -> list[View]:
         """Draw the parameters of each view of some rows, and find where its crops start and what they read."""
         examples = [
             Examples.of(
@@ -176,15 +177,25 @@ class BatchMaker:
         ]
         return draw_views(examples, self.manifest.frames[rows.clips], self.geometry, kind)
 
-    def _features(self, rows: Rows, view: View, kind: Kind, errors: dict[int, str]) -> Tensor:
-        """Compute the features of one view of some rows; add the messages of unreadable rows to `errors`."""
+    def _features(self, rows: Rows, view: View, kind: BatchKind, errors: dict[int, str]) -> Tensor:
+        """Compute the features of one view of some rows; add the messages of rows that failed to `errors`."""
         buffer = self._reader.read(rows.clips, view.segments, errors)
         waveform = to_float32(self._to_device(buffer))
         length = np.full(len(waveform), self.geometry.read_length)
-        features = self.features(kind.transform.apply(waveform, view.draw, length))
+
+        def failed(row: int, error: ValueError) -> None:
+            if row in errors:  # not read, so the transform got silence
+                return
+            reason = str(error).removeprefix(f"{view.draw.label(row)}: ")  # its label has only the key's hash
+            message = f"{self.manifest.location(int(rows.clips[row]))}, crop {rows.crops[row]}: {reason}"
+            if self._on_error == "fail":
+                raise BadSample(message) from error
+            errors[row] = message
+
+        features = self.features(kind.transform.apply(waveform, view.draw, length, failed=failed))
         return self._fill_padding(features, view.segments.valid_frames)
 
-    def _count(self, plan: EpochPlan, index: int, kind: Kind) -> int:
+    def _count(self, plan: EpochPlan, index: int, kind: BatchKind) -> int:
         """Count the rows of a global batch, on all ranks, that are no fillers and have enough audio."""
         if kind.all_count:
             return plan.n_examples(index)

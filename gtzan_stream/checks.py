@@ -26,7 +26,7 @@ def checked_int(name: str, value: object, minimum: int = 0, maximum: int = MAX_I
     except (TypeError, ValueError):
         number = None
     if number is None or isinstance(value, bool):
-        raise UserError(f"{name} must be a whole number, got {short_repr(value)}") from None
+        raise UserError(f"{name} must be a whole number, got {short_repr(value)}")
     if number < minimum:
         raise UserError(f"{name} must be at least {minimum}, got {number}")
     if number > maximum:

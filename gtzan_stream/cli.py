@@ -121,7 +121,7 @@ def pack(
             on_error=on_error.value,
             name=name,
             progress=progress,
-            announce=lambda found: console.errors.print("\n".join(found.describe()), markup=False),
+            announce=lambda found: console.stderr.print("\n".join(found.describe()), markup=False),
         )
     print_summary(manifest)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gtzan_stream.store.manifest import Manifest
 
 out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def escape_unprintable() -> None:
@@ -44,7 +44,7 @@ def print_line(text: str) -> None:
 
 def print_error(text: str) -> None:
     """Print a line to stderr, in red on a terminal."""
-    errors.print(text, markup=False, style="red")
+    stderr.print(text, markup=False, style="red")
 
 
 def print_summary(manifest: Manifest) -> None:
@@ -61,6 +61,8 @@ def print_summary(manifest: Manifest) -> None:
     )
     print_line("labels: " + ", ".join(f"{label} {n}" for label, n in metadata["labels"].items()))
     out.print(_split_table(manifest))
+    if (cache := manifest.folder.cache_state()) is not None:  # after all tables were read
+        print_line(_cache_line(cache, len(manifest.shards)))
     if not manifest.report:
         print_line("no issues were found")
         return
@@ -68,6 +70,18 @@ def print_summary(manifest: Manifest) -> None:
     print_report(metadata["report"])
     if more := len(manifest.report) - len(metadata["report"]):
         print_line(f"{count(more, 'more line')}: gtzan-stream info {manifest.root} --issues")
+
+
+def _cache_line(cache: dict[str, Any], n_shards: int) -> str:
+    """Describe the cache of a remote set, and how fast its tables were downloaded if they just were."""
+    line = (
+        f"cache: {cache['folder']} holds {cache['shards']} of {count(n_shards, 'shard')}, "
+        f"{cache['bytes'] / 1e6:.1f} MB of at most {cache['limit_bytes'] / 1e9:g} GB"
+    )
+    if seconds := cache["download_s"]:
+        megabytes = cache["downloaded_bytes"] / 1e6
+        line += f"; the tables were downloaded just now, {megabytes:.3g} MB at {megabytes / seconds:.3g} MB/s"
+    return line
 
 
 def _split_table(manifest: Manifest) -> Table:
@@ -116,7 +130,7 @@ def _progress() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with (
         _quiet_libraries(),
-        Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars,
+        Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bars,
     ):
         yield bars
 
@@ -128,17 +142,17 @@ def _quiet_libraries() -> Iterator[None]:
     libmpg123 would print notes between the progress bars; the report has the same notes with the name of the file. C
     libraries write to file descriptor 2, so it is redirected to /dev/null, and `sys.stderr` writes to a copy of it.
     """
-    stderr = sys.stderr
+    original = sys.stderr
     try:
-        is_descriptor_2 = stderr.fileno() == 2
+        is_descriptor_2 = original.fileno() == 2
     except (AttributeError, OSError, ValueError):  # The program has replaced sys.stderr.
         is_descriptor_2 = False
     if not is_descriptor_2:
         yield
         return
-    stderr.flush()
+    original.flush()
     with (
-        open(os.dup(2), "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as copy,
+        open(os.dup(2), "w", buffering=1, encoding=original.encoding, errors=original.errors) as copy,
         open(os.devnull, "wb") as null,
     ):
         sys.stderr = copy
@@ -147,7 +161,7 @@ def _quiet_libraries() -> Iterator[None]:
             yield
         finally:
             os.dup2(copy.fileno(), 2)
-            sys.stderr = stderr
+            sys.stderr = original
 
 
 @contextmanager

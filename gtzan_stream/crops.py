@@ -61,7 +61,8 @@ class Segments:
         Number of leading frames that are centred inside the clip. The frames after them are padding.
     has_enough_audio : bool [batch]
         Whether the row counts in losses and metrics: at least half of its frames are valid, or its clip is at least
-        32,768 / 22,050 s long and the crop holds all of it. A random crop of a clip that is as long always counts.
+        32,768 / 22,050 s long and the crop holds all of it. A random crop of a clip of at least that length always
+        counts.
     """
 
     start: np.ndarray
@@ -118,7 +119,7 @@ def random_starts(uniform: np.ndarray, lengths: np.ndarray, geometry: Geometry, 
     Parameters
     ----------
     uniform : float64 [batch]
-        Random numbers in [0, 1). `BatchMaker` draws them, as the choice ``crop``.
+        Random numbers in [0, 1). `draw_views` draws them, as the choice ``crop``.
     lengths : int64 [batch]
         Samples in each row's clip.
     geometry : Geometry

@@ -14,7 +14,7 @@ For instance an epoch of 3 batches of 8 examples::
     batch 0 is yielded              0          8            0
     batch 1 is yielded              0         16            0   state_dict() has epoch 0, examples_consumed 16
     batch 2 is yielded              1          0            0   after the last batch, the next epoch is due
-    that state is loaded            0         16           16
+    batch 1's state is loaded       0         16           16
     batch 2 is yielded              1          0            0
 
 The examples of an epoch are a pure function of the settings and the epoch, so the state needs nothing else.
@@ -29,13 +29,14 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from gtzan_stream.batch import Batch
-from gtzan_stream.batch_maker import BatchMaker, Kind
+from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import checked_int
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan, rows_of_rank
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.threads import limit_torch_after_fork
+from gtzan_stream.views import BatchKind
 from gtzan_stream.words import first_few, short_repr
 
 _Self = TypeVar("_Self", bound="Epochs")
@@ -50,7 +51,7 @@ class Epochs:
     Parameters
     ----------
     maker : BatchMaker
-    kind : Kind
+    kind : BatchKind
     plan : callable (epoch) -> EpochPlan
     settings : dict
         What the order of examples depends on, besides the epoch. A state contains it, and loading compares it.
@@ -63,7 +64,7 @@ class Epochs:
     def __init__(
         self,
         maker: BatchMaker,
-        kind: Kind,
+        kind: BatchKind,
         plan: Callable[[int], EpochPlan],
         *,
         settings: dict[str, Any],
@@ -148,7 +149,8 @@ class Epochs:
         now = self.state_dict()
         if not isinstance(state, dict) or state.keys() != now.keys():
             found = first_few(map(short_repr, state), 12) if isinstance(state, dict) else f"a {type(state).__name__}"
-            raise UserError(f"a loader's state is a dict with the keys {', '.join(now)}; got {found}")
+            keys = ", ".join(now)
+            raise UserError(f"a loader's state is a dict with the keys {keys}, got {found}: start without the state")
         same = {name: type(state[name]) is type(own) and state[name] == own for name, own in self._settings.items()}
         if not same["manifest_digest"]:
             raise UserError(
@@ -167,7 +169,7 @@ class Epochs:
         if consumed % self.batch_size or consumed >= self._n_batches * self.batch_size:
             raise UserError(
                 f"the state was taken after {consumed} examples, where no batch of this loader starts: it has "
-                f"{self._n_batches} batches of {self.batch_size}"
+                f"{self._n_batches} batches of {self.batch_size}; start without the state"
             )
         self.epoch, self._consumed, self._next_start, self._start_was_set = epoch, consumed, consumed, True
 
@@ -194,7 +196,7 @@ class Epochs:
             if not self._start_was_set:  # else a caller has chosen meanwhile where the next iteration starts
                 self.epoch, self._consumed = (epoch, number * self.batch_size) if number < len(plan) else (epoch + 1, 0)
             yield batch
-            if number < len(plan):
+            if number < len(plan):  # closing after the last batch is fine
                 self._check_open()
 
     def _make_batches(self, plan: EpochPlan, first: int, rank: int, world_size: int) -> Iterator[tuple[Batch, Any]]:
@@ -242,15 +244,16 @@ class Epochs:
 class SamplerProxy:
     """Stand-in for the sampler of a DataLoader, on which a trainer sets the loader's epoch.
 
-    Lightning calls ``set_epoch`` before each of its epochs. Without that call, the loader would repeat an epoch that
-    `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from which
-    Lightning restores no state. But Lightning also counts epochs that `max_steps` cut short. So an epoch that was set
-    or loaded on the loader itself has priority, and the difference is remembered: if a state of epoch 2 was loaded and
-    Lightning says 4, the loader starts epoch 2, and when Lightning then says 5, it starts epoch 3.
+    Lightning calls ``set_epoch(n)`` before each of its epochs, and the loader follows it: otherwise it would repeat an
+    epoch that `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from
+    which Lightning restores no state. Lightning's n can be ahead of the loader's epoch, because it also counts epochs
+    that `max_steps` cut short. So if an epoch was set or loaded on the loader itself, that epoch counts, and the
+    difference is remembered: if a state of epoch 2 was loaded and Lightning says 4, the loader starts epoch 2, and when
+    Lightning then says 5, it starts epoch 3.
     """
 
     def __init__(self, loader: Epochs) -> None:
-        self.batch_size, self.sampler = loader.batch_size, self
+        self.batch_size, self.sampler = loader.batch_size, self  # trainers look these up on a batch sampler
         self._loader = loader
 
     def set_epoch(self, epoch: int) -> None:

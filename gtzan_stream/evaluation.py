@@ -12,7 +12,7 @@ from gtzan_stream.layout import Layout
 from gtzan_stream.plan import EpochPlan
 from gtzan_stream.short_clips import check_part
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.views import Kind
+from gtzan_stream.views import BatchKind
 
 
 class Evaluation(Epochs):
@@ -50,7 +50,7 @@ class Evaluation(Epochs):
         }
         super().__init__(
             maker,
-            Kind(Identity(), training=False, all_count=maker.all_count(clips)),
+            BatchKind(Identity(), training=False, all_count=maker.all_count(clips)),
             plan,
             settings=settings,
             num_workers=loader.num_workers,
@@ -62,7 +62,7 @@ def clips_of(manifest: Manifest, split: str | None, part: str | None) -> np.ndar
     """Return the indices of the clips in a part of a split, or of all clips if neither is given."""
     if split is not None and part is not None:
         return manifest.part(split, part)
-    splits = {name: ", ".join(parts) for name, parts in manifest.split_names().items()}
+    splits = {name: ", ".join(parts) for name, parts in manifest.parts_by_split().items()}
     if part is not None:
         listed = "; ".join(f"{name} ({parts})" for name, parts in splits.items())
         raise UserError(f"part {part!r} needs a split: {manifest.root} has {listed}")

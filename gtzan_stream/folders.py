@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _unlock(lock)
+        unlock(lock)
 
 
 @contextmanager
@@ -75,7 +75,51 @@ def scratch(parent: Path, prefix: str, n_bytes: int | None = None) -> Iterator[P
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        _unlock(lock)
+        unlock(lock)
+
+
+def lock_file(path: Path, n_bytes: int | None = None, *, wait: bool = True) -> int | None:
+    """Create a file if needed, and lock it until the result is passed to `unlock`, or until this process ends.
+
+    Parameters
+    ----------
+    path : Path
+    n_bytes : int, optional
+        About how much will be written, for the message if the disk is full.
+    wait : bool
+        Whether to wait until no other process has locked it.
+
+    Returns
+    -------
+    int or None
+        None if the system or the file system has no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has locked it, and `wait` is false.
+    WriteError
+        If the file cannot be created.
+    """
+    if fcntl is None:
+        return None
+    with writing(path, n_bytes):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only files that are open for writing
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
+def unlock(descriptor: int | None) -> None:
+    """Release a lock. Closing is not enough: a forked child may have a copy of the descriptor."""
+    if descriptor is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
 
 def fsync(path: Path) -> None:
@@ -99,7 +143,7 @@ def _make_locked(parent: Path, prefix: str) -> tuple[Path, int | None]:
             lock = _lock(folder)
         if folder.exists():  # Otherwise another process removed it as a leftover before it was locked.
             return folder, lock
-        _unlock(lock)
+        unlock(lock)
 
 
 def _remove_if_unlocked(leftover: Path) -> None:
@@ -111,7 +155,7 @@ def _remove_if_unlocked(leftover: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink()
-        _unlock(lock)
+        unlock(lock)
 
 
 def _lock(folder: Path, *, wait: bool = True) -> int | None:
@@ -125,8 +169,3 @@ def _lock(folder: Path, *, wait: bool = True) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _unlock(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)

@@ -91,7 +91,10 @@ class Layout:
     def __post_init__(self) -> None:
         if len(self.clips) == 0:
             raise ValueError("a plan needs at least one clip, got none")
-        if self.clips_per_shard.sum() != len(self.clips) or len(self.clips_per_shard) != len(self.shards):
+        if len(self.clips_per_shard) != len(self.shards):
+            n = len(self.clips_per_shard)
+            raise ValueError(f"clips_per_shard must have a number for each of {len(self.shards)} shards, got {n}")
+        if self.clips_per_shard.sum() != len(self.clips):
             raise ValueError(f"the shards must hold the {len(self.clips)} clips, got {self.clips_per_shard.sum()}")
         if np.min(self.crops) < 1:
             raise ValueError(f"crops must be at least 1 per clip, got {np.min(self.crops)}")
@@ -214,11 +217,11 @@ def _move_surplus(dealt: list[np.ndarray], first_example: np.ndarray, sizes: np.
 
     group = np.r_[group, moved_to]
     size = np.r_[kept, np.diff(cuts)]
-    rows = np.argsort(group, kind="stable")
-    rows = rows[size[rows] > 0]
+    order = np.argsort(group, kind="stable")
+    order = order[size[order] > 0]
     return Pieces(
-        bounds=np.searchsorted(group[rows], np.arange(len(dealt) + 1)),
-        shard=np.r_[shard, shard[source]][rows],
-        first=np.r_[first_example[shard], moved_first][rows],
-        size=size[rows],
+        bounds=np.searchsorted(group[order], np.arange(len(dealt) + 1)),
+        shard=np.r_[shard, shard[source]][order],
+        first=np.r_[first_example[shard], moved_first][order],
+        size=size[order],
     )

@@ -26,7 +26,7 @@ from gtzan_stream.plan import EpochPlan
 from gtzan_stream.short_clips import check_part
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.threads import limit_torch_after_fork
-from gtzan_stream.views import MAX_VIEWS, Kind
+from gtzan_stream.views import MAX_VIEWS, BatchKind
 
 
 class Loader(Epochs):
@@ -64,7 +64,7 @@ class Loader(Epochs):
         Index of this process and number of processes that train together. By default those of `torch.distributed` when
         an epoch begins.
     on_error : "fail" or "skip"
-        What to do with an unreadable example: raise `BadSample`, or give it weight 0 and add the error to `skipped`.
+        What to do if an example cannot be read or augmented: raise `BadSample`, or set weight 0 and add to `skipped`.
     shuffle_shards : int, optional
         How many shards' examples are mixed with each other; see `EpochPlan`. The cache of remote shards must hold twice
         as many.
@@ -76,8 +76,9 @@ class Loader(Epochs):
         Augmentations of each example, at about the same place of its clip, for self-supervised training. With more than
         one, a batch's features are [batch, views, row, frame].
     mixup : float
-        Mix each example with another of its batch, and their labels: see `gtzan_stream.mixup`. The share is drawn from
-        Beta(mixup, mixup) [1]_. A batch's `targets` are then class probabilities. 0 for no mixtures.
+        Mix each example with another of its batch, and their labels: see `gtzan_stream.mixup`. An example keeps the
+        share max(s, 1 - s) for s from Beta(mixup, mixup) [1]_. A batch's `targets` are then class probabilities. 0 for
+        no mixtures.
 
     Attributes
     ----------
@@ -104,7 +105,7 @@ class Loader(Epochs):
 
         with Loader("shards/", split="filtered", part="train", augment="study") as loader:
             for epoch in range(10):
-                for features, labels in loader: ...
+                for features, targets in loader: ...
                 for features, labels in loader.evaluation("valid"): ...
     """
 
@@ -169,7 +170,7 @@ class Loader(Epochs):
         def plan(epoch: int) -> EpochPlan:
             return EpochPlan(layout, epoch, shuffle_shards=shuffle_shards)
 
-        kind = Kind(transform, training=True, all_count=maker.all_count(clips), views=views, mixup=mixup)
+        kind = BatchKind(transform, training=True, all_count=maker.all_count(clips), views=views, mixup=mixup)
         settings = {
             "split": split,
             "part": part,

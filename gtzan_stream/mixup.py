@@ -1,9 +1,9 @@
-"""mixup: train on mixtures of two examples, with partners and shares that are pure functions of the example.
+"""mixup: train on mixtures of two examples, the same for any number of workers and ranks.
 
-The order of examples is shuffled already, so an example's partner can be its neighbour: the next row, cyclically,
-inside a small run of rows of the global batch. Each of 1, 2, 4 or 8 ranks then holds the partners of its own rows. With
-other numbers of ranks, `BatchMaker` also makes the partner's row where a rank does not hold it, so mixtures are the
-same for any number of ranks.
+The share of a mixture is a pure function of the example. Its partner is the neighbour in the global batch, whose order
+is shuffled already: the next row, cyclically, inside a short run of rows. If 16 divides the batch size, each of 1, 2, 4
+or 8 ranks holds the partners of its own rows. Otherwise `BatchMaker` also makes the partner's row where a rank does not
+hold it.
 """
 
 import math
@@ -19,8 +19,8 @@ from gtzan_stream.augment.draw import Examples
 def partners(batch_size: int, n_groups: int = 1) -> np.ndarray:
     """Return the partner of each row of a global batch: int64 [batch_size].
 
-    The partner is the next row, cyclically, inside runs of ``batch_size / lcm(8, n_groups)`` rows. If that is no whole
-    number of at least 2, the shortest longer run is used that divides the batch evenly in the same way.
+    The batch is cut into as many equal runs of at least 2 rows as possible, their number a divisor of lcm(8, n_groups),
+    so that up to 8 ranks, or one rank a group, rarely need rows of others. The partner is the next row in the run.
 
     >>> partners(16).tolist()
     [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14]

@@ -19,8 +19,8 @@ class Normalization(nn.Module):
     ----------
     kind : "none", "global", "mel", "clip" or "batch"
         Where mean and variance come from: "none" changes nothing; "global" is the whole training set; "mel" is the
-        training set, each mel band separately; "clip" is each example separately; "batch" is batch norm, each mel band
-        separately, with running statistics in evaluation mode.
+        training set, each mel band separately; "clip" (the study's name) is each example, so each crop, separately;
+        "batch" is batch norm, each mel band separately, with running statistics in evaluation mode.
     n_mels : int
         Number of mel bands; 1 for waveforms.
 
@@ -97,7 +97,7 @@ class Normalization(nn.Module):
             features, weights = batch if isinstance(batch, tuple) else (batch, batch.new_ones(len(batch)))
             values = features.to(self.mean.device).double()
             weight = weights.to(values)[:, None, None].expand_as(values)
-            n = weight.sum(axes).mean() if self.kind == "global" else weight[:, 0].sum()
+            n = weight.sum() if self.kind == "global" else weight[:, 0].sum()
             batch_mean = ((values * weight).sum(axes) / n.clamp(min=1e-300)).reshape(-1, 1)
             batch_squares = ((values - batch_mean).square() * weight).sum(axes).reshape(-1, 1)
             count = count + n
@@ -106,7 +106,8 @@ class Normalization(nn.Module):
             mean = mean + (batch_mean - mean) * share
         if not count > 0:
             raise UserError(
-                "the normalization has no data to estimate from: all clips are too short to count, or were skipped"
+                "the normalization has no data to estimate from: every clip is too short for a crop or was skipped; "
+                "run `gtzan-stream verify`, or choose fewer --frames"
             )
         self.mean.copy_(mean)
         self.std.copy_((squares / count).sqrt().clamp(min=_SMALLEST_STD))

@@ -85,8 +85,8 @@ class EpochPlan:
         False keeps the order of the clips, and of the crops of each clip.
     shuffle_shards : int, optional
         How many shards' examples are mixed with each other, in each group. By default all, which suits local disks. For
-        remote shards choose at most half of what the cache holds. Without `shuffle`, it is the number of shards in a
-        block.
+        remote shards choose at most half of what the cache holds, divided by the groups that it serves. Without
+        `shuffle`, it is the number of shards in a block.
 
     Raises
     ------

@@ -30,10 +30,11 @@ def suggested_settings(
 ) -> dict[str, int] | None:
     """Suggest a crop that is no longer than the median clip, and in which at least nine tenths of the clips count.
 
-    At a given hop, a crop may have the frames of the median clip, but no more than twice those of the clip at the tenth
-    percentile, which then fills half of the crop. If the network needs more frames, the longest hop is chosen that
-    allows them. For instance, let the median clip have 0.39 s at 8,000 Hz (18 frames at hop 180), and the clip at the
-    tenth percentile 0.2 s (9 frames). The suggestion is 16 frames, or 19 frames at hop 170 for a network that needs 19.
+    At a given hop, a crop may have as many frames as the median clip, and at most twice as many as the clip at the
+    tenth percentile, which then fills half of the crop. If the network needs more frames, the longest hop is chosen
+    that allows them. For instance, let the median clip have 0.39 s at 8,000 Hz (18 frames at hop 180), and the clip at
+    the tenth percentile 0.2 s (9 frames). The suggestion is 16 frames, or 19 frames at hop 170 for a network that needs
+    19.
 
     Parameters
     ----------

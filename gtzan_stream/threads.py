@@ -5,6 +5,7 @@ locks that they held. So pools and locks made here are reset in the child, torch
 numba's compiler lock is held during the fork, so that no other thread holds it.
 """
 
+import concurrent.futures.thread
 import logging
 import os
 import sys
@@ -32,6 +33,11 @@ def thread_pool(n: int, name: str, initializer: Callable[[], object] | None = No
     pool = ThreadPoolExecutor(n, name, initializer)
     _pools[pool] = n, name, initializer
     return pool
+
+
+def program_is_ending() -> bool:
+    """Return whether the main program has ended and waits for the threads of pools. They should not take long."""
+    return bool(getattr(concurrent.futures.thread, "_shutdown", False))  # Python has no public name for this
 
 
 def fork_safe_lock() -> AbstractContextManager[bool]:

@@ -14,7 +14,7 @@ MAX_VIEWS = 64
 
 
 @dataclass(frozen=True)
-class Kind:
+class BatchKind:
     """What kind of batches an iteration yields.
 
     Attributes
@@ -57,17 +57,17 @@ class View:
     segments: crops.Segments
 
 
-def draw_views(examples: Sequence[Examples], lengths: np.ndarray, geometry: Geometry, kind: Kind) -> list[View]:
+def draw_views(examples: Sequence[Examples], lengths: np.ndarray, geometry: Geometry, kind: BatchKind) -> list[View]:
     """Draw each view of some examples.
 
     Parameters
     ----------
     examples : sequence of Examples
-        The same examples for each view, with the view's seed.
+        One item for each view: the same examples, with that view's seed.
     lengths : int64 [batch]
         Samples in each example's clip.
     geometry : Geometry
-    kind : Kind
+    kind : BatchKind
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""The study's networks by name. To add a network, add a file to this folder and an entry to `REGISTRY`."""
+"""The networks by name: the study's 13, and `crnn_time`, our variant of `crnn`.
+
+To add a network, add a file to this folder and an entry to `REGISTRY`.
+"""
 
 from torch import nn
 
@@ -36,7 +39,7 @@ REGISTRY: dict[str, Spec] = {
 
 
 def names() -> list[str]:
-    """Return the names of all networks, in the order of the study's table."""
+    """Return the names of all networks: the study's in the order of its table, then `crnn_time` and any others."""
     return list(REGISTRY)
 
 

@@ -22,7 +22,8 @@ class Spec:
     batch_size : int
         Examples in a training step. The study's are 16, and 64 for `cnn1d`.
     lr : mapping from str to float
-        Learning rate by optimizer, where the optimizer's default is not the best: ``{"adamw": 2e-4}``.
+        Learning rate by optimizer, where the usual one (the demo set's or the optimizer's) is not the best:
+        ``{"adamw": 2e-4}``.
     normalization : str
         Normalisation of the features: one of `gtzan_stream.normalization.NORMALIZATIONS`.
     """

@@ -1,6 +1,10 @@
 """Functions that tests send to worker processes. They do not import torch, so that the processes start quickly."""
 
+import os
 import random
+import signal
+import sys
+import time
 import warnings
 from typing import Any
 
@@ -45,3 +49,97 @@ def audiomentations_chain() -> Any:
 def louder(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     print("not a result")
     return 2 * samples
+
+
+def as_stereo(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    return np.stack([samples, samples])
+
+
+def as_int16(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    return (32767 * samples).astype(np.int16)
+
+
+def as_nothing(samples: np.ndarray, sample_rate: int) -> None:
+    pass
+
+
+def as_file(samples: np.ndarray, sample_rate: int) -> Any:
+    """Return something that cannot be pickled."""
+    return sys.stderr
+
+
+def as_nan(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    samples[3] = np.nan
+    return samples
+
+
+def as_large_number(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    wide = samples.astype(np.float64)
+    wide[3] = 1e300
+    return wide
+
+
+def by_first_sample(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Double the samples, or fail in the way that the first sample names (see `FAULTS`)."""
+    fault = FAULTS.get(int(samples[0]))
+    if fault is not None:
+        fault()
+    return 2 * samples
+
+
+def hang() -> None:
+    print("begin to wait")
+    time.sleep(1000)
+
+
+def raise_error() -> None:
+    raise KeyError("second line\nis left out")
+
+
+def kill_self() -> None:
+    os.write(2, b"last words, without a line end")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def print_much() -> None:
+    """Write to stdout and stderr from Python, by descriptor and from another program, and read stdin."""
+    print("from Python")
+    print("to stderr", file=sys.stderr)
+    os.write(1, b"by descriptor\n" * 5000)
+    os.system("echo from a program; cat")
+    assert sys.stdin.read() == ""
+
+
+def exit_in_child() -> None:
+    """Leave a process behind that has all pipes open, and exit."""
+    if os.fork() == 0:
+        time.sleep(1000)
+    os._exit(4)
+
+
+FAULTS = {
+    2: raise_error,
+    3: lambda: os._exit(3),
+    4: lambda: sys.exit("no licence"),
+    5: kill_self,
+    6: hang,
+    7: print_much,
+    8: exit_in_child,
+}
+
+
+def exits_if_loud(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    if is_loud(samples):
+        os._exit(3)
+    return 2 * samples
+
+
+def fails_if_loud(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    if is_loud(samples):
+        raise RuntimeError("too loud")
+    return 2 * samples
+
+
+def is_loud(samples: np.ndarray) -> bool:
+    """Return True for one crop in about eight."""
+    return int(np.abs(samples[:1000]).sum() * 1e4) % 8 == 0

@@ -15,6 +15,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.bad_server import Server
+
 collect_ignore_glob = ["*_program.py"]  # these run in subprocesses and import optional libraries
 
 settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
@@ -120,6 +122,16 @@ def shards(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     split.write_text("key,part\n" + "".join(f"{name},{parts[i % 5]}\n" for i, name in enumerate(names)))
     pack(clips_folder, folder / "shards", splits=split, shard_mb=1)
     return folder / "shards"
+
+
+@pytest.fixture
+def server(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """An HTTP server of those shards that can be made to fail, with an empty cache and short pauses."""
+    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("gtzan_stream.download.attempts.FIRST_PAUSE_S", 0.01)
+    with Server(shards) as server:
+        yield server
 
 
 @pytest.fixture

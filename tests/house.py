@@ -41,6 +41,7 @@ ROOMS = {
     "store": "shards: pack, index, read",
     "demo": "the synthesised set",
     "catalog": "GTZAN and splits",
+    "download": "resumed downloads",
     "audio": "files to waveforms",
     "dsp": "functions of tensors",
     "kernels": "numba and Triton",

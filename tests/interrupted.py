@@ -23,7 +23,8 @@ from tests.file_faults import FAULTS, NEEDS_ROOM, REMOVALS, Ended, Injector, in_
 from tests.interrupted_commands import WORK, Work, trace
 
 ROOT = Path(__file__).parent.parent
-ENDS = ("", ".unfinished", ".part")
+ENDS = r"(\.unfinished|(\.\d+)?\.part)$"
+"""Ends of the names of files that are renamed when they are complete."""
 Tree = dict[str, bytes | None]
 """The contents of the files below a folder, by path; None for a folder."""
 
@@ -56,7 +57,8 @@ class Trial:
         assert self.before != self.after
         opened = {os.path.basename(path) for kind, path in self.operations if kind == "open"}
         new = [path for path, data in files(self.after).items() if self.before.get(path) != data]
-        unseen = [path for path in new if not opened & {os.path.basename(path) + end for end in ENDS}]
+        names = {re.sub(ENDS, "", name) for name in opened}
+        unseen = [path for path in new if os.path.basename(path) not in names]
         assert not unseen, f"a library opened these files itself: {unseen}"
 
     def _do(self, work) -> Ended:  # type: ignore[no-untyped-def]

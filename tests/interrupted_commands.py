@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from gtzan_stream import cli, demo
 from gtzan_stream.catalog.fetch import fetch
 from gtzan_stream.demo import dataset
+from gtzan_stream.download import attempts
 from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.inference import export
 from gtzan_stream.inference.png import write_png
@@ -204,7 +205,7 @@ def remote_set(root: Path) -> None:
 def download_shard(root: Path, number: int = 1) -> None:
     """Download a shard into the cache."""
     os.environ["GTZAN_STREAM_CACHE"] = str(root / "cache")
-    remote.FIRST_WAIT_S, remote.log.disabled = 0.001, True
+    attempts.FIRST_PAUSE_S, attempts.log.disabled = 0.001, True
     import fsspec
 
     memory = fsspec.filesystem("memory")

@@ -78,7 +78,7 @@ def test_only_possible_mpeg_audio_is_read_as_a_whole(tmp_path: Path, monkeypatch
     assert mp3_module.begins(bytes(300) + without_tag(mp3())[:100])
     assert mp3_module.begins(b"ID3\x04")
     assert not mp3_module.begins(b"")
-    monkeypatch.setattr(mp3_module, "links", lambda data: pytest.fail("read as a whole"))
+    monkeypatch.setattr(mp3_module, "streams", lambda data: pytest.fail("read as a whole"))
     audio.decode(encoded(SAMPLES, "FLAC", "PCM_16"))
     with pytest.raises(ValueError, match="neither soundfile nor FFmpeg can decode it"):
         audio.decode(b"\0\0\0\x1cftypM4A " + bytes(5000))
@@ -107,5 +107,5 @@ def test_layer_2_of_several_bit_rates_or_with_other_data_after_it_is_whole():
 
 def test_a_missing_last_frame_of_an_mp3_is_reported():
     data = mp3()
-    end = mp3_module.links(data)[0].runs[-1][1] - first_frame_length(data)
+    end = mp3_module.streams(data)[0].runs[-1][1] - first_frame_length(data)
     assert decoded(data[:end])[1] == "65711 of 66150 samples can be decoded"

@@ -118,7 +118,7 @@ def test_a_state_smaller_than_its_parameter_is_refused():
 @pytest.mark.parametrize("config", [None, 3, [], {"other": 1}, {"seed": "1"}, {"lr": [1]}, {1: 2}, {"check": 1}])
 def test_a_checkpoint_of_other_settings_is_refused(config: Any, tmp_path: Path):
     torch.save({"parts": {}, "config": config}, tmp_path / "last.pt")
-    with untyped(), pytest.raises(UserError, match=r"last\.pt holds settings that this train\.py does not have: "):
+    with untyped(), pytest.raises(UserError, match=r"last\.pt holds settings that this train\.py does not accept: "):
         launch.resume(tmp_path, {}, build=models.build)
 
 

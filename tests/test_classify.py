@@ -90,7 +90,7 @@ def test_predictions_equal_those_of_the_checkpoint(model, cnn2d, shards, music, 
     assert torch.cat(list(tracks.values())).std(dim=0).min() > 0.1
     for key, chunks in tracks.items():
         track = classify(exported, music / key.split("_")[0] / f"{key.replace('_', '.')}.wav")
-        np.testing.assert_allclose(track.chunks, chunks, atol=1e-4)
+        np.testing.assert_allclose(track.chunk_probabilities, chunks, atol=1e-4)
         np.testing.assert_allclose(track.probabilities, chunks.mean(0), atol=1e-4)
 
 
@@ -98,11 +98,11 @@ def test_a_clip_shorter_than_a_chunk_is_padded(cnn2d, tmp_path):
     samples = (np.random.default_rng(0).standard_normal(900) * 3000).astype(np.int16)
     soundfile.write(tmp_path / "short.wav", samples, 22050)
     track = classify(cnn2d[1], tmp_path / "short.wav")
-    assert track.chunks.shape == (1, 3)
+    assert track.chunk_probabilities.shape == (1, 3)
     frames = whole_clips(LogMel(), torch.from_numpy(samples / np.float32(32768))[None])  # two frames
     with torch.no_grad():
         logits = cnn2d[0](torch.nn.functional.pad(frames, (0, 128 - frames.shape[2])))
-    np.testing.assert_allclose(track.chunks, logits.softmax(1), atol=1e-4)
+    np.testing.assert_allclose(track.chunk_probabilities, logits.softmax(1), atol=1e-4)
 
 
 class Level(nn.Module):
@@ -130,7 +130,12 @@ def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
     soundfile.write(tmp_path / "long.wav", samples, 22050)
     program = Level()
     track = classify(model_of(program), tmp_path / "long.wav")
-    assert (len(track.chunks), track.chunk_s, track.duration_s, track.damage) == (34, 16384 / 22050, 25, "")
+    assert (len(track.chunk_probabilities), track.chunk_s, track.duration_s, track.damage) == (
+        34,
+        16384 / 22050,
+        25,
+        "",
+    )
     np.testing.assert_allclose(track.starts_s, np.arange(34) * 16384 / 22050)
     inputs = torch.cat(program.inputs).numpy()
     assert max(map(len, program.inputs)) <= 16
@@ -141,7 +146,9 @@ def test_a_long_file_is_cut_into_all_its_chunks(tmp_path):
         assert np.array_equal(waveform[: len(read)], read), number
         assert np.isnan(waveform[len(read) :]).all()
     exponentials = np.exp(4 * inputs[:, 1000:1300:100])
-    np.testing.assert_allclose(track.chunks, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(
+        track.chunk_probabilities, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5
+    )
 
 
 def test_a_truncated_file_is_classified_and_reported_as_damaged(run, tmp_path):

@@ -250,7 +250,7 @@ def test_the_demo_has_its_split(gtzan_stream: Run, tmp_path: Path, monkeypatch: 
     manifest = Manifest.open(tmp_path / "shards")
     assert manifest.dataset == "demo"
     assert len(manifest.labels) == 10
-    assert list(manifest.split_names()["demo"]) == ["train", "valid", "test"]
+    assert list(manifest.parts_by_split()["demo"]) == ["train", "valid", "test"]
     metadata = json.loads((tmp_path / "shards/manifest.json").read_text())
     (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata | {"dataset": "ours"}))
     assert "holds another data set: choose another" in gtzan_stream("demo", tmp_path / "shards", code=2).stderr

@@ -169,3 +169,28 @@ def test_clips_shorter_than_a_crop() -> None:
     lengths = array(512 * 127 - 1, 512 * 127)
     assert crops.is_shorter_than_crop(lengths, LOGMEL).tolist() == [True, False]
     assert crops.segments(array(0, 0), lengths, LOGMEL).valid_frames.tolist() == [127, 128]
+
+
+@given(
+    frames=st.integers(1, 8),
+    step=st.integers(1, 600),
+    n_fft=st.sampled_from([2, 64, 1024]),
+    uniform=st.floats(0, 1, exclude_max=True),
+    rate=st.floats(0.25, 3.0),
+    longer=st.integers(0, 50_000),
+)
+def test_a_random_crop_of_a_clip_that_is_long_enough_always_counts(frames, step, n_fft, uniform, rate, longer):
+    geometry = Geometry.of_stft(sample_rate=22050, n_fft=n_fft, hop_length=step, frames=frames)
+    lengths, rates = np.array([32_768 + longer]), np.array([rate])
+    assert crops.is_long_enough(lengths, geometry).all()
+    starts = crops.random_starts(np.array([uniform]), lengths, geometry, rates)
+    assert crops.segments(starts, lengths, geometry, rates, is_random=True).has_enough_audio.all()
+
+
+def test_a_crop_that_fits_may_lose_most_of_its_frames_to_rounding_and_counts_if_it_is_random():
+    """One frame at a low rate, at the last start: its centre, after the rate, is beyond the clip's end."""
+    geometry = Geometry(sample_rate=22050, frame_length=1024, step=512, context=1024, frames=1, grid=1)
+    lengths, rates = np.array([40_000]), np.array([0.25])
+    starts = crops.random_starts(np.array([1 - 1e-9]), lengths, geometry, rates)
+    found = [crops.segments(starts, lengths, geometry, rates, is_random=random) for random in (True, False)]
+    assert [segments.has_enough_audio.tolist() for segments in found] == [[True], [False]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gtzan_stream.catalog import download as module
-from gtzan_stream.errors import UserError
+from gtzan_stream.download import attempts
 
 CONTENT = bytes(range(100))
 
@@ -25,7 +25,7 @@ class Response(io.BytesIO):
 
 @pytest.mark.parametrize(
     ("starts", "requests"),
-    [([90, None], ["bytes=50-", None]), ([90] * 4, ["bytes=50-", None, None, None]), ([50], ["bytes=50-"])],
+    [([90, None], ["bytes=50-", None]), ([90] * 5, ["bytes=50-", *[None] * 4]), ([50], ["bytes=50-"])],
 )
 def test_the_wrong_range_of_a_file_is_not_appended(starts, requests, tmp_path: Path, monkeypatch) -> None:
     responses, received = [Response(start) for start in starts], []
@@ -35,11 +35,11 @@ def test_the_wrong_range_of_a_file_is_not_appended(starts, requests, tmp_path: P
         return responses.pop(0)
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    monkeypatch.setattr(module, "PAUSE_S", 0)
+    monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0)
     target = tmp_path / "genres.tar.gz"
     (tmp_path / "genres.tar.gz.part").write_bytes(CONTENT[:50])
-    if len(starts) == module.ATTEMPTS:
-        with pytest.raises(UserError, match=r"asked for bytes from 0, got bytes 90-99/100"):
+    if len(starts) > attempts.ATTEMPTS:
+        with pytest.raises(attempts.DownloadError, match=r"asked for bytes from 0, got bytes 90-99/100"):
             module.download("http://localhost/genres.tar.gz", target)
     else:
         module.download("http://localhost/genres.tar.gz", target)

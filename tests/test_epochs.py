@@ -97,7 +97,7 @@ def test_after_a_break_the_epoch_starts_again_in_the_same_thread(shards, referen
         ({"batch_size": 4}, "batch_size=4, this loader has 8"),
         ({"manifest_digest": "0"}, "other clips than those of"),
         ({"split": "three"}, "split='three'"),
-        ({"extra": 1}, "a loader's state is a dict with the keys epoch, .*; got 'epoch', .*'extra'"),
+        ({"extra": 1}, "a loader's state is a dict with the keys epoch, .*, got 'epoch', .*'extra'"),
         ({"epoch": -1}, "epoch of a state must be at least 0, got -1"),
         ({"epoch": None}, "epoch of a state must be a whole number, got None"),
         ({"examples_consumed": "8"}, "examples_consumed of a state must be a whole number, got '8'"),

@@ -97,3 +97,14 @@ def test_a_folder_that_cannot_be_created_gives_a_one_line_error(tmp_path: Path):
         scratch(tmp_path / "none", ".work-"),
     ):
         pass
+
+
+def test_a_lock_is_released_though_a_forked_child_has_a_copy_of_its_descriptor(tmp_path: Path):
+    lock = folders.lock_file(tmp_path / "lock")
+    assert lock is not None
+    copy = os.dup(lock)  # as after a fork
+    with pytest.raises(BlockingIOError):
+        folders.lock_file(tmp_path / "lock", wait=False)
+    folders.unlock(lock)
+    folders.unlock(folders.lock_file(tmp_path / "lock", wait=False))
+    os.close(copy)

@@ -45,6 +45,11 @@ def test_wrong_groups_are_user_errors(group_by: int | str, message: str) -> None
     assert message in str(error.value)
 
 
+def test_levels_without_folders_are_a_user_error() -> None:
+    with pytest.raises(UserError, match="--group-by 1: there are no folders below SRC"):
+        group_names({"a": "1.wav"}, 1)
+
+
 relations = st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), max_size=3)
 
 

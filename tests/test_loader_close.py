@@ -119,14 +119,14 @@ def test_closing_closes_a_transform_made_by_name_but_not_one_passed_in(shards):
     transform = Audiomentations(louder, num_workers=1)
     with Loader(shards, augment=transform, batch_size=4) as loader:
         next(iter(loader))
-    (process,) = transform._workers._started
-    assert process.poll() is None
+    (worker,) = transform._workers._started
+    assert not worker.has_ended()
     transform.close()
     with Loader(shards, augment="audiomentations", batch_size=8) as loader:
         next(iter(loader))
-        processes = list(loader.transform._workers._started)
-        assert processes
-    assert all(process.poll() is not None for process in processes)
+        workers = list(loader.transform._workers._started)
+        assert workers
+    assert all(worker.has_ended() for worker in workers)
     assert not loader._maker._reader._reader._shards._open
 
 

@@ -68,6 +68,29 @@ def test_skipped_rows_add_nothing_and_stay_in_the_number_of_rows(uneven: Path, w
     assert any(n_counted < 8 for n_counted, _ in counted[:-1])  # short clips
 
 
+def test_a_row_counts_if_all_of_its_views_count(uneven: Path):
+    options = {"batch_size": 8, "crops_per_clip": 3, "num_workers": 0, "on_error": "skip", "seed": 1}
+    options |= {"augment": TimeStretch(0.5, 1.5)}
+    with Loader(uneven, **options) as one, Loader(uneven, views=3, **options) as three:
+        weights = [torch.cat([batch.weights for batch in loader]) for loader in (one, three)]
+    assert (weights[1] <= weights[0]).all()
+    assert weights[1].sum() < weights[0].sum()
+
+
+def test_an_example_is_skipped_once_though_other_ranks_mix_with_it(uneven: Path):
+    options = {"batch_size": 8, "crops_per_clip": 3, "num_workers": 0, "on_error": "skip", "mixup": 0.4}
+    skipped = []
+    for world_size in (1, 3):
+        lines = []
+        for rank in range(world_size):
+            with Loader(uneven, rank=rank, world_size=world_size, **options) as loader:
+                list(loader)
+                lines += loader.skipped
+        skipped.append(sorted(lines))
+    assert skipped[0] == skipped[1]
+    assert len(skipped[0]) == 3
+
+
 def test_a_batch_without_an_example_that_counts_has_no_loss(uneven: Path):
     with Loader(uneven, batch_size=1, crops_per_clip=1, num_workers=0, augment="none", on_error="skip") as loader:
         weights = {batch.keys[0]: (float(batch.weights), float(batch.loss_weights)) for batch in loader}

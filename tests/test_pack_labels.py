@@ -23,7 +23,7 @@ def music(root: Path, *paths: str) -> Path:
 def parts_by_key(manifest: Manifest, split: str) -> dict[str, str]:
     """Return the part of each clip by its key."""
     keys = manifest.keys.to_pylist()
-    return {keys[clip]: part for part in manifest.split_names()[split] for clip in manifest.part(split, part)}
+    return {keys[clip]: part for part in manifest.parts_by_split()[split] for clip in manifest.part(split, part)}
 
 
 def test_a_tree_of_train_and_test(tmp_path: Path):
@@ -72,7 +72,7 @@ def test_random_splits_keep_groups_and_equal_samples_together(how: str, tmp_path
     options = {"group_by": 2} if how == "level" else {"labels": tmp_path / "labels.csv"}
     manifest = pack(src, tmp_path / "out", **options)
     assert kinds(manifest)["rock_a_0"] == "conflict"
-    for split in manifest.split_names():
+    for split in manifest.parts_by_split():
         parts = parts_by_key(manifest, split)
         for artist in "abcdefgh":  # an artist is one group, also under two labels
             assert len({parts[f"{label}_{artist}_{i}"] for label in ("rock", "jazz") for i in range(3)}) == 1

@@ -22,8 +22,8 @@ def test_a_packed_gtzan_has_its_splits_and_known_faults(tmp_path: Path):
     assert [shard.name for shard in manifest.shards] == ["gtzan-000000.tar"]
     found = kinds(manifest)
     assert {key for key, kind in found.items() if kind == "known fault"} == {"jazz_00054", "metal_00058", "rock_00016"}
-    assert {*splits.PUBLISHED, *splits.SEEDED} == set(manifest.split_names())
-    assert {"filtered", "study", "stratified", "folds-0", "folds-4"} <= set(manifest.split_names())
+    assert set(manifest.parts_by_split()) <= {*splits.PUBLISHED, *splits.SEEDED}
+    assert {"filtered", "study", "stratified", "folds-0", "folds-4"} <= set(manifest.parts_by_split())
     keys = np.array(manifest.keys.to_pylist())
     expected = {key for key, part in splits.filtered().items() if part == "train"} & set(keys)
     assert set(keys[manifest.part("filtered", "train")]) == expected
@@ -31,7 +31,7 @@ def test_a_packed_gtzan_has_its_splits_and_known_faults(tmp_path: Path):
     assert found["filtered"] == "incomplete split"
     mine = pack(tmp_path / "src", tmp_path / "out", name="mine")
     assert "known fault" not in kinds(mine).values()
-    assert "filtered" not in mine.split_names()
+    assert "filtered" not in mine.parts_by_split()
 
 
 @pytest.mark.parametrize("key", ["jazz_00001", "jazz_00101"])
@@ -45,7 +45,7 @@ def test_a_set_is_gtzan_if_all_of_its_clips_are(key: str, tmp_path: Path):
     for manifest in (index(tmp_path / "foreign"), pack(tmp_path / "music", tmp_path / "packed")):
         is_gtzan = key == "jazz_00001"
         assert (manifest.dataset == "gtzan") == is_gtzan
-        assert ("filtered" in manifest.split_names()) == is_gtzan
+        assert ("filtered" in manifest.parts_by_split()) == is_gtzan
 
 
 def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_path: Path):
@@ -57,7 +57,7 @@ def test_an_unreadable_clip_is_missing_from_its_splits(clips_folder: Path, tmp_p
     manifest = pack(tmp_path / "src", tmp_path / "out", splits=tmp_path / "mine.csv", name="Mine!")
     assert manifest.dataset == "mine"
     assert manifest.split_counts["mine"] == {"train": 1, "test": 1}
-    assert "filtered" not in manifest.split_names()
+    assert "filtered" not in manifest.parts_by_split()
     line = next(line for line in manifest.report if line["kind"] == "incomplete split")
     assert (line["key"], line["detail"]) == ("mine", "1 of 3 clips are not in this set: blues_00002")
 
@@ -67,7 +67,7 @@ def test_duplicates_are_in_one_part_of_random_splits(tmp_path: Path):
         put(tmp_path / f"src/rock/{i}.wav", noise(500, seed=i // 2))
     manifest = pack(tmp_path / "src", tmp_path / "out")
     keys = manifest.keys.to_pylist()
-    for name, parts in manifest.split_names().items():
+    for name, parts in manifest.parts_by_split().items():
         part_of = {keys[clip]: part for part in parts for clip in manifest.part(name, part)}
         assert all(part_of[f"rock_{2 * i}"] == part_of[f"rock_{2 * i + 1}"] for i in range(20)), name
 

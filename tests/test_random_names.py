@@ -4,15 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import gtzan_stream.layout
 import gtzan_stream.plan
-from gtzan_stream.augment import Audiomentations, Transform, recipe
+from gtzan_stream.augment import Audiomentations, Gain, Transform, recipe
 from gtzan_stream.dsp import random
 from gtzan_stream.loader import Loader
 from gtzan_stream.permutation import permute
 from gtzan_stream.spec_augment import spec_augment_mask
 from gtzan_stream.training import collectives
 
+FEATURES = {
+    "mixup.share",
+    "spec_augment.bands.start",
+    "spec_augment.bands.width",
+    "spec_augment.frames.start",
+    "spec_augment.frames.width",
+    "view1",
+}
+GROUPS = {"groups", "group0.order", "group1.order.0", "group1.order.1", "group1.shards"}
 ORDER = {"crop", "order", "order.0", "order.1", "order.2", "shards"}
 NAMES = {
     "study": {
@@ -56,8 +67,7 @@ NAMES = {
         "Compose.noise",
     },
 }
-BEYOND = {f"spec_augment.{axis}.{name}" for axis in ("bands", "frames") for name in ("width", "start")}
-BEYOND |= {"mixup.share", "dropout.1"}
+RANKS = {"dropout.1"}
 DRAWS = {
     "study": {
         "pick": (0.0, 5.0),
@@ -91,6 +101,19 @@ CHOSEN = [  # rows: the keys a to f; columns: the five members of "strong"
     [True, True, False, True, True],
     [True, True, False, False, True],
 ]
+FIRST_ROWS = [
+    ("metal_00001", 0),
+    ("metal_00002", 5),
+    ("blues_00003", 4),
+    ("metal_00001", 5),
+    ("metal_00000", 4),
+    ("blues_00000", 2),
+    ("metal_00000", 7),
+    ("metal_00000", 6),
+]
+SHARES = [1.0, 1.0, 0.980683, 0.991983, 0.990285, 0.573929, 1.0, 1.0]
+SECOND_GAINS = [1.8016810968964614, 1.6336822082665596]
+HIDDEN = [26, 25]
 NOISE_KEYS = {"study": 0x1F4738B74CB3AB33, "strong": 0x86A3C821D93BD2F3}
 
 
@@ -103,28 +126,32 @@ def test_the_names_of_choices_are_frozen(name: str, shards: Path, monkeypatch: p
         made.add(name)
         return rng(seed, epoch, name)
 
-    for module in (random, gtzan_stream.plan):
+    for module in (random, gtzan_stream.layout, gtzan_stream.plan):
         monkeypatch.setattr(module, "rng", spy)
+    options = {"augment": name, "crops_per_clip": 1, "num_workers": 0}
     for shuffle_shards in (None, 1):
-        list(Loader(shards, augment=name, shuffle_shards=shuffle_shards, crops_per_clip=1, num_workers=0))
+        list(Loader(shards, shuffle_shards=shuffle_shards, **options))
     assert made - {f"order.{block}" for block in range(3, 10)} == NAMES[name] | ORDER
+    made.clear()
+    for batch in Loader(shards, mixup=0.4, views=2, shard_groups=2, shuffle_shards=1, **options):
+        spec_augment_mask(batch, 8)
+    assert made == NAMES[name] | FEATURES | GROUPS | {"crop"}
 
 
-def test_the_names_of_choices_beyond_recipes_are_frozen(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: set[str] = set()
-    rng = random.rng
+def test_the_draws_of_groups_mixtures_views_and_masks_are_frozen(shards: Path) -> None:
+    loader = Loader(shards, mixup=0.4, views=2, shard_groups=2, seed=3, augment=Gain(), num_workers=0, batch_size=8)
+    batch = next(iter(loader))
+    hidden = spec_augment_mask(batch, 32)[0, 1]
+    assert list(zip(batch.keys, batch.crops.tolist(), strict=True)) == FIRST_ROWS
+    assert batch.targets.amax(1).tolist() == pytest.approx(SHARES, abs=1e-6)
+    assert batch.draws[1].values["gain"][:2].tolist() == SECOND_GAINS
+    assert [int(hidden.all(axis).sum()) for axis in (0, 1)] == HIDDEN
 
-    def spy(seed: int, epoch: int, name: str) -> int:
-        made.add(name)
-        return rng(seed, epoch, name)
 
-    for module in (random, collectives):
-        monkeypatch.setattr(module, "rng", spy)
-    batch = next(iter(Loader(shards, augment="none", mixup=0.4, num_workers=0)))
-    spec_augment_mask(batch, 16)
+def test_the_seeds_of_dropout_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collectives, "rank_and_world_size", lambda: (1, 2))
-    collectives.seed_rank(0, 0)
-    assert made - {"crop", "order", "shards", "Identity.noise"} == BEYOND
+    collectives.seed_rank(3, 2)
+    assert torch.initial_seed() == random.rng(3, 2, "dropout.1")
 
 
 @pytest.mark.parametrize("name", DRAWS)

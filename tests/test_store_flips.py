@@ -31,7 +31,7 @@ def use(root: Path) -> None:
     with suppress(UserError, BadSample):
         manifest = Manifest.open(root)
         summary(manifest)
-        for split, parts in manifest.split_names().items():
+        for split, parts in manifest.parts_by_split().items():
             for part in parts:
                 manifest.part(split, part)
         reader = ClipReader(manifest)
@@ -117,6 +117,6 @@ def test_another_format_version_is_named(copy: Path):
     with pytest.raises(UserError) as caught:
         Manifest.open(copy)
     assert str(caught.value).startswith(
-        f"{copy}/manifest.json has format gtzan-stream version 99, this is gtzan-stream version 1"
+        f"{copy}/manifest.json is in version 99 of the format gtzan-stream, this program reads version 1 of "
     )
     (copy / "manifest.json").write_bytes(whole)

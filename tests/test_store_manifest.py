@@ -37,10 +37,10 @@ def test_columns_are_those_of_the_table(shards: Path):
 
 def test_parts_are_those_of_the_table(shards: Path):
     manifest = Manifest.open(shards)
-    assert {"three", "stratified", *(f"folds-{i}" for i in range(5))} <= set(manifest.split_names())
+    assert {"three", "stratified", *(f"folds-{i}" for i in range(5))} <= set(manifest.parts_by_split())
     rows = pq.read_table(shards / "splits.parquet").to_pylist()
     keys = manifest.keys.to_pylist()
-    for split, parts in manifest.split_names().items():
+    for split, parts in manifest.parts_by_split().items():
         for part in parts:
             expected = {row["key"] for row in rows if (row["split"], row["part"]) == (split, part)}
             clips = manifest.part(split, part)

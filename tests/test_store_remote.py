@@ -3,68 +3,20 @@
 import errno
 import os
 import threading
-from collections import Counter
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.store import remote
+from gtzan_stream.download import attempts
+from gtzan_stream.download.attempts import download
+from gtzan_stream.errors import UserError
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.remote import RemoteFolder
+from gtzan_stream.store.tables import describe_file
 from gtzan_stream.store.verify import verify
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a folder, and counts the requests for each file.
-
-    The first `failures[name]` requests for a file get an error; files in `garbage` get wrong content.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.requests: Counter[str] = Counter()
-        self.failures: Counter[str] = Counter()
-        self.garbage: set[str] = set()
-        self.address = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(SimpleHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        name = self.path.lstrip("/")
-        self.server.requests[name] += 1
-        if self.server.failures[name] > 0:
-            self.server.failures[name] -= 1
-            self.send_error(503)
-        elif name in self.server.garbage:
-            self.send_response(200)
-            self.send_header("Content-Length", "5")
-            self.end_headers()
-            self.wfile.write(b"wrong")
-        else:
-            super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.01)
-    with Server(shards) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+from tests.bad_server import Handler, Server, send, status
 
 
 def read_all(manifest: Manifest) -> list[np.ndarray]:
@@ -87,11 +39,11 @@ def test_remote_clips_are_the_same(server: Server, shards: Path):
 def test_a_shard_is_fetched_when_needed_and_once(server: Server):
     manifest = Manifest.open(server.address)
     names = [shard.name for shard in manifest.shards]
-    assert not set(names) & set(server.requests)
+    assert not any(server.ranges(name) for name in names)
     read_all(manifest)
     read_all(Manifest.open(server.address))
-    assert [server.requests[name] for name in names] == [1] * len(names)
-    assert server.requests["manifest.json"] == 2
+    assert [server.ranges(name) for name in names] == [[""]] * len(names)
+    assert server.ranges("manifest.json") == ["", ""]
 
 
 @pytest.mark.parametrize("size", [0, 1000, None])
@@ -102,10 +54,10 @@ def test_a_file_of_another_size_in_the_cache_is_fetched_again(size: int | None, 
     path = manifest.path(name)
     whole = path.read_bytes()
     path.write_bytes(whole + b"more" if size is None else whole[:size])
-    n_requests = server.requests[name]
+    n_requests = len(server.ranges(name))
     assert Manifest.open(server.address).path(name) == path
     assert path.read_bytes() == whole
-    assert server.requests[name] == n_requests + 1
+    assert len(server.ranges(name)) == n_requests + 1
     assert verify(manifest) == []
 
 
@@ -118,34 +70,7 @@ def test_threads_fetch_a_shard_once(server: Server):
         thread.start()
     for thread in threads:
         thread.join()
-    assert server.requests[name] == 1
-
-
-def test_a_failed_download_is_tried_again(server: Server):
-    manifest = Manifest.open(server.address)
-    name = manifest.shards[0].name
-    server.failures[name] = remote.MAX_ATTEMPTS - 1
-    assert manifest.path(name).stat().st_size == manifest.shards[0].size
-    assert server.requests[name] == remote.MAX_ATTEMPTS
-
-
-def test_a_download_that_always_fails_names_shard_and_key(server: Server):
-    manifest = Manifest.open(server.address)
-    name, key = manifest.shards[0].name, manifest.keys[0]
-    server.failures[name] = 99
-    with pytest.raises(BadSample, match=rf"{server.address}/{name}, key {key}: .* could not be downloaded in 4"):
-        ClipReader(manifest).read(0, 0, np.empty(10, np.int16))
-
-
-def test_a_download_with_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path):
-    manifest = Manifest.open(server.address)
-    name = manifest.shards[0].name
-    server.garbage.add(name)
-    with pytest.raises(OSError, match=r"its sha256 is .*, the manifest says"):
-        manifest.path(name)
-    assert any(name in problem for problem in verify(manifest))
-    assert not list((tmp_path / "cache").rglob(f"*{name}"))
-    assert not list((tmp_path / "cache").rglob(".part-*"))
+    assert server.ranges(name) == [""]
 
 
 @pytest.mark.parametrize(
@@ -160,16 +85,18 @@ def test_an_unwritable_disk_is_an_error_without_retries(
 ):
     manifest, calls = Manifest.open(server.address), []
 
-    class Full:
-        def get_file(self, *paths: str) -> None:
-            calls.append(paths)
-            raise OSError(number, os.strerror(number))
+    def write(*arguments: object) -> None:
+        calls.append(arguments)
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(remote, "_file_system", lambda address: (Full(), address))
-    with pytest.raises(UserError, match=rf"\.tar cannot be written: {message}"):
+    original = attempts._write_all
+    monkeypatch.setattr(attempts, "_write_all", write)
+    with pytest.raises(UserError, match=rf"\.tar\.\d+\.part cannot be written: {message}"):
         manifest.path(manifest.shards[0].name)
     assert len(calls) == 1
-    assert not list((tmp_path / "cache").rglob(".part-*"))
+    assert not list((tmp_path / "cache").rglob("*.part"))
+    monkeypatch.setattr(attempts, "_write_all", original)
+    assert manifest.path(manifest.shards[0].name).exists()  # the shard was not given up
 
 
 def test_the_least_recently_used_shard_is_evicted(server: Server, tmp_path: Path):
@@ -187,7 +114,7 @@ def test_the_least_recently_used_shard_is_evicted(server: Server, tmp_path: Path
     assert third.exists()
     assert not second.exists()
     with pytest.raises(
-        UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: choose a smaller shuffle_shards"
+        UserError, match=rf"{len(names)} shards of .* GB, .* holds .* GB: set GTZAN_STREAM_CACHE_GB or, in training"
     ):
         folder.check_cache_holds(None)
     folder.check_cache_holds(2)
@@ -217,3 +144,56 @@ def test_an_invalid_cache_size_is_refused(text: str, monkeypatch: pytest.MonkeyP
         RemoteFolder("memory://shards")
     monkeypatch.setenv("GTZAN_STREAM_CACHE_GB", "0.5")
     assert RemoteFolder("memory://shards").limit_bytes == 500_000_000
+
+
+def test_a_shard_that_was_evicted_before_it_was_opened_is_downloaded_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    manifest = Manifest.open(server.address)
+    path, name, evicted = RemoteFolder.path, manifest.shards[0].name, []
+
+    def evict(folder: RemoteFolder, name: str) -> Path:
+        found = path(folder, name)
+        if not evicted:
+            evicted.append(found)
+            found.unlink()  # as another process may
+        return found
+
+    monkeypatch.setattr(RemoteFolder, "path", evict)
+    ClipReader(manifest).read(0, 0, np.empty(10, np.int16))
+    assert server.ranges(name) == ["", ""]
+
+
+def test_names_with_characters_of_an_address_are_quoted(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GTZAN_STREAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    data = (copy / "splits.parquet").read_bytes()
+    with Server(copy) as server:
+        server.fail("a%20%C3%A9/x%23%3F%25.tar", lambda handler, _, start: send(handler, data, start))
+        folder = RemoteFolder(f"{server.address}/a é")
+        folder.register_files([describe_file(copy / "splits.parquet") | {"name": "x#?%.tar"}])
+        assert folder.path("x#?%.tar").read_bytes() == data
+    assert [name for name, _ in server.requests] == ["a%20%C3%A9/x%23%3F%25.tar"]
+
+
+def test_legal_characters_of_an_address_stay_as_they_are(server: Server, tmp_path: Path):
+    name = "x;y=1,(2)?a=b&c=~+@:!$'*[0]"
+    server.fail(name, lambda handler, _, start: send(handler, b"12345", start))
+    download(f"{server.address}/{name}", tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == b"12345"
+
+
+def test_a_password_in_an_address_is_sent_to_its_server_only(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[str | None] = []
+
+    def record(handler: Handler, data: bytes, start: int) -> None:
+        sent.append(handler.headers.get("Authorization"))
+        to = f"http://127.0.0.1:{server.server_port}/elsewhere"
+        status(302, Location=to)(handler, data, start) if len(sent) == 1 else send(handler, b"12345", start)
+
+    server.fail("x", record)
+    server.fail("elsewhere", record)
+    download(server.address.replace("//", "//me:a%40b@") + "/x", tmp_path / "part")
+    assert sent == ["Basic bWU6YUBi", None]

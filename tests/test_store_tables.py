@@ -49,19 +49,22 @@ def number_parts(table: pa.Table) -> pa.Table:
 
 
 SPLIT_CHANGES = {
-    "one too many": (lambda table: put("clip", 0, pc.max(table["clip"]).as_py() + 1)(table), "it names clips"),
-    "large": (put("clip", 0, 10**6), "it names clips"),
-    "negative": (put("clip", 0, -1), "it names clips -1 to"),
-    "smallest": (put("clip", 0, -(2**31)), "it names clips -2147483648"),
-    "twice": (lambda table: put("clip", 0, table["clip"][1].as_py())(table), "it names a clip twice"),
+    "one too many": (
+        lambda table: put("clip", 0, pc.max(table["clip"]).as_py() + 1)(table),
+        "its split {split} names clips",
+    ),
+    "large": (put("clip", 0, 10**6), "its split {split} names clips"),
+    "negative": (put("clip", 0, -1), "its split {split} names clips -1 to"),
+    "smallest": (put("clip", 0, -(2**31)), "its split {split} names clips -2147483648"),
+    "twice": (lambda table: put("clip", 0, table["clip"][1].as_py())(table), "its split {split} names a clip twice"),
     "null clip": (put("clip", 0, None), "its column clip lacks 1 of"),
     "null part": (put("part", 0, None), "its column part lacks 1 of"),
-    "another part": (put("part", 0, "dev"), "manifest.json says"),
+    "another part": (put("part", 0, "dev"), "its split {split} has .* clips, manifest.json says"),
     "float": (cast("clip", pa.float64()), "its column clip has the type double"),
     "text": (cast("clip", pa.string()), "its column clip has the type"),
     "64 bits": (lambda table: put("clip", 0, 2**40)(cast("clip", pa.int64())(table)), ""),
     "part as number": (number_parts, "its column part has the type int32"),
-    "empty": (lambda table: table[:0], "it has no clips"),
+    "empty": (lambda table: table[:0], "its split {split} has no train clips, manifest.json says"),
     "shorter": (lambda table: table[1:], "manifest.json says"),
     "no clip": (lambda table: table.drop_columns("clip"), ""),
 }
@@ -73,6 +76,7 @@ def test_a_malformed_split_is_one_user_error(case: str, copy: Path):
     split = pq.read_table(copy / "splits.parquet")["split"][0].as_py()
     rewrite(copy, "splits.parquet", change)
     manifest = Manifest.open(copy)
+    message = message.format(split=split)
     for read in (lambda: manifest.part(split, "train"), lambda: manifest.labels_of(split)):
         with pytest.raises(UserError, match=rf"splits\.parquet cannot be read \(.*{message}.*\): {REMEDY}"):
             read()

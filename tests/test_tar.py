@@ -65,3 +65,16 @@ def test_a_sparse_file_is_reported(tmp_path: Path):
         ("a_2", "it is not an ordinary file in the tar file: pack the file itself")
     ]
     assert manifest.left_out == 1
+
+
+def test_a_member_after_an_empty_one_with_a_wrong_size_is_found(tmp_path: Path):
+    wrong = tarfile.TarInfo("a_1.wav")
+    wrong.size = 2**30
+    after = tar(tmp_path / "after.tar", [("a_2.wav", sound(2))]).read_bytes()
+    path = tmp_path / "x.tar"
+    path.write_bytes(wrong.tobuf() + after)
+    members, _ = listed(path)
+    assert [(member.name, member.offset, bool(member.problem)) for member in members] == [
+        ("a_1.wav", 512, True),
+        ("a_2.wav", 1024, False),
+    ]

@@ -73,7 +73,7 @@ def test_the_error_of_an_unreadable_clip_names_the_remedy(go, tiny: Path, tmp_pa
     result = go("--shards", str(tmp_path / "shards"), "--steps", "1", "--name", "unreadable")
     assert result.exit_code == 2, result.output
     assert "the shard holds zeros where the clip does not" in result.output
-    assert "--on-error skip trains without it, and `gtzan-stream verify` names every bad clip" in result.output
+    assert "--on-error skip trains without it, and `gtzan-stream verify` names every clip" in result.output
 
 
 def test_the_defaults_are_the_studys_and_those_of_the_demo_set(shards: Path, checkout: Path) -> None:

@@ -108,7 +108,7 @@ def test_rows_of_weight_zero_do_not_count():
 def test_nothing_to_measure_is_an_error():
     collector = metrics.Collector()
     collector.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1), ["a"])
-    with pytest.raises(UserError, match="nothing to evaluate: every clip is too short for the network or was skipped"):
+    with pytest.raises(UserError, match="nothing to evaluate: every clip is too short for a crop or was skipped; run"):
         collector.result()
 
 

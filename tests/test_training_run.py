@@ -17,8 +17,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, launch
-from gtzan_stream.training.interrupt import Interrupted
-from gtzan_stream.training.run import Build, Run
+from gtzan_stream.training.run import Build, Interrupted, Run
 from tests.train_cases import TIMES, completed
 
 BATCH = 7
@@ -198,6 +197,12 @@ def test_the_settings_reach_the_loaders_and_the_optimizer(start):
     assert (valid["part"], valid["chunks"], run.train_loader.on_error) == ("valid", "all", "skip")
     group = run.optimizer.param_groups[0]
     assert (group["lr"], group["weight_decay"], group["momentum"], group["nesterov"]) == (0.1, 0.25, 0.9, True)
+
+
+def test_the_statistics_are_not_those_of_mixtures(start):
+    plain, mixed = (start(normalization="global", mixup=mixup, name=str(mixup)) for mixup in (0.0, 5.0))
+    assert torch.equal(plain.normalization.std, mixed.normalization.std)
+    assert torch.equal(plain.normalization.mean, mixed.normalization.mean)
 
 
 def test_the_statistics_are_those_of_the_first_crops_and_the_loader_starts_over(start, monkeypatch):

@@ -115,8 +115,9 @@ def _circumstances(result: Result) -> str:
         f"{clips['valid']} to validate, {clips['test']} to test, of {len(settings['labels'])} genres. Training: "
         f"{how}, seeds: {settings['seeds']}, on {machine['cores']} cores of {machine['processor']}, {device}, in "
         f"{settings['precision']}. In the table: {spread}`train` is the last epoch's, on crops as augmented, `valid` "
-        f"and `test` the kept epoch's, `minutes` those of a run with its evaluations. An accuracy "
-        f"of {100 * middle:.0f} % on {clips['test']} tracks has a 95 % interval of {100 * low:.0f} to {100 * high:.0f}."
+        f"and `test` those of the epoch with the best validation, `minutes` those of a run with its evaluations. An "
+        f"accuracy of {100 * middle:.0f} % on {clips['test']} tracks has a 95 % interval of {100 * low:.0f} to "
+        f"{100 * high:.0f}."
     )
 
 

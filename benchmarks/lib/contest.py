@@ -82,9 +82,9 @@ def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]
     errors = {c.library: error(contest, c) for c in contest.contenders}
     from_librosa = {c.library: error(contest, replace(c, exact=contest.librosa)) for c in contest.contenders}
     rows = []
-    for where, functions in _modes(contest):
+    for n_cores, context in _modes(contest):
         n_clips, device = len(contest.waveform), contest.waveform.device
-        with functions as calls:
+        with context as calls:
             seconds = compete(calls, device, min_s=min_s, rounds=rounds)
         for c in contest.contenders:
             paired = [theirs / ours for theirs, ours in zip(seconds[c.library], seconds[OURS], strict=True)]
@@ -92,7 +92,7 @@ def hold(contest: Contest, *, min_s: float, rounds: int) -> list[dict[str, Any]]
                 {
                     "operation": contest.operation,
                     "parameters": contest.parameters,
-                    "cores": where,
+                    "cores": n_cores,
                     "library": c.library,
                     "ms_per_clip": {name: 1e3 * s / n_clips for name, s in spread(seconds[c.library]).items()},
                     "runs": rounds,
@@ -162,7 +162,7 @@ def threads(n: int) -> Iterator[None]:
 
 
 def _modes(contest: Contest) -> Iterator[tuple[int | str, Any]]:
-    """Yield each number of cores to measure on, with a context that gives the function of each library."""
+    """Yield each number of cores to measure on, or "GPU", with a context that gives the function of each library."""
     if contest.waveform.device.type == "cuda":
         yield "GPU", _on_gpu(contest)
         return

@@ -20,21 +20,21 @@ SOXR = "soxr at its high quality, which always computes in float32"
 ANOTHER = "another algorithm, signalsmith-stretch, in float32 only"
 
 
-def on_numpy(function: Callable[[np.ndarray, float], np.ndarray], value: str | None = None) -> Run:
-    """Turn a function of one clip [time] and its parameter into a `Run`."""
+def on_numpy(function: Callable[[np.ndarray, float], np.ndarray], parameter: str | None = None) -> Run:
+    """Turn a function of one clip [time] and its value of `parameter` in the draw into a `Run`."""
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
-        values = draw.values[value] if value else np.zeros(len(draw))
+        values = draw.values[parameter] if parameter else np.zeros(len(draw))
         return [torch.from_numpy(function(row.cpu().numpy(), v)) for row, v in zip(waveform, values, strict=True)]
 
     return run
 
 
-def on_torch(function: Callable[[Tensor, float], Tensor], value: str | None = None) -> Run:
-    """Turn a function of a batch of one clip [1, time] and its parameter into a `Run`."""
+def on_torch(function: Callable[[Tensor, float], Tensor], parameter: str | None = None) -> Run:
+    """Turn a function of one clip [1, time] and its value of `parameter` in the draw into a `Run`."""
 
     def run(waveform: Tensor, draw: Draw) -> Sequence[Tensor]:
-        values = draw.values[value] if value else np.zeros(len(draw))
+        values = draw.values[parameter] if parameter else np.zeros(len(draw))
         return [function(row[None], float(v))[0] for row, v in zip(waveform, values, strict=True)]
 
     return run

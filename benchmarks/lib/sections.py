@@ -102,6 +102,20 @@ def of_scale(result: Result) -> str:
     )
 
 
+def of_fleet(result: Result) -> str:
+    settings = result["settings"]
+    best = ", ".join(f"{bits:.1f} bits of {name}" for name, bits in settings["ideal_entropy"].items())
+    return (
+        f"{settings['clips']:,} clips in {settings['shards']:,} shards; {settings['ranks']:,} ranks on "
+        f"{settings['nodes']} nodes, {settings['rows_per_rank']} rows a rank. The downloads are those of "
+        "the node that downloads most, those of epoch 2 are node 0's. Sizes of caches are relative to a node's even "
+        f"share of the set, {1 / settings['nodes']:.2%}.\n\n"
+        + markdown(*tables.fleet(result["rows"]))
+        + "\n\n![Entropy of shards and labels in a batch](../benchmarks/results/fleet-cpu.png)\n\n"
+        f"A batch drawn from the whole set has {best}."
+    )
+
+
 def of_floor(result: Result) -> str:
     return (
         "The floor is the time that this GPU takes to copy the least memory that a stage must move, at "

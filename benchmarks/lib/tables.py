@@ -101,6 +101,25 @@ def scale(rows: Rows) -> Table:
     ]
 
 
+def fleet(rows: Rows) -> Table:
+    """List by the number of groups what a rank needs to plan, and what a node downloads."""
+    caches = list(rows[0]["again"])
+    columns = ["groups", "open, s", "plan, ms", "peak MB", "a node downloads", "after losing a node"]
+    columns += [f"again in epoch 2, cache {cache} x" for cache in caches]
+    return columns, [
+        [
+            count(row["groups"]),
+            f"{row['open_s']['median']:.2f}",
+            f"{1e3 * row['plan_s']['median']:.0f}",
+            count(row["peak_mb"]["median"]),
+            f"{row['share']:.2%}",
+            f"{row['share_after_loss']:.2%}",
+            *(f"{row['again'][cache]:.0%}" for cache in caches),
+        ]
+        for row in rows
+    ]
+
+
 def soak(rows: Rows) -> Table:
     """List speed and memory in each tenth of a long run."""
     columns = ["tenth", "crops a second", "min to max", "host MB", "device MB"]
@@ -133,7 +152,7 @@ def sweep(rows: Rows) -> Table:
 
 def throughput(rows: Rows) -> Table:
     """List the speed of the loader's stages, of the loader, and of training with it."""
-    columns = ["stage, alone", "3 s crops a second", "min to max", "times real time", "waiting for data"]
+    columns = ["stage", "3 s crops a second", "min to max", "times real time", "waiting for data"]
     return columns, [
         [
             row["stage"],

@@ -7,9 +7,9 @@ import struct
 from gtzan_stream.audio.view import rewound
 from gtzan_stream.words import count
 
-_NIST_COUNTS = {
-    name: re.compile(rb"%s -i (\d+)" % name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
-}
+_NIST_COUNTS = tuple(
+    re.compile(rb"%s -i (\d+)" % name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
+)
 
 
 def missing_bytes(file: io.IOBase) -> str:
@@ -41,7 +41,7 @@ def _stated_end(file: io.IOBase) -> int:
         return _end_of_chunk(file, 40, "<4s12xQ", b"data", counts_header=True)
     if head[:7] == b"NIST_1A":
         header = rewound(file).read(1024)
-        found = [pattern.search(header) for pattern in _NIST_COUNTS.values()]
+        found = [pattern.search(header) for pattern in _NIST_COUNTS]
         counts = [int(match[1]) for match in found if match]
         return 1024 + counts[0] * counts[1] * counts[2] if len(counts) == len(found) else 0
     if head[:19] == b"Creative Voice File":

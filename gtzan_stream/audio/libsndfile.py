@@ -2,6 +2,9 @@
 
 libsndfile trusts headers, guesses lengths, and decodes only the first of several joined streams. So headers that state
 no length are corrected, and joined streams are given to it one by one; the file itself is not changed.
+
+A stream is what one encoder wrote, from its first to its last page or frame. A joined Ogg or MP3 file has several
+streams; every other file is one.
 """
 
 import io
@@ -21,11 +24,11 @@ _MP3_IN_WAV = "tag85-"
 _UNKNOWN_FRAMES = 1 << 40
 
 
-class ForwardOnly(soundfile.SoundFile):
-    """A sound file that is only read forwards.
+class NoSeekAfterRead(soundfile.SoundFile):
+    """A sound file that claims not to be seekable, so that soundfile does not seek after each read.
 
     After every read of a seekable file, soundfile seeks to the position where it already is. This makes lossy
-    decoders lose their state, and every block would begin with wrong samples.
+    decoders lose their state, and every block would begin with wrong samples. `seek` itself still works.
     """
 
     def seekable(self) -> bool:
@@ -49,7 +52,7 @@ class SoundfileDecoder:
 
     def __init__(self, file: io.IOBase, stack: ExitStack, damage: str, *, stated: bool) -> None:
         """Open a file. `stated`: whether libsndfile reads the number of frames from a header instead of guessing."""
-        self.sound = stack.enter_context(ForwardOnly(file))
+        self.sound = stack.enter_context(NoSeekAfterRead(file))
         self.sample_rate, self.channels = self.sound.samplerate, self.sound.channels
         self.format, self.encoding = self.sound.format, self.sound.subtype
         self.frames = self.sound.frames if self.sound.frames < _UNKNOWN_FRAMES else 0
@@ -80,40 +83,40 @@ def open_decoders(file: io.IOBase, stack: ExitStack, *, header_only: bool = Fals
     """
     if header_only:
         return [SoundfileDecoder(View(file, 0, file.seek(0, io.SEEK_END)), stack, "", stated=True)]
-    return [SoundfileDecoder(part, stack, damage, stated=stated) for part, damage, stated in _parts(file)]
+    return [SoundfileDecoder(stream, stack, damage, stated=stated) for stream, damage, stated in _streams(file)]
 
 
-def _parts(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
+def _streams(file: io.IOBase) -> Iterator[tuple[io.IOBase, str, bool]]:
     """Yield each stream of a file: a file object, what is wrong with it, and whether its length is stated."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    if links := ogg.links(file) if head[:4] == b"OggS" else []:
-        yield from ((View(file, link.start, link.end), link.damage, True) for link in links)
+    ogg_streams = ogg.streams(file) if head[:4] == b"OggS" else []
+    if ogg_streams:
+        yield from ((View(file, stream.start, stream.end), stream.damage, True) for stream in ogg_streams)
     elif wav := wav_data(file):
-        damage = describe_missing(wav.stated - wav.size)
-        # libsndfile guesses the length of MP3 inside WAV, too.
-        stated = not wav.encoding.startswith(_MP3_IN_WAV)
-        whole = View(file, 0, size)
-        yield View(file, wav.offset, size, wav.header()) if wav.unfinished else whole, damage, stated
+        view = View(file, wav.offset, size, wav.header()) if wav.unfinished else View(file, 0, size)
+        is_length_stated = not wav.encoding.startswith(_MP3_IN_WAV)  # libsndfile guesses that of MP3 inside WAV, too
+        yield view, describe_missing(wav.stated - wav.size), is_length_stated
     elif head[:4] == b".snd" and head[8:12] == bytes(4):
         # Size 0 means that the header states no length; for libsndfile, only 0xFFFFFFFF means that.
         yield View(file, 12, size, head[:8] + b"\xff\xff\xff\xff"), "", True
     elif mp3.begins(rewound(file).read(mp3.LONGEST_LEAD)):
-        yield from _mpeg_parts(file, size)
+        yield from _mpeg_streams(file, size)
     else:
         yield View(file, 0, size), missing_bytes(file), True
 
 
-def _mpeg_parts(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bool]]:
-    """Yield each stream of an MPEG audio file, as `_parts` does."""
+def _mpeg_streams(file: io.IOBase, size: int) -> Iterator[tuple[io.IOBase, str, bool]]:
+    """Yield each stream of an MPEG audio file, as `_streams` does."""
     data = rewound(file).read()
-    links = mp3.links(data)
-    if not links:
+    streams = mp3.streams(data)
+    if not streams:
         yield View(file, 0, size), "", False
-    elif len(links) == 1 and links[0].is_readable:
+    elif len(streams) == 1 and streams[0].is_readable:
         # What follows the last frame is no sound, and mpg123 may give up there.
-        yield Memory(data[links[0].start : links[0].runs[-1][1]]), links[0].damage, bool(links[0].tag)
+        (stream,) = streams
+        yield Memory(data[stream.start : stream.runs[-1][1]]), stream.damage, bool(stream.tag)
     else:
-        for link in links:
-            yield Memory(link.file(data)), link.damage, link.tag_is_correct
+        for stream in streams:
+            yield Memory(stream.file(data)), stream.damage, stream.tag_covers_all

@@ -18,25 +18,25 @@ _FIRST, _LAST = 0x02, 0x04  # flags of a logical stream's first and last page
 
 
 @dataclass
-class Link:
-    """A stream of a chain: bytes `start` to `end`, and what is wrong with it."""
+class Stream:
+    """One of the streams that are chained in an Ogg file: bytes `start` to `end`, and what is wrong with it."""
 
     start: int
     end: int
     damage: str = ""
 
 
-def links(file: io.IOBase) -> list[Link]:
+def streams(file: io.IOBase) -> list[Stream]:
     """Find the chained streams of an Ogg file. Most files have one."""
     size = file.seek(0, io.SEEK_END)
-    found: list[Link] = []
+    found: list[Stream] = []
     position = first_before = ended = 0
     while (page := _page(file, position)) is not None:
         flags, length = page
         is_first = flags & _FIRST and not first_before  # the first pages of multiplexed streams follow each other
         if is_first or not found:
             _close(found, ended)
-            found.append(Link(position, position))
+            found.append(Stream(position, position))
             ended = 0
         first_before, ended = flags & _FIRST, ended | flags & _LAST
         position += length
@@ -52,7 +52,7 @@ def links(file: io.IOBase) -> list[Link]:
     return found
 
 
-def _close(found: list[Link], ended: int) -> None:
+def _close(found: list[Stream], ended: int) -> None:
     """Mark the last stream of `found` as damaged if it did not end with a last page."""
     if found and not ended and not found[-1].damage:
         found[-1].damage = "its last Ogg page is missing"

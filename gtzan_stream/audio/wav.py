@@ -88,7 +88,7 @@ def _is_sound(file: io.IOBase, start: int, end: int) -> bool:
             return True
         size = int.from_bytes(head[4:], "little")
         start += 8 + size + size % 2
-    return start > end + 1
+    return start > end + 1  # the last chunk may lack its padding byte
 
 
 def _wav_format(body: bytes) -> dict[str, Any]:

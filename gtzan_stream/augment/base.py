@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, compiler, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
+from gtzan_stream.augment.rows import OnFailure, run_rows
 from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit, zero_after
 from gtzan_stream.distributed import rank_and_world_size
-from gtzan_stream.dsp.backend import for_rows
 from gtzan_stream.dsp.parameters import to_device
+from gtzan_stream.errors import UserError
 from gtzan_stream.shapes import Waveforms
 
 
@@ -146,8 +147,13 @@ class Transform(nn.Module):
             rate[rows] = self.rate_of(draw[rows])
         return rate
 
-    def apply(  # type: ignore[override]
-        self, waveform: Waveforms, draw: Draw, length: int | np.ndarray | None = None
+    def apply(  # type: ignore[override]  # replaces nn.Module.apply(fn): a transform has no weights to initialise
+        self,
+        waveform: Waveforms,
+        draw: Draw,
+        length: int | np.ndarray | None = None,
+        *,
+        failed: OnFailure | None = None,
     ) -> Float[Tensor, "batch *channel filled"]:
         """Transform the chosen examples and copy the others.
 
@@ -160,6 +166,9 @@ class Transform(nn.Module):
         length : int or int64 [batch], optional
             Output samples. Row i then holds, from column 0, the ``source(length, draw).length[i]`` samples that
             `source` asks for. Without it, rows are whole clips, and the output is cut or zero-padded to their length.
+        failed : callable (int, ValueError), optional
+            Called for each row that raises ValueError, instead of raising it; such a row is zeros. The other rows are
+            what they would be without it. (On CUDA they are then computed one by one, and may differ in rounding.)
 
         Returns
         -------
@@ -178,7 +187,9 @@ class Transform(nn.Module):
             n_examples, n_channels, _ = waveform.shape
             rows = np.repeat(np.arange(n_examples), n_channels)
             lengths = None if length is None else np.broadcast_to(length, n_examples)[rows]
-            return self.apply(waveform.flatten(0, 1), draw[rows], lengths).unflatten(0, (n_examples, n_channels))
+            failed_channel = None if failed is None else lambda row, error: failed(int(rows[row]), error)
+            out = self.apply(waveform.flatten(0, 1), draw[rows], lengths, failed=failed_channel)
+            return out.unflatten(0, (n_examples, n_channels))
         if length is None:
             wanted = needed = None
             width = waveform.shape[1]
@@ -194,8 +205,13 @@ class Transform(nn.Module):
         if not len(draw) or not width:
             return waveform.new_zeros(len(draw), width)
         if waveform.device.type == "cpu" and not waveform.requires_grad:
-            return self._apply_rows(waveform, draw, wanted, needed, width)
-        return self._apply_batch(waveform, draw, wanted, needed)
+            return run_rows(self.run, waveform, draw, wanted, needed, width, failed)
+        try:
+            return self._apply_batch(waveform, draw, wanted, needed)
+        except ValueError as error:
+            if failed is None or isinstance(error, UserError):
+                raise
+        return run_rows(self.run, waveform, draw, wanted, needed, width, failed)  # finds the rows that fail
 
     def forward(
         self, waveform: Waveforms, keys: Keys | None = None, *, seed: int = 0, epoch: int | None = None
@@ -242,23 +258,6 @@ class Transform(nn.Module):
         index = to_device(rows, waveform.device)
         part = self.run(waveform.index_select(0, index), draw[rows], None if wanted is None else wanted[rows])
         return fit(waveform, width).clone().index_copy_(0, index, fit(part, width))
-
-    def _apply_rows(
-        self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None, width: int
-    ) -> Tensor:
-        """Apply to each row alone, at its own length, so that results never depend on the rest of the batch."""
-        out = waveform.new_empty(len(draw), width)
-
-        def apply_row(row: int) -> None:
-            own = slice(row, row + 1)
-            if wanted is None or needed is None:
-                out[own] = self.run(waveform[own], draw[own], None)
-            else:
-                out[own, : wanted[row]] = self.run(waveform[own, : needed[row]], draw[own], wanted[own])
-                out[own, wanted[row] :] = 0
-
-        for_rows(apply_row, len(draw))
-        return out
 
     def _apply_batch(
         self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None

@@ -76,7 +76,9 @@ class Compose(Transform):
             for transform, drawn in self._drawn(draw):
                 waveform = transform.run(waveform, drawn, None)
             return waveform
-        lengths = [wanted]  # input length of the chain, then the output length of each transform
+        # The input length of the chain, then the output length of each transform. The last is known, and each length
+        # gives the one before it, so the list grows at its front.
+        lengths = [wanted]
         for transform, drawn in reversed(self._drawn(draw)):
             lengths.insert(0, transform.source(lengths[0], drawn).length)
         for (transform, drawn), length in zip(self._drawn(draw), lengths[1:], strict=True):

@@ -13,7 +13,7 @@ from gtzan_stream.augment.draw import Draw, Examples
 from gtzan_stream.augment.seeded import Function, call_seeded
 from gtzan_stream.augment.waveforms import fit
 from gtzan_stream.augment.workers import Workers
-from gtzan_stream.errors import BadSample
+from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.threads import cores
 
 
@@ -35,23 +35,41 @@ class Audiomentations(Transform):
         Hz.
     num_workers : int, optional
         Worker processes, by default one per core. With 0, the calling process computes one example at a time.
+    timeout_s : float
+        How long a worker process may take for one example, before it is killed and the example is a `BadSample`. The
+        first example of each process gets a minute more, because libraries are imported then.
+
+    Raises
+    ------
+    BadSample
+        When applied, if `transform` raises an error or returns anything but finite mono samples, or its worker process
+        ends or takes too long.
+    UserError
+        When applied, if a worker process cannot load `transform`, or three examples in a row end their processes.
     """
 
     def __init__(
-        self, transform: Function, *, p: float = 1.0, sample_rate: int = 22050, num_workers: int | None = None
+        self,
+        transform: Function,
+        *,
+        p: float = 1.0,
+        sample_rate: int = 22050,
+        num_workers: int | None = None,
+        timeout_s: float = 60.0,
     ) -> None:
         super().__init__(p=p)
         if not callable(transform):
             raise TypeError(f"Audiomentations: expected a transform of audiomentations, got {transform!r}")
         num_workers = cores() if num_workers is None else num_workers
-        if num_workers < 0 or sample_rate <= 0:
+        if num_workers < 0 or sample_rate <= 0 or not timeout_s > 0:
             raise ValueError(
-                f"Audiomentations: expected num_workers >= 0 and sample_rate > 0, got {num_workers} and {sample_rate}"
+                "Audiomentations: expected num_workers >= 0, sample_rate > 0 and timeout_s > 0, "
+                f"got {num_workers}, {sample_rate} and {timeout_s}"
             )
         self.transform = transform
         self.sample_rate = sample_rate
         self.num_workers = num_workers
-        self._workers = Workers(transform, num_workers) if num_workers else None
+        self._workers = Workers(transform, num_workers, timeout_s) if num_workers else None
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
         return {"seed": np.floor(examples.uniform(f"{path}.seed") * 2.0**53)}
@@ -67,7 +85,7 @@ class Audiomentations(Transform):
         return torch.cat([fit(row, width) for row in changed]).to(waveform)
 
     def close(self) -> None:
-        """End the worker processes. Without this, they end with the program."""
+        """End the worker processes. The transform cannot be used any more. Without this, they end with the program."""
         if self._workers is not None:
             self._workers.close()
 
@@ -78,15 +96,13 @@ class Audiomentations(Transform):
                 changed = self._workers.call(samples, self.sample_rate, seed)
             else:
                 changed = call_seeded(self.transform, samples, self.sample_rate, seed)
-        except Exception as error:
-            if self._workers is not None and isinstance(error, RuntimeError):  # the worker failed, not the transform
-                raise
-            raise BadSample(f"{draw.label(row)}: audiomentations' {self.transform!r} failed: {error}") from error
-        if changed.ndim != 1:
-            raise BadSample(
-                f"{draw.label(row)}: expected mono samples of {self.transform!r}, got shape {changed.shape}"
-            )
-        return torch.from_numpy(changed.astype(np.float32, copy=False))[None]
+        except UserError:  # concerns all rows: a loader must not skip it
+            raise
+        except (ValueError, SystemExit) as error:
+            reason = f"SystemExit: {error}" if isinstance(error, SystemExit) else error
+            name = getattr(self.transform, "__name__", type(self.transform).__name__)
+            raise BadSample(f"{draw.label(row)}: {name} failed: {reason}") from error
+        return torch.from_numpy(changed)[None]
 
     def extra_repr(self) -> str:
         return f"{self.transform!r}, p={self.p:g}"

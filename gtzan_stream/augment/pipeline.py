@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gtzan_stream.audio import decode
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.errors import BadSample
+from gtzan_stream.errors import BadSample, UserError
 
 
 def stage(
@@ -55,15 +55,23 @@ class Stage:
         Raises
         ------
         BadSample
-            If a sample lacks the field or cannot be decoded; the message names its shard and key.
+            If a sample lacks the field or cannot be decoded, or the transform raises a ValueError for it; the message
+            names its shard and key.
         """
         for sample in samples:
             waveform = self._waveform(sample)[None]
-            changed = self.transform(waveform, [sample["__key__"]], seed=self.seed, epoch=self.epoch)
+            draw = self.transform.draw([sample["__key__"]], seed=self.seed, epoch=self.epoch)
+            try:
+                changed = self.transform.apply(waveform, draw)
+            except UserError:
+                raise
+            except ValueError as error:
+                reason = str(error).removeprefix(f"{draw.label(0)}: ")
+                raise BadSample(f"{_location(sample)}: {reason}") from error
             yield {**sample, self.field: changed[0]}
 
     def _waveform(self, sample: dict[str, Any]) -> Tensor:
-        where = f"{sample.get('__url__', 'a sample')}, key {sample['__key__']}"
+        where = _location(sample)
         if self.field not in sample:
             raise BadSample(f"{where}: expected a field {self.field!r}, got {', '.join(sample)}; name it with field=")
         sound = sample[self.field]
@@ -79,3 +87,7 @@ class Stage:
                 f"{tuple(waveform.shape)}"
             )
         return waveform.float()
+
+
+def _location(sample: dict[str, Any]) -> str:
+    return f"{sample.get('__url__', 'a sample')}, key {sample['__key__']}"

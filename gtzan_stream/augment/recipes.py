@@ -84,11 +84,11 @@ def audiomentations_study() -> Transform:
                 audiomentations.Shift(1600, 1600, shift_unit="samples", fade_duration=0.0, p=1.0),
                 audiomentations.TimeStretch(0.9, 1.1, p=1.0),
                 audiomentations.PitchShift(0.0, 4.0, p=1.0),
-                audiomentations.Resample(17640, 22050, p=1.0),
-                audiomentations.Gain(3.52, 9.54, p=1.0),
+                audiomentations.Resample(17640, 22050, p=1.0),  # of 22,050 Hz: rates of 1.25 to 1
+                audiomentations.Gain(3.52, 9.54, p=1.0),  # dB: factors of 1.5 to 3
             ]
         ),
-        p=6 / 7,
+        p=6 / 7,  # nothing or one of the six, with equal probability
     )
 
 

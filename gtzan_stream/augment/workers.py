@@ -1,4 +1,4 @@
-"""Worker processes for seeded calls.
+"""A pool of worker processes for seeded calls.
 
 They are separate programs and not `multiprocessing` children, because those import the user's main program again, need
 its code to be under ``if __name__ == "__main__":``, and cannot be started by a worker of a data loader.
@@ -6,21 +6,24 @@ its code to be under ``if __name__ == "__main__":``, and cannot be started by a 
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
-import subprocess
-import sys
+import threading
 import weakref
-from pathlib import Path
 from queue import LifoQueue
-from typing import Any
 
 import numpy as np
 
-from gtzan_stream.augment import seeded
 from gtzan_stream.augment.seeded import Function
+from gtzan_stream.augment.worker_process import WorkerEndedError, WorkerProcess
+from gtzan_stream.errors import UserError
+from gtzan_stream.threads import fork_safe_lock
 
-PROGRAM = Path(seeded.__file__)
+MAX_ENDED = 3
+"""Examples in a row without an answer, after which the workers count as broken."""
+
+_all: weakref.WeakSet[Workers] = weakref.WeakSet()
 
 
 class Workers:
@@ -32,6 +35,8 @@ class Workers:
         Picklable; each process gets its own copy.
     num_workers : int
         At least 1.
+    timeout_s : float
+        How long a call may take. The first call of a process gets `worker_process.FIRST_CALL_S` more.
 
     Raises
     ------
@@ -39,7 +44,7 @@ class Workers:
         If `function` cannot be pickled.
     """
 
-    def __init__(self, function: Function, num_workers: int) -> None:
+    def __init__(self, function: Function, num_workers: int, timeout_s: float) -> None:
         try:
             self._pickled = pickle.dumps(function)
         except Exception as error:
@@ -47,17 +52,20 @@ class Workers:
                 f"{function!r} cannot be sent to a worker process ({error}); define its functions at a module's top "
                 "level, or use num_workers=0"
             ) from error
-        self._num_workers = num_workers
+        self._num_workers, self._timeout_s = num_workers, timeout_s
         self._begin()
 
     def _begin(self) -> None:
-        self._owner = os.getpid()
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._closed = False
+        self._started: list[WorkerProcess] = []
         # Last in, first out, so that few processes are started. None stands for one that is not started yet.
-        self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
+        self._idle: LifoQueue[WorkerProcess | None] = LifoQueue()
         for _ in range(self._num_workers):
             self._idle.put(None)
-        self._end = weakref.finalize(self, _end, self._started, self._owner)
+        self._unanswered: set[int] = set()  # seeds since the last answer; an example tried again counts once
+        self._lock = fork_safe_lock()
+        self._end = weakref.finalize(self, _end, self._started)
+        _all.add(self)
 
     def call(self, samples: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:
         """Do `seeded.call_seeded` in a worker process. Calls from several threads run at the same time.
@@ -65,74 +73,117 @@ class Workers:
         Raises
         ------
         ValueError
-            If the function raised an error; with the same message.
-        RuntimeError
-            If the process died or could not load the function.
+            If the function raised an error or returned no finite mono samples; or if its process ended, or took too
+            long and was killed. The next call starts a new process.
+        UserError
+            If a process cannot be started or cannot load the function, if `MAX_ENDED` calls in a row ended their
+            process, or after `close`.
         """
-        if self._owner != os.getpid():  # After a fork, the processes belong to the parent.
-            self._end.detach()
-            self._begin()
-        idle = self._idle  # Local: close() in another thread replaces the queue.
-        process = idle.get()
-        healthy = None
+        worker = self._idle.get()
         try:
-            if process is None:
-                process = self._start()
-            kind, answer = _ask(process, (samples, sample_rate, seed))
-            healthy = process
+            if worker is not None and worker.has_ended():  # while it was idle, so not because of this call
+                self._discard(worker)
+                worker = None
+            if worker is None:
+                worker = self._start()
+            kind, answer = worker.call((samples, sample_rate, seed), self._timeout_s)
+        except BaseException as error:
+            if worker is not None:
+                self._discard(worker)  # after Ctrl-C too: the next call must not get this call's answer
+                worker = None
+            if isinstance(error, WorkerEndedError):
+                raise self._error_without_answer(seed, error) from error
+            raise
         finally:
-            idle.put(healthy)
+            self._idle.put(worker)
+        self._unanswered.clear()
         if kind == "failed":
             raise ValueError(answer)
         if kind == "unloaded":
-            raise RuntimeError(
+            raise UserError(
                 f"a worker process could not load the transform ({answer}); define its functions in a module that "
                 "can be imported, not in the program itself, or use num_workers=0"
             )
-        return answer
+        result: np.ndarray = answer
+        return result
 
     def close(self) -> None:
-        """End the processes; a later call starts new ones."""
-        if self._owner == os.getpid():
-            self._end()
-        self._begin()
+        """End the processes, also those that are computing. Later calls are errors."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for worker in list(self._started):
+            worker.kill()
+        for _ in range(self._num_workers):  # wait for the calls that have just lost their processes
+            idle = self._idle.get()
+            if idle is not None:
+                self._discard(idle)
+        for _ in range(self._num_workers):
+            self._idle.put(None)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-P", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._started.append(process)
-        assert process.stdin is not None
-        pickle.dump(sys.path, process.stdin)
-        pickle.dump(self._pickled, process.stdin)
-        return process
+    def _start(self) -> WorkerProcess:
+        with self._lock:  # so that close() misses no process
+            self._check_open()
+            try:
+                worker = WorkerProcess(self._pickled)
+            except OSError as error:
+                raise UserError(f"a worker process cannot be started ({error}): use num_workers=0") from error
+            self._started.append(worker)
+            return worker
+
+    def _discard(self, worker: WorkerProcess) -> None:
+        worker.end()
+        self._started.remove(worker)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UserError("this Audiomentations is closed: make another one")
+
+    def _error_without_answer(self, seed: int, error: WorkerEndedError) -> ValueError:
+        """Return the error of a call without an answer: about its row, unless all calls end like that."""
+        self._check_open()
+        self._unanswered.add(seed)
+        if len(self._unanswered) < MAX_ENDED:
+            return ValueError(str(error))
+        return UserError(
+            f"{len(self._unanswered)} calls of the transform in a row got no answer; the last time, {error}; call the "
+            "transform without Audiomentations to find the reason, or use num_workers=0"
+        )
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_pickled": self._pickled, "_num_workers": self._num_workers}
+        return {name: self.__dict__[name] for name in ("_pickled", "_num_workers", "_timeout_s")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._begin()
 
 
-def _ask(process: subprocess.Popen[bytes], call: tuple[np.ndarray, int, int]) -> tuple[str, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        pickle.dump(call, process.stdin, protocol=5)
-        process.stdin.flush()
-        return pickle.load(process.stdout)
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        process.kill()
-        raise RuntimeError(
-            f"a worker process of Audiomentations died (exit status {process.wait()}); its output, if any, is "
-            "above; to see more, use num_workers=0"
-        ) from error
+def _end(workers: list[WorkerProcess]) -> None:
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.end()
+    workers.clear()
 
 
-def _end(processes: list[subprocess.Popen[bytes]], owner: int) -> None:
-    if owner != os.getpid():
-        return
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.communicate()
-    processes.clear()
+def _forget_processes() -> None:
+    """Begin with new processes after a fork, as the others belong to the parent."""
+    for workers in list(_all):
+        workers._end.detach()
+        for worker in workers._started:
+            worker.popen.returncode = 0  # else Popen would wait for a process that is not its child
+        closed = workers._closed
+        workers._begin()
+        workers._closed = closed
+
+
+def _close_all() -> None:
+    for workers in list(_all):
+        workers.close()
+
+
+# Python waits for the threads of pools before it runs `atexit` functions; one of them may be in a call that hangs.
+getattr(threading, "_register_atexit", atexit.register)(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_processes)

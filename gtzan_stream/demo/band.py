@@ -148,7 +148,7 @@ def _tones(
 ) -> tuple[int, ...]:
     """Return the semitones above the key note that a pattern's sign asks for."""
     root, tones = harmony
-    root = root if root < 7 else root - 12
+    root = root if root < 7 else root - 12  # voice the root within half an octave of the key note
     if sign in "xX":
         return tuple(root + tone for tone in tones)
     if sign == "m":

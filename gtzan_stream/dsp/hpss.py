@@ -116,7 +116,7 @@ def _percussive_rows(waveform: torch.Tensor, n_fft: int, kernel_size: int, power
 
     def row(i: int) -> None:
         spectrogram = stft(waveform[i : i + 1], n_fft, n_fft // 4)
-        frames = spectrogram[0].T.numpy()  # [frame, freq], contiguous
+        frames = spectrogram[0].T.numpy()  # [frame, freq], contiguous; a view: `mask` changes `spectrogram` through it
         magnitude, harmonic_part, percussive_part = (np.empty(frames.shape, np.float32) for _ in range(3))
         numba_hpss.magnitude(frames, magnitude)
         numba_median.median_columns(magnitude, kernel_size, harmonic_part)

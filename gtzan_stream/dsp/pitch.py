@@ -128,7 +128,8 @@ def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, n
     """Compute which input samples `pitch_shift` needs so that the output has no edge effects.
 
     The second step's needs, in intermediate samples, are multiplied (up) or divided (down) by `ratio` to get input
-    samples, and the first step's own needs are added.
+    samples, and the first step's own needs are added. `before` is rounded up, so the samples that the first step reads
+    begin up to one sample later: the ``+ 1`` in the totals covers that.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ from gtzan_stream.shapes import Waveform
 ZERO_CROSSINGS = 29
 """Zero crossings of the sinc on each side."""
 ROLLOFF = 0.92
-"""Cutoff (-6 dB), as a share of the lower of the two Nyquist frequencies; the stop band begins at that frequency."""
+"""Cutoff (-6 dB), as a share of N, the lower of the two Nyquist frequencies; the stop band begins at N."""
 KAISER_BETA = 8.0
 """Shape of the Kaiser window: 80 dB of attenuation in the stop band."""
 POINTS_PER_CROSSING = 512
@@ -46,7 +46,7 @@ def resample(
 ) -> Float[Tensor, "batch {length}"]:
     """Play each example at its own rate: output sample ``o`` is the band-limited input at time ``offset + o * rate``.
 
-    The response is flat up to 0.8 of the lower of the two Nyquist frequencies, and 80 dB down above that frequency.
+    The response is flat up to 0.8 N and 80 dB down above N, the lower of the two Nyquist frequencies.
 
     Parameters
     ----------

@@ -102,6 +102,7 @@ class LogMel(nn.Module):
         _require(power > 0, f"power must be positive, got {power}")
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
         self.power, self.trainable = float(power), trainable
+        # In dB: m sums magnitudes ** power, so dB = 20 / power * log10(m), which is DB_FLOOR at the floor of m.
         self.compression = (
             LogCompression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"

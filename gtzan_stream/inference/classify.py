@@ -29,7 +29,7 @@ class Track:
         Start of each chunk.
     chunk_s : float
         Time from one chunk to the next.
-    chunks : float32 [chunk, n_classes]
+    chunk_probabilities : float32 [chunk, n_classes]
         Probabilities of each chunk.
     damage : str
         Why part of the sound is missing; empty if it is whole.
@@ -40,13 +40,13 @@ class Track:
     labels: list[str]
     starts_s: np.ndarray
     chunk_s: float
-    chunks: np.ndarray
+    chunk_probabilities: np.ndarray
     damage: str = ""
 
     @property
     def probabilities(self) -> np.ndarray:
         """Probabilities of the whole track, float32 [n_classes]: the mean over its chunks."""
-        return self.chunks.mean(axis=0)
+        return self.chunk_probabilities.mean(axis=0)
 
     @property
     def ranking(self) -> list[tuple[str, float]]:
@@ -64,7 +64,7 @@ class Track:
             "probabilities": dict(self.ranking),
             "chunks": [
                 {"start_s": start, "probabilities": dict(zip(self.labels, row, strict=True))}
-                for start, row in zip(self.starts_s.tolist(), self.chunks.tolist(), strict=True)
+                for start, row in zip(self.starts_s.tolist(), self.chunk_probabilities.tolist(), strict=True)
             ],
         }
 
@@ -97,7 +97,7 @@ def classify(model: Model, path: str | Path) -> Track:
         labels=labels,
         starts_s=starts / geometry.sample_rate,
         chunk_s=geometry.stride / geometry.sample_rate,
-        chunks=probabilities,
+        chunk_probabilities=probabilities,
         damage=pcm.damage,
     )
 

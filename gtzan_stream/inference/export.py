@@ -29,8 +29,8 @@ METADATA = "gtzan_stream.json"
 INPUT = (
     "waveform [batch, (frames - 1) * step + frame_length], float32, mono at sample_rate, full scale at +/-1. Chunk i "
     "of a recording begins `context` samples before its sample `i * frames * step`; both ends of the recording are "
-    "extended by reflection. If it ends inside a chunk, samples that none of its frames reads are NaN, and features of "
-    "the frames after its end are set to `silence`."
+    "extended by reflection. If the recording ends inside a chunk, fill samples that only frames after its end read "
+    "with NaN; the program sets the features of those frames to `silence`."
 )
 _log = logging.getLogger(__name__)
 
@@ -223,9 +223,8 @@ def _shapes(exported: torch.export.ExportedProgram) -> tuple[list[int], list[int
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
     signature = exported.graph_signature
     (waveform,), (logits,) = signature.user_inputs, signature.user_outputs
-    return *([int(size) for size in values[name].shape[1:]] for name in (waveform, logits)), (
-        exported.state_dict["ends"].tolist()
-    )
+    time, classes = ([int(size) for size in values[name].shape[1:]] for name in (waveform, logits))
+    return time, classes, exported.state_dict["ends"].tolist()
 
 
 def _misfit(metadata: Metadata, time: list[int], classes: list[int], ends: list[int]) -> str | None:

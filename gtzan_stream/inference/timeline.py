@@ -42,10 +42,11 @@ def plot_timeline(path: Path, track: Track) -> None:
     bottom = np.zeros(len(widths))
     for rank, genre in enumerate(order[:NAMED]):
         label = f"{track.labels[genre]} {track.probabilities[genre]:.0%}"
-        panel.bar(middle, track.chunks[:, genre], widths, bottom, label=label, color=colormaps["tab10"](rank))
-        bottom += track.chunks[:, genre]
+        shares = track.chunk_probabilities[:, genre]
+        panel.bar(middle, shares, widths, bottom, label=label, color=colormaps["tab10"](rank))
+        bottom += shares
     if len(order) > NAMED:
-        rest = track.chunks[:, order[NAMED:]].sum(axis=1)
+        rest = track.chunk_probabilities[:, order[NAMED:]].sum(axis=1)
         share = track.probabilities[order[NAMED:]].sum()
         panel.bar(middle, rest, widths, bottom, label=f"{len(order) - NAMED} others {share:.0%}", color="0.85")
     panel.vlines(edges[1:-1], 0, 1, color="white", linewidth=0.5)

@@ -56,19 +56,19 @@ def divide_by_windows(waveform: np.ndarray, window: np.ndarray, hop: int, first:
     frames that cover a hop differ from those of the hop before: near both ends.
     """
     n_fft = len(window)
-    weight = np.empty(hop, window.dtype)
+    inverse_weight = np.empty(hop, window.dtype)
     summed = (0, 0)
     for start in range(0, len(waveform), hop):
-        # Of the frames that exist, block + near to block + far - 1 cover the hop at `start`.
-        block = start // hop
-        lowest = block - n_fft // (2 * hop) + 1
-        near, far = max(first, lowest) - block, min(last, lowest + n_fft // hop) - block
+        # Of the frames that exist, hop_index + near to hop_index + far - 1 cover the hop at `start`.
+        hop_index = start // hop
+        lowest = hop_index - n_fft // (2 * hop) + 1
+        near, far = max(first, lowest) - hop_index, min(last, lowest + n_fft // hop) - hop_index
         if (near, far) != summed or start == 0:
             summed = (near, far)
             for i in range(hop):
                 total = window.dtype.type(0)
                 for frame in range(near, far):
                     total += window[i - frame * hop + n_fft // 2] ** 2
-                weight[i] = 1 / total if total > NO_WINDOW else 1
+                inverse_weight[i] = 1 / total if total > NO_WINDOW else 1
         for i in range(min(hop, len(waveform) - start)):
-            waveform[start + i] *= weight[i]
+            waveform[start + i] *= inverse_weight[i]

@@ -18,7 +18,7 @@ from gtzan_stream.errors import UserError, first_line
 _TEXT_COLUMNS = {"key", "clip_id", "shard", "encoding", "label", "sha256", "split", "part"}
 _DICTIONARY_COLUMNS = ["shard", "label", "encoding", "split", "part"]  # few distinct values: read as integer codes
 _INTEGER_TYPES = {"key_hash": pa.uint64(), "clip": pa.int32()}  # all other integer columns are int64
-_MAX_FRAMES = 2**40  # so that 2 * frames * sample_rate (see `resampled`) fits in 64 bits up to 1 MHz
+_MAX_FRAMES = 2**40  # so that 2 * frames * sample_rate (see `Manifest._set_sample_rate`) fits in 64 bits up to 1 MHz
 _MAX_RATE_HZ = 2**31
 
 
@@ -81,15 +81,20 @@ def check_offsets(offset: np.ndarray, size: np.ndarray, shard: np.ndarray, shard
         raise ValueError("a clip lies outside its shard")
 
 
-def check_split(rows: pa.Table, counts: Mapping[str, int], n_clips: int) -> None:
-    """Raise ValueError if the rows of a split contradict manifest.json, or hold an unknown or repeated clip."""
+def check_split(name: str, rows: pa.Table, counts: Mapping[str, int], n_clips: int) -> None:
+    """Raise ValueError if the rows of a split contradict manifest.json, or hold an unknown or repeated clip.
+
+    `counts` are the numbers of clips that manifest.json states, by part.
+    """
     found = {row["values"]: row["counts"] for row in pc.value_counts(rows["part"]).to_pylist()}
-    if found != counts:
-        raise ValueError(f"it has {found or 'no'} clips, manifest.json says {dict(counts)}")
+    for part in (*counts, *found):
+        if found.get(part) != counts.get(part):
+            has, stated = found.get(part, "no"), counts.get(part, "none")
+            raise ValueError(f"its split {name} has {has} {part} clips, manifest.json says {stated}")
     clip = rows["clip"].to_numpy()
     if len(clip) and not 0 <= clip.min() <= clip.max() < n_clips:
-        raise ValueError(f"it names clips {clip.min()} to {clip.max()}, there are 0 to {n_clips - 1}")
+        raise ValueError(f"its split {name} names clips {clip.min()} to {clip.max()}, there are 0 to {n_clips - 1}")
     is_named = np.zeros(n_clips, bool)
     is_named[clip] = True
     if np.count_nonzero(is_named) != len(clip):
-        raise ValueError("it names a clip twice")
+        raise ValueError(f"its split {name} names a clip twice")

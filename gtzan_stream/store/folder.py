@@ -94,6 +94,10 @@ class Folder:
     def check_cache_holds(self, n_shards: int | None) -> None:
         """Do nothing: local shards need no cache."""
 
+    def cache_state(self) -> dict[str, Any] | None:
+        """Return None: a local set needs no cache."""
+        return None
+
     def address(self, name: str = "") -> str:
         """Return the path of the folder or of a file in it, for messages."""
         return str(self._path / name)

@@ -35,7 +35,8 @@ def group_names(paths: Mapping[str, str], group_by: int | str) -> dict[str, str]
         groups = {key: folders[level - 1] for key, folders in folders_of.items() if 1 <= level <= len(folders)}
         if not groups:
             deepest = max(map(len, folders_of.values()), default=0)
-            raise UserError(f"--group-by {text}: the levels of folders below SRC are 1 to {deepest} here")
+            levels = f"the levels of folders below SRC are 1 to {deepest} here"
+            raise UserError(f"--group-by {text}: {levels if deepest else 'there are no folders below SRC'}")
         return groups
     pattern = _compiled(text)
     matches = {key: pattern.search(printable(path)) for key, path in paths.items()}

@@ -31,10 +31,11 @@ def index(
 ) -> Manifest:
     """Write manifest.json, samples.parquet and splits.parquet beside the ``*.tar`` shards in `root`.
 
-    Each audio member of a WebDataset sample is a clip. Its label is ``label`` or ``genre`` in its ``.json``, else the
-    content of its ``.cls`` or ``.txt``, else its key up to the first underscore. Each clip is decoded to its end; the
-    manifest's report lists what is damaged, duplicate or left out. The set's sample rate is that of most clips. If the
-    names of shards contain a part (``music-train-000.tar``), they also make a split named ``shards``.
+    Each audio member of a WebDataset sample is a clip; of members that differ in the extension only, the first. A
+    clip's label is ``label`` or ``genre`` in the ``.json``, else the content of the ``.cls`` or ``.txt``, else its key
+    up to the first underscore. Each clip is decoded to its end; the manifest's report lists what is damaged, duplicate
+    or left out. The set's sample rate is that of most clips. If the names of shards contain a part
+    (``music-train-000.tar``), they also make a split named ``shards``.
 
     Parameters
     ----------

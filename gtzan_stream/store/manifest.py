@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtzan_stream.download.attempts import DownloadError
 from gtzan_stream.errors import UserError
 from gtzan_stream.store.columns import (
     categorical_codes,
@@ -177,6 +178,8 @@ class Manifest:
     def _read(self, table: str, columns: list[str], **options: Any) -> pa.Table:
         try:
             return read_columns(self.path(table), columns, **options)
+        except DownloadError as error:
+            raise UserError(str(error)) from error
         finally:  # after an error too: the likely cause is that the set was packed again
             self.folder.check_unchanged()
 
@@ -213,7 +216,7 @@ class Manifest:
         """Return shard and key of a clip, for messages."""
         return f"{self.folder.address(self.shards[self.shard[clip]].name)}, key {self.keys[int(clip)]}"
 
-    def split_names(self) -> dict[str, list[str]]:
+    def parts_by_split(self) -> dict[str, list[str]]:
         """Return the parts of each split."""
         return {split: list(parts) for split, parts in self.split_counts.items()}
 
@@ -226,8 +229,8 @@ class Manifest:
             If there is no such split or part; the message lists the existing ones.
         """
         rows = self._split_rows(split)
-        if part not in self.split_names()[split]:
-            parts, few = ", ".join(self.split_names()[split]), self._small_labels(split)
+        if part not in self.parts_by_split()[split]:
+            parts, few = ", ".join(self.parts_by_split()[split]), self._small_labels(split)
             remedy = f"it only has {parts}. Too few clips: {few}" if few else f"choose one of {parts}"
             raise UserError(f"the split {split} of {self.root} has no part {part!r}: {remedy}")
         return np.sort(rows.filter(pc.equal(rows["part"], part))["clip"].to_numpy())
@@ -243,19 +246,21 @@ class Manifest:
     def labels_by_part(self, split: str) -> dict[str, list[str]]:
         """Return the labels that occur in each part of a split, in the order of `labels`."""
         rows = self._split_rows(split)
-        return {part: self._labels_in(rows.filter(pc.equal(rows["part"], part))) for part in self.split_names()[split]}
+        return {
+            part: self._labels_in(rows.filter(pc.equal(rows["part"], part))) for part in self.parts_by_split()[split]
+        }
 
     def _labels_in(self, rows: pa.Table) -> list[str]:
         return [self.labels[code] for code in np.unique(self.label[rows["clip"].to_numpy()])]
 
     def _split_rows(self, split: str) -> pa.Table:
         """Read the parts and clips of one split. Raises UserError if there is no such split, or its rows are wrong."""
-        names = self.split_names()
+        names = self.parts_by_split()
         if split not in names:
             raise UserError(f"{self.root} has no split {split!r}: choose one of {', '.join(names)}")
         rows = self._read(SPLITS, ["part", "clip"], filters=[("split", "==", split)])
         try:
-            check_split(rows, self.split_counts[split], len(self))
+            check_split(split, rows, self.split_counts[split], len(self))
         except ValueError as error:
             raise damaged_table(self.path(SPLITS), error) from error
         return rows

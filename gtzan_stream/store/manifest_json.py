@@ -26,8 +26,8 @@ def load_metadata(content: bytes, address: str) -> dict[str, Any]:
         metadata = parse_manifest(content)
         if metadata["format"] != FORMAT or metadata["format_version"] != FORMAT_VERSION:
             raise UserError(
-                f"{address} has format {metadata['format']} version {metadata['format_version']},"
-                f" this is {FORMAT} version {FORMAT_VERSION}: pack the set again"
+                f"{address} is in version {metadata['format_version']} of the format {metadata['format']}, "
+                f"this program reads version {FORMAT_VERSION} of {FORMAT}: pack the set again"
             )
         check_metadata(metadata)
     except UserError:

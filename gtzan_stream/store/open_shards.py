@@ -86,7 +86,10 @@ class OpenShards:
 
     def _open_shard(self, name: str) -> OpenShard:
         try:
-            return OpenShard(self._manifest.path(name))
+            try:
+                return OpenShard(self._manifest.path(name))
+            except FileNotFoundError:  # another process may have evicted it from the cache just now
+                return OpenShard(self._manifest.path(name))
         finally:  # after an error too: the likely cause is that the set was packed again
             self._manifest.folder.check_unchanged()
 

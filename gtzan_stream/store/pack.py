@@ -121,7 +121,7 @@ def pack(
         packer = _Packer(options, dataset, found.clips, progress or (lambda done, total: None))
         with replace_set(Path(dst), packer.n_bytes) as folder:
             rows = packer.write(folder)
-            digests = {row.key: row.sha256 for row in rows}
+            digests = {row.key: row.sha256 for row in rows}  # one codec and rate: equal samples are equal files
             if not rows:
                 first = min(packer.report, key=Issue.sort_key)
                 raise UserError(

@@ -6,14 +6,16 @@ WebDataset groups the members of a tar file by key, which is the name up to the 
     train/song1.vocals.wav    key train/song1, suffix vocals.wav
     train/song1.cls           key train/song1, suffix cls
 
-The members of a key are one WebDataset sample. If it has one audio member, it is a clip with this key. If it has
-several with different names, as here, each is a clip of its own: train/song1_drums and train/song1_vocals, with the
-label of their WebDataset sample. GTZAN is such a case: all clips of a genre (blues.00000.wav, ...) share the key blues.
+The members of a key are one WebDataset sample. If it has one audio member, it is a clip with this key. Audio members
+with names that differ before the extension, as here, are clips of their own: train/song1_drums and train/song1_vocals,
+with the label of their WebDataset sample. GTZAN is such a case: all clips of a genre (blues.00000.wav, ...) share the
+key blues. Audio members that differ in the extension only, such as song.wav and song.mp3, have one key: the first is
+the clip, and the others are left out and reported as duplicate keys.
 """
 
 import hashlib
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -113,14 +115,15 @@ def scan_shards(
     for decoded in map_in_order(_decode, jobs(), num_workers):
         audio_member = pending.popleft()
         shard, key, issues = audio_member.shard.name, decoded.key, decoded.issues
-        if decoded.row and key in shard_of:
+        is_duplicate = decoded.row is not None and key in shard_of
+        if is_duplicate:
             detail = f"{shard_of[key]} holds a clip of this key already: this one is left out"
             issues = [*issues, ("duplicate key", detail)]
         elif decoded.row:
             shard_of[key] = shard
             found.rows.append(decoded.row)
             found.digests[key] = decoded.digest
-        if not decoded.row or decoded.row is not found.rows[-1]:
+        if is_duplicate or not decoded.row:
             found.n_left_out += 1
         found.report += [Issue(kind, key, shard, detail) for kind, detail in issues]
         if progress:
@@ -138,7 +141,7 @@ def _audio_members(path: Path, report: list[Issue]) -> Iterator[_AudioMember]:
         detail = f"{count(len(without_audio), 'WebDataset sample')} without audio: {first_few(without_audio, 3)}"
         report.append(Issue("no sound", "", path.name, detail))
     for wds_sample in wds_samples:
-        infixes = Counter(infix for infix, _ in wds_sample.audio_members)
+        infixes = {infix for infix, _ in wds_sample.audio_members}
         if len(infixes) > 1:
             detail = (
                 f"{len(infixes)} audio files with this key, because WebDataset ends a key at the first dot of a name: "

@@ -73,9 +73,10 @@ class EncodedClip:
 def assign_shards(labels: Sequence[str], sizes: Sequence[int], shard_bytes: int) -> list[list[int]]:
     """Assign clips to shards so that the shards have about the same size and the same number of clips of each label.
 
-    There are as many shards as needed for `shard_bytes` each. The clips of one label after the other are dealt in
-    rounds, largest clips first. Each round gives every shard at most one clip: the largest clip of the round goes to
-    the smallest shard so far, and so on. So any two shards differ by at most one clip of each label.
+    There are as many shards as needed for `shard_bytes` each. The labels are dealt one after the other, and the clips
+    of a label in rounds, largest clips first. A round gives every shard at most one clip: its largest clip goes to the
+    shard that is the smallest so far, its second largest to the second smallest shard, and so on. So the numbers of
+    clips of a label in any two shards differ by at most one.
 
     In the example, there are two shards. Label a is dealt in one round: the clip of 4 bytes to the first shard, that of
     1 byte to the second. For label b, the second shard is the smaller one, so it gets the clip of 3 bytes.
@@ -140,13 +141,14 @@ def _row(clip: EncodedClip, shard: str) -> ClipRow:
 
 
 def locate_samples(data: bytes, pcm: audio.Pcm | None = None) -> tuple[int, int, str]:
-    """Return offset and size, in bytes, of the audio data in an audio file, and their encoding.
+    """Return offset and size, in bytes, of the audio data in an audio file, and the name of its encoding.
 
-    For an uncompressed WAV file, these are its samples, in an encoding such as "pcm16". For all other files, it is the
-    whole file, in an encoding such as "flac" or "mp3".
+    In an uncompressed WAV file, the audio data is the samples, with an encoding such as "pcm16". In any other file, it
+    is the whole file, with an encoding such as "flac" or "mp3".
 
-    `pcm` is the decoded file, if it may be damaged. A FLAC file that decodes to another length than its header states
-    gets the encoding "flac (whole)": it must be decoded from its beginning, since seeking relies on the header.
+    Pass the decoded file as `pcm` if the file may be damaged. A FLAC file that decodes to another length than its
+    header states gets the encoding "flac (whole)": it must be decoded from its beginning, since seeking relies on the
+    header.
     """
     wav = wav_data(data)
     if wav and (pcm is None or wav.frames == len(pcm.samples)):

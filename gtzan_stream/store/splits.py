@@ -38,7 +38,7 @@ def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Sp
     Raises
     ------
     UserError
-        If a file cannot be read, has the name of a split that every set has, or names none of the clips.
+        If a file cannot be read, has the name of a built-in split, or names none of the clips.
     """
     if files is None:
         return {}
@@ -46,7 +46,9 @@ def load_splits(files: SplitFiles, lookup: Lookup | None = None) -> dict[str, Sp
     reserved = {*catalog.PUBLISHED, *catalog.SEEDED}
     for name in by_name:
         if name in reserved:
-            raise UserError(f"{by_name[name]} would make a split named {name}, which every set has: rename the file")
+            raise UserError(
+                f"{by_name[name]} would make a split named {name}, the name of a built-in split: rename the file"
+            )
     if lookup is None:
         return {name: catalog.from_file(path) for name, path in by_name.items()}
     return {name: _load(path, lookup) for name, path in by_name.items()}

@@ -24,7 +24,8 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
     -------
     dict
         Names, rates in Hz, durations in hours and seconds, sizes in bytes, number of clips by label, encoding and part,
-        number of files left out, and the report: the number of lines by kind, the most serious first, and the lines.
+        number of files left out, the state of a remote set's cache, and the report: the number of lines by kind, the
+        most serious first, and the lines.
     """
     seconds = manifest.native_frames / manifest.clip_rate
     per_label = np.bincount(manifest.label, minlength=len(manifest.labels))
@@ -43,6 +44,7 @@ def summary(manifest: Manifest, *, all_issues: bool = False) -> dict[str, Any]:
         "shards": [{"name": shard.name, "size": shard.size} for shard in manifest.shards],
         "size": sum(shard.size for shard in manifest.shards),
         "splits": manifest.split_counts,
+        "cache": manifest.folder.cache_state(),
         "issues": dict(Counter(line["kind"] for line in manifest.report)),
         "report": manifest.report if all_issues else limit_lines_per_kind(manifest.report),
     }

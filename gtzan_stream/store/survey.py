@@ -49,7 +49,7 @@ class Survey:
     n_files : int
         Number of audio files found, including hidden ones and those without a label.
     report : list of Issue
-        Files that were left out, and links that were not followed.
+        Files that were left out, folders that cannot be read, links that were not followed, and rows without a clip.
     """
 
     src: Path
@@ -136,12 +136,14 @@ def survey(
     if labels is None:  # with a label file, files above the labels' level can have labels too
         report += [_above_labels(path, levels) for path, (label, _) in folder_labels.items() if label is None]
         folder_labels = {path: found for path, found in folder_labels.items() if found[0] is not None}
-    has_label = labels is None or levels.label_level is not None  # else all keys would begin with the source folder
-    all_parts = [
-        KeyParts(path, depth, (label or "") if has_label else "") for path, (label, depth) in folder_labels.items()
+    # With a label file and no level of labels, every key would begin with the name of the source folder.
+    keys_begin_with_label = labels is None or levels.label_level is not None
+    key_parts = [
+        KeyParts(path, depth, (label or "") if keys_begin_with_label else "")
+        for path, (label, depth) in folder_labels.items()
     ]
-    parts_of = dict(zip(unique_keys(all_parts), all_parts, strict=True))
-    path_of = {key: parts.path for key, parts in parts_of.items()}
+    key_parts_of = dict(zip(unique_keys(key_parts), key_parts, strict=True))
+    path_of = {key: parts.path for key, parts in key_parts_of.items()}
     lookup = Lookup(path_of)
     label_of = {key: printable(folder_labels[path][0] or "") for key, path in path_of.items()}
     groups: dict[str, str] = {}
@@ -154,7 +156,8 @@ def survey(
         groups = group_names(path_of, group_by)
     split = {key: part for key, path in path_of.items() if (part := levels.part(path))}
     clips = [
-        Clip(root / path, printable(path), label_of[key], parts_of[key].clip_id, key) for key, path in path_of.items()
+        Clip(root / path, printable(path), label_of[key], key_parts_of[key].clip_id, key)
+        for key, path in path_of.items()
     ]
     decisions = [
         _describe_labels(levels, label_depth, labels),

@@ -90,7 +90,7 @@ def replace_set(dst: Path, n_bytes: int | None = None) -> Iterator[Path]:
             _refuse_to_overwrite(dst, staging)
             for path in (*sorted(staging.iterdir()), staging):
                 fsync(path)
-            staging.chmod(0o755)
+            staging.chmod(0o755)  # `mkdtemp` made it private
             staging.rename(dst / INCOMING)
         finish_swap(dst)
 

@@ -62,9 +62,10 @@ def list_members(path: Path, report: Report) -> Iterator[TarMember]:
                     cut = member.offset_data + member.size > size
                     if not member.isdir():
                         yield _tar_member(member, size)
-                    end = member.offset_data if cut else tar.offset
                     if cut:
+                        end, skip = member.offset_data, 0
                         break
+                    end = tar.offset
                 else:
                     end, skip = tar.offset, 0
         if cut:

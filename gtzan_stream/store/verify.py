@@ -94,6 +94,8 @@ def _shard_problems(
         for kind, detail in detail_of.items():
             if _issue_id(kind, key, name) not in reported:
                 yield f"{address}, key {key}: {detail}" if key else f"{address}: {detail}"
+    # A clip that is not listed may be a known duplicate: `index` left it out because an earlier shard has its key,
+    # which a scan of this shard alone does not show.
     for key in rows.keys() - listed:
         if _issue_id("duplicate key", key, name) not in reported:
             yield f"{address}, key {key}: the manifest does not list this clip; index or pack the set again"

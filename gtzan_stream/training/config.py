@@ -34,8 +34,8 @@ class Config:
     shards: str = _option("shards", "Folder of packed shards.")
     split: str | None = _option(
         None,
-        "Split to train on: filtered, study, stratified, folds or one of your own. (default: your own if there is one, "
-        "else filtered, else stratified)",
+        "Split to train on: filtered, study, stratified, folds or one of your own. (default: your own if there is "
+        "exactly one with all parts, else filtered, else stratified)",
     )
     fold: int | None = _option(None, "Fold of the split `folds` to test on, 0 to 4.")
     model: str = _option("cnn2d", "Network; an unknown name lists them all.")
@@ -65,7 +65,9 @@ class Config:
         None, "Optimizer. (default: sgd, or adamw on the demo set)", tuple(optimizers.names())
     )
     lr: float | None = _option(
-        None, "Learning rate. (default: the network's for this optimizer, else the optimizer's; 0.01 for sgd)"
+        None,
+        "Learning rate. (default: the network's for this optimizer, else 0.001 for adam and adamw on the demo set, "
+        "else the optimizer's; 0.01 for sgd)",
     )
     weight_decay: float = _option(1e-6, "Weight decay.")
     warmup_steps: int | None = _option(

@@ -38,7 +38,7 @@ class NetworkDefaults(Protocol):
 
     @property
     def lr(self) -> Mapping[str, float]:
-        """Learning rate by optimizer, where it differs from the default in `optimizers`."""
+        """Learning rate by optimizer, where the usual one (the demo set's or the optimizer's) is not the best."""
         ...
 
     @property
@@ -61,13 +61,13 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     # The learning rate is the user's, else the network's, else the demo set's, else the optimizer's.
     lrs = {**(DEMO_LR if manifest.dataset == "demo" else {}), **network.lr}
     found = device.find(config.device)
-    split = _split(config, manifest.split_names())
+    split = _split(config, manifest.parts_by_split())
     for part in PARTS:
         manifest.part(split, part)  # raises now, and not after training, if a part is missing
     return dataclasses.replace(
         config,
         split=split,
-        fold=None,
+        fold=None,  # the name of the split includes it now
         features=_features(config, network),
         frames=config.frames or network.frames,
         sample_rate=config.sample_rate or manifest.sample_rate,
@@ -84,7 +84,11 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
 
 
 def _split(config: Config, splits: Mapping[str, list[str]]) -> str:
-    """Return the split asked for; else the only one of the user's own with all parts; else the first of `PREFERRED`."""
+    """Return the name of the split to use.
+
+    It is the split asked for; else the user's own split, if exactly one of them has all parts; else the first of
+    `PREFERRED` that the set has.
+    """
     if config.fold is not None or config.split == "folds":
         if config.fold is None:
             raise UserError("--split folds needs --fold K, from 0")

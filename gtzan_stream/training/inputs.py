@@ -20,6 +20,7 @@ from gtzan_stream.words import first_few
 
 def build_features(config: Config) -> nn.Module:
     """Build what the loader computes: the features, or the waveform frames for a trainable spectrogram."""
+    # `complete` has filled in the settings: str() here, and `or 1` below, are for the type checker.
     name = str(config.features)
     settings = _settings(config)
     if config.trainable_frontend:
@@ -90,8 +91,8 @@ def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs:
             f"--spec-augment {config.spec_augment} can hide all of a feature of {n_rows} rows x "
             f"{geometry.frames} frames: choose {most} or less"
         )
-    frames = manifest.resampled(geometry.sample_rate).frames
-    lengths = {part: frames[manifest.part(str(config.split), part)] for part in PARTS}
+    clip_lengths = manifest.resampled(geometry.sample_rate).frames
+    lengths = {part: clip_lengths[manifest.part(str(config.split), part)] for part in PARTS}
 
     def remedy() -> str:
         settings = short_clips.suggested_settings(

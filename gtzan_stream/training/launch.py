@@ -21,7 +21,7 @@ from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
 
 CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}
-"""Settings that may differ in a resumed run."""
+"""Settings that may differ in a resumed run; `epochs` only without a cosine, which is laid out over all steps."""
 STATISTICS_CROPS = 512
 """Number of crops from which the mean and standard deviation of the features are estimated."""
 
@@ -58,7 +58,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
 def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
     """Restore a run, from its folder or a checkpoint, at the step where it stopped.
 
-    Only settings in `CHANGEABLE` may change.
+    Only settings in `CHANGEABLE` may change, and with a cosine schedule not `epochs`.
 
     Raises
     ------
@@ -78,7 +78,8 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     try:
         config = Config.from_dict(state.get("config"))
     except UserError as error:
-        raise UserError(f"{path} holds settings that this train.py does not have: {error}; start a new run") from None
+        raise UserError(f"{path} holds settings that this train.py does not accept: {error}; start a new run") from None
+    # A cosine is laid out over all steps of the run, so another number of epochs would change the steps already done.
     changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
     wrong = [option_name(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:

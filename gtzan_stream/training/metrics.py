@@ -71,7 +71,10 @@ class Collector:
         """
         batches = [rows for global_batch in zip(*gather(self._batches), strict=True) for rows in global_batch]
         if not any(batch.keys for batch in batches):
-            raise UserError("there is nothing to evaluate: every clip is too short for the network or was skipped")
+            raise UserError(
+                "there is nothing to evaluate: every clip is too short for a crop or was skipped; "
+                "run `gtzan-stream verify`, or choose fewer --frames"
+            )
         return Predictions(
             torch.cat([batch.probabilities for batch in batches]),
             torch.cat([batch.labels for batch in batches]),

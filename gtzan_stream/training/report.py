@@ -44,8 +44,8 @@ def describe_data(loader: Loader, split: str) -> dict[str, Any]:
     """Describe the clips of a run: data set, split, clips of each part, and how many are shorter than a crop."""
     manifest = loader.manifest
     clips = {part: manifest.part(split, part) for part in PARTS}
-    used = manifest.frames[np.concatenate(list(clips.values()))]
-    n_short = int(crops.is_shorter_than_crop(used, loader.features.geometry).sum())
+    lengths = manifest.frames[np.concatenate(list(clips.values()))]
+    n_short = int(crops.is_shorter_than_crop(lengths, loader.features.geometry).sum())
     return {
         "dataset": manifest.dataset,
         "digest": manifest.digest,

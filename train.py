@@ -3,6 +3,7 @@
 python train.py --shards shards/
 python train.py --shards shards/ --split folds --fold 2 --model vgg16 --augment strong
 python train.py --resume runs/NAME
+torchrun --nproc-per-node 2 train.py --shards shards/
 """
 
 from pathlib import Path
@@ -14,11 +15,12 @@ from rich.console import Console
 import models
 from gtzan_stream.console import escape_unprintable
 from gtzan_stream.errors import BadSample, UserError, format_error
-from gtzan_stream.training import device, launch
+from gtzan_stream.training import collectives, device, launch, processes
 from gtzan_stream.training.cli_options import with_options
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.defaults import complete
-from gtzan_stream.training.run import Interrupted, Run
+from gtzan_stream.training.interrupt import Interrupted
+from gtzan_stream.training.run import Run
 
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -30,21 +32,21 @@ def command(*, resume: Path | None, **given: Any) -> None:
     """Train a genre classifier on music streamed from shards."""
     settings = {name: value for name, value in given.items() if value is not None}
     try:
+        processes.connect()
+        console.quiet = not collectives.is_first()
         run = launch.resume(resume, settings, build=build, console=console) if resume else start(Config(**settings))
         try:
             report = train(run)
         finally:
             run.close()
+        processes.disconnect()
     except BadSample as error:
         remedy = "--on-error skip trains without it, and `gtzan-stream verify` names every clip that cannot be read"
-        typer.echo(f"error: {format_error(error)}; {remedy}", err=True)
-        raise typer.Exit(2) from None
+        processes.end(2, f"error: {format_error(error)}; {remedy}")
     except (UserError, OSError) as error:
-        typer.echo(f"error: {format_error(error)}", err=True)
-        raise typer.Exit(2) from None
+        processes.end(2, f"error: {format_error(error)}", error=error)
     except KeyboardInterrupt:
-        typer.echo("Interrupted before training began", err=True)
-        raise typer.Exit(130) from None
+        processes.end(130, "Interrupted before training began")
     print_line(f"Report: {report}")
 
 
@@ -57,7 +59,7 @@ def train(run: Run) -> Path:
     """Print what will be trained, train and test it, and return the path of the report."""
     config = run.config
     print_line(
-        f"{config.model}, {run.n_parameters:,} parameters, on {device.describe(run.device)} in {config.precision}; "
+        f"{config.model}, {run.n_parameters:,} parameters, on {describe(run)} in {config.precision}; "
         f"split {config.split}, {len(run.train_loader)} steps of {config.batch_size} an epoch, "
         f"{run.steps} at most; augmentation {config.augment}. Files go to {run.folder}"
     )
@@ -68,7 +70,16 @@ def train(run: Run) -> Path:
         return run.finish()
     except (Interrupted, KeyboardInterrupt) as stop:  # KeyboardInterrupt: a second Ctrl-C, or one while writing
         print_line(f"Interrupted; continue with: python train.py --resume {run.folder}")
-        raise typer.Exit(stop.code if isinstance(stop, Interrupted) else 130) from None
+        run.close()
+        if isinstance(stop, Interrupted):  # all processes are here
+            processes.end_together(stop.code)
+        processes.end(130)
+
+
+def describe(run: Run) -> str:
+    """Describe the processes and the device of a run."""
+    name, n_ranks = device.describe(run.device), run.train_loader.world_size
+    return name if n_ranks == 1 else f"{n_ranks} processes with {name}"
 
 
 def build(name: str, n_classes: int) -> Any:

@@ -26,7 +26,8 @@ from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, defaults, device, launch
 from gtzan_stream.training.config import Config, option_name
-from gtzan_stream.training.run import Diverged, Interrupted
+from gtzan_stream.training.interrupt import Interrupted
+from gtzan_stream.training.run import Diverged
 
 MAY_DIFFER = {"shards", "out", "name", "num_workers", "on_error", "check"}
 """Settings in which a stored run may differ from the requested one."""

@@ -1,5 +1,7 @@
 """Find the rank and world size of this process."""
 
+import os
+
 import torch
 
 from gtzan_stream.checks import checked_int
@@ -11,6 +13,14 @@ def rank_and_world_size() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def local_rank_and_size() -> tuple[int, int]:
+    """Return the index of this process on its machine, and how many processes torchrun started here."""
+    if rank_and_world_size()[1] == 1:
+        return 0, 1
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return rank, int(os.environ.get("LOCAL_WORLD_SIZE", rank + 1))
 
 
 def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:

@@ -1,8 +1,8 @@
 """Train with Accelerate in one or more processes and record the batches of each rank: accelerate_program.py JOBS.
 
-JOBS is a JSON list; the jobs run one after the other. A job has `name`, `shards` and `out`, and optionally `state` (a
-folder to resume from), `save` (steps after which to save a state in `out`/NAME-STEP) and `prepare` (whether to pass the
-loader to `prepare`, too). Each rank writes `out`/NAME.RANK.json.
+JOBS is a JSON list; the jobs run one after the other. A job has `name`, `shards` and `out`, and optionally `settings`
+(of the loader), `state` (a folder to resume from), `save` (steps after which to save a state in `out`/NAME-STEP) and
+`prepare` (whether to pass the loader to `prepare`, too). Each rank writes `out`/NAME.RANK.json.
 """
 
 import json
@@ -25,7 +25,7 @@ def run_job(job: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(128, 16), torch.nn.Tanh(), torch.nn.Linear(16, 10))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    loader = Loader(job["shards"], device=accelerator.device, **SETTINGS)
+    loader = Loader(job["shards"], device=accelerator.device, **SETTINGS | job.get("settings", {}))
     network, optimizer = accelerator.prepare(network, optimizer)
     if job.get("prepare"):
         assert accelerator.prepare(loader) is loader
@@ -39,9 +39,9 @@ def run_job(job: dict[str, Any]) -> None:
             assert batch.features.device.type == accelerator.device.type
             index = step % len(loader)
             seen.append({"kind": "train", "epoch": batch.epoch, "index": index, "rows": described(batch)})
-            losses = cross_entropy(network(batch.features.mean(2)), batch.labels, reduction="none")
+            losses = cross_entropy(network(batch.features.mean(2)), batch.targets, reduction="none")
             optimizer.zero_grad()
-            accelerator.backward((losses * batch.weights).sum() / batch.weights.sum().clamp(min=1))
+            accelerator.backward((losses * batch.loss_weights).sum())
             optimizer.step()
             step += 1
             if step in job.get("save", []):

@@ -1,9 +1,9 @@
 """Train with Lightning in subprocesses and record the batches of each rank: lightning_program.py JOBS.
 
 JOBS is a JSON list; the jobs run one after the other. A job has `name`, `shards` and `out`, and optionally `devices`,
-`checkpoint` (to resume from), `save` (save checkpoints `out`/NAME-STEP.ckpt after each step, and at the other moments
-where users save them), `raise` (raise an error in that step), `repeat` (repeat epoch 0), `wrap` (wrap the loader in a
-DataLoader) and `trainer` (options of Trainer). Each rank writes `out`/NAME.RANK.json.
+`settings` (of the loader), `checkpoint` (to resume from), `save` (save checkpoints `out`/NAME-STEP.ckpt after each
+step, and at the other moments where users save them), `raise` (raise an error in that step), `repeat` (repeat epoch 0),
+`wrap` (wrap the loader in a DataLoader) and `trainer` (options of Trainer). Each rank writes `out`/NAME.RANK.json.
 """
 
 import json
@@ -36,8 +36,8 @@ class Module(lightning.LightningModule):
             self.trainer.train_dataloader.set_epoch(0)
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        losses = cross_entropy(self.network(batch.features.mean(2)), batch.labels, reduction="none")
-        return (losses * batch.weights).sum() / batch.weights.sum().clamp(min=1)
+        losses = cross_entropy(self.network(batch.features.mean(2)), batch.targets, reduction="none")
+        return (losses * batch.loss_weights).sum()
 
     def record(self, kind: str, batch: Batch, index: int) -> None:
         assert type(batch) is Batch
@@ -52,7 +52,7 @@ class Module(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self.record("valid", batch, index)
-        self.log("valid_loss", self.loss(batch), sync_dist=True)
+        self.log("valid_loss", self.loss(batch), sync_dist=True, batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
@@ -83,7 +83,7 @@ class Save(lightning.Callback):
 
 def run_job(job: dict[str, Any]) -> None:
     devices = job.get("devices", 1)
-    loader = Loader(job["shards"], **SETTINGS)
+    loader = Loader(job["shards"], **SETTINGS | job.get("settings", {}))
     module, save = Module(job), Save(job)
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -104,6 +104,7 @@ def run_job(job: dict[str, Any]) -> None:
         save.save(trainer, "-fitted")
     weights = {name: value.tolist() for name, value in module.state_dict().items()}
     result = {"seen": module.seen, "state": loader.state_dict(), "steps": trainer.global_step, "weights": weights}
+    result["valid_loss"] = float(trainer.callback_metrics.get("valid_loss", 0))
     Path(job["out"], f"{job['name']}.{trainer.global_rank}.json").write_text(json.dumps(result))
 
 

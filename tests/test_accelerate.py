@@ -7,7 +7,7 @@ import pytest
 
 from gtzan_stream.loader import Loader
 from tests.conftest import need
-from tests.trainer_runs import SETTINGS, described, global_batches, largest_difference, results, run
+from tests.trainer_runs import SETTINGS, UNEVEN, described, global_batches, largest_difference, results, run
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,10 @@ def out(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     def resumed(of: str, on: str, point: int) -> dict[str, Any]:
         return {"name": f"{of}-from-{point}-on-{on}", "state": f"{folder}/{of}-{point}", "prepare": True}
 
-    run_jobs({"name": "one", "save": POINTS}, *(resumed("one", "one", point) for point in POINTS))
-    run_jobs({"name": "two", "save": POINTS}, resumed("two", "two", 2), resumed("one", "two", 6), launcher=TWO)
+    uneven_one, uneven_two = ({"name": f"uneven-{number}", "settings": UNEVEN} for number in ("one", "two"))
+    run_jobs({"name": "one", "save": POINTS}, uneven_one, *(resumed("one", "one", point) for point in POINTS))
+    two = {"name": "two", "save": POINTS}
+    run_jobs(two, uneven_two, resumed("two", "two", 2), resumed("one", "two", 6), launcher=TWO)
     run_jobs(resumed("two", "one", 2))
     return folder
 
@@ -61,6 +63,13 @@ def test_any_number_of_processes_gets_the_same_global_batches(name: str, n_ranks
     assert batches == global_batches(alone)[first:]
     assert len(batches) == N_BATCHES - first
     assert all(rank["weights"] == ranks[0]["weights"] for rank in ranks)
+    assert largest_difference(ranks[0], alone[0]) < 1e-5
+
+
+def test_two_processes_with_uneven_rows_and_fillers_train_like_one(out: Path):
+    ranks, alone = results(out, "uneven-two"), results(out, "uneven-one")
+    assert [{len(batch["rows"]) for batch in rank["seen"]} for rank in ranks] == [{4}, {3}]
+    assert global_batches(ranks) == global_batches(alone)
     assert largest_difference(ranks[0], alone[0]) < 1e-5
 
 

@@ -13,7 +13,7 @@ from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
 from tests import house
 from tests.house import FILES, HOUSE, PICTURE, PROGRAMS, ROOT
-from tests.test_random_names import NAMES, ORDER
+from tests.test_random_names import FEATURES, GROUPS, NAMES, ORDER, RANKS
 
 PAGE = (ROOT / "docs/architecture.md").read_text()
 
@@ -136,7 +136,7 @@ def test_the_table_of_draws_has_exactly_the_frozen_names() -> None:
     patterns = [name for row in table("name") for name in code(row[0]) if name != "<path>.<parameter>"]
     patterns += [f"<path>.{name}" for name in code(parameters[1]) if name != "SpeedPerturb"]
     patterns = [re.sub(r"<\w+>", "*", pattern) for pattern in patterns]
-    names = set().union(ORDER, *NAMES.values())
+    names = set().union(ORDER, FEATURES, GROUPS, RANKS, *NAMES.values())
     assert [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)] == []
     assert [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)] == []
 

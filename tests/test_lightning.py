@@ -7,7 +7,7 @@ import pytest
 
 from gtzan_stream.loader import Loader
 from tests.conftest import need
-from tests.trainer_runs import SETTINGS, described, global_batches, largest_difference, results, run
+from tests.trainer_runs import SETTINGS, UNEVEN, described, global_batches, largest_difference, results, run
 
 pytestmark = pytest.mark.slow
 
@@ -43,8 +43,10 @@ def out(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"name": "repeated", "repeat": True, "trainer": {"overfit_batches": 2, "max_epochs": 3}},
         {"name": "half", "trainer": {"precision": "bf16-mixed"}},
         {"name": "raised", "save": True, "raise": 3},
+        {"name": "uneven-one", "settings": UNEVEN},
     )
     run_jobs({"name": "two", "save": True, "devices": 2})
+    run_jobs({"name": "uneven-two", "settings": UNEVEN, "devices": 2})
     run_jobs({"name": "wrapped", "wrap": True, "devices": 2})
     run_jobs(
         *(resumed(f"one-from-{point}", f"one-{point}", {}) for point in WITHIN),
@@ -96,6 +98,18 @@ def test_two_processes_share_each_batch(name: str, out: Path):
     assert ranks[0]["weights"] == ranks[1]["weights"]
     assert all(row[3] == 1 for batch in ranks[0]["seen"] if batch["kind"] == "train" for row in batch["rows"])
     assert largest_difference(ranks[0], alone[0]) < 1e-5
+
+
+def test_two_processes_with_uneven_rows_and_fillers_train_like_one(out: Path):
+    ranks, alone = results(out, "uneven-two"), results(out, "uneven-one")
+    assert {len(batch["rows"]) for batch in ranks[0]["seen"]} == {4}
+    assert {len(batch["rows"]) for batch in ranks[1]["seen"]} == {3}
+    assert any(row[3] == 0 for batch in alone[0]["seen"] if batch["kind"] == "train" for row in batch["rows"])
+    assert global_batches(ranks) == global_batches(alone)
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert largest_difference(ranks[0], alone[0]) < 1e-5
+    assert ranks[0]["valid_loss"] == pytest.approx(alone[0]["valid_loss"], rel=1e-5)
+    assert alone[0]["valid_loss"] > 0
 
 
 @pytest.mark.parametrize("point", WITHIN)

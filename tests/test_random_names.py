@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import gtzan_stream.layout
 import gtzan_stream.plan
@@ -12,6 +13,7 @@ from gtzan_stream.dsp import random
 from gtzan_stream.loader import Loader
 from gtzan_stream.permutation import permute
 from gtzan_stream.spec_augment import spec_augment_mask
+from gtzan_stream.training import collectives
 
 FEATURES = {
     "mixup.share",
@@ -65,6 +67,7 @@ NAMES = {
         "Compose.noise",
     },
 }
+RANKS = {"dropout.1"}
 DRAWS = {
     "study": {
         "pick": (0.0, 5.0),
@@ -143,6 +146,12 @@ def test_the_draws_of_groups_mixtures_views_and_masks_are_frozen(shards: Path) -
     assert batch.targets.amax(1).tolist() == pytest.approx(SHARES, abs=1e-6)
     assert batch.draws[1].values["gain"][:2].tolist() == SECOND_GAINS
     assert [int(hidden.all(axis).sum()) for axis in (0, 1)] == HIDDEN
+
+
+def test_the_seeds_of_dropout_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collectives, "rank_and_world_size", lambda: (1, 2))
+    collectives.seed_rank(3, 2)
+    assert torch.initial_seed() == random.rng(3, 2, "dropout.1")
 
 
 @pytest.mark.parametrize("name", DRAWS)

@@ -15,7 +15,7 @@ from gtzan_stream.inference.png import write_png
 from gtzan_stream.training import clock, device, optimizers, plots, report
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.interrupt import Interrupt
-from gtzan_stream.training.progress import RunProgress
+from gtzan_stream.training.progress import RunProgress, sums_of
 
 CPU = torch.device("cpu")
 
@@ -103,8 +103,8 @@ def test_every_optimizer_descends_at_its_own_learning_rate(name):
 def test_progress_weights_examples_and_knows_its_best_epoch():
     progress = RunProgress(CPU)
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    progress.step(torch.tensor(4.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0]))
-    progress.step(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0]))
+    progress.step(sums_of(torch.tensor(4.0), logits, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, 0.0])))
+    progress.step(sums_of(torch.tensor(5.0), logits, torch.tensor([0, 1, 0]), torch.tensor([1.0, 0.0, 0.0])))
     progress.add_time(2.0, 0.25)
     again = RunProgress(CPU)
     again.load_state_dict(progress.state_dict())
@@ -119,14 +119,14 @@ def test_progress_weights_examples_and_knows_its_best_epoch():
     progress.trained = True
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
     assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
-    progress.step(torch.tensor(21.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
+    progress.step(sums_of(torch.tensor(21.0), logits, torch.tensor([1, 0, 1]), torch.ones(3)))
     progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
     assert (progress.history[1]["train_loss"], progress.history[1]["train_accuracy"]) == (7.0, 0.0)
-    progress.step(torch.tensor(1.0), logits, torch.tensor([0, 1, 0]), torch.ones(3))
+    progress.step(sums_of(torch.tensor(1.0), logits, torch.tensor([0, 1, 0]), torch.ones(3)))
     progress.add_time(1.0, 0.0)
     assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=0.9)
-    progress.step(torch.tensor(1.0), logits, torch.tensor([1, 0, 1]), torch.ones(3))
+    progress.step(sums_of(torch.tensor(1.0), logits, torch.tensor([1, 0, 1]), torch.ones(3)))
     progress.add_time(1.0, 0.0)
     assert not progress.end_epoch(valid_chunk_accuracy=0.4, valid_loss=0.1)
     summary = progress.summary()

@@ -15,6 +15,8 @@ from gtzan_stream import Batch
 ROOT = Path(__file__).parent.parent
 SETTINGS: dict[str, Any] = {"split": "demo", "part": "train", "batch_size": 8, "seed": 3, "crops_per_clip": 2}
 """Settings of their loaders. With the shards `tiny`, each epoch has 5 batches, and all weights are 1."""
+UNEVEN: dict[str, Any] = {"batch_size": 7, "mixup": 0.4}
+"""Further settings. Of two ranks, one gets 4 rows and one 3, of which the last batch has two fillers."""
 
 
 def described(batch: Batch) -> list[list[Any]]:

@@ -59,6 +59,7 @@ class Config:
     normalization: str | None = _option(
         None, "Normalisation of the features. (default: the network's: global, or clip for samplecnn)", NORMALIZATIONS
     )
+    sync_batch_norm: bool = _option(False, "Batch norm over the rows of all ranks, not only each rank's own; on GPUs.")
     trainable_frontend: bool = _option(False, "Train the STFT kernels and the mel basis, too.")
     optimizer: str | None = _option(
         None, "Optimizer. (default: sgd, or adamw on the demo set)", tuple(optimizers.names())

@@ -71,7 +71,7 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
         features=_features(config, network),
         frames=config.frames or network.frames,
         sample_rate=config.sample_rate or manifest.sample_rate,
-        device=str(found),
+        device=found.type if config.device == "auto" else config.device,
         precision=device.precision(config.precision, found),
         normalization=config.normalization or network.normalization,
         optimizer=optimizer,

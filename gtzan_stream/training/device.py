@@ -6,25 +6,38 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from gtzan_stream.distributed import local_rank_and_size, rank_and_world_size
 from gtzan_stream.errors import UserError
 
 
 def find(name: str) -> torch.device:
     """Return the device called `name`; "auto" is the GPU if there is one, else the CPU.
 
+    With several processes, each gets the GPU with its index on this machine.
+
     Raises
     ------
     UserError
-        If there is no such device here.
+        If there is no such device here, or fewer GPUs than processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise UserError(f"there is no device {name!r}: choose auto, cpu, cuda, cuda:1...")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; choose cpu or auto")
-    return device
+    device, n_gpus = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        raise UserError(f"--device {name}: torch sees {n_gpus} GPUs here; choose cpu or auto")
+    if device.type == "cpu" or rank_and_world_size()[1] == 1:
+        return device
+    rank, size = local_rank_and_size()
+    if device.index is not None:
+        raise UserError(f"--device {name} is one GPU, but torchrun started {size} processes here: choose --device cuda")
+    if size > n_gpus:
+        raise UserError(
+            f"--device {name}: torchrun started {size} processes here, but torch sees {n_gpus} GPUs; choose "
+            f"--nproc-per-node {n_gpus}, or --device cpu"
+        )
+    return torch.device("cuda", rank)
 
 
 def describe(device: torch.device) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from gtzan_stream import folders
+from gtzan_stream.distributed import local_rank_and_size
 from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.feature_settings import option_name
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
-from gtzan_stream.training import checkpoints, device, inputs
+from gtzan_stream.training import checkpoints, collectives, device, inputs
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
@@ -40,11 +41,11 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     UserError
         If the folder already holds a run, another process uses it, or a setting does not fit the data.
     """
-    folder = Path(config.out, str(config.name))  # `complete` has filled in the name: str() is for the type checker
-    if config.check:
-        check(config.shards)
-    with folders.created(folder, folder / checkpoints.LAST), _locked(folder) as lock:
-        if (folder / checkpoints.LAST).exists():
+    config = collectives.of_first(config)  # the name has the time in it, and the precision depends on the machine
+    folder, is_first = Path(config.out, str(config.name)), collectives.is_first()
+    check(config)
+    with folders.created(folder, folder / checkpoints.LAST) if is_first else nullcontext(), _locked(folder) as lock:
+        if is_first and (folder / checkpoints.LAST).exists():
             raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
         run = Run(config, folder, build=build, console=console)
         estimate_statistics(run)
@@ -65,7 +66,7 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
         If there is no checkpoint, another process uses the folder, it cannot be written, `changes` has another
         setting, or the data has changed.
     """
-    path = checkpoints.find(path)
+    path = collectives.of_first(checkpoints.find(path) if collectives.is_first() else path)
     with _locked(path.parent) as lock:
         run = _resumed(path, changes, build=build, console=console)
         run.lock = lock.pop_all()
@@ -73,7 +74,7 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
 
 
 def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None) -> Run:
-    state = checkpoints.load(path)
+    state = collectives.of_first(checkpoints.load(path) if collectives.is_first() else {})
     try:
         config = Config.from_dict(state.get("config"))
     except UserError as error:
@@ -86,8 +87,7 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
         raise UserError(f"{', '.join(wrong)} cannot change in a resumed run, only {allowed} can: start a new run")
     config = dataclasses.replace(config, **changes)
     device.precision(config.precision, device.find(config.device))  # raises if this machine lacks it
-    if config.check:
-        check(config.shards)
+    check(config)
     run = Run(config, path.parent, build=build, console=console)
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
     try:
@@ -111,10 +111,11 @@ def estimate_statistics(run: Run) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[ExitStack]:
-    """Lock a run's folder until the block ends. A caller that pops the lock from the stack must close it later."""
+    """Lock a run's folder, on rank 0, until the block ends. A caller that pops the lock must close it later."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(folders.locked(folder))
+            if collectives.is_first():
+                stack.enter_context(folders.locked(folder))
         except BlockingIOError:
             raise UserError(
                 f"another train.py is using {folder}: wait for it to end, or choose another --name"
@@ -124,10 +125,11 @@ def _locked(folder: Path) -> Iterator[ExitStack]:
         yield stack
 
 
-def check(shards: str) -> None:
-    """Raise UserError if the shards differ from their manifest."""
-    if problems := verify(Manifest.open(shards)):
+def check(config: Config) -> None:
+    """Raise UserError if the shards should be verified and differ from their manifest: one process a machine reads."""
+    if config.check and local_rank_and_size()[0] == 0 and (problems := verify(Manifest.open(config.shards))):
         raise UserError(
-            f"{shards} is not as it was packed, {count(len(problems), 'problem')}: {problems[0]}; "
-            f"gtzan-stream verify {shards} lists them all: copy or pack the shards again"
+            f"{config.shards} is not as it was packed, {count(len(problems), 'problem')}: {problems[0]}; "
+            f"gtzan-stream verify {config.shards} lists them all: copy or pack the shards again"
         )
+    collectives.wait()

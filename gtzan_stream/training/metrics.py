@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.training.collectives import gather
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,24 @@ class Collector:
         self._batches.append(Predictions(logits.softmax(dim=1)[counted], labels[counted], losses[counted], kept))
 
     def result(self) -> Predictions:
-        """Return the predictions of all batches.
+        """Return the predictions of all batches and ranks, in the order in which one process has them.
 
         Raises
         ------
         UserError
             If there are none.
         """
-        if not any(batch.keys for batch in self._batches):
+        batches = [rows for global_batch in zip(*gather(self._batches), strict=True) for rows in global_batch]
+        if not any(batch.keys for batch in batches):
             raise UserError(
                 "there is nothing to evaluate: every clip is too short for a crop or was skipped; "
                 "run `gtzan-stream verify`, or choose fewer --frames"
             )
         return Predictions(
-            torch.cat([batch.probabilities for batch in self._batches]),
-            torch.cat([batch.labels for batch in self._batches]),
-            torch.cat([batch.losses for batch in self._batches]),
-            [key for batch in self._batches for key in batch.keys],
+            torch.cat([batch.probabilities for batch in batches]),
+            torch.cat([batch.labels for batch in batches]),
+            torch.cat([batch.losses for batch in batches]),
+            [key for batch in batches for key in batch.keys],
         )
 
 

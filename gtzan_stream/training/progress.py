@@ -34,18 +34,9 @@ class RunProgress:
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, examples
         self._trained_s = self._waited_s = 0.0
 
-    def step(self, loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Add a training step.
-
-        Parameters
-        ----------
-        loss : Tensor
-            Sum of the losses of the rows that count.
-        logits : Tensor [batch, n_classes]
-        labels, weights : Tensor [batch]
-        """
-        correct = (logits.argmax(dim=1) == labels) * weights
-        self._sums += torch.stack([loss, correct.sum(), weights.sum()])
+    def step(self, sums: Tensor) -> None:
+        """Add a training step, from the result of `sums_of` over all ranks."""
+        self._sums += sums
         self.batch += 1
         self.steps += 1
 
@@ -105,3 +96,21 @@ class RunProgress:
         sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
         counts = {name: checked_int(f"{name} of a run", state[name]) for name in ("epoch", "batch", "steps")}
         self.__dict__.update({**state, **counts, "_sums": sums})
+
+
+def sums_of(loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return what a step adds to the running sums: loss, correct predictions, examples that count.
+
+    Parameters
+    ----------
+    loss : Tensor
+        Sum of the losses of the rows that count.
+    logits : Tensor [batch, n_classes]
+    labels, weights : Tensor [batch]
+
+    Returns
+    -------
+    Tensor [3], float32
+    """
+    correct = (logits.argmax(dim=1) == labels) * weights
+    return torch.stack([loss, correct.sum(), weights.sum()])

@@ -13,7 +13,7 @@ from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import plots
 
-CURVES, CONFUSION = "learning_curves.png", "confusion_matrix.png"
+REPORT, CURVES, CONFUSION = "report.md", "learning_curves.png", "confusion_matrix.png"
 
 
 def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]]) -> Path:
@@ -35,7 +35,7 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
     write_json(folder / "report.json", report)
     plots.learning_curves(folder / CURVES, history, best_epoch=report["training"]["best_epoch"])
     plots.confusion_matrix(folder / CONFUSION, report["test"]["confusion"], list(report["test"]["genres"]))
-    path = folder / "report.md"
+    path = folder / REPORT
     write_text(path, render(report))
     return path
 

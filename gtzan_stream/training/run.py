@@ -4,7 +4,6 @@ The network comes from a function that the caller passes in, so this package doe
 """
 
 import math
-import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,25 +12,33 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.markdown import Markdown
 from torch import nn
 
 from gtzan_stream.batch import Batch
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
-from gtzan_stream.inference import export
 from gtzan_stream.inference.export import logits_of
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.spec_augment import spec_augment_mask
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import checkpoints, device, inputs, metrics, optimizers, report, schedules
+from gtzan_stream.training import (
+    checkpoints,
+    collectives,
+    device,
+    inputs,
+    metrics,
+    optimizers,
+    report,
+    results,
+    schedules,
+)
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.display import Display
-from gtzan_stream.training.interrupt import Interrupt
+from gtzan_stream.training.interrupt import Interrupt, Interrupted
 from gtzan_stream.training.losses import loss_of
 from gtzan_stream.training.network import Classifier
-from gtzan_stream.training.progress import RunProgress
+from gtzan_stream.training.progress import RunProgress, sums_of
 
 Build = Callable[[str, int], nn.Module]
 """(name, number of classes) -> network, from features [batch, row, frame] to logits [batch, class]."""
@@ -41,16 +48,10 @@ class Diverged(UserError):
     """The loss of an epoch is not finite."""
 
 
-class Interrupted(Exception):
-    """The run was stopped by Ctrl-C or SIGTERM, after writing a checkpoint. `code` is the exit status, 130 or 143."""
-
-    def __init__(self, number: signal.Signals | None = None) -> None:
-        super().__init__()
-        self.code = 128 + (number or signal.SIGINT)
-
-
 class Run:
     """A training run: its data, network, optimizer, schedule and progress.
+
+    With several processes, each holds a run and does the same steps on its own rows; rank 0 writes the files.
 
     Parameters
     ----------
@@ -72,6 +73,10 @@ class Run:
     def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
         self.config, self.folder, self.console, self.lock = config, folder, console or Console(), ExitStack()
         self.device = device.find(config.device)
+        if self.device.index is not None:
+            torch.cuda.set_device(self.device)  # Triton and NCCL use the current device
+        if config.sync_batch_norm and self.device.type != "cuda":
+            raise UserError("--sync-batch-norm needs GPUs: torch's SyncBatchNorm has no CPU version; leave it out")
         manifest = Manifest.open(config.shards)
         torch.manual_seed(config.seed)  # for the weights and for dropout
         torch.backends.cudnn.deterministic = True  # so that a resumed run equals an uninterrupted one on a GPU
@@ -82,6 +87,8 @@ class Run:
         self.n_rows = inputs.rows_of(features, frontend)
         plain = build(config.model, len(self.labels))
         self.notes = inputs.check_inputs(config, manifest, plain, features, self.n_rows)
+        if config.sync_batch_norm:
+            plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
         self.train_loader = inputs.open_loader(config, features, self.device, mixup=config.mixup)
         self.valid_loader = self.evaluation("valid")
         self.normalization = Normalization(str(config.normalization), n_mels=self.n_rows)
@@ -124,17 +131,26 @@ class Run:
         return self.train_loader.evaluation(part, chunks=self.config.chunks)  # type: ignore[arg-type]
 
     def write_config(self) -> None:
-        """Write config.json into the run's folder."""
-        report.write_json(self.folder / "config.json", self.config.to_dict())
+        """Write config.json into the run's folder, on rank 0."""
+        if collectives.is_first():
+            report.write_json(self.folder / "config.json", self.config.to_dict())
+
+    def write_history(self) -> None:
+        """Write metrics.jsonl, on rank 0."""
+        if collectives.is_first():
+            report.write_history(self.folder / "metrics.jsonl", self.progress.history)
 
     def save(self, name: str = checkpoints.LAST) -> None:
-        """Write a checkpoint: all parts to last.pt, or only the network to best.pt."""
-        parts = self.parts if name == checkpoints.LAST else {"network": self.network}
-        checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
+        """Write a checkpoint, on rank 0: all parts to last.pt, or only the network to best.pt."""
+        if collectives.is_first():
+            parts = self.parts if name == checkpoints.LAST else {"network": self.network}
+            checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
+        collectives.wait()
 
     def train(self) -> None:
         """Train until the schedule has finished or all steps are done. Raises Interrupted on Ctrl-C or SIGTERM."""
         progress, schedule = self.progress, self.schedule
+        collectives.broadcast(self.network.state_dict().values())
         with Display(self.console) as display, Interrupt() as interrupt:
             display.print_headings()
             while not self.finished:
@@ -152,7 +168,7 @@ class Run:
                 named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
                 if progress.end_epoch(lr=lr, **named):
                     self.save(checkpoints.BEST)
-                report.write_history(self.folder / "metrics.jsonl", progress.history)
+                self.write_history()
                 self.save()
                 display.print_row(progress.history[-1])
 
@@ -177,19 +193,22 @@ class Run:
         steps = min(len(self.train_loader), progress.batch + self.steps - progress.steps)
         display.begin(f"epoch {progress.epoch + 1}", steps, progress.batch)
         shown = begun
-        for batch in clock.watch(self.train_loader):
+        for batch in clock.watch(collectives.begin_together(self.train_loader)):
             self.step(batch)
             display.advance()
-            if time.perf_counter() - shown > 0.5:
+            is_last = interrupt.check() or progress.batch == steps
+            if is_last or time.perf_counter() - shown > 0.5:
                 shown = time.perf_counter()
+                collectives.settle()
                 display.show_measures(progress.measures(shown - begun, clock.waiting))
-            if interrupt.requested or progress.batch == steps:
+            if is_last:
                 break
         progress.add_time(time.perf_counter() - begun, clock.waiting)
         return progress.batch == steps
 
     def step(self, batch: Batch) -> None:
         """Do one training step."""
+        collectives.seed_rank(self.config.seed, self.progress.steps)
         widest = self.config.spec_augment
         hidden = spec_augment_mask(batch, widest, self.n_rows) if widest else None
         with device.autocast(self.config.precision, self.device):
@@ -197,24 +216,26 @@ class Run:
         smoothing = self.config.label_smoothing
         self.optimizer.zero_grad(set_to_none=True)
         loss_of(output, batch.targets, batch.loss_weights, label_smoothing=smoothing).backward()
-        self.optimizer.step()
-        self.schedule.step()
         with torch.no_grad():
             loss = loss_of(output, batch.targets, batch.weights, label_smoothing=smoothing)
-        self.progress.step(loss, logits_of(output), batch.labels, batch.weights)
+            sums = sums_of(loss, logits_of(output), batch.labels, batch.weights)
+        self.progress.step(collectives.average_gradients(self.network.parameters(), sums))
+        self.optimizer.step()
+        self.schedule.step()
 
     @torch.no_grad()
     def evaluate(self, loader: Epochs, display: Display, interrupt: Interrupt) -> dict[str, Any] | None:
         """Evaluate the network on the clips of `loader`. Returns None after an interrupt."""
         self.network.eval()
+        collectives.broadcast(self.network.buffers())  # batch norm's, which each rank estimates from its own rows
         begun, collector = time.perf_counter(), metrics.Collector()
         display.begin("evaluation", len(loader))
-        for batch in loader:
+        for batch in collectives.begin_together(loader):
             with device.autocast(self.config.precision, self.device):
                 logits = self.network(batch.features)
             collector.add(logits, batch.labels, batch.weights, batch.keys)
             display.advance()
-            if interrupt.requested:
+            if interrupt.check():
                 return None
         self.progress.seconds += time.perf_counter() - begun
         return metrics.summary(collector.result(), self.labels)
@@ -226,30 +247,17 @@ class Run:
 
     def finish(self) -> Path:
         """Test the best network, write model.pt2 and the report, and print the results. Returns the report's path."""
-        best = checkpoints.load(self.folder / checkpoints.BEST, "copy it back, or start a new run")
-        checkpoints.restore(best, {"network": self.network}, str(self.folder / checkpoints.BEST))
+        if collectives.is_first():
+            best = checkpoints.load(self.folder / checkpoints.BEST, "copy it back, or start a new run")
+            checkpoints.restore(best, {"network": self.network}, str(self.folder / checkpoints.BEST))
+        collectives.broadcast(self.network.state_dict().values())
         loader = self.evaluation("test")
         with Display(self.console) as display, Interrupt() as interrupt:
             test = self.evaluate(loader, display, interrupt)
         if test is None:
             raise Interrupted(interrupt.requested)
-        report.write_history(self.folder / "metrics.jsonl", self.progress.history)
-        settings = self.config.to_dict()
-        model = self.folder / export.MODEL
-        export.write(model, self.network, loader.features, labels=self.labels, config=settings)
-        content = {
-            "run": self.folder.name,
-            "config": settings,
-            "data": {"labels": self.labels, **report.describe_data(self.train_loader, str(self.config.split))},
-            "model": {"name": self.config.model, "parameters": self.n_parameters},
-            "machine": {"device": device.describe(self.device), "torch": torch.__version__},
-            "training": {
-                **self.progress.summary(),
-                "stopped": "the learning rate is below its floor" if self.schedule.finished else "all steps are done",
-            },
-            "valid": self.progress.best,
-            "test": test,
-            "skipped": sorted({*self.train_loader.skipped, *self.valid_loader.skipped, *loader.skipped}),
-        }
-        self.console.print(Markdown(report.results(content)))
-        return report.write(self.folder, content, self.progress.history)
+        own = {*self.train_loader.skipped, *self.valid_loader.skipped, *loader.skipped}
+        skipped = sorted(set().union(*collectives.gather(own)))
+        if collectives.is_first():
+            return results.write(self, loader, test, skipped)
+        return self.folder / report.REPORT

@@ -95,6 +95,7 @@ def test_a_network_may_have_its_own_number_of_steps(run_cnn2d, steps):
     assert run_cnn2d() == 0
 
 
+@pytest.mark.slow
 def test_a_cell_in_two_comparisons_is_trained_once(run_cnn2d, steps):
     n_other = len(NORMALIZATIONS) - 1  # all but global, cnn2d's default, which was trained before
     assert run_cnn2d(compare="normalization") == 4 * n_other

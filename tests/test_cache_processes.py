@@ -153,7 +153,6 @@ def test_a_download_waits_until_those_of_others_leave_room(folder: Path):
         other.start()
         assert not done.wait(0.05)
         assert shard.exists()
-        assert [path.name for path in folder.glob("*.part")] == [part.name]
         part.write_bytes(bytes(41))
         publish(part, folder / "a.tar", 41)
     other.join()

@@ -220,3 +220,17 @@ def test_a_password_in_an_address_is_sent_to_its_server_only(
     server.fail("elsewhere", record)
     download(server.address.replace("//", "//me:a%40b@") + "/x", tmp_path / "part")
     assert sent == ["Basic bWU6YUBi", None]
+
+
+def test_a_password_in_an_address_is_not_shown(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    address = server.address.replace("//", "//me:secret@")
+    for name in ("missing", "broken"):
+        server.fail(name, status(404 if name == "missing" else 500))
+        with caplog.at_level("INFO"), pytest.raises(OSError, match=r"//me:\*\*\*@") as caught:
+            download(f"{address}/{name}", tmp_path / "part")
+        assert "secret" not in str(caught.value)
+    with caplog.at_level("INFO"):
+        manifest = Manifest.open(address)
+    assert str(manifest.root) == address.replace("secret", "***")
+    assert "secret" not in caplog.text
+    assert "trying again" in caplog.text

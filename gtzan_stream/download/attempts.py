@@ -28,6 +28,7 @@ from gtzan_stream.download.source import (
     retry_after_s,
     status_of,
     timeout_s,
+    without_password,
 )
 from gtzan_stream.errors import UserError, writing
 from gtzan_stream.threads import program_is_ending
@@ -96,7 +97,7 @@ def download(
         If `part` cannot be written.
     """
     received = attempts = failures = 0
-    most = _size(part)
+    most, shown = _size(part), without_password(address)
     while True:
         attempts += 1
         _check_running()
@@ -108,14 +109,14 @@ def download(
             raise
         except Exception as error:  # file systems pass on the errors of their own libraries
             if isinstance(error, CannotContinue) and _size(part):
-                log.warning("%s: %s; starting again", address, error)
+                log.warning("%s: %s; starting again", shown, error)
                 os.truncate(part, 0)
                 continue
             failures = 1 if _size(part) > most else failures + 1
             most = max(most, _size(part))
-            _raise_if_final(address, error, attempts, is_last=failures >= ATTEMPTS, patient=patient)
+            _raise_if_final(shown, error, attempts, is_last=failures >= ATTEMPTS, patient=patient)
             pause_s = _pause_s(error, failures)
-            log.warning("%s: %s; trying again in %.1f s", address, reason_of(error), pause_s)
+            log.warning("%s: %s; trying again in %.1f s", shown, reason_of(error), pause_s)
         wait(pause_s)
 
 
@@ -167,7 +168,9 @@ def _append(address: str, part: Path, size: int | None, failures: int, on_progre
     with _open(address, done, failures) as source:
         total = source.total if source.total is not None else size
         if size is not None and total != size:
-            raise DownloadError(f"{address} has {total} bytes, the manifest says {size}", is_wrong=True)
+            raise DownloadError(
+                f"{without_password(address)} has {total} bytes, the manifest says {size}", is_wrong=True
+            )
         done = source.start
         n_missing = None if total is None else total - done
         with writing(part, n_missing):
@@ -182,7 +185,7 @@ def _append(address: str, part: Path, size: int | None, failures: int, on_progre
                 on_progress(done, total)
                 yield len(block)
                 if size is not None and done > size:
-                    raise DownloadError(f"{address} has more than {size} bytes", is_wrong=True)
+                    raise DownloadError(f"{without_password(address)} has more than {size} bytes", is_wrong=True)
     if total is not None and done < total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 

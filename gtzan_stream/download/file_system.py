@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from gtzan_stream.download.source import CannotContinue, Source
+from gtzan_stream.download.source import CannotContinue, Source, without_password
 from gtzan_stream.errors import UserError
 
 _FIRST_BLOCK, _MIN_BLOCK, _MAX_BLOCK = 1 << 18, 1 << 10, 1 << 23
@@ -86,4 +86,4 @@ def find_file_system(address: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         needs_extra = isinstance(error, ImportError) and address.startswith(_EXTRA_SCHEMES)
         remedy = "; it needs the extra remote: pip install 'gtzan-stream[remote]'" if needs_extra else ""
-        raise UserError(f"{address} cannot be read: {error}{remedy}") from error
+        raise UserError(f"{without_password(address)} cannot be read: {error}{remedy}") from error

@@ -4,6 +4,7 @@ import errno
 import http.client
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,15 @@ from gtzan_stream.errors import UserError, first_line
 DEFAULT_TIMEOUT_S = 30.0
 _TEMPORARY = {408, 425, 429}  # the only 4xx that another attempt can mend
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ECONNREFUSED}
+
+
+def without_password(address: str) -> str:
+    """Return an address as it may be shown: with three stars instead of a password.
+
+    >>> without_password("https://ann:secret@host/set")
+    'https://ann:***@host/set'
+    """
+    return re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", address)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gtzan_stream.download.attempts import DownloadError, download
+from gtzan_stream.download.source import without_password
 from gtzan_stream.errors import UserError, WriteError, writing
 from gtzan_stream.folders import created, fsync, scratch
 from gtzan_stream.store.cache import is_complete, publish, remove_abandoned, reserved, used_bytes
@@ -61,8 +62,9 @@ class RemoteFolder(Folder):
     """
 
     def __init__(self, address: str, cache: Path | None = None, limit_bytes: int | None = None) -> None:
-        self.root: Path | str = address.rstrip("/")
-        self.cache = cache or _default_cache(address.rstrip("/"))
+        self._url = address.rstrip("/")
+        self.root: Path | str = without_password(self._url)  # for messages
+        self.cache = cache or _default_cache(self._url)
         self.limit_bytes = _default_limit() if limit_bytes is None else limit_bytes
         self._files: dict[str, File] = {}
         self._locks: dict[str, Any] = {}
@@ -206,20 +208,22 @@ class RemoteFolder(Folder):
 
     def _append(self, name: str, part: Path, size: int) -> None:
         """Download the rest of a file, and record and log how fast it was."""
-        is_quoted = str(self.root).startswith(("http://", "https://", "file://"))  # for fsspec, % is a character
+        is_quoted = self._url.startswith(("http://", "https://", "file://"))  # for fsspec, % is a character
         began = time.monotonic()
-        address = self.address(quote(name) if is_quoted else name)  # a name may hold ? or #
-        n_bytes = download(address, part, size=size, patient=not self._is_unreachable)
+        url = f"{self._url}/{quote(name) if is_quoted else name}"  # a name may hold ? or #
+        n_bytes = download(url, part, size=size, patient=not self._is_unreachable)
         seconds = max(time.monotonic() - began, 1e-6)
         self._finished.append((n_bytes, seconds))
-        log.info("%s: %.1f MB in %.1f s, %.1f MB/s", address, n_bytes / 1e6, seconds, n_bytes / 1e6 / seconds)
+        log.info(
+            "%s: %.1f MB in %.1f s, %.1f MB/s", self.address(name), n_bytes / 1e6, seconds, n_bytes / 1e6 / seconds
+        )
 
     def _download_manifest(self, *, replace: bool) -> list[File]:
         """Download and check manifest.json, replace the cached one if wanted, and return the files that it lists."""
         target = self.cache / MANIFEST
         with created(self.cache, target), scratch(self.cache, ".manifest-") as folder:
             part = folder / MANIFEST
-            download(self.address(MANIFEST), part, patient=not target.is_file())
+            download(f"{self._url}/{MANIFEST}", part, patient=not target.is_file())
             metadata = load_metadata(part.read_bytes(), self.address(MANIFEST))  # before it replaces a good one
             if replace:
                 with writing(target):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gtzan_stream.errors import WriteError, writing
-from gtzan_stream.folders import created
+from gtzan_stream.folders import created, fsync
 
 
 @contextmanager
@@ -42,6 +42,13 @@ def atomic_write(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Flush a complete file to the disk, and rename it to `path`, in the same folder or disk. Raises WriteError."""
+    with writing(path):
+        fsync(part)
+        os.replace(part, path)
 
 
 def write_text(path: Path, text: str) -> None:

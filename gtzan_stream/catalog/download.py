@@ -1,13 +1,12 @@
 """Download one file over http, https or file to its place, and continue a download that an earlier call began."""
 
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gtzan_stream.atomic import put_in_place
 from gtzan_stream.download.attempts import OnProgress
 from gtzan_stream.download.attempts import download as download_part
-from gtzan_stream.errors import UserError, writing
-from gtzan_stream.folders import fsync
+from gtzan_stream.errors import UserError
 
 
 def download(url: str, target: Path, *, progress: OnProgress | None = None) -> None:
@@ -37,6 +36,4 @@ def download(url: str, target: Path, *, progress: OnProgress | None = None) -> N
         raise UserError(f"expected an address that starts with http://, https:// or file://; got {url!r}")
     part = target.with_name(target.name + ".part")
     download_part(url, part, on_progress=progress)
-    with writing(target):
-        fsync(part)
-        os.replace(part, target)
+    put_in_place(part, target)

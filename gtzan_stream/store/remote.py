@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from gtzan_stream.atomic import put_in_place
 from gtzan_stream.download.attempts import DownloadError, download
 from gtzan_stream.download.source import without_password
-from gtzan_stream.errors import UserError, WriteError, writing
-from gtzan_stream.folders import created, fsync, scratch
+from gtzan_stream.errors import UserError, WriteError
+from gtzan_stream.folders import created, scratch
 from gtzan_stream.store.cache import is_complete, publish, remove_abandoned, reserved, used_bytes
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.manifest_json import load_metadata
@@ -226,9 +227,7 @@ class RemoteFolder(Folder):
             download(f"{self._url}/{MANIFEST}", part, patient=not target.is_file())
             metadata = load_metadata(part.read_bytes(), self.address(MANIFEST))  # before it replaces a good one
             if replace:
-                with writing(target):
-                    fsync(part)
-                    os.replace(part, target)
+                put_in_place(part, target)
         return metadata["shards"] + metadata["tables"]
 
     def _was_replaced(self) -> bool:

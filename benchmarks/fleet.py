@@ -94,7 +94,7 @@ def groups_of_node(layout: Layout, node: int, n_ranks: int) -> range:
     """Return the groups that hold the rows of a node's ranks."""
     first = rows_of_rank(node * RANKS_PER_NODE, n_ranks, layout.batch_size)
     last = rows_of_rank(min((node + 1) * RANKS_PER_NODE, n_ranks) - 1, n_ranks, layout.batch_size)
-    return range(first.start // layout.rows_per_group, (last.stop - 1) // layout.rows_per_group + 1)
+    return layout.groups_of(range(first.start, last.stop))
 
 
 def download_shares(layout: Layout, n_ranks: int) -> list[float]:

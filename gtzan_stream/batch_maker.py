@@ -129,8 +129,8 @@ class BatchMaker:
             partner = np.argsort(numbers)[np.searchsorted(np.sort(numbers), of_partners)]  # indices into `numbers`
         rows = plan.rows(index, numbers)
         views = self._views(rows, plan.epoch, kind)
-        weights = rows.weights * np.logical_and.reduce([view.segments.has_enough_audio for view in views])
-        n_counted = max(self._count(plan, index, kind), 1)
+        weights = _weights(rows, views)
+        n_counted = max(weights.sum() if world_size == 1 else self._count(plan, index, kind), 1)
         labels = self._class_index[self.manifest.label[rows.clips]]
         errors: dict[int, str] = {}
         with torch.cuda.stream(self._stream):
@@ -200,8 +200,7 @@ class BatchMaker:
         if kind.all_count:
             return plan.n_examples(index)
         rows = plan.rows(index, range(plan.layout.batch_size))
-        enough = [view.segments.has_enough_audio for view in self._views(rows, plan.epoch, kind)]
-        return int((rows.weights * np.logical_and.reduce(enough)).sum())
+        return int(_weights(rows, self._views(rows, plan.epoch, kind)).sum())
 
     def _mix(
         self, features: Tensor, labels: np.ndarray, partner: np.ndarray, share: np.ndarray
@@ -250,6 +249,11 @@ class BatchMaker:
     def all_count(self, clips: np.ndarray) -> bool:
         """Return whether all crops and chunks of these clips have enough audio to count."""
         return bool(crops.is_long_enough(self.manifest.frames[clips], self.geometry).all())
+
+
+def _weights(rows: Rows, views: Sequence[View]) -> np.ndarray:
+    """Return 1 for rows that are no fillers and have enough audio in all views, else 0: float32 [rows]."""
+    return rows.weights * np.logical_and.reduce([view.segments.has_enough_audio for view in views])
 
 
 def _init_thread(gpu: torch.device | None) -> None:

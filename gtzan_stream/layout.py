@@ -126,6 +126,10 @@ class Layout:
         """Rows of each global batch that are from one group."""
         return self.batch_size // self.n_groups
 
+    def groups_of(self, numbers: range) -> range:
+        """Return the groups that the rows with these numbers of a global batch are from."""
+        return range(numbers.start // self.rows_per_group, (numbers.stop - 1) // self.rows_per_group + 1)
+
     @cached_property
     def pieces(self) -> Pieces:
         """The examples of each group, in a fixed order."""

@@ -28,8 +28,8 @@ def partners(batch_size: int, n_groups: int = 1) -> np.ndarray:
     >>> partners(6).tolist()
     [1, 2, 0, 4, 5, 3]
     """
-    most_runs = math.lcm(8, n_groups)
-    n_runs = max((n for n in range(1, batch_size // 2 + 1) if most_runs % n == 0 and batch_size % n == 0), default=1)
+    divisor = math.gcd(math.lcm(8, n_groups), batch_size)
+    n_runs = max((n for n in range(1, divisor + 1) if divisor % n == 0 and 2 * n <= batch_size), default=1)
     length, rows = batch_size // n_runs, np.arange(batch_size)
     return rows - rows % length + (rows + 1) % length
 

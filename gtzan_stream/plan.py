@@ -131,9 +131,8 @@ class EpochPlan:
 
     def blocks(self, batch: int, numbers: range) -> list[tuple[int, int]]:
         """Return the blocks in which these rows of a global batch begin: for each of their groups, group and block."""
-        n_rows = self.layout.rows_per_group
-        groups = range(numbers.start // n_rows, (numbers.stop - 1) // n_rows + 1)
-        return [(group, self._order(group).block_of(batch * n_rows)) for group in groups]
+        position = batch * self.layout.rows_per_group
+        return [(group, self._order(group).block_of(position)) for group in self.layout.groups_of(numbers)]
 
     def shards_of(self, group: int, block: int) -> np.ndarray:
         """Return the indices in the manifest of the shards in a block; none after the group's last block."""
@@ -141,7 +140,7 @@ class EpochPlan:
 
     def shards_at_once(self, numbers: range) -> int:
         """Return how many shards these rows need at once: those of a block and the next, in each of their groups."""
-        return sum(self._order(group).shards_at_once for group, _ in self.blocks(0, numbers))
+        return sum(self._order(group).shards_at_once for group in self.layout.groups_of(numbers))
 
     def _order(self, group: int) -> "_GroupOrder":
         if group not in self._orders:

@@ -2,7 +2,7 @@
 
 Every byte that arrives is written to the file at once. When the connection breaks, or brings nothing for `timeout_s`,
 the next attempt asks for the bytes from the file's present end on; a server that cannot continue sends the whole file
-again. A download is given up after `ATTEMPTS` broken attempts, counted anew from each that brings new bytes, however
+again. A download is given up after `ATTEMPTS` broken attempts, counted from the last that brought new bytes, however
 long it has run before. The pauses between attempts double and are partly random, so that many machines do not come
 back together. A server that says when to come back (``Retry-After``) is obeyed, up to a minute.
 """

@@ -31,7 +31,7 @@ def open_http(address: str, start: int, timeout_s: float) -> Iterator[Source]:
         if error.headers.get("Content-Range") != f"bytes */{start}":
             raise CannotContinue(
                 f"the file has fewer than {start} bytes"
-            ) from None  # else the 416 is taken for a refusal
+            ) from None  # or `is_refused` would see the 416
         response = None
     if response is None:
         yield Source(start, start, iter(()))

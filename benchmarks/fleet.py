@@ -34,7 +34,7 @@ from benchmarks.lib.common import RESULTS, run, save, show, spread
 from benchmarks.lib.memory import memory_mb, peak_mb, reset_peak
 from gtzan_stream.layout import Layout
 from gtzan_stream.permutation import permute
-from gtzan_stream.plan import EpochPlan, rows_of_rank
+from gtzan_stream.plan import EpochPlan, rows_of_rank, rows_of_ranks
 
 CPU = torch.device("cpu")
 RANKS_PER_NODE, ROWS_PER_RANK = 8, 16
@@ -92,9 +92,8 @@ def probe_apart(folder: Path, n_groups: int, batch_size: int) -> dict[str, float
 
 def groups_of_node(layout: Layout, node: int, n_ranks: int) -> range:
     """Return the groups that hold the rows of a node's ranks."""
-    first = rows_of_rank(node * RANKS_PER_NODE, n_ranks, layout.batch_size)
-    last = rows_of_rank(min((node + 1) * RANKS_PER_NODE, n_ranks) - 1, n_ranks, layout.batch_size)
-    return layout.groups_of(range(first.start, last.stop))
+    ranks = range(node * RANKS_PER_NODE, min((node + 1) * RANKS_PER_NODE, n_ranks))
+    return layout.groups_of(rows_of_ranks(ranks, n_ranks, layout.batch_size))
 
 
 def download_shares(layout: Layout, n_ranks: int) -> list[float]:

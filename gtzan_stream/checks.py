@@ -1,9 +1,11 @@
-"""Check the numbers that people pass in."""
+"""Check the arguments that people pass in."""
 
 import math
 import operator
 
-from gtzan_stream.errors import UserError
+import torch
+
+from gtzan_stream.errors import UserError, first_line
 from gtzan_stream.words import short_repr
 
 MAX_INT = 2**31 - 1
@@ -52,3 +54,23 @@ def checked_number(name: str, value: object, minimum: float = 0.0) -> float:
     if isinstance(value, bool | str) or not math.isfinite(number) or number < minimum:
         raise UserError(f"{name} must be a finite number of at least {minimum:g}, got {short_repr(value)}")
     return number
+
+
+def checked_device(device: object) -> torch.device:
+    """Convert an argument to a device of torch.
+
+    Raises
+    ------
+    UserError
+        If torch knows no such device, or cannot use it here.
+
+    >>> checked_device("cpu")
+    device(type='cpu')
+    """
+    try:
+        found = torch.device(device)  # type: ignore[call-overload]
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, AssertionError) as error:  # an AssertionError: torch was built without CUDA
+        remedy = "choose a device that torch has, such as 'cpu' or 'cuda'"
+        raise UserError(f"device {short_repr(device)} cannot be used here ({first_line(error)}): {remedy}") from error
+    return found

@@ -23,6 +23,13 @@ def local_rank_and_size() -> tuple[int, int]:
     return rank, int(os.environ.get("LOCAL_WORLD_SIZE", rank + 1))
 
 
+def ranks_here() -> range:
+    """Return the ranks of the processes on this machine."""
+    (rank, world_size), (local_rank, n_local) = rank_and_world_size(), local_rank_and_size()
+    first = max(rank - local_rank, 0)
+    return range(first, min(first + n_local, world_size))
+
+
 def checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
     """Return `rank` and `world_size`, or None if neither is given. Raise UserError if one is missing or invalid."""
     if (rank is None) != (world_size is None):

@@ -31,9 +31,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from gtzan_stream.batch import Batch
 from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.checks import checked_int
-from gtzan_stream.distributed import rank_and_world_size
+from gtzan_stream.distributed import rank_and_world_size, ranks_here
 from gtzan_stream.errors import UserError
-from gtzan_stream.plan import EpochPlan, rows_of_rank
+from gtzan_stream.plan import EpochPlan, rows_of_rank, rows_of_ranks
 from gtzan_stream.prefetch import prefetch
 from gtzan_stream.threads import limit_torch_after_fork
 from gtzan_stream.views import BatchKind
@@ -75,16 +75,18 @@ class Epochs:
         self.features: Any = maker.features
         self.transform, self.num_workers = kind.transform, num_workers
         self.skipped: list[str] = []
-        self.epoch = 0
         self._maker, self._kind, self._plan, self._settings, self._ranks = maker, kind, plan, settings, ranks
-        self._closed, self._consumed, self._next_start = False, 0, 0
+        self.epoch, self._consumed, self._next_start, self._closed = 0, 0, 0, False
         self._start_was_set = False  # by set_epoch or load_state_dict, since the last iteration began
         self._epoch_offset = 0  # our epoch minus the trainer's
         first = plan(0)
-        layout, self._n_batches = first.layout, len(first)
-        self.batch_size, self._n_examples = layout.batch_size, layout.n_examples
+        self._n_batches, self._n_examples, self.batch_size = (
+            len(first),
+            first.layout.n_examples,
+            first.layout.batch_size,
+        )
         self._check_world_size()
-        rows = self._own_rows() if self.world_size > 1 else range(1)  # other processes may join before an epoch begins
+        rows = self._rows_here() if self.world_size > 1 else range(1)  # other processes may join before an epoch begins
         self.manifest.folder.check_cache_holds(first.shards_at_once(rows))
 
     @property
@@ -181,7 +183,7 @@ class Epochs:
                 "batch_size=None, num_workers=0); the loader reads ahead in threads of its own"
             )
         epoch, plan = self.epoch, self._plan(self.epoch)  # Local: set_epoch must not affect a running iteration.
-        self.manifest.folder.check_cache_holds(plan.shards_at_once(self._own_rows()))
+        self.manifest.folder.check_cache_holds(plan.shards_at_once(self._rows_here()))
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
         batches = self._make_batches(plan, first, self.rank, self.world_size)
@@ -224,8 +226,10 @@ class Epochs:
             self._check_open()
             raise
 
-    def _own_rows(self) -> range:
-        return rows_of_rank(self.rank, self.world_size, self.batch_size)
+    def _rows_here(self) -> range:
+        """Return the rows of the ranks on this machine, which share a cache; if the rank was passed in, its rows."""
+        ranks = range(self.rank, self.rank + 1) if self._ranks else ranks_here()
+        return rows_of_ranks(ranks, self.world_size, self.batch_size)
 
     def _check_open(self) -> None:
         if self._closed or self._maker.closed:

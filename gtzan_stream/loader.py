@@ -15,7 +15,7 @@ from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import as_transform
 from gtzan_stream.batch import Batch
 from gtzan_stream.batch_maker import BatchMaker
-from gtzan_stream.checks import MAX_SEED, checked_int, checked_number
+from gtzan_stream.checks import MAX_SEED, checked_device, checked_int, checked_number
 from gtzan_stream.distributed import checked_ranks
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
@@ -92,8 +92,8 @@ class Loader(Epochs):
     Raises
     ------
     UserError
-        If the shards, split, part or recipe do not exist, an argument has a wrong type or value, or all clips are too
-        short to count.
+        If the shards, split, part, recipe or device do not exist, an argument has a wrong type or value, or all clips
+        are too short to count.
 
     References
     ----------
@@ -141,6 +141,7 @@ class Loader(Epochs):
         mixup = checked_number("mixup", mixup)
         if on_error not in ("fail", "skip"):
             raise UserError(f"on_error must be 'fail' or 'skip', got {on_error!r}")
+        device = checked_device(device)
         transform = as_transform(augment).to(device)
         # close() closes a transform that was built here, but not one that was passed in.
         self._own_transform = transform if isinstance(augment, str) else Identity()
@@ -150,12 +151,12 @@ class Loader(Epochs):
         clips = clips_of(manifest, split, part)
         self.labels = manifest.labels if split is None else manifest.labels_of(split)
         self.on_error, self.seed = on_error, seed
-        self.n_rows = feature.n_rows(features, torch.device(device))
+        self.n_rows = feature.n_rows(features, device)
         maker = BatchMaker(
             manifest,
             labels=self.labels,
             features=features,
-            device=torch.device(device),
+            device=device,
             num_workers=num_workers,
             seed=seed,
             on_error=on_error,

@@ -71,6 +71,16 @@ def rows_of_rank(rank: int, world_size: int, batch_size: int) -> range:
     return range(-(-rank * batch_size // world_size), -(-(rank + 1) * batch_size // world_size))
 
 
+def rows_of_ranks(ranks: range, world_size: int, batch_size: int) -> range:
+    """Return the rows of a global batch that belong to consecutive ranks.
+
+    >>> rows_of_ranks(range(1, 3), 3, 8)
+    range(3, 8)
+    """
+    first, last = (rows_of_rank(rank, world_size, batch_size) for rank in (ranks[0], ranks[-1]))
+    return range(first.start, last.stop)
+
+
 @dataclass(frozen=True)
 class EpochPlan:
     """One epoch's global batches.

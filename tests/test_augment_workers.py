@@ -82,17 +82,27 @@ def test_a_pause_of_the_program_does_not_use_up_the_time(workers: Workers, monke
 
 
 @posix
-def test_three_calls_in_a_row_that_end_their_process_are_a_user_error(workers: Workers) -> None:
+@pytest.mark.parametrize(("n_answered", "limit"), [(0, 3), (1, 5)])
+def test_many_calls_in_a_row_that_end_their_process_are_a_user_error(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, n_answered: int, limit: int
+) -> None:
+    """Before the first answer fewer are needed, because the transform may never work."""
+    monkeypatch.setattr("gtzan_stream.augment.workers.MAX_UNANSWERED", 5)
+
     def fail(seed: int) -> type:
         with pytest.raises(ValueError, match="exit status 3") as error:
             call(workers, 3, seed)
         return type(error.value)
 
-    assert [fail(1), fail(2)] == [ValueError] * 2
-    assert call(workers, 1) == 2
-    assert [fail(3), fail(3), fail(3), fail(4)] == [ValueError] * 4  # the same call, as a batch on CUDA is tried again
-    with pytest.raises(UserError, match=r"3 calls .* in a row got no answer; .*\(exit status 3\); .*num_workers=0"):
-        call(workers, 3, 5)
+    for _ in range(n_answered):
+        assert [fail(1), fail(2)] == [ValueError] * 2
+        assert call(workers, 1) == 2
+    assert [fail(3), fail(3), fail(3)] == [ValueError] * 3  # the same call, as a batch on CUDA is tried again
+    assert [fail(seed) for seed in range(4, limit + 2)] == [ValueError] * (limit - 2)
+    with pytest.raises(
+        UserError, match=rf"{limit} calls .* in a row got no answer; .*\(exit status 3\); .*num_workers=0"
+    ):
+        call(workers, 3, 99)
 
 
 @posix

@@ -79,7 +79,7 @@ def test_the_largest_shards_must_fit_together():
     folder.register_files([{"name": name, "size": size, "sha256": ""} for name, size in sizes.items()])
     for n_shards in (0, 1, 2):
         folder.check_cache_holds(n_shards)
-    for n_shards in (3, 4, None):
+    for n_shards in (3, 4):
         with pytest.raises(UserError, match=r"^3 shards of memory://set, 1\.7e-08 GB, are needed at once"):
             folder.check_cache_holds(n_shards)
     folder.limit_bytes = 13

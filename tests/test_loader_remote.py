@@ -55,7 +55,7 @@ def test_leaving_an_epoch_early_cancels_its_downloads(shards: Path, monkeypatch:
 def test_the_cache_must_hold_two_blocks(
     shards: Path, monkeypatch: pytest.MonkeyPatch, shuffle_shards: int | None, expected: int
 ):
-    checked: list[int | None] = []
+    checked: list[int] = []
     monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
     loader = Loader(shards, shuffle_shards=shuffle_shards)
     assert len(loader.manifest.shards) == 3
@@ -63,19 +63,39 @@ def test_the_cache_must_hold_two_blocks(
     assert checked == [expected, 2]
 
 
+def join(monkeypatch: pytest.MonkeyPatch, rank: int, world_size: int) -> None:
+    """Make torch.distributed appear to have this rank and world size."""
+    for name in ("epochs", "distributed"):
+        monkeypatch.setattr(f"gtzan_stream.{name}.rank_and_world_size", lambda: (rank, world_size))
+
+
 def test_the_cache_must_hold_the_groups_of_the_rank_that_a_process_has_when_an_epoch_begins(
     shards: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A loader may be made before torch.distributed is initialised."""
-    checked: list[int | None] = []
+    checked: list[int] = []
     monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
     loader = Loader(shards, batch_size=6, shard_groups=3, num_workers=0)
     of_groups = [loader._plan(0).shards_at_once(range(2 * group, 2 * group + 2)) for group in range(3)]
     assert checked == of_groups[:1]
     for world_size, groups in ((1, [0, 1, 2]), (2, [1, 2]), (3, [2])):
-        monkeypatch.setattr("gtzan_stream.epochs.rank_and_world_size", lambda n=world_size: (n - 1, n))
+        join(monkeypatch, world_size - 1, world_size)
         next(iter(loader))
         assert checked.pop() == sum(of_groups[group] for group in groups)
+
+
+def test_the_cache_must_hold_the_groups_of_all_ranks_on_the_machine(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    """Ranks 2 and 3 of 4 run here. A rank that was passed in counts alone."""
+    checked: list[int] = []
+    monkeypatch.setattr(Folder, "check_cache_holds", lambda folder, n_shards: checked.append(n_shards))
+    join(monkeypatch, 3, 4)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    settings = {"batch_size": 12, "shard_groups": 3, "num_workers": 0}
+    plan = Loader(shards, **settings)._plan(0)
+    Loader(shards, **settings, rank=3, world_size=4)
+    assert checked == [plan.shards_at_once(range(6, 12)), plan.shards_at_once(range(9, 12))]
+    assert checked[0] > checked[1]
 
 
 def test_a_rank_requests_the_shards_of_its_groups_alone(shards: Path, requested: list[list[str]]):

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 import numpy as np
 import pytest
@@ -70,6 +72,41 @@ def test_the_shards_read_last_are_open_and_evicted_ones_are_closed(limit: int, s
         assert manifest.opened == opened
         shards.close()
         assert open_files(manifest.root) == []
+
+
+def test_while_a_shard_is_downloaded_the_others_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest = Shards(tmp_path)
+    shards, is_downloading, is_done = open_shards.OpenShards(manifest, limit=2), Event(), Event()
+    expected = shards.get(0)
+
+    def download(name: str) -> Path:
+        is_downloading.set()
+        assert is_done.wait(30)
+        return Shards.path(manifest, name)
+
+    monkeypatch.setattr(manifest, "path", download)
+    with ThreadPoolExecutor() as threads:
+        slow = threads.submit(shards.get, 1)
+        assert is_downloading.wait(30)
+        try:
+            assert threads.submit(shards.get, 0).result(30) is expected
+        finally:
+            is_done.set()
+        assert slow.result() is shards.get(1)
+
+
+def test_a_shard_that_arrives_after_close_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest = Shards(tmp_path.resolve())
+    shards = open_shards.OpenShards(manifest, limit=2)
+
+    def close_meanwhile(name: str) -> Path:
+        shards.close()
+        return Shards.path(manifest, name)
+
+    monkeypatch.setattr(manifest, "path", close_meanwhile)
+    with pytest.raises(ValueError, match="the reader is closed"):
+        shards.get(1)
+    assert open_files(manifest.root) == []
 
 
 def test_a_closed_reader_has_no_shards_open_and_opens_none(shards: Path, tmp_path: Path):

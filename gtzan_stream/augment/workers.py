@@ -20,8 +20,10 @@ from gtzan_stream.augment.worker_process import WorkerEndedError, WorkerProcess
 from gtzan_stream.errors import UserError
 from gtzan_stream.threads import fork_safe_lock
 
-MAX_ENDED = 3
+MAX_UNANSWERED = 10
 """Examples in a row without an answer, after which the workers count as broken."""
+MAX_UNANSWERED_AT_FIRST = 3
+"""The same, before the first answer."""
 
 _all: weakref.WeakSet[Workers] = weakref.WeakSet()
 
@@ -62,6 +64,7 @@ class Workers:
         self._idle: LifoQueue[WorkerProcess | None] = LifoQueue()
         for _ in range(self._num_workers):
             self._idle.put(None)
+        self._has_answered = False
         self._unanswered: set[int] = set()  # seeds since the last answer; an example tried again counts once
         self._lock = fork_safe_lock()
         self._end = weakref.finalize(self, _end, self._started)
@@ -76,8 +79,8 @@ class Workers:
             If the function raised an error or returned no finite mono samples; or if its process ended, or took too
             long and was killed. The next call starts a new process.
         UserError
-            If a process cannot be started or cannot load the function, if `MAX_ENDED` calls in a row ended their
-            process, or after `close`.
+            If a process cannot be started or cannot load the function, if too many calls in a row ended their
+            process (`MAX_UNANSWERED`), or after `close`.
         """
         worker = self._idle.get()
         try:
@@ -96,6 +99,7 @@ class Workers:
             raise
         finally:
             self._idle.put(worker)
+        self._has_answered = True
         self._unanswered.clear()
         if kind == "failed":
             raise ValueError(answer)
@@ -144,7 +148,7 @@ class Workers:
         """Return the error of a call without an answer: about its row, unless all calls end like that."""
         self._check_open()
         self._unanswered.add(seed)
-        if len(self._unanswered) < MAX_ENDED:
+        if len(self._unanswered) < (MAX_UNANSWERED if self._has_answered else MAX_UNANSWERED_AT_FIRST):
             return ValueError(str(error))
         return UserError(
             f"{len(self._unanswered)} calls of the transform in a row got no answer; the last time, {error}; call the "

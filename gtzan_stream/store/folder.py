@@ -91,7 +91,7 @@ class Folder:
         """Return an empty list: local files need no download."""
         return []
 
-    def check_cache_holds(self, n_shards: int | None) -> None:
+    def check_cache_holds(self, n_shards: int) -> None:
         """Do nothing: local shards need no cache."""
 
     def cache_state(self) -> dict[str, Any] | None:

@@ -70,19 +70,26 @@ class OpenShards:
     def get(self, shard: int) -> OpenShard:
         """Return a shard, opened if necessary."""
         with self._lock:
-            if self._closed:
-                raise ValueError("the reader is closed")
+            self._check_open()
             found = self._open.get(shard)
-            if found is None:
-                # Close shards that were evicted from the cache of remote shards: only then is their space free.
-                for number in [number for number, other in self._open.items() if other.is_removed]:
-                    del self._open[number]
-                found = self._open[shard] = self._open_shard(self._manifest.shards[shard].name)
-                if len(self._open) > self._limit:
-                    self._open.popitem(last=False)
-            else:
+            if found is not None:
                 self._open.move_to_end(shard)
-            return found
+                return found
+        # Without the lock, because the shard may have to be downloaded. If two threads open it, one is closed again.
+        found = self._open_shard(self._manifest.shards[shard].name)
+        with self._lock:
+            self._check_open()
+            # Close shards that were evicted from the cache of remote shards: only then is their space free.
+            for number in [number for number, other in self._open.items() if other.is_removed]:
+                del self._open[number]
+            self._open[shard] = found
+            if len(self._open) > self._limit:
+                self._open.popitem(last=False)
+        return found
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the reader is closed")
 
     def _open_shard(self, name: str) -> OpenShard:
         try:

@@ -132,15 +132,15 @@ class RemoteFolder(Folder):
         """Start to download files in the background. Failures are ignored: `path` will raise them."""
         return [self._prefetcher.submit(self.path, name) for name in names]
 
-    def check_cache_holds(self, n_shards: int | None) -> None:
-        """Raise UserError if the largest `n_shards` shards (None for all) do not fit into the cache together."""
+    def check_cache_holds(self, n_shards: int) -> None:
+        """Raise UserError if the largest `n_shards` shards do not fit into the cache together."""
         sizes = sorted((self._files[name]["size"] for name in self._shard_names()), reverse=True)
         needed = sum(sizes[:n_shards])
         if needed > self.limit_bytes:
             raise UserError(
                 f"{len(sizes[:n_shards])} shards of {self.root}, {needed / 1e9:.3g} GB, are needed at once, but the"
-                f" cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: set GTZAN_STREAM_CACHE_GB or, in training,"
-                " choose a smaller shuffle_shards"
+                f" cache {self.cache} holds {self.limit_bytes / 1e9:.3g} GB: set GTZAN_STREAM_CACHE_GB; smaller shards,"
+                " and in training a smaller shuffle_shards, need less"
             )
 
     def cache_state(self) -> dict[str, Any]:

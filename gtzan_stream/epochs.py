@@ -73,18 +73,14 @@ class Epochs:
     ) -> None:
         self.manifest, self.device = maker.manifest, maker.device
         self.features: Any = maker.features
-        self.transform, self.num_workers = kind.transform, num_workers
-        self.skipped: list[str] = []
+        self.transform, self.num_workers, self.skipped = kind.transform, num_workers, list[str]()
         self._maker, self._kind, self._plan, self._settings, self._ranks = maker, kind, plan, settings, ranks
         self.epoch, self._consumed, self._next_start, self._closed = 0, 0, 0, False
         self._start_was_set = False  # by set_epoch or load_state_dict, since the last iteration began
         self._epoch_offset = 0  # our epoch minus the trainer's
         first = plan(0)
-        self._n_batches, self._n_examples, self.batch_size = (
-            len(first),
-            first.layout.n_examples,
-            first.layout.batch_size,
-        )
+        self._n_batches, self._n_examples = len(first), first.layout.n_examples
+        self.batch_size = first.layout.batch_size
         self._check_world_size()
         rows = self._rows_here() if self.world_size > 1 else range(1)  # other processes may join before an epoch begins
         self.manifest.folder.check_cache_holds(first.shards_at_once(rows))
@@ -209,10 +205,10 @@ class Epochs:
                 for group, block in plan.blocks(index, rows):
                     if (group, block) not in begun:
                         begun.add((group, block))
-                        shards = np.concatenate([plan.shards_of(group, block), plan.shards_of(group, block + 1)])
+                        shards = np.r_[plan.shards_of(group, block), plan.shards_of(group, block + 1)]
                         names = [self.manifest.shards[shard].name for shard in shards]
-                        pending = [download for download in downloads if not download.done()]
-                        downloads = pending + self.manifest.folder.prefetch(names)
+                        downloads = [each for each in downloads if not each.done()]
+                        downloads += self.manifest.folder.prefetch(names)
                 yield self._maker.make_batch(plan, index, self._kind, rank, world_size)
         finally:
             for download in downloads:  # so that leaving the loop early does not block

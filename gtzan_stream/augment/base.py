@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, compiler, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
-from gtzan_stream.augment.rows import OnFailure, run_rows
+from gtzan_stream.augment.rows import OnFailure, apply_steps, run_rows, steps_by_row
 from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit, zero_after
 from gtzan_stream.distributed import rank_and_world_size
+from gtzan_stream.dsp.backend import backend
 from gtzan_stream.dsp.parameters import to_device
 from gtzan_stream.errors import UserError
 from gtzan_stream.shapes import Waveforms
@@ -72,6 +74,27 @@ class Transform(nn.Module):
         needs fewer, the rest is ignored. Without, rows are whole clips and the result is as long as they are.
         """
         raise NotImplementedError(f"{type(self).__name__} has no compute(waveform, draw, length)")
+
+    def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
+        """Fill `out` with one transformed row: `compute` on the CPU, without torch's cost of each call.
+
+        Overriding it is optional; the results must be equal.
+
+        Parameters
+        ----------
+        samples : float32 array [time]
+            The input that `source_of` asks for.
+        draw : Draw
+            The draw of the batch.
+        row : int
+            Index in `draw`.
+        before : int or None
+            ``source_of(...).before`` of this row. None for a whole clip; `out` is then as long as `samples`.
+        out : float32 array [length]
+        """
+        length = None if before is None else len(out)
+        result = self.compute(torch.from_numpy(samples)[None], draw[row : row + 1], length)
+        out[:] = check_computed(type(self).__name__, result, 1, len(out)).detach().numpy()[0]
 
     # Public interface.
 
@@ -204,6 +227,10 @@ class Transform(nn.Module):
                 )
         if not len(draw) or not width:
             return waveform.new_zeros(len(draw), width)
+        if backend(waveform) == "numba" and not self._learns():
+            lengths = np.full(len(draw), width) if wanted is None else wanted
+            steps = steps_by_row(self.leaves(draw), lengths, is_whole=wanted is None)
+            return apply_steps(steps, waveform, needed, wanted, width, failed)
         if waveform.device.type == "cpu" and not waveform.requires_grad:
             return run_rows(self.run, waveform, draw, wanted, needed, width, failed)
         try:
@@ -245,6 +272,14 @@ class Transform(nn.Module):
 
     def close(self) -> None:
         """Release resources such as worker processes."""
+
+    def leaves(self, draw: Draw) -> list[tuple[Transform, Draw]]:
+        """List the transforms that compute something, in the order in which they are applied, each with its draw."""
+        return [(self, draw)]
+
+    def _learns(self) -> bool:
+        """Return whether gradients of the transform's own parameters are to be recorded."""
+        return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.parameters())
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
         """Do `apply` without its checks. If no row was chosen, the result may be a view of the input."""

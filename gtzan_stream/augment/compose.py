@@ -85,6 +85,9 @@ class Compose(Transform):
             waveform = transform.run(waveform, drawn, length)
         return fit(waveform, int(wanted.max()))
 
+    def leaves(self, draw: Draw) -> list[tuple[Transform, Draw]]:
+        return [leaf for transform, drawn in self._drawn(draw) for leaf in transform.leaves(drawn)]
+
     @property
     def members(self) -> list[Transform]:
         """The transforms in order."""

@@ -54,6 +54,9 @@ class Gain(Transform):
         gain = to_device(draw.values["gain"], waveform.device).to(waveform.dtype)
         return waveform[:, :length] * gain[:, None]
 
+    def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
+        np.multiply(samples[: len(out)], np.float32(draw.values["gain"][row]), out=out)
+
     def extra_repr(self) -> str:
         law = ", uniform in dB" if self.logarithmic else ""
         return f"{self.min_gain:g}..{self.max_gain:g}{law}, p={self.p:g}"

@@ -51,5 +51,9 @@ class GaussianNoise(Transform):
         )
         return noise.add_(waveform)
 
+    def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
+        random.normal_row(draw.rng, draw.key_hash[row], draw.crops[row], draw.values["std"][row], out)
+        out += samples[: len(out)]
+
     def extra_repr(self) -> str:
         return f"{self.min_std:g}..{self.max_std:g} of full scale, p={self.p:g}"

@@ -23,6 +23,7 @@ class PitchShift(Warp):
 
     parameter = choice = "n_steps"
     dsp_source, dsp_warp = staticmethod(pitch.source), staticmethod(pitch.pitch_shift)
+    dsp_row = staticmethod(pitch.shift_row)
 
     def __init__(self, min_n_steps: float = 0.0, max_n_steps: float = 4.0, *, p: float = 1.0) -> None:
         super().__init__(p=p)

@@ -54,5 +54,12 @@ class TimeShift(Transform):
         time = torch.arange(waveform.shape[1], device=waveform.device)
         return waveform.gather(1, (time - shift_on_device[:, None]) % waveform.shape[1])
 
+    def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
+        if before is not None:
+            out[:] = samples[: len(out)]
+            return
+        start = int(draw.values["shift"][row]) % len(out)
+        out[:start], out[start:] = samples[len(out) - start :], samples[: len(out) - start]
+
     def extra_repr(self) -> str:
         return f"{self.min_shift}..{self.max_shift} samples, p={self.p:g}"

@@ -36,6 +36,7 @@ class SpeedPerturb(Warp):
 
     parameter, choice = "rate", "factor"
     dsp_source, dsp_warp = staticmethod(resample.source), staticmethod(resample.resample)
+    dsp_row = staticmethod(resample.resample_row)
 
     def __init__(self, min_rate: float = 1.0, max_rate: float = 1.25, *, p: float = 1.0) -> None:
         super().__init__(p=p)

@@ -27,6 +27,7 @@ class TimeStretch(Warp):
 
     parameter = choice = "rate"
     dsp_source, dsp_warp = staticmethod(stretch.source), staticmethod(stretch.time_stretch)
+    dsp_row = staticmethod(stretch.stretch_row)
 
     def __init__(self, min_rate: float = 0.9, max_rate: float = 1.1, *, p: float = 1.0) -> None:
         super().__init__(p=p)

@@ -15,8 +15,8 @@ from gtzan_stream.augment.draw import Draw, Examples, Source
 class Warp(Transform):
     """A transform with one parameter, computed by two functions of `gtzan_stream.dsp`.
 
-    A subclass names the parameter, draws it in `draw_value`, and sets two functions: `dsp_source` returns the input
-    that an output needs, `dsp_warp` computes the output.
+    A subclass names the parameter, draws it in `draw_value`, and sets three functions: `dsp_source` returns the input
+    that an output needs, `dsp_warp` computes the output of a batch, and `dsp_row` that of one row on the CPU.
     """
 
     parameter: str
@@ -27,6 +27,8 @@ class Warp(Transform):
     """(length, values) -> input samples needed before the input time of output sample 0, and in total, int64 [batch]"""
     dsp_warp: ClassVar[Callable[..., Tensor]]
     """(waveform, values, length, offset=) -> output [batch, length]; its sample 0 is at input time `offset`."""
+    dsp_row: ClassVar[Callable[..., None]]
+    """(samples, value, offset, out): fill `out` as `dsp_warp` does for one row."""
 
     def draw_value(self, uniform: np.ndarray) -> np.ndarray:
         """Map uniform numbers in [0, 1) to values of the parameter, float64 [batch]."""
@@ -44,3 +46,6 @@ class Warp(Transform):
             return self.dsp_warp(waveform, value, waveform.shape[1], offset=None)
         before, _ = self.dsp_source(np.full(len(value), length), value)
         return self.dsp_warp(waveform, value, length, offset=before.astype(float))
+
+    def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
+        type(self).dsp_row(samples, float(draw.values[self.parameter][row]), float(before or 0), out)

@@ -31,6 +31,7 @@ from gtzan_stream.dsp import stretch as stretching
 from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.resample import resample, resample_row
+from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.dsp.stretch import stretch_row, time_stretch
 from gtzan_stream.shapes import Waveform
 
@@ -70,10 +71,11 @@ def pitch_shift(
     '880 Hz'
     """
     batch = len(waveform)
-    ratio = np.exp2(per_example(n_steps, batch, "n_steps", positive=False) / 12)
+    steps = per_example(n_steps, batch, "n_steps", positive=False)
+    ratio = np.exp2(steps / 12)
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
-        return _shift_rows(waveform, ratio, offset, length)
+        return fill_rows(shift_row, waveform, length, steps, offset)
     output = waveform.new_empty(batch, length)
     for rows, shift in ((np.flatnonzero(ratio > 1), _shift_up), (np.flatnonzero(ratio <= 1), _shift_down)):
         if len(rows):
@@ -101,27 +103,19 @@ def _limit_preroll(wanted: np.ndarray, available: np.ndarray) -> np.ndarray:
     return np.clip(np.floor(available), 0, wanted)
 
 
-def _shift_rows(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    """`pitch_shift` by numba, one row on each core."""
-    up_wanted, up_total = stretching.source(length, 1 / ratio)
-    down_wanted, down_total = resampling.source(length, ratio)
-    up_preroll, down_preroll = _limit_preroll(up_wanted, offset / ratio), _limit_preroll(down_wanted, offset * ratio)
-    preroll = np.where(ratio > 1, up_preroll, down_preroll)
-    total = np.where(ratio > 1, up_total, down_total)
-    return fill_rows(_shift_row, waveform, length, ratio, offset, preroll, total)
-
-
-def _shift_row(
-    waveform: np.ndarray, ratio: float, offset: float, preroll: float, total: int, output: np.ndarray
-) -> None:
-    """Fill `output` [length] through `total` intermediate samples, of which `preroll` come before output sample 0."""
-    intermediate = np.empty(total, np.float32)
-    if ratio > 1:
-        resample_row(waveform, ratio, offset - preroll * ratio, intermediate)
-        stretch_row(intermediate, 1 / ratio, preroll, output)
-    else:
-        stretch_row(waveform, 1 / ratio, offset - preroll / ratio, intermediate)
-        resample_row(intermediate, ratio, preroll, output)
+def shift_row(waveform: np.ndarray, n_steps: float, offset: float, output: np.ndarray) -> None:
+    """Fill `output` [length] with the shifted `waveform` [time] on this thread."""
+    ratio = np.exp2(np.array([n_steps]) / 12)
+    speed, is_up = ratio.item(), ratio.item() > 1
+    wanted, total = stretching.source(len(output), 1 / ratio) if is_up else resampling.source(len(output), ratio)
+    preroll = _limit_preroll(wanted, offset / ratio if is_up else offset * ratio).item()
+    with borrowed(total.item(), np.float32) as intermediate:
+        if is_up:
+            resample_row(waveform, speed, offset - preroll * speed, intermediate)
+            stretch_row(intermediate, 1 / speed, preroll, output)
+        else:
+            stretch_row(waveform, 1 / speed, offset - preroll / speed, intermediate)
+            resample_row(intermediate, speed, preroll, output)
 
 
 def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

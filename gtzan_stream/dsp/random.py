@@ -158,13 +158,8 @@ def normal(
     key0, key1 = key_words(rng)
     name = backend(out)
     if name == "numba":
-        from gtzan_stream.kernels import numba_random
-
-        key, rows = (np.uint64(key0), np.uint64(key1)), out.numpy()
-        for_rows(
-            lambda i: numba_random.normal(*key, key_hash[i], crop[i], np.float32(std[i]), rows[i]),
-            len(rows),
-        )
+        rows = out.numpy()
+        for_rows(lambda i: normal_row(rng, key_hash[i], crop[i], std[i], rows[i]), len(rows))
         return out
     # int64 [batch, 6]: crop, low and high word of the hash, both words of the key, bits of a float64 std; one transfer.
     words = [crop, key_hash & _LOW_32, key_hash >> _32, np.full_like(crop, key0), np.full_like(crop, key1)]
@@ -175,6 +170,14 @@ def normal(
         triton_random.normal(counters, out)
         return out
     return _normal(counters, (key0, key1), length, dtype)
+
+
+def normal_row(rng: int, key_hash: np.uint64, crop: np.integer, std: float, out: np.ndarray) -> None:
+    """Fill `out`, float32 [length], with the noise that `normal` makes for one example, on this thread."""
+    from gtzan_stream.kernels import numba_random
+
+    key0, key1 = key_words(rng)
+    numba_random.normal(np.uint64(key0), np.uint64(key1), key_hash, np.uint64(crop), np.float32(std), out)
 
 
 def _normal(counters: torch.Tensor, key: tuple[int, int], length: int, dtype: torch.dtype) -> torch.Tensor:

@@ -1,20 +1,17 @@
-"""Make one batch: draw parameters, read segments, copy them to the device, augment them, compute features.
+"""Make one batch: draw parameters, read segments, augment them, compute features.
 
 `BatchMaker.make_batch` takes these steps, each for all rows at once:
 
 1. Draw the parameters of the augmentation, on the host. They decide which samples are needed, so this comes first.
 2. Choose where each crop starts and which segment of its clip it reads (`gtzan_stream.crops`).
-3. Read the segments into one buffer [batch, time]: int16 if all clips are 16-bit PCM, else float32. The buffer is in
-   pinned memory if the device is a GPU.
-4. Copy the buffer to the device, and convert int16 to float32 there, because that halves the bytes to copy.
-5. Augment, compute features, and fill padding frames with silence.
-6. With mixup, mix each row with its partner. Where the partner belongs to another rank, its row is made here too.
+3. Read the segments, augment them and compute features: row by row on the CPU (`gtzan_stream.cpu_rows`), the whole
+   batch at once on a GPU (`gtzan_stream.device_rows`).
+4. With mixup, mix each row with its partner. Where the partner belongs to another rank, its row is made here too.
 
 The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the one thread of `prefetch_executor` calls
-it, a few batches ahead. With `num_workers` above 1, that many reader threads share step 3. On the CPU, steps 4 and 5
-share one more pool, with a thread for each core (`gtzan_stream.dsp.backend.for_rows`).
+it, a few batches ahead.
 
-On CUDA, steps 4 and 5 are queued in the maker's own stream, so that they overlap with the training step, and
+On CUDA, steps 3 and 4 are queued in the maker's own stream, so that they overlap with the training step, and
 `make_batch` returns before they are done. The event that it returns marks their end: `synchronize` makes the consumer's
 stream wait for it, without blocking the host.
 """
@@ -25,18 +22,24 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
 from gtzan_stream import crops, mixup
-from gtzan_stream.augment.draw import Examples, view_seed
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.compose import Identity
+from gtzan_stream.augment.draw import Draw, Examples, view_seed
 from gtzan_stream.batch import Batch
-from gtzan_stream.dsp.pcm import to_float32
-from gtzan_stream.errors import BadSample
+from gtzan_stream.cpu_rows import CpuRows
+from gtzan_stream.device_rows import DeviceRows
+from gtzan_stream.dsp.backend import CPU_TENSOR, backend
+from gtzan_stream.dsp.parameters import to_device
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import EpochPlan, Rows, rows_of_rank
-from gtzan_stream.row_reader import RowReader
+from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import thread_pool
 from gtzan_stream.views import BatchKind, View, draw_views
 
@@ -55,6 +58,8 @@ class BatchMaker:
         On `device`, with a `geometry`.
     device : torch.device
         Where augmentation and features are computed.
+    n_rows : int
+        Rows of one example's features, such as mel bands.
     num_workers : int
         Threads that read.
     seed : int
@@ -75,6 +80,7 @@ class BatchMaker:
         labels: Sequence[str],
         features: nn.Module,
         device: torch.device,
+        n_rows: int,
         num_workers: int,
         seed: int,
         on_error: str,
@@ -90,11 +96,13 @@ class BatchMaker:
                 len(manifest),
                 self.manifest.sample_rate,
             )
-        self.seed, self._on_error, self._n_classes = seed, on_error, len(labels)
+        self.seed, self._skip, self._n_classes = seed, on_error == "skip", len(labels)
         self.closed = False
         # Class of each label of the manifest; -1 for labels that the split does not have.
         self._class_index = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
-        self._reader = RowReader(self.manifest, num_workers, skip=on_error == "skip", pin_memory=device.type == "cuda")
+        self._reader = ClipReader(self.manifest)
+        self._device_rows = DeviceRows(self._reader, features, device, num_workers)
+        self._cpu_rows = CpuRows(self._reader, features, n_rows, num_workers)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
         # The initializer is not a method, because a bound method would keep the maker alive.
@@ -104,6 +112,8 @@ class BatchMaker:
         """Close the shards and end the threads. No batches can be made afterwards."""
         self.closed = True
         self._reader.close()
+        self._device_rows.close()
+        self._cpu_rows.close()
         self.prefetch_executor.shutdown(wait=False, cancel_futures=True)
 
     # Inference-mode tensors cannot be modified by other threads or used in autograd, so turn the mode off here.
@@ -132,17 +142,17 @@ class BatchMaker:
         weights = _weights(rows, views)
         n_counted = max(weights.sum() if world_size == 1 else self._count(plan, index, kind), 1)
         labels = self._class_index[self.manifest.label[rows.clips]]
-        errors: dict[int, str] = {}
+        errors = RowErrors(self.manifest, rows, skip=self._skip)
         with torch.cuda.stream(self._stream):
-            of_views = [self._features(rows, view, kind, errors) for view in views]
+            of_views = [self._features(rows.clips, view.segments, kind.transform, view.draw, errors) for view in views]
             features = of_views[0] if kind.views == 1 else torch.stack(of_views, 1)
-            weights[list(errors)] = 0
+            weights[list(errors.messages)] = 0
             host = {
                 "labels": labels[:n_own],
                 "weights": weights[:n_own],
                 "loss_weights": weights[:n_own] * (world_size / n_counted),
             }
-            tensors = {name: self._to_device(torch.from_numpy(array)) for name, array in host.items()}
+            tensors = {name: to_device(array, self.device) for name, array in host.items()}
             tensors["targets"] = tensors["labels"]
             if kind.mixup:
                 share = mixup.draw_shares(views[0].examples, kind.mixup)[:n_own]
@@ -152,12 +162,12 @@ class BatchMaker:
         batch = Batch(
             features=features,
             **tensors,
-            keys=[self.manifest.keys[int(clip)].as_py() for clip in rows.clips[:n_own]],
+            keys=self.manifest.keys.take(pa.array(rows.clips[:n_own])).to_pylist(),
             crops=rows.crops[:n_own],
             starts=views[0].starts[:n_own],
             valid_frames=views[0].segments.valid_frames[:n_own],
             epoch=plan.epoch,
-            skipped=tuple(errors[row] for row in sorted(errors) if row < n_own),
+            skipped=tuple(message for row, message in sorted(errors.messages.items()) if row < n_own),
             transform=kind.transform,
             seed=self.seed,
             n_views=kind.views,
@@ -177,23 +187,12 @@ class BatchMaker:
         ]
         return draw_views(examples, self.manifest.frames[rows.clips], self.geometry, kind)
 
-    def _features(self, rows: Rows, view: View, kind: BatchKind, errors: dict[int, str]) -> Tensor:
-        """Compute the features of one view of some rows; add the messages of rows that failed to `errors`."""
-        buffer = self._reader.read(rows.clips, view.segments, errors)
-        waveform = to_float32(self._to_device(buffer))
-        length = np.full(len(waveform), self.geometry.read_length)
-
-        def failed(row: int, error: ValueError) -> None:
-            if row in errors:  # not read, so the transform got silence
-                return
-            reason = str(error).removeprefix(f"{view.draw.label(row)}: ")  # its label has only the key's hash
-            message = f"{self.manifest.location(int(rows.clips[row]))}, crop {rows.crops[row]}: {reason}"
-            if self._on_error == "fail":
-                raise BadSample(message) from error
-            errors[row] = message
-
-        features = self.features(kind.transform.apply(waveform, view.draw, length, failed=failed))
-        return self._fill_padding(features, view.segments.valid_frames)
+    def _features(
+        self, clips: np.ndarray, segments: crops.Segments, transform: Transform, draw: Draw, errors: RowErrors
+    ) -> Tensor:
+        """Compute the features [batch, row, frame] of segments of clips."""
+        rows = self._cpu_rows if self.device.type == "cpu" and backend(CPU_TENSOR) == "numba" else self._device_rows
+        return rows.compute(clips, segments, transform, draw, errors)
 
     def _count(self, plan: EpochPlan, index: int, kind: BatchKind) -> int:
         """Count the rows of a global batch, on all ranks, that are no fillers and have enough audio."""
@@ -207,7 +206,7 @@ class BatchMaker:
     ) -> tuple[Tensor, Tensor]:
         """Mix the first ``len(partner)`` rows, with the share `share`, with the rows `partner`."""
         own = len(partner)
-        index, shares, classes = (self._to_device(torch.from_numpy(array)) for array in (partner, share, labels))
+        index, shares, classes = (to_device(array, self.device) for array in (partner, share, labels))
         mixed = mixup.mix(features[:own], features[index], shares)
         return mixed, mixup.mix_labels(classes[:own], classes[index], shares, self._n_classes)
 
@@ -216,23 +215,9 @@ class BatchMaker:
     def unaugmented(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
         """Compute the features [batch, row, frame] of crops without augmentation."""
         segments = crops.segments(starts, self.manifest.frames[clips], self.geometry)
-        buffer = self._reader.read(clips, segments, {})
-        features = self.features(to_float32(buffer.to(self.device)))
-        return self._fill_padding(features, segments.valid_frames)
-
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        """Copy a tensor to the GPU without blocking, from pinned memory; on the CPU return it as it is."""
-        if self._stream is None:
-            return tensor
-        return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
-
-    def _fill_padding(self, features: Tensor, valid_frames: np.ndarray) -> Tensor:
-        """Set the frames after the valid ones to the feature's silence value."""
-        if valid_frames.min() >= self.geometry.frames:
-            return features
-        valid = self._to_device(torch.from_numpy(valid_frames))[:, None]
-        is_padding = torch.arange(self.geometry.frames, device=self.device) >= valid  # [batch, frame]
-        return features.masked_fill(is_padding[:, None], self.geometry.silence)
+        rows, identity = Rows(clips, np.zeros_like(clips), np.ones(len(clips))), Identity()
+        errors = RowErrors(self.manifest, rows, skip=self._skip)
+        return self._features(clips, segments, identity, identity.draw(self.manifest.key_hash[clips]), errors)
 
     def synchronize(self, batch: Batch, event: Any) -> None:
         """Make the current CUDA stream wait until the batch is ready, and log its skipped examples."""

@@ -157,6 +157,7 @@ class Loader(Epochs):
             labels=self.labels,
             features=features,
             device=device,
+            n_rows=self.n_rows,
             num_workers=num_workers,
             seed=seed,
             on_error=on_error,

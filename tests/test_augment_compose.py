@@ -25,6 +25,7 @@ from gtzan_stream.augment import (
     recipe,
 )
 from gtzan_stream.augment.draw import Examples
+from gtzan_stream.augment.rows import apply_batch
 from tests.augment_cases import keys, music
 
 
@@ -66,7 +67,7 @@ def test_one_of_copies_the_batch_once() -> None:
     draw = transform.draw(keys(24))
     assert len(np.unique(draw.values["pick"])) > 5
     with Counted() as counted:
-        out = transform._apply_batch(waveform, draw, None, None)
+        out = apply_batch(transform, waveform, draw, None, None)
     assert counted.clones == 1
     torch.testing.assert_close(out, transform.apply(waveform, draw), rtol=0, atol=2e-4)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gtzan_stream.augment.rows import apply_batch
 from gtzan_stream.dsp.backend import force
 from tests.augment_cases import REGISTRY, keys, music
 from tests.feature_cases import FEATURES
@@ -45,7 +46,7 @@ def test_a_sample_that_is_not_finite_changes_no_other_row(name: str, backend: st
             needed = None if lengths is None else transform.source(lengths, drawn).length
             if waveform.ndim == 2:  # the code path of CUDA
                 inputs = (waveform, damaged)
-                batched = [transform._apply_batch(rows, drawn, lengths, needed)[OTHER_ROWS] for rows in inputs]
+                batched = [apply_batch(transform, rows, drawn, lengths, needed)[OTHER_ROWS] for rows in inputs]
                 assert torch.equal(*batched)
         assert torch.equal(out.flatten(0, -2)[OTHER_ROWS], expected.flatten(0, -2)[OTHER_ROWS])
         assert not torch.equal(out.flatten(0, -2)[1], expected.flatten(0, -2)[1])

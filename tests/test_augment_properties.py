@@ -6,6 +6,7 @@ import torch
 
 from gtzan_stream import augment
 from gtzan_stream.augment import Compose, GaussianNoise, OneOf, Transform
+from gtzan_stream.augment.rows import apply_batch
 from gtzan_stream.dsp.backend import force
 from tests.augment_cases import ELSEWHERE, PUBLIC, REGISTRY, classes_in, keys, music
 from tests.conftest import no_synchronisation
@@ -173,7 +174,7 @@ def test_p_zero_is_the_identity(name: str) -> None:
     transform, waveform = REGISTRY[name](0.0), music(3, 4000)
     draw = transform.draw(keys(3))
     assert torch.equal(transform.apply(waveform, draw), waveform)
-    batched = transform._apply_batch(waveform, draw, None, None)
+    batched = apply_batch(transform, waveform, draw, None, None)
     assert torch.equal(batched, waveform)
     batched.zero_()
     assert waveform.any()  # the result was a copy
@@ -230,13 +231,13 @@ def test_rows_computed_together_equal_rows_alone(name: str) -> None:
     for row, end in zip(waveform, needed, strict=True):
         row[end:] = torch.nan
     with force("torch"):
-        batched = transform._apply_batch(waveform, draw, lengths, needed)
+        batched = apply_batch(transform, waveform, draw, lengths, needed)
     assert batched.shape == alone.shape
     for a, b, end in zip(batched, alone, lengths, strict=True):
         torch.testing.assert_close(a[:end], b[:end], rtol=0, atol=2e-4)
     whole = music(5, 9000)
     with force("torch"):
-        batched = transform._apply_batch(whole, draw, None, None)
+        batched = apply_batch(transform, whole, draw, None, None)
     torch.testing.assert_close(batched, transform.apply(whole, draw), rtol=0, atol=2e-4)
 
 

@@ -11,9 +11,8 @@ import torch
 
 from gtzan_stream.augment import Draw, Percussive, PitchShift, SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.dsp import backend as module
-from gtzan_stream.dsp.backend import backend, for_rows, force
+from gtzan_stream.dsp.backend import RowThreads, backend, for_rows, force
 from gtzan_stream.dsp.stft import hann, stft
-from gtzan_stream.threads import thread_pool
 from tests.augment_cases import keys, music
 from tests.conftest import need
 
@@ -86,10 +85,21 @@ def test_every_row_is_called_once(n_rows):
 
 
 def test_rows_run_at_the_same_time(monkeypatch):
-    monkeypatch.setattr(module, "cores", lambda: 2)
-    monkeypatch.setattr(module, "_pool", thread_pool(2, "two"))
-    meeting = threading.Barrier(2, timeout=20)
-    for_rows(lambda i: meeting.wait(), 2)
+    monkeypatch.setattr(module, "_shared", RowThreads(2))
+    for n in (2, 5):
+        meeting = threading.Barrier(n, timeout=20)
+        for_rows(lambda i, meeting=meeting: meeting.wait(), n, None if n == 2 else RowThreads(n))
+
+
+def test_rows_are_computed_in_the_threads_that_are_passed_in_until_these_are_closed():
+    threads = RowThreads(3)
+    names = set()
+    for_rows(lambda i: names.add(threading.current_thread()), 200, threads)
+    assert names <= set(threads.pool._threads)
+    threads.close()
+    for thread in names:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_nested_calls_do_not_deadlock():
@@ -122,8 +132,7 @@ def test_an_exception_reaches_the_caller_and_the_pool_still_works(n_rows):
 
 
 def test_rows_that_have_not_started_are_skipped_after_an_exception(monkeypatch):
-    monkeypatch.setattr(module, "cores", lambda: 2)
-    monkeypatch.setattr(module, "_pool", thread_pool(2, "two"))
+    monkeypatch.setattr(module, "_shared", RowThreads(2))
     called = []
 
     def work(i: int) -> None:

@@ -12,10 +12,11 @@ import pytest
 import torch
 import webdataset
 
-from gtzan_stream import audio, crops, row_reader
+from gtzan_stream import audio, cpu_rows, crops, device_rows
 from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.dsp import random
+from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.errors import BadSample
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
@@ -137,11 +138,20 @@ def test_features_do_not_depend_on_the_old_contents_of_a_buffer(
 ):
     """Old contents of a buffer do not matter, neither after the end of a short row nor in a row that cannot be read."""
 
+    enter = borrowed.__enter__
+
     def features(folder: Path, old_value: float) -> torch.Tensor:
         def filled(shape: tuple[int, ...], dtype: torch.dtype, **_: bool) -> torch.Tensor:
             return torch.full(shape, old_value, dtype=dtype)
 
-        monkeypatch.setattr(row_reader, "uninitialized", filled)
+        def borrow(scratch: borrowed) -> np.ndarray:
+            array = enter(scratch)
+            array[:] = old_value
+            return array
+
+        for module in (cpu_rows, device_rows):
+            monkeypatch.setattr(module, "uninitialized", filled)
+        monkeypatch.setattr(borrowed, "__enter__", borrow)
         augment = TimeStretch(0.8, 1.5)
         with Loader(folder, augment=augment, on_error="skip", crops_per_clip=2, num_workers=0) as loader:
             return torch.cat([batch.features for batch in loader])

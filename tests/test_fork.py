@@ -51,7 +51,7 @@ loader.set_epoch(0)
 found = {"new": in_child("fork"), "new, with threads": in_child("fork", n=2), "the parent's": in_child("fork", loader)}
 iterator = iter(loader)
 next(iterator)
-with loader._maker._reader._reader._shards._lock:  # as if another thread of the parent were opening a shard
+with loader._maker._reader._shards._lock:  # as if another thread of the parent were opening a shard
     found["the parent's, while it reads"] = in_child("fork", loader)
 rest = summary(iterator)
 print(json.dumps({"expected": expected, "rest": rest, "threads": torch.get_num_threads(), "found": found}))

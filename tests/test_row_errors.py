@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gtzan_stream.augment import Audiomentations, Compose, Draw, Gain, OneOf, TimeStretch, Transform, stage
-from gtzan_stream.augment.rows import run_rows
+from gtzan_stream.augment.rows import apply_rows
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.loader import Loader
 from tests.audio_functions import exits_if_loud, fails_if_loud, louder
@@ -157,4 +157,4 @@ def shout(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 def test_rows_without_a_report_raise_their_error() -> None:
     draw = Failing().draw(keys(2), crops=[0, 1])
     with pytest.raises(ValueError, match="broken"):
-        run_rows(Failing().run, torch.zeros(2, 9), draw, None, None, 9, None)
+        apply_rows(Failing(), torch.zeros(2, 9), draw, None, None)

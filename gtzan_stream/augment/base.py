@@ -10,12 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, compiler, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
-from gtzan_stream.augment.rows import OnFailure, apply_steps, run_rows, steps_by_row
-from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit, zero_after
+from gtzan_stream.augment.rows import OnFailure, apply_rows
+from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit
 from gtzan_stream.distributed import rank_and_world_size
-from gtzan_stream.dsp.backend import backend
 from gtzan_stream.dsp.parameters import to_device
-from gtzan_stream.errors import UserError
 from gtzan_stream.shapes import Waveforms
 
 
@@ -213,32 +211,8 @@ class Transform(nn.Module):
             failed_channel = None if failed is None else lambda row, error: failed(int(rows[row]), error)
             out = self.apply(waveform.flatten(0, 1), draw[rows], lengths, failed=failed_channel)
             return out.unflatten(0, (n_examples, n_channels))
-        if length is None:
-            wanted = needed = None
-            width = waveform.shape[1]
-        else:
-            wanted = np.broadcast_to(np.asarray(length, dtype=np.int64), len(draw))
-            needed = self.source(wanted, draw).length
-            width = int(wanted.max(initial=0))
-            if waveform.shape[1] < needed.max(initial=0):
-                raise ValueError(
-                    f"{type(self).__name__}: expected rows of {needed.max()} samples, got {waveform.shape[1]}; "
-                    "read as many as source(length, draw) asks for"
-                )
-        if not len(draw) or not width:
-            return waveform.new_zeros(len(draw), width)
-        if backend(waveform) == "numba" and not self._learns():
-            lengths = np.full(len(draw), width) if wanted is None else wanted
-            steps = steps_by_row(self.leaves(draw), lengths, is_whole=wanted is None)
-            return apply_steps(steps, waveform, needed, wanted, width, failed)
-        if waveform.device.type == "cpu" and not waveform.requires_grad:
-            return run_rows(self.run, waveform, draw, wanted, needed, width, failed)
-        try:
-            return self._apply_batch(waveform, draw, wanted, needed)
-        except ValueError as error:
-            if failed is None or isinstance(error, UserError):
-                raise
-        return run_rows(self.run, waveform, draw, wanted, needed, width, failed)  # finds the rows that fail
+        wanted = None if length is None else np.broadcast_to(np.asarray(length, dtype=np.int64), len(draw))
+        return apply_rows(self, waveform, draw, wanted, failed)
 
     def forward(
         self, waveform: Waveforms, keys: Keys | None = None, *, seed: int = 0, epoch: int | None = None
@@ -277,10 +251,6 @@ class Transform(nn.Module):
         """List the transforms that compute something, in the order in which they are applied, each with its draw."""
         return [(self, draw)]
 
-    def _learns(self) -> bool:
-        """Return whether gradients of the transform's own parameters are to be recorded."""
-        return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.parameters())
-
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
         """Do `apply` without its checks. If no row was chosen, the result may be a view of the input."""
         width = waveform.shape[1] if wanted is None else int(wanted.max())
@@ -293,12 +263,3 @@ class Transform(nn.Module):
         index = to_device(rows, waveform.device)
         part = self.run(waveform.index_select(0, index), draw[rows], None if wanted is None else wanted[rows])
         return fit(waveform, width).clone().index_copy_(0, index, fit(part, width))
-
-    def _apply_batch(
-        self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None
-    ) -> Tensor:
-        """Apply to all rows at once, padded to the longest one."""
-        if needed is not None:
-            waveform = zero_after(waveform[:, : needed.max()], needed)
-        out = self.run(waveform, draw, wanted)
-        return out.clone() if out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr() else out

@@ -8,9 +8,9 @@ Each function of `dsp` exists in up to three versions. `backend` chooses one by 
 | triton | float32 on CUDA | the whole batch in one launch |
 | torch | everything else | the reference: float64, gradients, torch.compile and export, or numba or Triton missing |
 
-**Threads.** One pool, with a thread for each core, serves all callers; kernels release the GIL. Threads take rows one
-at a time from a shared counter, as rows may need different times. A call from a thread of the pool computes its rows in
-that thread: if it waited for the pool, all threads could be waiting for each other.
+**Threads.** One pool, with a thread for each core, serves all callers that bring none; kernels release the GIL. Threads
+take rows one at a time from a shared counter, as rows may need different times. A call from a thread of a pool computes
+its rows in that thread: if it waited for the pool, all threads could be waiting for each other.
 
 **Modes of torch.** inference_mode, no_grad and autocast are properties of a thread, so `for_rows` enters the caller's
 modes in the threads of the pool.
@@ -109,8 +109,25 @@ def is_importable(module: str) -> bool:
     return True
 
 
-def for_rows(function: Callable[[int], object], n_rows: int) -> None:
-    """Call ``function(i)`` for every row ``0 <= i < n_rows``, on all cores in parallel.
+class RowThreads:
+    """Threads for `for_rows`.
+
+    Parameters
+    ----------
+    n : int
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.pool = thread_pool(n, "gtzan-stream-row", _init_thread)
+
+    def close(self) -> None:
+        """End the threads when they have done what they are doing."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def for_rows(function: Callable[[int], object], n_rows: int, threads: RowThreads | None = None) -> None:
+    """Call ``function(i)`` for every row ``0 <= i < n_rows``, in parallel: by default in a thread for each core.
 
     The function should spend its time outside the GIL (numpy, scipy.fft, numba with ``nogil``) and write to its own row
     only. Calls may be nested: an inner call computes its rows in the thread it is in.
@@ -120,7 +137,8 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
     Exception
         The exception of a row, once all rows already begun have ended; no other row is begun.
     """
-    n_threads = min(cores(), n_rows)
+    threads = threads or _shared
+    n_threads = min(threads.n, n_rows)
     if n_threads <= 1 or getattr(_thread, "in_pool", False):
         for i in range(n_rows):
             function(i)
@@ -141,7 +159,7 @@ def for_rows(function: Callable[[int], object], n_rows: int) -> None:
                 failed.set()
                 raise
 
-    futures = [_pool.submit(work) for _ in range(n_threads)]
+    futures = [threads.pool.submit(work) for _ in range(n_threads)]
     errors = [future.exception() for future in futures]
     for error in errors:
         if error is not None:
@@ -191,4 +209,4 @@ def _init_thread() -> None:
     _thread.in_pool = True
 
 
-_pool = thread_pool(cores(), "gtzan-stream-row", _init_thread)
+_shared = RowThreads(cores())

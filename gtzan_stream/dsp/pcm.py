@@ -8,6 +8,8 @@ from torch import Tensor
 
 from gtzan_stream.dsp.backend import for_rows
 
+_SCALE = np.float32(1 / 32768)
+
 
 def to_float32(pcm: Tensor) -> Tensor:
     """Convert 16-bit samples to float32 at +/-1, and return other samples as they are.
@@ -19,9 +21,17 @@ def to_float32(pcm: Tensor) -> Tensor:
     if pcm.device.type != "cpu":
         return pcm.to(torch.float32).mul_(1 / 32768)
     waveform = uninitialized(tuple(pcm.shape), torch.float32)
-    samples, out, scale = pcm.numpy(), waveform.numpy(), np.float32(1 / 32768)
-    for_rows(lambda row: np.multiply(samples[row], scale, out=out[row], dtype=np.float32), len(pcm))
+    samples, out = pcm.numpy(), waveform.numpy()
+    for_rows(lambda row: write_float32(samples[row], out[row]), len(pcm))
     return waveform
+
+
+def write_float32(samples: np.ndarray, out: np.ndarray) -> None:
+    """Fill a float32 array with samples: 16-bit ones at +/-1, float32 ones as they are."""
+    if samples.dtype == np.int16:
+        np.multiply(samples, _SCALE, out=out, dtype=np.float32)
+    else:
+        out[:] = samples
 
 
 def uninitialized(shape: tuple[int, ...], dtype: torch.dtype, *, pin_memory: bool = False) -> Tensor:

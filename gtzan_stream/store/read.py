@@ -15,6 +15,7 @@ all of them is read, and the samples are picked from it.
 """
 
 import hashlib
+from contextlib import suppress
 
 import numpy as np
 
@@ -81,6 +82,12 @@ class ClipReader:
             raise
         except (OSError, ValueError) as error:
             raise BadSample(f"{self.manifest.location(clip)}: {error}") from error
+
+    def open_shards(self, clips: np.ndarray) -> None:
+        """Open the shards of some clips, and download them if they are remote. Errors are left to `read`."""
+        for shard in np.unique(self.manifest.shard[clips]).tolist():
+            with suppress(OSError, ValueError):
+                self._shards.get(shard)
 
     def close(self) -> None:
         """Close the shards. Reading afterwards is an error."""

@@ -1,0 +1,89 @@
+"""Make a batch's features on a GPU, or in plain torch: read all rows into one buffer, then compute the whole batch.
+
+1. Read the segments into one buffer [batch, time]: int16 if all clips are 16-bit PCM, else float32. It is in pinned
+   memory, from which a GPU can copy while the host goes on.
+2. Copy the buffer to the device, and convert int16 to float32 there, because that halves the bytes to copy.
+3. Augment, compute features, and fill padding frames with silence.
+"""
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gtzan_stream.augment.base import Transform
+from gtzan_stream.augment.draw import Draw
+from gtzan_stream.crops import Segments
+from gtzan_stream.dsp.parameters import to_device
+from gtzan_stream.dsp.pcm import to_float32, uninitialized
+from gtzan_stream.errors import BadSample
+from gtzan_stream.geometry import Geometry
+from gtzan_stream.row_errors import RowErrors
+from gtzan_stream.store.read import ClipReader
+from gtzan_stream.threads import thread_pool
+
+
+class DeviceRows:
+    """Makes the features of rows on any device, all rows at once.
+
+    Parameters
+    ----------
+    reader : ClipReader
+    features : Module
+        On `device`.
+    device : torch.device
+    num_workers : int
+        Threads that read. With 0 or 1, the calling thread reads.
+    """
+
+    def __init__(self, reader: ClipReader, features: nn.Module, device: torch.device, num_workers: int) -> None:
+        self._reader, self._features, self._device = reader, features, device
+        self._geometry = cast(Geometry, features.geometry)
+        self._threads = thread_pool(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
+
+    def compute(
+        self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
+    ) -> Tensor:
+        """Compute the features [batch, row, frame] of segments of clips; see `CpuRows.compute`."""
+        waveform = to_float32(self._read(clips, segments, errors).to(self._device, non_blocking=True))
+        length = np.full(len(clips), self._geometry.read_length)
+        augmented = transform.apply(
+            waveform, draw, length, failed=lambda row, error: errors.failed(row, error, draw.label(row))
+        )
+        return fill_padding(self._features(augmented), segments.valid_frames, self._geometry)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, clips: np.ndarray, segments: Segments, errors: RowErrors) -> Tensor:
+        """Read a segment of each clip to [batch, time]; samples after the end of a shorter segment are undefined."""
+        shape = (len(clips), int(segments.length.max()))
+        dtype = torch.int16 if self._reader.dtype == np.int16 else torch.float32
+        buffer = uninitialized(shape, dtype, pin_memory=self._device.type == "cuda")
+        array = buffer.numpy()
+
+        def read_row(row: int) -> None:
+            try:
+                self._reader.read(int(clips[row]), int(segments.start[row]), array[row, : segments.length[row]])
+            except BadSample as error:
+                errors.unread(row, error)
+                array[row] = 0
+
+        if self._threads is None:
+            for row in range(len(array)):
+                read_row(row)
+        else:
+            list(self._threads.map(read_row, range(len(array))))
+        return buffer
+
+
+def fill_padding(features: Tensor, valid_frames: np.ndarray, geometry: Geometry) -> Tensor:
+    """Set the frames after the valid ones to the feature's silence value."""
+    if valid_frames.min() >= geometry.frames:
+        return features
+    valid = to_device(valid_frames, features.device)[:, None]
+    is_padding = torch.arange(geometry.frames, device=features.device) >= valid  # [batch, frame]
+    return features.masked_fill(is_padding[:, None], geometry.silence)

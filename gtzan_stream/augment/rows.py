@@ -112,7 +112,9 @@ def _fill_in_torch(
     return fill
 
 
-def apply_batch(transform: Any, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray) -> Tensor:
+def apply_batch(
+    transform: Any, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None
+) -> Tensor:
     """Apply to all rows at once, padded to the longest one."""
     if needed is not None:
         waveform = zero_after(waveform[:, : needed.max()], needed)

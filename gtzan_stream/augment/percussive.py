@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Source
-from gtzan_stream.dsp.hpss import percussive
+from gtzan_stream.dsp.hpss import percussive, percussive_row
+from gtzan_stream.dsp.scratch import borrowed
 
 HOP = 512
 MARGIN = 20 * HOP
@@ -39,6 +40,14 @@ class Percussive(Transform):
         if length is None:
             return percussive(waveform)
         return percussive(waveform[:, : length + 2 * MARGIN])[:, MARGIN : MARGIN + length]
+
+    def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
+        if before is None:
+            percussive_row(samples, out)
+            return
+        with borrowed(len(out) + 2 * MARGIN, np.float32) as whole:
+            percussive_row(samples[: len(whole)], whole)
+            out[:] = whole[MARGIN : MARGIN + len(out)]
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"

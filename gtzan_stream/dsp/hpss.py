@@ -26,13 +26,16 @@ References
 .. [2] J. Driedger, M. Mueller, S. Disch, "Extending harmonic-percussive separation of audio", ISMIR 2014.
 """
 
+import math
+
 import numpy as np
 import torch
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.median import median_filter
-from gtzan_stream.dsp.stft import istft, stft
+from gtzan_stream.dsp.scratch import borrowed
+from gtzan_stream.dsp.stft import istft, istft_row, stft, stft_row
 from gtzan_stream.shapes import Waveform
 
 
@@ -110,20 +113,40 @@ def _soft_mask(p: torch.Tensor, h: torch.Tensor, power: float, silent_mask: floa
 
 def _percussive_rows(waveform: torch.Tensor, n_fft: int, kernel_size: int, power: float, margin: float) -> torch.Tensor:
     """`percussive` by numba, one row on each core."""
+    rows, out = waveform.contiguous().numpy(), np.empty(waveform.shape, np.float32)
+    for_rows(
+        lambda i: percussive_row(rows[i], out[i], n_fft=n_fft, kernel_size=kernel_size, power=power, margin=margin),
+        len(rows),
+    )
+    return torch.from_numpy(out)
+
+
+def percussive_row(
+    samples: np.ndarray,
+    out: np.ndarray,
+    *,
+    n_fft: int = 2048,
+    kernel_size: int = 31,
+    power: float = 2.0,
+    margin: float = 1.0,
+) -> None:
+    """Fill `out`, float32 [time], with the percussive part of `samples` [time] on this thread."""
     from gtzan_stream.kernels import numba_hpss, numba_median
 
-    out = torch.empty_like(waveform)
-
-    def row(i: int) -> None:
-        spectrogram = stft(waveform[i : i + 1], n_fft, n_fft // 4)
-        frames = spectrogram[0].T.numpy()  # [frame, freq], contiguous; a view: `mask` changes `spectrogram` through it
-        magnitude, harmonic_part, percussive_part = (np.empty(frames.shape, np.float32) for _ in range(3))
-        numba_hpss.magnitude(frames, magnitude)
-        numba_median.median_columns(magnitude, kernel_size, harmonic_part)
-        numba_median.median_columns(magnitude.T, kernel_size, percussive_part.T)
+    shape = (1 + len(samples) // (n_fft // 4), n_fft // 2 + 1)
+    size = math.prod(shape)
+    with (
+        borrowed(size, np.complex64) as spectrogram,
+        borrowed(size, np.float32) as magnitude,
+        borrowed(size, np.float32) as harmonic_part,
+        borrowed(size, np.float32) as percussive_part,
+    ):
+        frames = spectrogram.reshape(shape)
+        s, h, p = (array.reshape(shape) for array in (magnitude, harmonic_part, percussive_part))
+        stft_row(samples, n_fft, n_fft // 4, frames)
+        numba_hpss.magnitude(frames, s)
+        numba_median.median_columns(s, kernel_size, h)
+        numba_median.median_columns(s.T, kernel_size, p.T)
         silent_mask = np.float32(0.5 if margin == 1 else 0.0)
-        numba_hpss.mask(frames, percussive_part, harmonic_part, np.float32(power), np.float32(margin), silent_mask)
-        out[i] = istft(spectrogram, waveform.shape[1], n_fft // 4)[0]
-
-    for_rows(row, len(waveform))
-    return out
+        numba_hpss.mask(frames, p, h, np.float32(power), np.float32(margin), silent_mask)
+        istft_row(frames, n_fft // 4, out)

@@ -26,11 +26,13 @@ from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.parameters import cuda_stream_id
+from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
 BLOCK_FRAMES = 64
 """Frames transformed at once on the CPU: few enough to stay in a core's cache."""
+_CPU = torch.device("cpu")
 
 
 def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -161,42 +163,46 @@ def overlap_add(
 
 def _stft_rows(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
     """`stft` by numba and scipy, one row on each core."""
+    batch, time = waveform.shape
+    spectrogram = np.empty((batch, 1 + time // hop_length, n_fft // 2 + 1), np.complex64)
+    rows = waveform.numpy()
+    for_rows(lambda i: stft_row(rows[i], n_fft, hop_length, spectrogram[i]), batch)
+    return torch.from_numpy(spectrogram).transpose(1, 2)
+
+
+def stft_row(samples: np.ndarray, n_fft: int, hop_length: int, out: np.ndarray) -> None:
+    """Fill `out`, complex64 [1 + time // hop_length, freq], with the STFT of `samples` [time] on this thread."""
     from gtzan_stream.kernels import numba_stft
 
-    batch, time = waveform.shape
-    n_frames = 1 + time // hop_length
-    spectrogram = torch.empty(batch, n_frames, n_fft // 2 + 1, dtype=torch.complex64)
-    window = hann(n_fft, torch.float32, waveform.device).numpy()
-
-    def row(i: int) -> None:
-        frames = np.empty((min(BLOCK_FRAMES, n_frames), n_fft), np.float32)
+    window, n_frames = hann(n_fft, torch.float32, _CPU).numpy(), len(out)
+    with borrowed(min(BLOCK_FRAMES, n_frames) * n_fft, np.float32) as scratch:
+        frames = scratch.reshape(-1, n_fft)
         for first in range(0, n_frames, BLOCK_FRAMES):
             block = frames[: min(BLOCK_FRAMES, n_frames - first)]
-            numba_stft.cut_frames(waveform[i].numpy(), window, hop_length, first * hop_length - n_fft // 2, block)
-            spectrogram[i, first : first + BLOCK_FRAMES] = torch.from_numpy(scipy.fft.rfft(block, workers=1))
-
-    for_rows(row, batch)
-    return spectrogram.transpose(1, 2)
+            numba_stft.cut_frames(samples, window, hop_length, first * hop_length - n_fft // 2, block)
+            out[first : first + len(block)] = scipy.fft.rfft(block, workers=1)
 
 
 def _istft_rows(spectrogram: Tensor, length: int, hop_length: int) -> Tensor:
     """`istft` of a contiguous [batch, frame, freq] by numba and scipy, one row on each core."""
+    waveform = np.empty((len(spectrogram), length), np.float32)
+    rows = spectrogram.numpy()
+    for_rows(lambda i: istft_row(rows[i], hop_length, waveform[i]), len(spectrogram))
+    return torch.from_numpy(waveform)
+
+
+def istft_row(spectrogram: np.ndarray, hop_length: int, out: np.ndarray) -> None:
+    """Fill `out`, float32 [time], with the inverse STFT of complex64 [frame, freq] on this thread."""
     from gtzan_stream.kernels import numba_stft
 
-    batch, n_frames, n_fft = len(spectrogram), spectrogram.shape[1], 2 * (spectrogram.shape[2] - 1)
-    n_frames = min(n_frames, frames_covering(length, n_fft, hop_length))
-    waveform = torch.zeros(batch, length, dtype=torch.float32)
-    window = hann(n_fft, torch.float32, spectrogram.device).numpy()
-
-    def row(i: int) -> None:
-        output = waveform[i].numpy()
-        for first in range(0, n_frames, BLOCK_FRAMES):
-            block = spectrogram[i, first : min(first + BLOCK_FRAMES, n_frames)].numpy()
-            numba_stft.add_frames(scipy.fft.irfft(block, n_fft, workers=1), window, hop_length, first, output)
-        numba_stft.divide_by_windows(output, window, hop_length, 0, n_frames)
-
-    for_rows(row, batch)
-    return waveform
+    n_fft = 2 * (spectrogram.shape[1] - 1)
+    n_frames = min(len(spectrogram), frames_covering(len(out), n_fft, hop_length))
+    window = hann(n_fft, torch.float32, _CPU).numpy()
+    out[:] = 0
+    for first in range(0, n_frames, BLOCK_FRAMES):
+        block = spectrogram[first : min(first + BLOCK_FRAMES, n_frames)]
+        numba_stft.add_frames(scipy.fft.irfft(block, n_fft, workers=1), window, hop_length, first, out)
+    numba_stft.divide_by_windows(out, window, hop_length, 0, n_frames)
 
 
 def _sum_overlapping(frames: Tensor, hop_length: int) -> Tensor:

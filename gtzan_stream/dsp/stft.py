@@ -32,7 +32,6 @@ from gtzan_stream.shapes import Spectrogram, Waveform
 
 BLOCK_FRAMES = 64
 """Frames transformed at once on the CPU: few enough to stay in a core's cache."""
-_CPU = torch.device("cpu")
 
 
 def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -44,6 +43,12 @@ def hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 @torch.inference_mode(mode=False)  # a cached inference tensor could not be used in autograd later
 def _hann(n_fft: int, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
     return torch.hann_window(n_fft, dtype=torch.float64, device=device).to(dtype)
+
+
+@lru_cache(maxsize=32)
+def hann_array(n_fft: int) -> np.ndarray:
+    """Return `hann` in float32 as an array [n_fft], for rows on the CPU."""
+    return hann(n_fft, torch.float32, torch.device("cpu")).numpy()
 
 
 def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectrogram:
@@ -174,7 +179,7 @@ def stft_row(samples: np.ndarray, n_fft: int, hop_length: int, out: np.ndarray) 
     """Fill `out`, complex64 [1 + time // hop_length, freq], with the STFT of `samples` [time] on this thread."""
     from gtzan_stream.kernels import numba_stft
 
-    window, n_frames = hann(n_fft, torch.float32, _CPU).numpy(), len(out)
+    window, n_frames = hann_array(n_fft), len(out)
     with borrowed(min(BLOCK_FRAMES, n_frames) * n_fft, np.float32) as scratch:
         frames = scratch.reshape(-1, n_fft)
         for first in range(0, n_frames, BLOCK_FRAMES):
@@ -197,7 +202,7 @@ def istft_row(spectrogram: np.ndarray, hop_length: int, out: np.ndarray) -> None
 
     n_fft = 2 * (spectrogram.shape[1] - 1)
     n_frames = min(len(spectrogram), frames_covering(len(out), n_fft, hop_length))
-    window = hann(n_fft, torch.float32, _CPU).numpy()
+    window = hann_array(n_fft)
     out[:] = 0
     for first in range(0, n_frames, BLOCK_FRAMES):
         block = spectrogram[first : min(first + BLOCK_FRAMES, n_frames)]

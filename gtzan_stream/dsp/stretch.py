@@ -41,7 +41,7 @@ from torch.nn import functional
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example, to_device
-from gtzan_stream.dsp.stft import BLOCK_FRAMES, frames_covering, hann, overlap_add, stft
+from gtzan_stream.dsp.stft import BLOCK_FRAMES, frames_covering, hann_array, overlap_add, stft
 from gtzan_stream.kernels import constants
 from gtzan_stream.shapes import Spectrogram, Waveform
 
@@ -195,7 +195,7 @@ def stretch_row(waveform: np.ndarray, rate: float, offset: float, output: np.nda
     from gtzan_stream.kernels import numba_stft, numba_stretch
 
     n_frames, n_before, n_freq = 1 + len(waveform) // HOP, int(offset != 0), N_FFT // 2 + 1
-    window = hann(N_FFT, torch.float32, torch.device("cpu")).numpy()
+    window = hann_array(N_FFT)
     k = np.arange(-n_before, frames_covering(len(output), N_FFT, HOP))
     position = k * rate + offset / HOP
     valid = np.flatnonzero((position >= 0) & (position < n_frames))  # indices into k and position

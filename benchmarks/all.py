@@ -24,11 +24,12 @@ PROGRAMS = {
     "throughput": ["throughput.py"],
     "sweep": ["throughput.py", "--sweep"],
     "baseline": ["baseline.py"],
+    "scaling": ["scaling.py"],
     "scale": ["scale.py"],
     "floor": ["floor.py"],
     "soak": ["soak.py"],
 }
-ON_GPU_ONLY = {"floor"}
+ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling"}
 HERE = Path(__file__).parent
 
 
@@ -46,7 +47,7 @@ def commands(shards: Path, device: str, only: list[str], *, cuda: bool) -> dict[
     return {
         name: [sys.executable, str(HERE / program), *options, "--shards", str(shards), "--device", device]
         for name, (program, *options) in PROGRAMS.items()
-        if (not only or name in only) and (cuda or name not in ON_GPU_ONLY)
+        if (not only or name in only) and name not in (ON_CPU_ONLY if cuda else ON_GPU_ONLY)
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import models
-from benchmarks import baseline, floor, pitch_cost, scale, soak
+from benchmarks import baseline, floor, pitch_cost, scale, scaling, soak
 from benchmarks.augment import OPERATIONS, SAME_AS_LIBROSA, contests
 from benchmarks.features import contest as log_mels
 from benchmarks.lib import clips, common, contest, figures, sweep, synthetic, tables
@@ -226,6 +226,15 @@ def test_start_up_is_measured(tmp_path: Path):
 def test_resume_is_timed(shards: Path):
     found = scale.measure_resume(shards, CPU, rounds=1)
     assert list(found) == ["batch 0", "batch 10000"]
+
+
+def test_the_model_of_more_cores_is_made_of_measurements(shards: Path):
+    serial = scaling.serial_s(shards, "none", seconds=0.3)
+    assert 0 < serial < 1e-2
+    on_one = scaling.modelled(50.0, 2.0, 5.0, 1)
+    assert on_one == 1e6 / 50
+    assert on_one < scaling.modelled(50.0, 2.0, 5.0, 8) < scaling.modelled(50.0, 2.0, 5.0, 64) == 1e6 / 5
+    assert scaling.modelled(50.0, 2.0, 0.0, 10**9) == pytest.approx(1e6 / 2)
 
 
 def test_floor_covers_every_stage(two_clips: torch.Tensor):

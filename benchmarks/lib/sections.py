@@ -102,6 +102,14 @@ def of_scale(result: Result) -> str:
     )
 
 
+def of_scaling(result: Result) -> str:
+    return (
+        f"Batches of {result['settings']['batch_size']} on the CPU. Only what stands under `measured` was measured; the "
+        "rest is a model, made of the measured time per row on one core, its part that one thread alone must compute, "
+        "and the time for which a thread holds Python's lock (the GIL).\n\n" + markdown(*tables.scaling(result["rows"]))
+    )
+
+
 def of_fleet(result: Result) -> str:
     settings = result["settings"]
     best = ", ".join(f"{bits:.1f} bits of {name}" for name, bits in settings["ideal_entropy"].items())
@@ -170,6 +178,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "pitch-cost": ("The cost of a pitch shift", of_pitch_cost),
     "features": ("Log-mel compared with other libraries", compared),
     "floor": ("Compared with the GPU's memory bandwidth", of_floor),
+    "scaling": ("The loader on more cores: a model", of_scaling),
     "scale": ("Start-up and resume, up to ten million clips", of_scale),
     "soak": ("Ten thousand batches", of_soak),
     "first-run": ("The first training", of_first_run),

@@ -101,6 +101,29 @@ def scale(rows: Rows) -> Table:
     ]
 
 
+def scaling(rows: Rows) -> Table:
+    """List the loader's speed by the number of cores, measured or by the model, and what limits it."""
+    columns = [
+        "recipe",
+        "cores",
+        "measured, crops/s",
+        "model, crops/s",
+        "one thread only, us/row",
+        "with the GIL, us/row",
+    ]
+    return columns, [
+        [
+            row["recipe"],
+            count(row["cores"]),
+            count(row["measured"]["median"]) if row["measured"] else "",
+            count(row["model"]),
+            f"{row['serial_us']:.1f}",
+            f"{row['lock_us']:.1f}",
+        ]
+        for row in rows
+    ]
+
+
 def fleet(rows: Rows) -> Table:
     """List by the number of groups what a rank needs to plan, and what a node downloads."""
     caches = list(rows[0]["again"])

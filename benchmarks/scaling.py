@@ -1,0 +1,167 @@
+"""Estimate the loader's speed on more cores than this machine has: ``python benchmarks/scaling.py --shards shards/``.
+
+Measured, in new processes that may use one or two cores: the speed of the loader, the time per row that only one thread
+can work (drawing, planning and putting a batch together), and the time per row for which a thread holds Python's lock
+(the GIL), by sampling with py-spy. From these, a model for n cores:
+
+    seconds per row = max(serial + (seconds per row on one core - serial) / n,  seconds with the lock)
+
+It leaves out memory bandwidth, disks and caches that cores share. The figures of the model are marked as such; for two
+cores both are given, so that the model can be judged.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+from unittest.mock import patch
+
+import torch
+import typer
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
+
+from benchmarks.lib import tables
+from benchmarks.lib.common import Shards, run, save, show
+from benchmarks.lib.rates import endless, make_loader, rates
+from gtzan_stream.cpu_rows import CpuRows
+from gtzan_stream.errors import UserError
+from gtzan_stream.threads import cores
+
+CPU = torch.device("cpu")
+RECIPES = ("none", "study")
+MODELLED = (1, 2, 4, 8, 16, 32, 64)
+BATCH_SIZE = 64
+SAMPLES_PER_S = 500
+
+
+def speed(shards: Path, recipe: str, seconds: float) -> dict[str, Any]:
+    """Measure the crops per second of a loader in this process."""
+    with make_loader(shards, augment=recipe, batch_size=BATCH_SIZE, device=CPU, num_workers=1) as loader:
+        return rates(endless(loader), BATCH_SIZE, CPU, min_s=seconds, runs=5)
+
+
+def serial_s(shards: Path, recipe: str, seconds: float) -> float:
+    """Measure the seconds per row that the thread of a batch computes outside the work on its rows."""
+    in_rows, n_rows, work = 0.0, 0, CpuRows._for_rows
+
+    def timed(*arguments: Any) -> None:
+        nonlocal in_rows
+        began = time.thread_time()
+        work(*arguments)
+        in_rows += time.thread_time() - began
+
+    with (
+        patch.object(CpuRows, "_for_rows", timed),
+        make_loader(shards, augment=recipe, batch_size=BATCH_SIZE, device=CPU, num_workers=0) as loader,
+    ):
+        batches, until = endless(loader), time.perf_counter() + seconds
+        for _ in range(4):
+            next(batches)
+        in_rows, began = 0.0, time.thread_time()
+        while time.perf_counter() < until:
+            n_rows += len(next(batches))
+        return (time.thread_time() - began - in_rows) / n_rows
+
+
+def probe(shards: Path, recipe: str, seconds: float) -> None:
+    """Print a line when batches are being made, then the measurements of this process as JSON."""
+    serial = serial_s(shards, recipe, seconds / 2)
+    print("ready", flush=True)
+    print(json.dumps({"crops_per_s": speed(shards, recipe, seconds), "serial_us": 1e6 * serial}))
+
+
+def probe_apart(shards: Path, recipe: str, n_cores: int, seconds: float, *, sample: bool = False) -> dict[str, Any]:
+    """Run `probe` in a new process that may use `n_cores` cores.
+
+    With `sample`, py-spy samples the process meanwhile, and the result has ``lock_us``: the microseconds per row for
+    which a thread holds the GIL. Sampling slows the process down, so its speed is measured without.
+    """
+    used = sorted(os.sched_getaffinity(0))[:n_cores]
+    command = [sys.executable, __file__, "--probe", recipe, "--seconds", str(seconds), "--shards", str(shards)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, encoding="utf-8", preexec_fn=lambda: os.sched_setaffinity(0, used)
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        share = share_with_lock(process.pid, 0.8 * seconds) if sample else 0.0
+        line = process.stdout.read()
+    if process.returncode:
+        raise UserError(f"the measurement of {recipe} on {n_cores} cores failed; see above")
+    found = json.loads(line)
+    return found | ({"lock_us": 1e6 * share / found["crops_per_s"]["median"]} if sample else {})
+
+
+def share_with_lock(process: int, seconds: float) -> float:
+    """Sample a process, and return the share of the time in which one of its threads holds the GIL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, duration = Path(folder, "stacks.txt"), max(1, round(seconds))
+        options = ["--gil", "--format", "raw", "--rate", str(SAMPLES_PER_S), "--duration", str(duration)]
+        command = ["py-spy", "record", "--pid", str(process), "--output", str(path), *options]
+        try:
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+        except FileNotFoundError:
+            raise UserError("py-spy is not installed: pip install '.[bench]'") from None
+        if done.returncode:
+            raise UserError(f"py-spy failed: {done.stderr.strip().splitlines()[-1]}")
+        counts = [int(line.rpartition(" ")[2]) for line in path.read_text(encoding="utf-8").splitlines()]
+    return sum(counts) / (SAMPLES_PER_S * duration)
+
+
+def modelled(row_us: float, serial_us: float, lock_us: float, n_cores: int) -> float:
+    """Return the crops per second on `n_cores`, by the model, from the microseconds per row on one core.
+
+    >>> round(modelled(row_us=100.0, serial_us=4.0, lock_us=10.0, n_cores=4))
+    35714
+    >>> round(modelled(row_us=100.0, serial_us=4.0, lock_us=10.0, n_cores=64))
+    100000
+    """
+    return 1e6 / max(serial_us + (row_us - serial_us) / n_cores, lock_us)
+
+
+def measure(shards: Path, seconds: float) -> list[dict[str, Any]]:
+    """Return a row for each recipe and number of cores."""
+    rows = []
+    for recipe in RECIPES:
+        on_one = probe_apart(shards, recipe, 1, seconds)
+        on_all = probe_apart(shards, recipe, 2, seconds) if cores() >= 2 else None
+        lock_us = probe_apart(shards, recipe, min(2, cores()), seconds, sample=True)["lock_us"]
+        row_us, serial_us = 1e6 / on_one["crops_per_s"]["median"], on_one["serial_us"]
+        measured = {1: on_one["crops_per_s"], 2: on_all and on_all["crops_per_s"]}
+        for n_cores in MODELLED:
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "cores": n_cores,
+                    "measured": measured.get(n_cores),
+                    "model": modelled(row_us, serial_us, lock_us, n_cores),
+                    "serial_us": serial_us,
+                    "lock_us": lock_us,
+                }
+            )
+    return rows
+
+
+def main(
+    shards: Shards = Path("shards"),
+    seconds: Annotated[float, typer.Option(help="Duration of each measurement in seconds.")] = 6.0,
+    probed: Annotated[str, typer.Option("--probe", hidden=True)] = "",
+    device_name: Annotated[str, typer.Option("--device", hidden=True)] = "cpu",  # as all.py passes it
+) -> None:
+    """Measure one and two cores, model more, and write benchmarks/results/scaling-cpu.json."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise UserError("this benchmark needs a system on which a process can be kept on some cores, such as Linux")
+    if probed:
+        probe(shards, probed, seconds)
+        return
+    rows = measure(shards, seconds)
+    show("The loader on more cores", *tables.scaling(rows))
+    print(f"written to {save('scaling', CPU, {'batch_size': BATCH_SIZE, 'seconds_per_row': seconds}, rows)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -59,10 +59,10 @@ def serial_s(shards: Path, recipe: str, seconds: float) -> float:
         patch.object(CpuRows, "_for_rows", timed),
         make_loader(shards, augment=recipe, batch_size=BATCH_SIZE, device=CPU, num_workers=0) as loader,
     ):
-        batches, until = endless(loader), time.perf_counter() + seconds
+        batches = endless(loader)
         for _ in range(4):
             next(batches)
-        in_rows, began = 0.0, time.thread_time()
+        in_rows, began, until = 0.0, time.thread_time(), time.perf_counter() + seconds
         while time.perf_counter() < until:
             n_rows += len(next(batches))
         return (time.thread_time() - began - in_rows) / n_rows

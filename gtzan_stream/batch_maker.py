@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
@@ -162,7 +161,7 @@ class BatchMaker:
         batch = Batch(
             features=features,
             **tensors,
-            keys=self.manifest.keys.take(pa.array(rows.clips[:n_own])).to_pylist(),
+            keys=[self.manifest.keys[clip].as_py() for clip in rows.clips[:n_own].tolist()],
             crops=rows.crops[:n_own],
             starts=views[0].starts[:n_own],
             valid_frames=views[0].segments.valid_frames[:n_own],

@@ -1,8 +1,11 @@
 """Compare our log-mel with those of other libraries: ``python benchmarks/features.py --shards shards/``.
 
 All libraries compute log10(1 + 10 m) for the same 128 bands m of whole clips of 30 s, and are timed as in `augment.py`.
+On the CPU there is a second contest, with the frames of Whisper (25 ms, hop 10 ms, 80 bands), for which asrfront is
+written. The clips' samples are taken for samples at 16 kHz there.
 """
 
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,6 +55,24 @@ def contest(waveform: Tensor) -> Contest:
     )
 
 
+def whisper_contest(waveform: Tensor) -> Contest:
+    """Return the contest of log-mels with Whisper's frames, on these clips [batch, time]."""
+    ours = LogMel(**mels.WHISPER, compression="db")
+    exact = as_run(mels.whisper(torch.float64))
+    contenders = [
+        Contender(library=OURS, run=by_log_mel(ours), exact=by_log_mel(copy.deepcopy(ours).double()), batches=True),
+        Contender(library=TORCHAUDIO, run=as_run(mels.whisper()), exact=exact),
+        Contender(library="asrfront", run=mels.asrfront(), exact=exact),
+    ]
+    return Contest(
+        operation="log-mel, frames of Whisper",
+        parameters="80 bands, frames of 400, hop 160",
+        waveform=waveform,
+        draw=Identity().draw(hash_keys([f"clip_{i}" for i in range(len(waveform))])),
+        contenders=contenders,
+    )
+
+
 def as_run(function: Callable[[Tensor], Tensor]) -> Run:
     """Turn a function of clips [batch, time] into a `Run`."""
 
@@ -84,10 +105,12 @@ def main(
     min_s: Annotated[float, typer.Option(help="Minimum duration of each timing in seconds.")] = 0.2,
 ) -> None:
     """Time log-mels by several libraries and write benchmarks/results/features-*.json."""
-    need("librosa", "threadpoolctl")
+    need("librosa", "threadpoolctl", "asrfront")
     device = find(device_name)
     n_clips = n_clips or (256 if device.type == "cuda" else 8)
-    rows = hold(contest(clips.load(shards, n_clips, 30.0).to(device)), min_s=min_s, rounds=rounds)
+    waveform = clips.load(shards, n_clips, 30.0).to(device)
+    contests = [contest(waveform)] + ([whisper_contest(waveform)] if device.type == "cpu" else [])
+    rows = [row for each in contests for row in hold(each, min_s=min_s, rounds=rounds)]
     show(f"Log-mel of clips of 30 s, {n_clips} of them, {device}", *tables.contest(rows))
     print(f"written to {save('features', device, {'clips': n_clips, 'clip_s': 30.0, 'rounds': rounds}, rows)}")
 

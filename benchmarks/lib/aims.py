@@ -129,6 +129,28 @@ def million(result: dict[str, Any]) -> Verdict:
     return f"{seconds:.2f} s, {megabytes:.0f} MB", seconds < 2 and megabytes < 200
 
 
+def loader_ahead(recipe: str, least: float) -> Callable[[dict[str, Any]], Verdict]:
+    """Return a judge of the aim "at least `least` times as fast as the loader made of other libraries"."""
+
+    def verdict(result: dict[str, Any]) -> Verdict:
+        (row,) = found(row for row in result["rows"] if row["recipe"] == recipe and row["library"] != OURS)
+        times = row["times_ours"]
+        words = f"{ratio(times['median'])} ({ratio(times['min'])} to {ratio(times['max'])}) times"
+        return words, times["median"] >= least
+
+    return verdict
+
+
+def little_lock(most_us: float) -> Callable[[dict[str, Any]], Verdict]:
+    """Return a judge of the aim "at most `most_us` with the GIL for a row, without augmentation"."""
+
+    def verdict(result: dict[str, Any]) -> Verdict:
+        lock_us = found(row for row in result["rows"] if row["recipe"] == "none")[0]["lock_us"]
+        return f"{lock_us:.1f} us a row", lock_us <= most_us
+
+    return verdict
+
+
 ON_CPU = ("librosa", "audiomentations")
 ON_GPU = ("torchaudio", "torch-audiomentations")
 AIMS = [
@@ -148,6 +170,20 @@ AIMS = [
     Aim("CPU: noise", "no slower than audiomentations", "augment-cpu", ahead("noise", 1, "audiomentations")),
     Aim("CPU: shift and gain", "under 1 ms a clip of 30 s", "augment-cpu", cheap(["shift", "gain"], 1.0)),
     Aim("CPU: log-mel", "torchaudio's speed or better", "features-cpu", ahead("log-mel", 1, "torchaudio")),
+    Aim(
+        "CPU: log-mel, frames of Whisper",
+        "at least 1.8 times asrfront",
+        "features-cpu",
+        ahead("log-mel, frames of Whisper", 1.8, "asrfront"),
+    ),
+    Aim("CPU: loader, `none`", "at least 12 times one of other libraries", "baseline-cpu", loader_ahead("none", 12)),
+    Aim(
+        "CPU: loader, six of the study's",
+        "at least 5 times one of other libraries",
+        "baseline-cpu",
+        loader_ahead("six of the study's", 5),
+    ),
+    Aim("CPU: time with Python's lock", "at most 16 us a row, `none`", "scaling-cpu", little_lock(16)),
     Aim("CPU: largest pitch shift", "at most 1.3 times the cost of 0 semitones", "pitch-cost-cpu", pitch_cost),
     Aim("reading, one core", "at least 30,000 crops of 3 s a second", "throughput-cpu", reading),
     Aim("GPU: shards to features, `study`", "at least 100,000 times real time", "throughput-gpu", real_time),

@@ -32,9 +32,6 @@ from gtzan_stream.threads import cores, thread_pool
 
 Backend = Literal["torch", "numba", "triton"]
 
-CPU_TENSOR = torch.empty(0, dtype=torch.float32)
-"""Argument of `backend` for work on numpy arrays."""
-
 _forced: list[Backend] = []  # names from nested `force` blocks, the innermost last
 _thread = threading.local()  # has `in_pool = True` in the threads of the pool
 
@@ -86,10 +83,19 @@ def _usable_backends(tensor: torch.Tensor) -> list[Backend]:
     return names
 
 
+def numba_on_host() -> bool:
+    """Return whether numba computes what always runs on the host: draws and the order of an epoch.
+
+    That depends neither on the device of the waveforms nor on `force`.
+    """
+    return is_importable("numba") and not torch.compiler.is_compiling()
+
+
 @contextmanager
 def force(name: Backend) -> Iterator[None]:
-    """Make every operation of the process use the backend `name` until the block ends, for tests and benchmarks.
+    """Make every operation on tensors use the backend `name` until the block ends, for tests and benchmarks.
 
+    It holds in all threads. Draws are made on the host as before (`numba_on_host`).
     With ``TRITON_INTERPRET=1`` in the environment, Triton works on CPU tensors too.
     """
     _forced.append(name)

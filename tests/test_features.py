@@ -260,11 +260,3 @@ def test_cuda_equals_the_cpu_without_a_sync(cuda, waveform, options):
     with no_synchronisation():
         got = whole_clips(features, on_device)
     assert relative(got.cpu(), expected) < 1e-5
-
-
-def test_tf32_is_off_for_trainable_kernels_and_restored_afterwards(cuda, waveform, monkeypatch):
-    for setting in (torch.backends.cudnn.conv, torch.backends.cuda.matmul):
-        monkeypatch.setattr(setting, "fp32_precision", "tf32")
-    expected = whole_clips(LogMel(), waveform)
-    assert relative(whole_clips(LogMel(trainable=True).to(cuda), waveform.to(cuda)).cpu(), expected) < 1e-5
-    assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "tf32"

@@ -47,6 +47,7 @@ CASES = [
         )
         for power in (1.0, 1.5, 2.0)
     ),
+    ("triton_trial", "_trial", "*fp32", {}),
     ("triton_random", "_normal", "*i64 *fp32 i32", {"LANES": 256}),
 ]
 

@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.fft import windowed_rfft
 from gtzan_stream.dsp.stft import BLOCK_FRAMES
 from gtzan_stream.shapes import Features, Waveform
 
@@ -110,8 +111,8 @@ def log_mel(
     name = backend(waveform)
     if name == "numba":
         return _log_mel_rows(waveform, window, bands, hop_length, power, compression)
-    frames = waveform.unfold(1, len(window), hop_length) * window.to(waveform.dtype)  # [batch, frame, n_fft]
-    spectrum = torch.fft.rfft(frames).contiguous()  # the spectrum of a strided waveform is not contiguous
+    frames = waveform.unfold(1, len(window), hop_length)  # [batch, frame, n_fft]
+    spectrum = windowed_rfft(frames, window.to(waveform.dtype))
     if name == "triton":
         from gtzan_stream.kernels import triton_mel
 

@@ -48,13 +48,13 @@ def mask(
     power: float,
     margin: float,
     silent_mask: float,
-) -> torch.Tensor:
-    """Return contiguous complex64 [batch, frame, freq] times its percussive mask.
+    out: torch.Tensor,
+) -> None:
+    """Fill `out` with `spectrogram` times its percussive mask; both are contiguous complex64 [batch, frame, freq].
 
     The medians `percussive` and `harmonic` have the same shape. Each of their planes is dense, with either axis
     contiguous. Where both are 0 the mask is `silent_mask`.
     """
-    out = torch.empty_like(spectrogram)
     batch, n_frames, n_bins = spectrogram.shape
     if out.numel():
         grid = (triton.cdiv(n_frames, TILE), triton.cdiv(n_bins, TILE), batch)
@@ -64,4 +64,3 @@ def mask(
                 *percussive.stride()[1:], *harmonic.stride()[1:], power, margin, silent_mask,
                 SQUARE=power == 2, TILE=TILE,
             )  # fmt: skip
-    return out

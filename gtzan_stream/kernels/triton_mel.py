@@ -16,7 +16,7 @@ def _mel(
     spectrum, starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor, scale,
     WIDEST: tl.constexpr, POWER: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    frame, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    frame, row = tl.program_id(0) % n_frames, (tl.program_id(0) // n_frames).to(tl.int64)
     band = tl.arange(0, LANES)
     is_band = band < n_mels
     start = tl.load(starts + band, mask=is_band, other=0)
@@ -60,7 +60,7 @@ def mel(
     n_mels, widest = weights.shape
     if out.numel():
         with torch.cuda.device_of(spectrum):
-            _mel[(n_frames, batch)](
+            _mel[(n_frames * batch,)](
                 torch.view_as_real(spectrum), starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor,
                 scale, WIDEST=widest, POWER=power, LANES=triton.next_power_of_2(n_mels), num_warps=4,
             )  # fmt: skip

@@ -61,7 +61,8 @@ def _box_muller(first, second):
 @triton.jit
 @no_type_check
 def _normal(counters, out, length, LANES: tl.constexpr):
-    tile, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    tiles = tl.cdiv(length, 4 * LANES)
+    tile, row = tl.program_id(0) % tiles, (tl.program_id(0) // tiles).to(tl.int64)
     lane = tl.arange(0, LANES)
     zero = tl.zeros([LANES], tl.uint32)
     c0 = (tile * LANES + lane).to(tl.uint32)
@@ -95,7 +96,7 @@ def normal(counters: torch.Tensor, out: torch.Tensor) -> None:
     A row of `counters`, int64 [batch, 6], is the crop index, the low and high word of the clip key's hash, the low and
     high word of the Philox key, and the bits of the standard deviation as a float64.
     """
-    grid = (triton.cdiv(out.shape[1], 4 * LANES), out.shape[0])
+    grid = (triton.cdiv(out.shape[1], 4 * LANES) * out.shape[0],)
     if out.numel():
         with torch.cuda.device_of(out):
             _normal[grid](counters, out, out.shape[1], LANES=LANES, num_warps=4)

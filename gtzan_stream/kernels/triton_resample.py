@@ -29,11 +29,12 @@ def _resample(
     LANES: tl.constexpr,
     UNROLL: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
+    tiles = tl.cdiv(length, LANES)
+    row = (tl.program_id(0) // tiles).to(tl.int64)
     rate, offset = tl.load(parameters + row), tl.load(parameters + batch + row)
     cutoff = tl.load(parameters + 2 * batch + row).to(tl.float32)
     half_width = tl.load(parameters + 3 * batch + row).to(tl.int32)
-    sample = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    sample = tl.program_id(0) % tiles * LANES + tl.arange(0, LANES)
     position = offset + sample * rate
     left = tl.floor(position)
     fraction = (position - left).to(tl.float32)
@@ -69,7 +70,7 @@ def resample(
     out = waveform.new_empty(batch, length)
     if out.numel():
         with torch.cuda.device_of(waveform):
-            _resample[triton.cdiv(length, LANES), batch](
+            _resample[(triton.cdiv(length, LANES) * batch,)](
                 waveform, prototype, parameters.contiguous(), out, batch, time, length, float(len(prototype) - 2),
                 float(points_per_crossing), LANES=LANES, UNROLL=UNROLL,
             )  # fmt: skip

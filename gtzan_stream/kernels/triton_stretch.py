@@ -48,8 +48,9 @@ def _normalise(re, im):
 def _vocode(
     spectrogram, position, out, n_in, n_out, n_freq, FRAMES: tl.constexpr, FREQUENCIES: tl.constexpr
 ):  # fmt: skip
-    row = tl.program_id(1).to(tl.int64)
-    freq = tl.program_id(0) * FREQUENCIES + tl.arange(0, FREQUENCIES)
+    tiles = tl.cdiv(n_freq, FREQUENCIES)
+    row = (tl.program_id(0) // tiles).to(tl.int64)
+    freq = tl.program_id(0) % tiles * FREQUENCIES + tl.arange(0, FREQUENCIES)
     is_bin = freq < n_freq
     spectrogram += row * n_in * n_freq * 2
     first = tl.load(position + row * n_out)
@@ -99,7 +100,7 @@ def vocode(spectrogram: torch.Tensor, position: torch.Tensor, out: torch.Tensor)
     n_out = position.shape[1]
     if out.numel():
         with torch.cuda.device_of(spectrogram):
-            _vocode[triton.cdiv(n_freq, FREQUENCIES), batch](
+            _vocode[(triton.cdiv(n_freq, FREQUENCIES) * batch,)](
                 torch.view_as_real(spectrogram.contiguous()), position.contiguous(), torch.view_as_real(out),
                 n_in, n_out, n_freq, FRAMES=FRAMES, FREQUENCIES=FREQUENCIES,
             )  # fmt: skip

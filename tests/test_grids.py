@@ -38,7 +38,7 @@ def overlap_add(m: object, rows: int, n: int) -> None:
 
 
 def resample(m: object, rows: int, n: int) -> None:
-    m.resample(empty(rows, 100), empty(99), empty(4, rows, dtype=torch.float64), 512, n)
+    m.resample(empty(rows, 100), empty(4, rows, dtype=torch.float64), 29, n)
 
 
 def vocode(m: object, rows: int, n: int) -> None:

@@ -22,8 +22,8 @@ CASES = [
     (
         "triton_resample",
         "_resample",
-        "*fp32 *fp32 *fp64 *fp32 i32 i32 i32 fp32 fp32",
-        {"LANES": 256, "UNROLL": 4},
+        "*fp32 *fp64 *fp32 i32 i32 i32 fp32",
+        {"LANES": 256, "UNROLL": 2},
     ),
     ("triton_median", "_median", "*fp32 *fp32 i32 i32", {"SIZE": 31, "RUN": 64, "LANES": 128}),
     (

@@ -211,6 +211,7 @@ def test_a_waveform_shorter_than_one_frame_is_refused():
 
 TRITON_PROGRAM = """
 import torch
+from gtzan_stream.dsp import mel
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
 torch.manual_seed(0)
@@ -227,6 +228,8 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
         assert error < 1e-5, (options, i, error)
     with force("triton"):
         assert torch.equal(features(x.T.contiguous().T), got)  # a waveform that is not contiguous
+    del features
+assert not len(mel._transposed), "tables stay after their features"
 """
 
 

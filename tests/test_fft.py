@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gtzan_stream.augment import recipe
 from gtzan_stream.dsp import fft, hpss, resample, stretch
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.fft import empty_spectrum, irfft, rounded, windowed_rfft
+from gtzan_stream.dsp.fft import empty_spectrum, rounded, unscaled_irfft, windowed_rfft
 from gtzan_stream.dsp.hpss import percussive
 from gtzan_stream.dsp.stretch import time_stretch
 from gtzan_stream.features import LogMel
@@ -64,10 +64,10 @@ def test_rounded_transforms_equal_plain_ones_to_the_bit(batch, as_on_a_gpu):
     frames = waveform.unfold(1, 512, 128)
     spectrum = torch.fft.rfft(frames * window)
     assert torch.equal(windowed_rfft(frames, window), spectrum)
-    plain = torch.fft.irfft(spectrum, n=512)
-    assert torch.equal(irfft(spectrum, 512), plain)
-    assert torch.equal(irfft(spectrum[:, 5:], 512), plain[:, 5:])  # not contiguous
-    assert torch.equal(irfft(spectrum[-1:], 512), plain[-1:])  # at the end of its memory
+    plain = torch.fft.irfft(spectrum, n=512) * 512
+    assert torch.equal(unscaled_irfft(spectrum, 512), plain)
+    assert torch.equal(unscaled_irfft(spectrum[:, 5:], 512), plain[:, 5:])  # not contiguous
+    assert torch.equal(unscaled_irfft(spectrum[-1:], 512), plain[-1:])  # at the end of its memory
 
 
 def test_a_spectrum_with_room_is_not_copied(as_on_a_gpu, sizes):
@@ -76,9 +76,9 @@ def test_a_spectrum_with_room_is_not_copied(as_on_a_gpu, sizes):
     assert spectrum.is_contiguous()
     spectrum.copy_(torch.randn(3, 20, 65, dtype=torch.complex64))
     with CopiesAreErrors():
-        frames = irfft(spectrum, 128)
+        frames = unscaled_irfft(spectrum, 128)
     assert sizes == [(1024, 128)]
-    assert torch.equal(frames, torch.fft.irfft(spectrum, n=128))
+    assert torch.equal(frames, torch.fft.irfft(spectrum, n=128) * 128)
 
 
 class CopiesAreErrors(TorchDispatchMode):
@@ -98,7 +98,7 @@ def test_transforms_are_the_same_with_rounded_sizes(monkeypatch):
 
 def test_the_cpu_transforms_as_many_frames_as_there_are(sizes):
     windowed_rfft(torch.zeros(2, 7, 16), torch.ones(16))
-    irfft(torch.zeros(2, 7, 9, dtype=torch.complex64), 16)
+    unscaled_irfft(torch.zeros(2, 7, 9, dtype=torch.complex64), 16)
     assert sizes == [(14, 16), (14, 16)]
 
 

@@ -48,16 +48,19 @@ def windowed_rfft(frames: Tensor, window: Tensor) -> Tensor:
 
 
 def empty_spectrum(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Allocate a spectrum [batch, frame, freq] that `irfft` need not copy, with the dtype and device of `like`."""
+    """Allocate a spectrum [batch, frame, freq], like the tensor `like`, that `unscaled_irfft` need not copy."""
     batch, n_frames, n_freq = shape
     n = batch * n_frames
     return like.new_empty(rounded(n) if _is_rounded(like) else n, n_freq)[:n].view(batch, n_frames, n_freq)
 
 
-def irfft(spectrum: Tensor, n_fft: int) -> Tensor:
-    """Transform a spectrum [batch, frame, n_fft // 2 + 1] back to frames [batch, frame, n_fft]."""
+def unscaled_irfft(spectrum: Tensor, n_fft: int) -> Tensor:
+    """Transform a spectrum [batch, frame, n_fft // 2 + 1] back to `n_fft` times the frames, [batch, frame, n_fft].
+
+    On a GPU the factor would be one more pass over memory. Callers have a product to put it into.
+    """
     if not _is_rounded(spectrum):
-        return torch.fft.irfft(spectrum, n=n_fft)
+        return torch.fft.irfft(spectrum, n=n_fft, norm="forward")
     batch, n_frames, n_freq = spectrum.shape
     n = rounded(batch * n_frames)
     spectrum = spectrum.contiguous()
@@ -67,7 +70,7 @@ def irfft(spectrum: Tensor, n_fft: int) -> Tensor:
     else:
         block = spectrum.new_empty(n, n_freq)
         block[: batch * n_frames] = spectrum.flatten(0, 1)
-    return torch.fft.irfft(block, n=n_fft)[: batch * n_frames].view(batch, n_frames, n_fft)
+    return torch.fft.irfft(block, n=n_fft, norm="forward")[: batch * n_frames].view(batch, n_frames, n_fft)
 
 
 def _is_rounded(tensor: Tensor) -> bool:

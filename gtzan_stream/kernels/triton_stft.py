@@ -38,7 +38,7 @@ def _overlap_add(
         total += w * tl.load(frames + (row * n_frames + frame) * N_FFT + index, mask=counted, other=0.0)
         weight += tl.where(counted, w * w, 0.0)
     kept = (sample >= tl.load(bounds + row * 2)) & (sample < tl.load(bounds + row * 2 + 1))
-    result = tl.where(kept, total / tl.where(weight > NO_WINDOW, weight, 1.0), 0.0)
+    result = tl.where(kept, total / (N_FFT * tl.where(weight > NO_WINDOW, weight, 1.0)), 0.0)
     tl.store(out + row * length + sample, result, mask=sample < length)
 
 
@@ -51,7 +51,7 @@ def overlap_add(
     start: int,
     length: int,
 ) -> Tensor:
-    """Return the sum of the windowed `frames`, divided by that of the squared windows: float32 [batch, length].
+    """Return the sum of the windowed `frames`, divided by n_fft times that of the squared windows: [batch, length].
 
     Parameters
     ----------

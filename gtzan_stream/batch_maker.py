@@ -32,7 +32,7 @@ from gtzan_stream.augment.draw import Draw, Examples, view_seed
 from gtzan_stream.batch import Batch
 from gtzan_stream.cpu_rows import CpuRows
 from gtzan_stream.device_rows import DeviceRows
-from gtzan_stream.dsp.backend import CPU_TENSOR, backend
+from gtzan_stream.dsp.backend import backend
 from gtzan_stream.dsp.parameters import to_device
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.plan import EpochPlan, Rows, rows_of_rank
@@ -190,7 +190,8 @@ class BatchMaker:
         self, clips: np.ndarray, segments: crops.Segments, transform: Transform, draw: Draw, errors: RowErrors
     ) -> Tensor:
         """Compute the features [batch, row, frame] of segments of clips."""
-        rows = self._cpu_rows if self.device.type == "cpu" and backend(CPU_TENSOR) == "numba" else self._device_rows
+        by_row = backend(torch.empty(0, device=self.device)) == "numba"
+        rows = self._cpu_rows if by_row else self._device_rows
         return rows.compute(clips, segments, transform, draw, errors)
 
     def _count(self, plan: EpochPlan, index: int, kind: BatchKind) -> int:

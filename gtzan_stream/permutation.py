@@ -25,7 +25,7 @@ import functools
 
 import numpy as np
 
-from gtzan_stream.dsp.backend import CPU_TENSOR, backend
+from gtzan_stream.dsp.backend import numba_on_host
 from gtzan_stream.dsp.philox import key_words, philox
 from gtzan_stream.kernels.constants import MURMUR_0, MURMUR_1
 
@@ -66,7 +66,7 @@ def permute(index: np.ndarray, n: int, rng: int) -> np.ndarray:
         raise ValueError(f"indices must be in 0 .. {n - 1}, got {index.min()} .. {index.max()}")
     bits = max(4, (n - 1).bit_length())
     keys = _round_keys(rng)
-    if backend(CPU_TENSOR) == "numba":
+    if numba_on_host():
         from gtzan_stream.kernels import numba_permutation
 
         values = index.astype(np.uint64)

@@ -1,5 +1,6 @@
 """Convolutions followed by a recurrent layer over the remaining time steps."""
 
+import torch
 from torch import Tensor, nn
 
 from models.layers import Channel, block, classifier
@@ -27,7 +28,10 @@ class CRNN(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         # The mean over frequency changes nothing for 128 bands, which pooling has reduced to one.
         maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame]
-        states, _ = self.gru(maps.transpose(1, 2))  # [batch, frame, 1024]
+        # On CUDA, autocast runs recurrent layers in float16 even where bfloat16 was chosen. Gradients of float16 vanish
+        # without a GradScaler, which bfloat16 does not need, so the GRU computes in the precision of its weights.
+        with torch.autocast(maps.device.type, enabled=False):
+            states, _ = self.gru(maps.transpose(1, 2).to(self.gru.weight_ih_l0.dtype))  # [batch, frame, 1024]
         return self.classifier(states.mean(dim=1))
 
 

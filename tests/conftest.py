@@ -72,6 +72,14 @@ def no_synchronisation() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@contextmanager
+def without_numba() -> Iterator[None]:
+    """Make numba seem not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gtzan_stream.dsp.backend.is_importable", lambda module: False)
+        yield
+
+
 @pytest.fixture
 def float64_by_default() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)

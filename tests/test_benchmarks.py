@@ -182,6 +182,18 @@ def test_soak_detects_growing_memory_and_falling_speed():
     assert "memory is NOT flat (host +900.0%" in figures.flatness(leaking)
 
 
+def test_soak_detects_memory_that_grows_outside_of_torch(monkeypatch):
+    free = iter(range(9000, 0, -1000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (next(free) * 10**6, 10_000 * 10**6))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 600 * 10**6)
+    assert soak.device_memory_mb(CPU) == (None, None)
+    readings = [soak.device_memory_mb(torch.device("cuda")) for _ in range(2)]
+    assert readings == [(600, 400), (600, 1400)]
+    found = soak.flatness([soak.row(i, [soak.Measurement(1, 100, *reading)], 16) for i, reading in enumerate(readings)])
+    assert not found["memory_is_flat"]
+    assert "on the GPU outside of torch +250.0%)" in figures.flatness(found)
+
+
 def test_soak_of_a_loader(shards: Path):
     with make_loader(shards, augment="none", batch_size=2, device=CPU) as loader:
         tenths = list(soak.measure(endless(loader), 100, CPU))

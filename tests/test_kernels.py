@@ -22,8 +22,8 @@ CASES = [
     (
         "triton_resample",
         "_resample",
-        "*fp32 *fp32 *fp64 *fp32 i32 i32 i32 fp32 fp32",
-        {"LANES": 256, "UNROLL": 4},
+        "*fp32 *fp64 *fp32 i32 i32 i32 fp32",
+        {"LANES": 256, "UNROLL": 2},
     ),
     ("triton_median", "_median", "*fp32 *fp32 i32 i32", {"SIZE": 31, "RUN": 64, "LANES": 128}),
     (
@@ -47,6 +47,7 @@ CASES = [
         )
         for power in (1.0, 1.5, 2.0)
     ),
+    ("triton_trial", "_trial", "*fp32", {}),
     ("triton_random", "_normal", "*i64 *fp32 i32", {"LANES": 256}),
 ]
 

@@ -61,6 +61,35 @@ def test_a_network_has_the_size_that_its_docstring_states(name):
         assert f"{size_of(models.build(name, 10)):,}" == stated[1]
 
 
+with torch.device("meta"):  # without weights
+    LAYERS = {name: models.build(name, 3).modules() for name in NAMES}
+RECURRENT = [name for name, layers in LAYERS.items() if any(isinstance(layer, nn.RNNBase) for layer in layers)]
+
+
+def test_there_are_recurrent_networks():
+    assert set(RECURRENT) >= {"crnn", "crnn_time"}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_recurrent_layers_compute_in_float32_under_autocast(name, device, request):
+    device = request.getfixturevalue("cuda") if device == "cuda" else torch.device(device)
+    network = models.build(name, 3).to(device)
+    computed = []
+    for layer in network.modules():
+        if isinstance(layer, nn.RNNBase):
+            layer.register_forward_hook(lambda _, taken, made: computed.append((taken[0].dtype, made[0].dtype)))
+    with torch.autocast(device.type, torch.bfloat16):
+        assert network(example(name, 2)[0].to(device)).dtype == torch.bfloat16  # the other layers
+    assert computed == [(torch.float32, torch.float32)]
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_networks_compute_in_the_precision_of_their_weights(name):
+    with torch.inference_mode():
+        assert models.build(name, 3).eval().double()(example(name, 1)[0].double()).dtype == torch.float64
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_few_steps_lower_the_loss_with_finite_gradients_everywhere(name):
     torch.manual_seed(0)

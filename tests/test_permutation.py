@@ -9,6 +9,7 @@ from scipy import stats
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.random import rng
 from gtzan_stream.permutation import permute
+from tests.conftest import without_numba
 
 
 @given(n=st.integers(1, 3000), key=st.integers(0, 2**64 - 1))
@@ -74,7 +75,15 @@ def test_permute_refuses_indices_out_of_range(index):
 def test_compiled_and_plain_permutations_are_equal():
     for n in (1, 2, 3, 33, 1000, 10**6 + 3, 2**63 - 1):
         index = np.unique([i * (n - 1) // 40 for i in range(41)]).astype(np.int64)
-        with force("torch"):
+        with without_numba():
             plain = permute(index, n, 2**63 + 5)
         assert plain.dtype == index.dtype
         assert np.array_equal(permute(index, n, 2**63 + 5), plain)
+
+
+@pytest.mark.parametrize("name", ["torch", "triton"])
+def test_a_forced_backend_does_not_change_how_orders_are_made(name, monkeypatch):
+    order = permute(np.arange(99), 99, 5)
+    monkeypatch.setattr("gtzan_stream.permutation._feistel", None)  # what orders without numba call
+    with force(name):
+        assert np.array_equal(permute(np.arange(99), 99, 5), order)

@@ -12,7 +12,7 @@ from scipy import stats
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.philox import philox, philox_torch
 from gtzan_stream.dsp.random import hash_key, hash_keys, normal, rng, uniform
-from tests.conftest import need, no_synchronisation
+from tests.conftest import need, no_synchronisation, without_numba
 
 VECTORS = [  # from kat_vectors of Random123, philox4x32 with 10 rounds: counter, key, result
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -76,9 +76,17 @@ KEYS, CROPS = hash_keys(["a", "a", "b", "c"]), np.array([0, 1, 0, 2**32 - 1])
 def test_compiled_and_plain_draws_are_the_same():
     keys, crops = hash_keys(map(str, range(50))), np.arange(50) * 7
     for n in (1, 2, 5):
-        with force("torch"):
+        with without_numba():
             plain = uniform(2**63 + 5, keys, crops, n)
         assert np.array_equal(uniform(2**63 + 5, keys, crops, n), plain)
+
+
+@pytest.mark.parametrize("name", ["torch", "triton"])
+def test_a_forced_backend_does_not_change_how_draws_are_made(name, monkeypatch):
+    drawn = uniform(7, KEYS, CROPS, 3)
+    monkeypatch.setattr("gtzan_stream.dsp.random.philox", None)  # what draws without numba call
+    with force(name):
+        assert np.array_equal(uniform(7, KEYS, CROPS, 3), drawn)
 
 
 def test_noise_is_gaussian_and_white():

@@ -28,7 +28,9 @@ def flatness(found: dict[str, Any]) -> str:
     """Say whether memory and speed stayed flat over a long run, from the result of `soak.flatness`."""
     memory = "flat" if found["memory_is_flat"] else "NOT flat"
     speed = "flat" if found["speed_is_flat"] else "NOT flat"
+    outside = f", on the GPU outside of torch {found['outside_growth']:+.1%}" if found.get("outside_growth") else ""
     return (
         f"From the first tenth to the last, memory is {memory} (host {found['host_growth']:+.1%}, device "
-        f"{found['device_growth']:+.1%}), speed is {speed} ({found['last_rate_over_first']:.2f} times the first)."
+        f"{found['device_growth']:+.1%}{outside}), speed is {speed} "
+        f"({found['last_rate_over_first']:.2f} times the first)."
     )

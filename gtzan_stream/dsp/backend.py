@@ -8,6 +8,9 @@ Each function of `dsp` exists in up to three versions. `backend` chooses one by 
 | triton | float32 on CUDA | the whole batch in one launch |
 | torch | everything else | the reference: float64, gradients, torch.compile and export, or numba or Triton missing |
 
+Triton compiles kernels when they are first launched, for which it needs a C compiler and a folder that it can write. So
+the first tensor on each GPU launches a trial kernel. If that fails, torch is used there, with a warning.
+
 **Threads.** One pool, with a thread for each core, serves all callers that bring none; kernels release the GIL. Threads
 take rows one at a time from a shared counter, as rows may need different times. A call from a thread of a pool computes
 its rows in that thread: if it waited for the pool, all threads could be waiting for each other.
@@ -19,6 +22,7 @@ modes in the threads of the pool.
 import functools
 import importlib
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -28,13 +32,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from gtzan_stream.threads import cores, thread_pool
+from gtzan_stream.errors import first_line
+from gtzan_stream.threads import cores, fork_safe_lock, thread_pool
 
 Backend = Literal["torch", "numba", "triton"]
 
-CPU_TENSOR = torch.empty(0, dtype=torch.float32)
-"""Argument of `backend` for work on numpy arrays."""
-
+_log = logging.getLogger(__name__)
+_trials: dict[torch.device, bool] = {}  # whether Triton works, for each GPU where it was tried
+_trial_lock = fork_safe_lock()
 _forced: list[Backend] = []  # names from nested `force` blocks, the innermost last
 _thread = threading.local()  # has `in_pool = True` in the threads of the pool
 
@@ -43,7 +48,7 @@ def backend(tensor: torch.Tensor) -> Backend:
     """Choose the implementation for `tensor`: numba for float32 on the CPU, Triton for float32 on CUDA, else torch.
 
     Torch also computes whatever needs gradients or is traced by torch.compile or torch.export, and everything where
-    numba or Triton is not installed.
+    numba or Triton is not installed or does not work.
 
     Raises
     ------
@@ -75,21 +80,60 @@ def _usable_backends(tensor: torch.Tensor) -> list[Backend]:
     is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)  # fake tensors, used in tracing, have no data
     if tensor.dtype != torch.float32 or tensor.requires_grad or not is_plain:
         return names
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if tensor.device.type == "cuda" and is_importable("triton"):
+    return _usable_kernels(tensor.device)
+
+
+def _usable_kernels(device: torch.device) -> list[Backend]:
+    """List the backends that can work on plain float32 tensors on `device`, the preferred one first."""
+    names: list[Backend] = ["torch"]
+    if device.type == "cuda" and is_importable("triton") and _triton_works(device):
         names.insert(0, "triton")
-    if tensor.device.type == "cpu":
-        if interpreted and is_importable("triton"):
+    if device.type == "cpu":
+        if os.environ.get("TRITON_INTERPRET") == "1" and is_importable("triton"):
             names.append("triton")
         if is_importable("numba"):
             names.insert(0, "numba")
     return names
 
 
+def _triton_works(device: torch.device) -> bool:
+    """Return whether Triton can launch kernels on a GPU. The first call finds out, and logs a warning if it cannot."""
+    works = _trials.get(device)  # nearly every call ends here, without the lock
+    if works is not None:
+        return works
+    with _trial_lock:
+        if device not in _trials:
+            from gtzan_stream.kernels import triton_trial
+
+            try:
+                triton_trial.launch(device)
+            except Exception as error:
+                _trials[device] = False
+                _log.warning(
+                    "Triton cannot run kernels on %s (%s): plain torch computes transforms and features there, which "
+                    "is slower; Triton needs a C compiler, such as gcc, and a folder that it can write, which "
+                    "TRITON_CACHE_DIR may name",
+                    device,
+                    first_line(error),
+                )
+            else:
+                _trials[device] = True
+        return _trials[device]
+
+
+def numba_on_host() -> bool:
+    """Return whether numba computes what always runs on the host: draws and the order of an epoch.
+
+    That depends neither on the device of the waveforms nor on `force`.
+    """
+    return is_importable("numba") and not torch.compiler.is_compiling()
+
+
 @contextmanager
 def force(name: Backend) -> Iterator[None]:
-    """Make every operation of the process use the backend `name` until the block ends, for tests and benchmarks.
+    """Make every operation on tensors use the backend `name` until the block ends, for tests and benchmarks.
 
+    It holds in all threads. Draws are made on the host as before (`numba_on_host`).
     With ``TRITON_INTERPRET=1`` in the environment, Triton works on CPU tensors too.
     """
     _forced.append(name)

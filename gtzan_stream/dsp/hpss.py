@@ -33,6 +33,7 @@ import torch
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.fft import empty_spectrum
 from gtzan_stream.dsp.median import median_filter
 from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.dsp.stft import istft, istft_row, stft, stft_row
@@ -96,8 +97,9 @@ def percussive(
         from gtzan_stream.kernels import triton_hpss
 
         frames, p, h = (t.transpose(1, 2) for t in (spectrogram, percussive_part, harmonic_part))
-        masked = triton_hpss.mask(frames.contiguous(), p, h, float(power), float(margin), silent_mask)
-        return istft(masked.transpose(1, 2), waveform.shape[1], n_fft // 4)
+        out = empty_spectrum(frames.shape, frames)
+        triton_hpss.mask(frames.contiguous(), p, h, float(power), float(margin), silent_mask, out)
+        return istft(out.transpose(1, 2), waveform.shape[1], n_fft // 4)
     mask = _soft_mask(percussive_part, margin * harmonic_part, power, silent_mask)
     return istft(spectrogram * mask, waveform.shape[1], n_fft // 4)
 

@@ -22,9 +22,12 @@ import numpy as np
 import scipy.fft
 import torch
 from jaxtyping import Float, Int
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.fft import windowed_rfft
+from gtzan_stream.dsp.parameters import cuda_stream_id
 from gtzan_stream.dsp.stft import BLOCK_FRAMES
 from gtzan_stream.shapes import Features, Waveform
 
@@ -110,15 +113,29 @@ def log_mel(
     name = backend(waveform)
     if name == "numba":
         return _log_mel_rows(waveform, window, bands, hop_length, power, compression)
-    frames = waveform.unfold(1, len(window), hop_length) * window.to(waveform.dtype)  # [batch, frame, n_fft]
-    spectrum = torch.fft.rfft(frames).contiguous()  # the spectrum of a strided waveform is not contiguous
+    frames = waveform.unfold(1, len(window), hop_length)  # [batch, frame, n_fft]
+    spectrum = windowed_rfft(frames, window.to(waveform.dtype))
     if name == "triton":
         from gtzan_stream.kernels import triton_mel
 
         out = waveform.new_empty(len(waveform), len(bands.starts), frames.shape[1])
-        triton_mel.mel(spectrum, *bands, power, compression.gain, compression.floor, compression.scale, out)
+        tables = bands.starts, bands.widths, _by_bin(bands.weights)
+        triton_mel.mel(spectrum, *tables, power, compression.gain, compression.floor, compression.scale, out)
         return out
     return compress(_sum_bands(safe.power(spectrum.abs(), power), bands), compression).transpose(1, 2)
+
+
+_transposed = WeakTensorKeyDictionary()  # weights of bands -> CUDA stream -> the same, transposed
+
+
+@torch.inference_mode(mode=False)
+def _by_bin(weights: torch.Tensor) -> torch.Tensor:
+    """Return the weights of bands as contiguous [widest, mel], made once for each tensor and CUDA stream."""
+    of_streams = _transposed.setdefault(weights, {})
+    stream = cuda_stream_id(weights.device)
+    if stream not in of_streams:
+        of_streams[stream] = weights.T.contiguous()
+    return of_streams[stream]
 
 
 def _sum_bands(magnitude: torch.Tensor, bands: Bands) -> torch.Tensor:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gtzan_stream.dsp.backend import CPU_TENSOR, backend, for_rows
+from gtzan_stream.dsp.backend import backend, for_rows, numba_on_host
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.philox import key_words, philox, philox_torch
 from gtzan_stream.kernels.constants import NOISE_LANES
@@ -90,7 +90,7 @@ def uniform(rng: int, key_hash: np.ndarray, crop: np.ndarray, n: int = 1) -> np.
     """
     key_hash, crop = np.asarray(key_hash, np.uint64), np.asarray(crop, np.uint64)
     key0, key1 = key_words(rng)
-    if backend(CPU_TENSOR) == "numba":
+    if numba_on_host():
         from gtzan_stream.kernels import numba_random
 
         out = np.empty((len(key_hash), n))

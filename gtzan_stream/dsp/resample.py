@@ -12,11 +12,10 @@ that nothing folds back. The sum covers ``half_width = ceil(ZERO_CROSSINGS / c)`
 to 1, and 64 at rate 2.
 
 Rates are real numbers and differ between examples, so the polyphase filters of a ratio of small integers do not apply.
-Evaluating sinc and Kaiser window for each product would cost more than the product, so `prototype` tabulates one side
-of h at cutoff 1, once for all rates. The Triton kernel interpolates that table for each product. The
-numba kernel first makes a table of the row's own filters for 256 fractions of a sample and interpolates between two of
-those, because then the inner loop reads memory in order and vectorises. The plain torch version evaluates h, and is the
-reference.
+Evaluating sinc and Kaiser window for each product would cost more than the product. So the numba kernel makes a table
+of the row's own filters for 256 fractions of a sample, from one side of h at cutoff 1 (`prototype`), and interpolates
+between two of them: its inner loop then reads memory in order and vectorises. The Triton kernel rotates the sine from
+tap to tap, and takes the Kaiser window from a polynomial. The plain torch version evaluates h, and is the reference.
 """
 
 from functools import cache
@@ -28,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, fill_rows
-from gtzan_stream.dsp.parameters import cuda_stream_id, per_example, to_device
+from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.shapes import Waveform
 
 ZERO_CROSSINGS = 29
@@ -90,8 +89,7 @@ def resample(
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_resample
 
-        table = _prototype_tensor(waveform.device, cuda_stream_id(waveform.device))
-        return triton_resample.resample(waveform.contiguous(), table, parameters, POINTS_PER_CROSSING, length)
+        return triton_resample.resample(waveform.contiguous(), parameters, ZERO_CROSSINGS, length)
     return _resample_torch(waveform, parameters, int(half_width(rate).max(initial=1)), length)
 
 
@@ -159,12 +157,6 @@ def prototype() -> np.ndarray:
     radius = np.sqrt(np.maximum(1 - (crossings / ZERO_CROSSINGS) ** 2, 0))
     kaiser = np.i0(KAISER_BETA * radius) / np.i0(KAISER_BETA)
     return np.where(crossings < ZERO_CROSSINGS, np.sinc(crossings) * kaiser, 0.0)
-
-
-@cache
-@torch.inference_mode(mode=False)
-def _prototype_tensor(device: torch.device, stream: int) -> Tensor:
-    return to_device(prototype().astype(np.float32), device)
 
 
 def resample_row(waveform: np.ndarray, rate: float, offset: float, output: np.ndarray) -> None:

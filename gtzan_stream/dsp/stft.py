@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.fft import unscaled_irfft, windowed_rfft
 from gtzan_stream.dsp.parameters import cuda_stream_id
 from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.kernels import constants
@@ -83,7 +84,7 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
         return torch.empty(
             0, n_fft // 2 + 1, frames.shape[1], dtype=waveform.dtype.to_complex(), device=waveform.device
         )
-    return torch.fft.rfft(frames * hann(n_fft, waveform.dtype, waveform.device)).transpose(1, 2)
+    return windowed_rfft(frames, hann(n_fft, waveform.dtype, waveform.device)).transpose(1, 2)
 
 
 def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float[Tensor, "batch {length}"]:
@@ -152,13 +153,13 @@ def overlap_add(
     window = hann(n_fft, real, spectrogram.device)
     if not len(spectrogram):  # as in `stft`
         return window.new_empty(0, length)
-    frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=n_fft)  # [batch, frame, n_fft]
+    frames = unscaled_irfft(spectrogram.transpose(1, 2), n_fft)  # [batch, frame, n_fft]
     start = n_fft // 2 + n_before * hop_length  # of output sample 0, counted from the first frame's first sample
     if backend(frames) == "triton":
         from gtzan_stream.kernels import triton_stft
 
         return triton_stft.overlap_add(frames.contiguous(), window, valid, bounds, hop_length, start, length)
-    total = _sum_overlapping(frames * window, hop_length)[:, start : start + length]
+    total = _sum_overlapping(frames * (window / n_fft), hop_length)[:, start : start + length]
     weight = _sum_overlapping(valid[:, :, None] * window.square(), hop_length)[:, start : start + length]
     waveform = total / torch.where(weight > constants.NO_WINDOW, weight, 1.0)
     sample = torch.arange(waveform.shape[1], device=waveform.device)

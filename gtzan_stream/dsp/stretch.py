@@ -40,6 +40,7 @@ from torch.nn import functional
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, fill_rows
+from gtzan_stream.dsp.fft import empty_spectrum
 from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.stft import BLOCK_FRAMES, frames_covering, hann_array, overlap_add, stft
 from gtzan_stream.kernels import constants
@@ -147,7 +148,10 @@ def _stretch_batch(waveform: Tensor, rate: np.ndarray, offset: np.ndarray, lengt
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_stretch
 
-        vocoded = triton_stretch.vocode(spectrogram.transpose(1, 2), position).transpose(1, 2)
+        frames = spectrogram.transpose(1, 2)
+        out = empty_spectrum((*position.shape, frames.shape[2]), frames)
+        triton_stretch.vocode(frames, position, out)
+        vocoded = out.transpose(1, 2)
     else:
         vocoded = _vocode(spectrogram, position, valid)
     return overlap_add(vocoded, valid, torch.stack(bounds, dim=1).long(), length, HOP, n_before=n_before)

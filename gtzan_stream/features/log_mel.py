@@ -3,8 +3,7 @@
 import math
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
 from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
+from gtzan_stream.features.full_precision import full_precision
 from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
@@ -50,7 +50,8 @@ class LogMel(nn.Module):
         Frames in a crop.
     trainable : bool
         Make the STFT kernels and the mel basis parameters, and convolve with them as nnAudio does. On CUDA the forward
-        pass is in full float32; the backward pass follows the process's setting (torch's default is TF32).
+        pass is in full float32; the backward pass, and a forward pass under torch.compile, follow the process's
+        setting (torch's default is TF32).
 
     Raises
     ------
@@ -142,7 +143,7 @@ class LogMel(nn.Module):
             waveform = waveform.float()
         with torch.autocast(waveform.device.type, enabled=False):
             if self.convolution is not None:
-                with _full_precision(waveform.device):
+                with full_precision(waveform.device):
                     return compress(self.convolution(waveform), self.compression)
             return log_mel(
                 waveform,
@@ -217,20 +218,3 @@ def _nnaudio(module: str) -> Any:
     package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
     with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, but a program may read our stdout
         return import_module(f"{package}.{module}")
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Switch TF32 off for convolutions and matrix products on CUDA, and restore the process's settings afterwards."""
-    if device.type != "cuda":
-        yield
-        return
-    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    previous = [setting.fp32_precision for setting in settings]
-    try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
-        yield
-    finally:
-        for setting, precision in zip(settings, previous, strict=True):
-            setting.fp32_precision = precision

@@ -35,6 +35,9 @@ LOG = (
 SIN = (3.141592654, -5.167712765, 2.550163319, -0.5992521983, 0.0820504027, -0.007028386448)
 COS = (0.9999999998, -4.934802137, 4.05870916, -1.335212005, 0.2349373175, -0.02439632455)
 
+# The Kaiser window of the resampler, i0(8 sqrt(1 - u)) / i0(8) with u = t^2, in powers of u, lowest first: to 5e-7.
+KAISER = (0.99999953, -3.74088089, 6.12822544, -5.87883786, 3.71244611, -1.61082288, 0.45766484, -0.06545589)
+
 SILENT_POWER = 1e-36
 """Largest squared magnitude of a silent bin of a spectrogram. Its phase counts as 0."""
 

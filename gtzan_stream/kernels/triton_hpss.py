@@ -19,9 +19,11 @@ def _mask(
     spectrogram, percussive, harmonic, out, n_frames, n_bins, p_per_frame, p_per_bin, h_per_frame, h_per_bin, power,
     margin, silent_mask, SQUARE: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    frame = (tl.program_id(0) * TILE + tl.arange(0, TILE))[:, None]
-    k = (tl.program_id(1) * TILE + tl.arange(0, TILE))[None, :]
-    plane = tl.program_id(2).to(tl.int64) * n_frames * n_bins
+    frame_tiles, bin_tiles = tl.cdiv(n_frames, TILE), tl.cdiv(n_bins, TILE)
+    tile = tl.program_id(0) % (frame_tiles * bin_tiles)
+    frame = (tile % frame_tiles * TILE + tl.arange(0, TILE))[:, None]
+    k = (tile // frame_tiles * TILE + tl.arange(0, TILE))[None, :]
+    plane = (tl.program_id(0) // (frame_tiles * bin_tiles)).to(tl.int64) * n_frames * n_bins
     in_bounds = (frame < n_frames) & (k < n_bins)
     p = tl.load(percussive + plane + frame * p_per_frame + k * p_per_bin, mask=in_bounds, other=0.0)
     h = margin * tl.load(harmonic + plane + frame * h_per_frame + k * h_per_bin, mask=in_bounds, other=0.0)
@@ -48,20 +50,19 @@ def mask(
     power: float,
     margin: float,
     silent_mask: float,
-) -> torch.Tensor:
-    """Return contiguous complex64 [batch, frame, freq] times its percussive mask.
+    out: torch.Tensor,
+) -> None:
+    """Fill `out` with `spectrogram` times its percussive mask; both are contiguous complex64 [batch, frame, freq].
 
     The medians `percussive` and `harmonic` have the same shape. Each of their planes is dense, with either axis
     contiguous. Where both are 0 the mask is `silent_mask`.
     """
-    out = torch.empty_like(spectrogram)
     batch, n_frames, n_bins = spectrogram.shape
     if out.numel():
-        grid = (triton.cdiv(n_frames, TILE), triton.cdiv(n_bins, TILE), batch)
+        grid = (triton.cdiv(n_frames, TILE) * triton.cdiv(n_bins, TILE) * batch,)
         with torch.cuda.device_of(spectrogram):
             _mask[grid](
                 torch.view_as_real(spectrogram), percussive, harmonic, torch.view_as_real(out), n_frames, n_bins,
                 *percussive.stride()[1:], *harmonic.stride()[1:], power, margin, silent_mask,
                 SQUARE=power == 2, TILE=TILE,
             )  # fmt: skip
-    return out

@@ -41,9 +41,11 @@ def _replace(ordered, old, new, SIZE: tl.constexpr):
 @no_type_check
 def _median(x, out, n, m, SIZE: tl.constexpr, RUN: tl.constexpr, LANES: tl.constexpr):
     """Compute the running median along the first axis of each [n, m] plane."""
-    column = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    first = tl.program_id(1) * RUN
-    plane = tl.program_id(2).to(tl.int64) * n * m
+    column_tiles, runs = tl.cdiv(m, LANES), tl.cdiv(n, RUN)
+    tile = tl.program_id(0) % (column_tiles * runs)
+    column = tile % column_tiles * LANES + tl.arange(0, LANES)
+    first = tile // column_tiles * RUN
+    plane = (tl.program_id(0) // (column_tiles * runs)).to(tl.int64) * n * m
     is_column = column < m
     infinity = tl.full([LANES], float("inf"), tl.float32)
     ordered = ()
@@ -64,9 +66,14 @@ def _median(x, out, n, m, SIZE: tl.constexpr, RUN: tl.constexpr, LANES: tl.const
 
 @no_type_check
 def median_columns(x: torch.Tensor, size: int, out: torch.Tensor) -> None:
-    """Fill `out` with the running median of `size`, odd, along axis 1 of contiguous float32 [batch, n, m]."""
+    """Fill `out` with the running median of `size`, odd, along axis 1 of contiguous float32 [batch, n, m].
+
+    Compiled for an H100, up to 69 values stay in registers; of 101, about a tenth of the accesses go to the cache. All
+    loops are unrolled, so that compiling takes longer and longer: about a second for 31, 10 for 201, 80 for 401.
+    """
     batch, n, m = x.shape
-    grid = (triton.cdiv(m, LANES), triton.cdiv(n, RUN), batch)
+    grid = (triton.cdiv(m, LANES) * triton.cdiv(n, RUN) * batch,)
     if x.numel():
         with torch.cuda.device_of(x):
-            _median[grid](x, out, n, m, SIZE=size, RUN=RUN, LANES=LANES, num_warps=4)
+            # Without a maximum, ptxas uses only 32 registers from a size of 95 on, and spills four times as much.
+            _median[grid](x, out, n, m, SIZE=size, RUN=RUN, LANES=LANES, num_warps=4, maxnreg=255)

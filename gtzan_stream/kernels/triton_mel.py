@@ -16,7 +16,7 @@ def _mel(
     spectrum, starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor, scale,
     WIDEST: tl.constexpr, POWER: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    frame, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    frame, row = tl.program_id(0) % n_frames, (tl.program_id(0) // n_frames).to(tl.int64)
     band = tl.arange(0, LANES)
     is_band = band < n_mels
     start = tl.load(starts + band, mask=is_band, other=0)
@@ -32,7 +32,7 @@ def _mel(
             value = tl.sqrt_rn(value)
         elif POWER != 2.0:
             value = tl.where(value == 0, 0.0, tl.exp(tl.log(value) * (0.5 * POWER)))
-        total += tl.load(weights + band * WIDEST + i, mask=used, other=0.0) * value
+        total += tl.load(weights + i * n_mels + band, mask=used, other=0.0) * value
     one_plus_x = 1.0 + gain * total
     correction = (gain * total - (one_plus_x - 1.0)) / one_plus_x
     floored = tl.maximum(total, floor, propagate_nan=tl.PropagateNan.ALL)
@@ -45,7 +45,7 @@ def mel(
     spectrum: torch.Tensor,
     starts: torch.Tensor,
     widths: torch.Tensor,
-    weights: torch.Tensor,
+    weights_by_bin: torch.Tensor,
     power: float,
     gain: float,
     floor: float,
@@ -54,13 +54,14 @@ def mel(
 ) -> None:
     """Fill `out`, float32 [batch, mel, frame], from contiguous complex64 `spectrum` [batch, frame, freq].
 
-    `starts`, `widths` and `weights` are `dsp.mel.Bands`; `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
+    `starts` and `widths` are those of `dsp.mel.Bands`. `weights_by_bin` [widest, mel] is its `weights` transposed, and
+    contiguous, so that the lanes read neighbouring numbers. `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
     """
     batch, n_frames, n_bins = spectrum.shape
-    n_mels, widest = weights.shape
+    widest, n_mels = weights_by_bin.shape
     if out.numel():
         with torch.cuda.device_of(spectrum):
-            _mel[(n_frames, batch)](
-                torch.view_as_real(spectrum), starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor,
-                scale, WIDEST=widest, POWER=power, LANES=triton.next_power_of_2(n_mels), num_warps=4,
+            _mel[(n_frames * batch,)](
+                torch.view_as_real(spectrum), starts, widths, weights_by_bin, out, n_frames, n_bins, n_mels, gain,
+                floor, scale, WIDEST=widest, POWER=power, LANES=triton.next_power_of_2(n_mels), num_warps=4,
             )  # fmt: skip

@@ -42,12 +42,8 @@ def _log(u):
 
 @triton.jit
 @no_type_check
-def _box_muller(first, second):
-    """Compute two Gaussians from each pair of words: radius from `first`, angle from `second`."""
-    ulp = 5.9604644775390625e-08  # 2 ** -24
-    u = ((first >> 8).to(tl.int32).to(tl.float32) + 1.0) * ulp
-    radius = tl.sqrt_rn(-2.0 * _log(u))
-    h = (second.to(tl.int32, bitcast=True) >> 8).to(tl.float32) * ulp  # half of the angle, in units of pi
+def _sine_cosine(h):
+    """Compute sine and cosine of ``2 pi h`` for ``|h| <= 1/2``, by those of half the angle."""
     z = h * h
     s = S5 * z + S4
     s = ((s * z + S3) * z + S2) * z + S1
@@ -55,13 +51,26 @@ def _box_muller(first, second):
     c = C5 * z + C4
     c = ((c * z + C3) * z + C2) * z + C1
     c = c * z + C0
-    return radius * ((c - s) * (c + s)), radius * (2.0 * s * c)
+    return 2.0 * s * c, (c - s) * (c + s)
+
+
+@triton.jit
+@no_type_check
+def _box_muller(first, second):
+    """Compute two Gaussians from each pair of words: radius from `first`, angle from `second`."""
+    ulp = 5.9604644775390625e-08  # 2 ** -24
+    u = ((first >> 8).to(tl.int32).to(tl.float32) + 1.0) * ulp
+    radius = tl.sqrt_rn(-2.0 * _log(u))
+    h = (second.to(tl.int32, bitcast=True) >> 8).to(tl.float32) * ulp
+    s, c = _sine_cosine(h)
+    return radius * c, radius * s
 
 
 @triton.jit
 @no_type_check
 def _normal(counters, out, length, LANES: tl.constexpr):
-    tile, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    tiles = tl.cdiv(length, 4 * LANES)
+    tile, row = tl.program_id(0) % tiles, (tl.program_id(0) // tiles).to(tl.int64)
     lane = tl.arange(0, LANES)
     zero = tl.zeros([LANES], tl.uint32)
     c0 = (tile * LANES + lane).to(tl.uint32)
@@ -95,7 +104,7 @@ def normal(counters: torch.Tensor, out: torch.Tensor) -> None:
     A row of `counters`, int64 [batch, 6], is the crop index, the low and high word of the clip key's hash, the low and
     high word of the Philox key, and the bits of the standard deviation as a float64.
     """
-    grid = (triton.cdiv(out.shape[1], 4 * LANES), out.shape[0])
+    grid = (triton.cdiv(out.shape[1], 4 * LANES) * out.shape[0],)
     if out.numel():
         with torch.cuda.device_of(out):
             _normal[grid](counters, out, out.shape[1], LANES=LANES, num_warps=4)

@@ -23,8 +23,9 @@ def _overlap_add(
     frames, window, valid, bounds, out, n_frames, length, start, valid_stride, N_FFT: tl.constexpr, HOP: tl.constexpr,
     LANES: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(1).to(tl.int64)
-    sample = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    tiles = tl.cdiv(length, LANES)
+    row = (tl.program_id(0) // tiles).to(tl.int64)
+    sample = tl.program_id(0) % tiles * LANES + tl.arange(0, LANES)
     position = sample + start  # counted from the first frame's first sample
     total = tl.zeros([LANES], tl.float32)
     weight = tl.zeros([LANES], tl.float32)
@@ -37,7 +38,7 @@ def _overlap_add(
         total += w * tl.load(frames + (row * n_frames + frame) * N_FFT + index, mask=counted, other=0.0)
         weight += tl.where(counted, w * w, 0.0)
     kept = (sample >= tl.load(bounds + row * 2)) & (sample < tl.load(bounds + row * 2 + 1))
-    result = tl.where(kept, total / tl.where(weight > NO_WINDOW, weight, 1.0), 0.0)
+    result = tl.where(kept, total / (N_FFT * tl.where(weight > NO_WINDOW, weight, 1.0)), 0.0)
     tl.store(out + row * length + sample, result, mask=sample < length)
 
 
@@ -50,7 +51,7 @@ def overlap_add(
     start: int,
     length: int,
 ) -> Tensor:
-    """Return the sum of the windowed `frames`, divided by that of the squared windows: float32 [batch, length].
+    """Return the sum of the windowed `frames`, divided by n_fft times that of the squared windows: [batch, length].
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def overlap_add(
     if out.numel():
         valid = valid.contiguous().view(torch.uint8)
         with torch.cuda.device_of(frames):
-            _overlap_add[triton.cdiv(length, LANES), batch](
+            _overlap_add[(triton.cdiv(length, LANES) * batch,)](
                 frames, window, valid, bounds.contiguous(), out, n_frames, length, start,
                 0 if len(valid) == 1 else n_frames, N_FFT=n_fft, HOP=hop, LANES=LANES,
             )  # fmt: skip

@@ -48,8 +48,9 @@ def _normalise(re, im):
 def _vocode(
     spectrogram, position, out, n_in, n_out, n_freq, FRAMES: tl.constexpr, FREQUENCIES: tl.constexpr
 ):  # fmt: skip
-    row = tl.program_id(1).to(tl.int64)
-    freq = tl.program_id(0) * FREQUENCIES + tl.arange(0, FREQUENCIES)
+    tiles = tl.cdiv(n_freq, FREQUENCIES)
+    row = (tl.program_id(0) // tiles).to(tl.int64)
+    freq = tl.program_id(0) % tiles * FREQUENCIES + tl.arange(0, FREQUENCIES)
     is_bin = freq < n_freq
     spectrogram += row * n_in * n_freq * 2
     first = tl.load(position + row * n_out)
@@ -85,26 +86,21 @@ def _vocode(
         begin += FRAMES
 
 
-def vocode(spectrogram: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """Compute output frames: interpolated magnitudes times accumulated phases.
+def vocode(spectrogram: torch.Tensor, position: torch.Tensor, out: torch.Tensor) -> None:
+    """Fill `out` with output frames: interpolated magnitudes times accumulated phases.
 
     Parameters
     ----------
     spectrogram : complex64 [batch, frame, freq]
     position : float64 [batch, output frame]
         Where each output frame reads, in input frames. Outside ``0 <= position < frame`` the output is zero.
-
-    Returns
-    -------
-    Tensor [batch, output frame, freq], complex64
+    out : complex64 [batch, output frame, freq], contiguous
     """
     batch, n_in, n_freq = spectrogram.shape
     n_out = position.shape[1]
-    out = spectrogram.new_empty(batch, n_out, n_freq)
     if out.numel():
         with torch.cuda.device_of(spectrogram):
-            _vocode[triton.cdiv(n_freq, FREQUENCIES), batch](
+            _vocode[(triton.cdiv(n_freq, FREQUENCIES) * batch,)](
                 torch.view_as_real(spectrogram.contiguous()), position.contiguous(), torch.view_as_real(out),
                 n_in, n_out, n_freq, FRAMES=FRAMES, FREQUENCIES=FREQUENCIES,
             )  # fmt: skip
-    return out

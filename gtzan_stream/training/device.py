@@ -1,10 +1,12 @@
 """Choose the device and the number format that a network computes in."""
 
+import os
 import platform
 import re
 from contextlib import AbstractContextManager
 
 import torch
+import torch.utils.deterministic
 
 from gtzan_stream.distributed import local_rank_and_size, rank_and_world_size
 from gtzan_stream.errors import UserError
@@ -65,6 +67,21 @@ def precision(wanted: str, device: torch.device) -> str:
         capabilities = torch.cpu.get_capabilities()
         native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return "bf16" if wanted == "bf16" or (wanted == "auto" and native) else "fp32"
+
+
+def make_repeatable(device: torch.device) -> None:
+    """Make a GPU compute the same in every run, so that a resumed run equals an uninterrupted one; CPUs do anyway.
+
+    Convolutions, matrix products and scattered sums then use algorithms that add in a fixed order. If torch has none,
+    such as for the gradients of some poolings, it warns, and runs may differ in rounding.
+    """
+    if device.type != "cuda":
+        return
+    # Two buffers of a fixed size instead of one for each stream. cuBLAS reads this before the first matrix product.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # would fill each buffer
 
 
 def autocast(chosen: str, device: torch.device) -> AbstractContextManager:

@@ -79,7 +79,7 @@ class Run:
             raise UserError("--sync-batch-norm needs GPUs: torch's SyncBatchNorm has no CPU version; leave it out")
         manifest = Manifest.open(config.shards)
         torch.manual_seed(config.seed)  # for the weights and for dropout
-        torch.backends.cudnn.deterministic = True  # so that a resumed run equals an uninterrupted one on a GPU
+        device.make_repeatable(self.device)
         self.labels = manifest.labels_of(str(config.split))
         if len(self.labels) < 2:
             raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs at least two")

@@ -1,0 +1,78 @@
+"""Transform the frames of a whole batch with one FFT call, in few different sizes on a GPU.
+
+cuFFT makes a plan for each number of frames that it transforms at once, and torch keeps thousands of plans, with memory
+that its allocator does not count. The number of frames is the number of rows that a batch's draws give to a transform,
+times a length that depends on their rates, so nearly every batch would add plans. On a GPU, the number is therefore
+rounded up to the next of 1024, 1536, 2048, 3072, 4096... The additional frames hold whatever was in memory, and their
+results are dropped.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SMALLEST = 1024
+"""Smallest number of frames that is transformed at once on a GPU."""
+
+
+def rounded(n_frames: int) -> int:
+    """Round up to the next power of two, or to 3/4 of it.
+
+    >>> [rounded(n) for n in (1, 1025, 1537, 2049, 100_000)]
+    [1024, 1536, 2048, 3072, 131072]
+    """
+    power = 1 << max(n_frames - 1, SMALLEST - 1).bit_length()
+    return power * 3 // 4 if SMALLEST < n_frames <= power * 3 // 4 else power
+
+
+def windowed_rfft(frames: Tensor, window: Tensor) -> Tensor:
+    """Transform ``frames * window``.
+
+    Parameters
+    ----------
+    frames : Tensor [batch, frame, n_fft]
+        Any strides, so that overlapping frames can be a view of a waveform.
+    window : Tensor [n_fft]
+
+    Returns
+    -------
+    Tensor [batch, frame, n_fft // 2 + 1], complex, contiguous
+    """
+    if not _is_rounded(frames):
+        return torch.fft.rfft(frames * window).contiguous()  # the spectrum of a strided waveform is not contiguous
+    batch, n_frames, n_fft = frames.shape
+    block = frames.new_empty(rounded(batch * n_frames), n_fft)
+    torch.mul(frames, window, out=block[: batch * n_frames].view(frames.shape))
+    return torch.fft.rfft(block)[: batch * n_frames].view(batch, n_frames, -1)
+
+
+def empty_spectrum(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Allocate a spectrum [batch, frame, freq], like the tensor `like`, that `unscaled_irfft` need not copy."""
+    batch, n_frames, n_freq = shape
+    n = batch * n_frames
+    return like.new_empty(rounded(n) if _is_rounded(like) else n, n_freq)[:n].view(batch, n_frames, n_freq)
+
+
+def unscaled_irfft(spectrum: Tensor, n_fft: int) -> Tensor:
+    """Transform a spectrum [batch, frame, n_fft // 2 + 1] back to `n_fft` times the frames, [batch, frame, n_fft].
+
+    On a GPU the factor would be one more pass over memory. Callers have a product to put it into.
+    """
+    if not _is_rounded(spectrum):
+        return torch.fft.irfft(spectrum, n=n_fft, norm="forward")
+    batch, n_frames, n_freq = spectrum.shape
+    n = rounded(batch * n_frames)
+    spectrum = spectrum.contiguous()
+    available = spectrum.untyped_storage().nbytes() // spectrum.element_size() - spectrum.storage_offset()
+    if available >= n * n_freq:
+        block = spectrum.as_strided((n, n_freq), (n_freq, 1))
+    else:
+        block = spectrum.new_empty(n, n_freq)
+        block[: batch * n_frames] = spectrum.flatten(0, 1)
+    return torch.fft.irfft(block, n=n_fft, norm="forward")[: batch * n_frames].view(batch, n_frames, n_fft)
+
+
+def _is_rounded(tensor: Tensor) -> bool:
+    """Return whether the number of frames is rounded. With gradients it is not: `out=` has none."""
+    return tensor.device.type != "cpu" and not tensor.requires_grad and not torch.compiler.is_compiling()

@@ -20,12 +20,13 @@ As in C, no position is checked: numba's test for a negative index would cost as
 import operator
 from typing import Any, no_type_check
 
+from llvmlite import ir
 from numba import types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
 from gtzan_stream.kernels.lane_count import LANES
-from gtzan_stream.kernels.vector_code import FLOAT, FLOATS, call, in_all_lanes, is_flat, ordered, pointer
+from gtzan_stream.kernels.vector_code import FLOATS, call, code, in_all_lanes, is_flat, ordered
 
 
 class _Vector(types.Type):
@@ -61,68 +62,69 @@ for _name, _instruction in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truedi
 @no_type_check
 def load(typing_context, array, position):
     """Return the vector ``array[position : position + L]``."""
-
-    def generate(context, builder, signature, values):
-        return builder.load(pointer(context, builder, signature.args[0], *values, FLOATS), align=4)
-
-    return (vector(array, types.intp), generate) if is_flat(array, types.float32) else None
+    generate = code(lambda builder, array, position: array.load(position))
+    return (vector(array, types.intp), generate) if is_flat(array) else None
 
 
 @intrinsic
 @no_type_check
 def store(typing_context, array, position, x):
     """Write the vector `x` to ``array[position : position + L]``."""
-
-    def generate(context, builder, signature, values):
-        to = pointer(context, builder, signature.args[0], *values[:2], FLOATS)
-        builder.store(values[2], to, align=4)
-        return context.get_dummy_value()
-
-    return (types.void(array, types.intp, vector), generate) if is_flat(array, types.float32) else None
+    generate = code(lambda builder, array, position, x: array.store(x, position))
+    return (types.void(array, types.intp, vector), generate) if is_flat(array) else None
 
 
 @intrinsic
 @no_type_check
 def broadcast(typing_context, array, index):
     """Return a vector with the number ``array[index]`` in all lanes."""
-
-    def generate(context, builder, signature, values):
-        return in_all_lanes(builder, builder.load(pointer(context, builder, signature.args[0], *values, FLOAT)))
-
-    return (vector(array, types.intp), generate) if is_flat(array, types.float32) else None
+    generate = code(lambda builder, array, index: array.broadcast(index))
+    return (vector(array, types.intp), generate) if is_flat(array) else None
 
 
 @intrinsic
 @no_type_check
 def element(typing_context, array, index):
-    """Return the integer ``array[index]``, without numba's test for a negative index."""
-
-    def generate(context, builder, signature, values):
-        kind = context.get_value_type(signature.return_type)
-        return builder.load(pointer(context, builder, signature.args[0], *values, kind))
-
-    return (array.dtype(array, types.intp), generate) if is_flat(array, types.int32, types.int64) else None
+    """Return the integer ``array[index]``, an int32 or int64, without numba's test for a negative index."""
+    if not is_flat(array, dtypes=(types.int32, types.int64)):
+        return None
+    kind = ir.IntType(array.dtype.bitwidth)
+    return array.dtype(array, types.intp), code(lambda builder, array, index: array.load(index, kind=kind))
 
 
 @intrinsic
 @no_type_check
 def splat(typing_context, number):
     """Return a vector with `number`, a float32, in all lanes."""
-    return vector(types.float32), lambda context, builder, signature, values: in_all_lanes(builder, *values)
+    return vector(types.float32), code(in_all_lanes)
 
 
 @intrinsic
 @no_type_check
 def fma(typing_context, x, y, z):
     """Return ``x * y + z``, rounded once."""
-    return vector(vector, vector, vector), lambda context, builder, signature, values: call(builder, "fma", *values)
+    return vector(vector, vector, vector), code(lambda builder, *numbers: call(builder, "fma", *numbers))
 
 
 @intrinsic
 @no_type_check
 def sqrt(typing_context, x):
     """Return the square roots, correctly rounded."""
-    return vector(vector), lambda context, builder, signature, values: call(builder, "sqrt", *values)
+    return vector(vector), code(lambda builder, x: call(builder, "sqrt", x))
+
+
+@intrinsic
+@no_type_check
+def minimum(typing_context, x, y):
+    """Return x where x < y, else y."""
+    return vector(vector, vector), code(lambda builder, x, y: ordered(builder, x, y)[0])
+
+
+@intrinsic
+@no_type_check
+def maximum(typing_context, x, y):
+    """Return y where x < y, else x. So the two functions together keep both numbers, even NaN and zeros of any sign."""
+    return vector(vector, vector), code(lambda builder, x, y: ordered(builder, x, y)[1])
 
 
 @intrinsic
@@ -130,21 +132,7 @@ def sqrt(typing_context, x):
 def where_less(typing_context, x, y, if_less, otherwise):
     """Return `if_less` in the lanes where x < y, else `otherwise`, such as where x or y is NaN."""
 
-    def generate(context, builder, signature, values):
-        return builder.select(builder.fcmp_ordered("<", *values[:2]), *values[2:])
+    def write(builder, x, y, if_less, otherwise):
+        return builder.select(builder.fcmp_ordered("<", x, y), if_less, otherwise)
 
-    return vector(vector, vector, vector, vector), generate
-
-
-@intrinsic
-@no_type_check
-def minimum(typing_context, x, y):
-    """Return x where x < y, else y."""
-    return vector(vector, vector), lambda context, builder, signature, values: ordered(builder, *values)[0]
-
-
-@intrinsic
-@no_type_check
-def maximum(typing_context, x, y):
-    """Return y where x < y, else x. So the two functions together keep both numbers, even NaN and zeros of any sign."""
-    return vector(vector, vector), lambda context, builder, signature, values: ordered(builder, *values)[1]
+    return vector(vector, vector, vector, vector), code(write)

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from gtzan_stream.kernels.lane_count import LANES
-from gtzan_stream.kernels.vector_code import FLOATS, is_flat, pointer, transposed
+from gtzan_stream.kernels.vector_code import code, is_flat, transposed
 
 
 @intrinsic
@@ -26,18 +26,14 @@ def transpose(typing_context, source, position, stride, target, to, step):
     ``target[to + i * step + j] = source[position + j * stride + i]`` for all i, j < L.
     """
 
-    def generate(context, builder, signature, values):
-        _, position, stride, _, to, step = values
+    def write(builder, source, position, stride, target, to, step):
         rows = []
         for _ in range(LANES):
-            address = pointer(context, builder, signature.args[0], values[0], position, FLOATS)
-            rows.append(builder.load(address, align=4))
+            rows.append(source.load(position))
             position = builder.add(position, stride)
         for row in transposed(builder, rows):
-            builder.store(row, pointer(context, builder, signature.args[3], values[3], to, FLOATS), align=4)
+            target.store(row, to)
             to = builder.add(to, step)
-        return context.get_dummy_value()
 
     arguments = source, types.intp, types.intp, target, types.intp, types.intp
-    flat = is_flat(source, types.float32) and is_flat(target, types.float32)
-    return (types.void(*arguments), generate) if flat else None
+    return (types.void(*arguments), code(write)) if is_flat(source, target) else None

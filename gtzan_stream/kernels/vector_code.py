@@ -1,9 +1,16 @@
-"""Generate LLVM's code for the functions of `gtzan_stream.kernels.vector`, when numba compiles a kernel.
+"""Generate LLVM's code for vectors, when numba compiles a kernel.
 
-In these functions a value is one of LLVM's, such as the vector in a register; a builder appends instructions.
+A function that generates code runs once, during compilation. The values that it works with are names of LLVM's
+registers, such as one vector, and a builder appends an instruction for each operation. An intrinsic of numba is a pair
+of a signature and such a function:
+
+    @intrinsic
+    def load(typing_context, array, position):
+        return vector(array, types.intp), code(lambda builder, array, position: array.load(position))
 """
 
-from typing import no_type_check
+from collections.abc import Callable
+from typing import Any, no_type_check
 
 from llvmlite import ir
 from numba import types
@@ -15,19 +22,58 @@ FLOAT, INT = ir.FloatType(), ir.IntType(32)
 FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
 
 
-def is_flat(array: types.Type, *dtypes: types.Type) -> bool:
-    """Return whether a numba type is a contiguous [n] array of one of `dtypes`.
+def is_flat(*arrays: types.Type, dtypes: tuple[types.Type, ...] = (types.float32,)) -> bool:
+    """Return whether numba's types are contiguous [n] arrays of one of `dtypes`.
 
-    An intrinsic returns None for any other argument, and numba reports that it has no such function.
+    An intrinsic returns None for other arguments, and numba reports that there is no such function.
     """
-    return isinstance(array, types.Array) and (array.ndim, array.layout) == (1, "C") and array.dtype in dtypes
+    return all(
+        isinstance(array, types.Array) and (array.ndim, array.layout) == (1, "C") and array.dtype in dtypes
+        for array in arrays
+    )
 
 
-@no_type_check
-def pointer(context, builder, array_type, array, index, element):
-    """Return a pointer to ``array[index]`` that is read or written as LLVM's type `element`."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
+def code(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Make numba's function that generates code from ``write(builder, *arguments)``; arrays come as `Memory`."""
+
+    @no_type_check
+    def generate(context, builder, signature, values):
+        arguments = [
+            Memory(context, builder, kind, value) if isinstance(kind, types.Array) else value
+            for kind, value in zip(signature.args, values, strict=True)
+        ]
+        result = write(builder, *arguments)
+        return context.get_dummy_value() if result is None else result
+
+    return generate
+
+
+class Memory:
+    """A flat array in generated code. Positions are indices of its elements; `offset` is a Python number."""
+
+    @no_type_check
+    def __init__(self, context, builder, array_type, array):
+        self._builder, self._data = builder, context.make_array(array_type)(context, builder, array).data
+        self._align = context.get_abi_sizeof(context.get_data_type(array_type.dtype))
+
+    @no_type_check
+    def _pointer(self, position, offset, kind):
+        position = self._builder.add(position, position.type(offset))
+        return self._builder.bitcast(self._builder.gep(self._data, [position]), kind.as_pointer())
+
+    @no_type_check
+    def load(self, position, offset=0, kind=FLOATS):
+        """Return what is at a position, read as LLVM's type `kind`."""
+        return self._builder.load(self._pointer(position, offset, kind), align=self._align)
+
+    @no_type_check
+    def store(self, value, position, offset=0):
+        self._builder.store(value, self._pointer(position, offset, value.type), align=self._align)
+
+    @no_type_check
+    def broadcast(self, position, offset=0):
+        """Return a vector with the float at a position in all lanes."""
+        return in_all_lanes(self._builder, self.load(position, offset, FLOAT))
 
 
 def constant(number: float, kind: ir.VectorType = FLOATS) -> ir.Constant:
@@ -51,7 +97,7 @@ def call(builder, name, *vectors):
 
 @no_type_check
 def ordered(builder, x, y):
-    """Return the smaller and the larger of two vectors, in each lane; where one is NaN, both as they are swapped."""
+    """Return the smaller and the larger of two vectors, in each lane; where one is NaN, both, swapped."""
     is_less = builder.fcmp_ordered("<", x, y)
     return builder.select(is_less, x, y), builder.select(is_less, y, x)
 

@@ -16,6 +16,7 @@ The spectrum is [batch, frame, freq], a frame's bins side by side as the FFT lea
 [batch, mel, frame], as networks take it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,12 @@ import torch
 from jaxtyping import Float, Int
 
 from gtzan_stream.dsp import safe
-from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.backend import CPU_TENSOR, backend, for_rows
 from gtzan_stream.dsp.stft import BLOCK_FRAMES
 from gtzan_stream.shapes import Features, Waveform
+
+RowKernel = Callable[[np.ndarray, np.ndarray], None]
+"""A function ``kernel(samples, out)`` that fills `out` [mel, frame] from `samples` [time]; see `row_kernel`."""
 
 
 class Bands(NamedTuple):
@@ -145,23 +149,75 @@ def _log_mel_rows(
     power: float,
     compression: LogCompression,
 ) -> torch.Tensor:
-    """`log_mel` by numba and scipy, one row on each core."""
+    """`log_mel` by numba, one row on each core."""
+    kernel = row_kernel(window, bands, hop_length=hop_length, power=power, compression=compression)
+    kernel = kernel or _scipy_row_kernel(window, bands, hop_length, power, compression)
+    n_frames = 1 + (waveform.shape[1] - len(window)) // hop_length
+    out = waveform.new_empty(len(waveform), len(bands.starts), n_frames)
+    rows, results = waveform.numpy(), out.numpy()
+    for_rows(lambda i: kernel(rows[i], results[i]), len(waveform))
+    return out
+
+
+def row_kernel(
+    window: Float[torch.Tensor, "n_fft"],
+    bands: Bands,
+    *,
+    hop_length: int,
+    power: float,
+    compression: LogCompression,
+) -> RowKernel | None:
+    """Make a function that computes the log-mel spectrogram of one row of samples, by vectors of frames.
+
+    Parameters
+    ----------
+    window, bands, hop_length, power, compression
+        As in `log_mel`. The function keeps their present values.
+
+    Returns
+    -------
+    callable or None
+        ``kernel(samples, out)`` fills `out` [mel, frame], contiguous float32, from `samples` [time], int16 or float32.
+        Any number of threads may call it. It takes a few microseconds with the GIL; the arithmetic is without it, and
+        without torch. int16 samples give the same bits as float32 samples of the same numbers / 32768, and as `log_mel`
+        of a batch. A wrong type raises TypeError, a wrong shape ValueError.
+
+        None where there is no such function: the tensors are not on the CPU, this CPU has no vectors that work (see
+        `gtzan_stream.kernels.lanes`), `power` is neither 1 nor 2, or n_fft is odd, below 32, above 2**15 or has a prime
+        factor above 5. `log_mel` then uses scipy's FFT.
+    """
+    if backend(CPU_TENSOR) != "numba" or window.device.type != "cpu" or power not in (1, 2):
+        return None
+    from gtzan_stream.kernels.lanes import lanes
+
+    if not lanes():
+        return None
+    from gtzan_stream.kernels.lanes_mel import row_function
+
+    band_arrays = (tensor.numpy() for tensor in bands)
+    scale, gain, floor = compression
+    return row_function(
+        window.numpy(), *band_arrays, hop=hop_length, is_power=power == 2, gain=gain, floor=floor, scale=scale
+    )
+
+
+def _scipy_row_kernel(
+    window: torch.Tensor, bands: Bands, hop_length: int, power: float, compression: LogCompression
+) -> RowKernel:
+    """Make the same function for all settings, but only for float32 samples, with scipy's FFT."""
     from gtzan_stream.kernels import numba_mel, numba_stft
 
-    n_fft, n_frames = len(window), 1 + (waveform.shape[1] - len(window)) // hop_length
-    out = waveform.new_empty(len(waveform), len(bands.starts), n_frames)
-    rows, results, window_array = waveform.numpy(), out.numpy(), window.numpy()
-    band_arrays = tuple(t.numpy() for t in bands)
-    scale, gain, floor = (np.float32(x) for x in compression)
+    window_array, band_arrays = window.numpy(), tuple(tensor.numpy() for tensor in bands)
+    scale, gain, floor = (np.float32(number) for number in compression)
 
-    def row(i: int) -> None:
-        frames = np.empty((min(BLOCK_FRAMES, n_frames), n_fft), np.float32)
+    def kernel(samples: np.ndarray, out: np.ndarray) -> None:
+        n_frames = out.shape[1]
+        frames = np.empty((min(BLOCK_FRAMES, n_frames), len(window_array)), np.float32)
         for first in range(0, n_frames, BLOCK_FRAMES):
             block = frames[: min(BLOCK_FRAMES, n_frames - first)]
-            numba_stft.cut_frames(rows[i], window_array, hop_length, first * hop_length, block)
+            numba_stft.cut_frames(samples, window_array, hop_length, first * hop_length, block)
             spectrum = scipy.fft.rfft(block, workers=1)
-            result = results[i, :, first : first + len(block)]
+            result = out[:, first : first + len(block)]
             numba_mel.mel(spectrum, *band_arrays, np.float32(power), gain, floor, scale, result)
 
-    for_rows(row, len(waveform))
-    return out
+    return kernel

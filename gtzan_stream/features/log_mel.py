@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
-from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
+from gtzan_stream.dsp.mel import Bands, LogCompression, RowKernel, bands, compress, log_mel, row_kernel
 from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
@@ -152,6 +152,27 @@ class LogMel(nn.Module):
                 power=self.power,
                 compression=self.compression,
             )
+
+    def row_kernel(self) -> RowKernel | None:
+        """Make a function that computes the features of one row on the CPU, without torch, from int16 or float32.
+
+        Returns
+        -------
+        callable or None
+            ``kernel(samples, out)``, see `gtzan_stream.dsp.mel.row_kernel`: it fills `out` [mel, frame] with the same
+            bits as `forward` gives for these samples at +/-1. None if there is none for these settings, this CPU or
+            the feature's device, if the kernels are trainable, or if a subclass or a hook changes `forward`.
+        """
+        is_changed = type(self).forward is not LogMel.forward or self._forward_hooks or self._forward_pre_hooks
+        if self.trainable or is_changed:
+            return None
+        return row_kernel(
+            self.window,
+            Bands(self.starts, self.widths, self.weights),
+            hop_length=self.geometry.step,
+            power=self.power,
+            compression=self.compression,
+        )
 
 
 def _require(condition: bool, message: str) -> None:

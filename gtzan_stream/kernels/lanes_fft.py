@@ -37,8 +37,8 @@ from gtzan_stream.kernels.complex_code import BUTTERFLIES, broadcast_complex, lo
 from gtzan_stream.kernels.lane_count import LANES
 from gtzan_stream.kernels.vector_code import code, is_flat
 
-SMALLEST = 32
-"""Shortest real signal, because blocks of 2 L samples are moved."""
+SMALLEST, LARGEST = 32, 2**15
+"""Lengths of real signals: at least a block of 2 L samples, and L signals fit into the L2 cache."""
 
 STEP = 2 * LANES
 """Distance in memory from one complex number of all signals to the next."""
@@ -63,8 +63,8 @@ class Plan(NamedTuple):
 
 @cache
 def plan(n_fft: int) -> Plan | None:
-    """Return the tables for real signals of `n_fft` samples, or None if a prime factor is above 5, or they are odd."""
-    if n_fft < SMALLEST or n_fft % 2 or (radices := _radices(n_fft // 2)) is None:
+    """Return the tables for real signals of `n_fft` samples, or None for other lengths."""
+    if not SMALLEST <= n_fft <= LARGEST or n_fft % 2 or (radices := _radices(n_fft // 2)) is None:
         return None
     n = size = n_fft // 2
     twiddles, offsets, places, k = [], [0], np.zeros(n, np.int64), np.arange(n)
@@ -126,10 +126,10 @@ _last2, _last3, _last4, _last5, _last8 = (_butterfly(r, True) for r in (2, 3, 4,
 
 @compiled()
 @no_type_check
-def _pass(buffer, start, end, radix, m, twiddles, offset):
-    """Compute the butterflies of elements `start` to `end`, in blocks of ``radix * m``."""
+def _pass(buffer, radix, m, twiddles, offset):
+    """Compute the butterflies of all blocks of ``radix * m`` elements."""
     step = m * STEP
-    for block in range(start * STEP, end * STEP, radix * step):
+    for block in range(0, len(buffer), radix * step):
         for j in range(m):
             position, first = block + j * STEP, offset + j * 2 * (radix - 1)
             if m == 1:
@@ -161,9 +161,9 @@ def fft(buffer, plan):
     """Transform L complex signals of n numbers in `buffer`, float32 [n * 2 * L]; bin k is then at `plan.places[k]`."""
     radices, offsets = plan.radices, plan.offsets
     n, m = len(plan.places), len(plan.places) // radices[0]
-    _pass(buffer, 0, n, radices[0], m, plan.twiddles, offsets[0])
-    for block in range(0, n, m):
-        size = m
+    _pass(buffer, radices[0], m, plan.twiddles, offsets[0])
+    for block in range(0, n * STEP, m * STEP):
+        part, size = buffer[block : block + m * STEP], m
         for i in range(1, len(radices)):
             size //= radices[i]
-            _pass(buffer, block, block + m, radices[i], size, plan.twiddles, offsets[i])
+            _pass(part, radices[i], size, plan.twiddles, offsets[i])

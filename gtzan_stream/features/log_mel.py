@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
-from gtzan_stream.dsp.mel import Bands, LogCompression, RowKernel, bands, compress, log_mel, row_kernel
+from gtzan_stream.dsp.mel import compress, log_mel
+from gtzan_stream.dsp.mel_bands import Bands, LogCompression, bands
+from gtzan_stream.dsp.mel_rows import RowKernel, row_kernel
 from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
@@ -159,9 +161,9 @@ class LogMel(nn.Module):
         Returns
         -------
         callable or None
-            ``kernel(samples, out)``, see `gtzan_stream.dsp.mel.row_kernel`: it fills `out` [mel, frame] with the same
-            bits as `forward` gives for these samples at +/-1. None if there is none for these settings, this CPU or
-            the feature's device, if the kernels are trainable, or if a subclass or a hook changes `forward`.
+            ``kernel(samples, out)`` of `gtzan_stream.dsp.mel_rows.row_kernel`. It fills `out` [mel, frame] with the
+            bits that `forward` gives for the same samples at +/-1. None if there is none for these settings, this CPU
+            or the module's device, if the kernels are trainable, or if a subclass or a hook changes `forward`.
         """
         is_changed = type(self).forward is not LogMel.forward or self._forward_hooks or self._forward_pre_hooks
         if self.trainable or is_changed:

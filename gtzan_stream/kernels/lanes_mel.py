@@ -12,7 +12,6 @@ The last group overlaps the one before it, so that there is no loop for a remain
 repeats its last frame in the other lanes, which are dropped.
 """
 
-from collections.abc import Callable
 from typing import no_type_check
 
 import numpy as np
@@ -21,11 +20,10 @@ from numba.extending import intrinsic
 
 from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.lane_count import LANES
-from gtzan_stream.kernels.lanes_fft import STEP, fft, plan
+from gtzan_stream.kernels.lanes_fft import STEP, fft
 from gtzan_stream.kernels.lanes_frames import INT16_SCALE, cut
 from gtzan_stream.kernels.lanes_log import log
 from gtzan_stream.kernels.lanes_rfft import even_and_odd
-from gtzan_stream.kernels.scratch import scratch
 from gtzan_stream.kernels.vector import broadcast, element, fma, load, splat, store, where_less
 from gtzan_stream.kernels.vector_code import call, code
 
@@ -54,15 +52,15 @@ _magnitudes, _powers = _magnitudes_of(False), _magnitudes_of(True)
 
 @compiled()
 @no_type_check
-def _spectrum(buffer, table, is_power, magnitude):
+def _spectrum(buffer, plan, is_power, magnitude):
     """Fill `magnitude` [n + 1, lane] from the FFT of L real signals."""
-    n, places = len(table.places), table.places
+    n, places = len(plan.places), plan.places
     for k in range(n // 2 + 1):
         here, mirrored = element(places, k) * STEP, element(places, n - k if k else 0) * STEP
         if is_power:
-            _powers(buffer, here, mirrored, table.roots, 2 * k, magnitude, k * LANES, (n - k) * LANES)
+            _powers(buffer, here, mirrored, plan.roots, 2 * k, magnitude, k * LANES, (n - k) * LANES)
         else:
-            _magnitudes(buffer, here, mirrored, table.roots, 2 * k, magnitude, k * LANES, (n - k) * LANES)
+            _magnitudes(buffer, here, mirrored, plan.roots, 2 * k, magnitude, k * LANES, (n - k) * LANES)
 
 
 @compiled()
@@ -86,11 +84,12 @@ def _bands(magnitude, starts, widths, weights, gain, floor, scale, out, position
 
 @compiled()
 @no_type_check
-def _log_mel(samples, hop, window, table, starts, widths, weights, is_power, gain, floor, scale, memory, out):
-    """Fill `out`, float32 [mel, frame], from `samples`, int16 or float32 [time].
+def log_mel(samples, hop, window, plan, starts, widths, weights, is_power, scale, gain, floor, memory, out):
+    """Fill `out`, float32 [mel, frame], from `samples`, int16 or float32 [time]. Nothing is checked.
 
-    `row_function` prepares the arguments, which are not checked here: a `scaled_window`, the `plan` for its length, and
-    a `memory` of at least `scratch_size` numbers. Magnitudes are squared if `is_power`.
+    `window` is a `scaled_window`, and `plan` the one of `lanes_fft` for its length. `starts`, `widths` and `weights`,
+    flat, are those of `dsp.mel_bands.Bands`; `scale`, `gain` and `floor` those of `LogCompression`. Magnitudes are
+    squared if `is_power`. `memory` has `scratch_size` numbers.
     """
     n_mels, n_frames = out.shape
     end = len(window) * LANES
@@ -101,8 +100,8 @@ def _log_mel(samples, hop, window, table, starts, widths, weights, is_power, gai
     for frame in range(0, n_frames, LANES):
         first = max(min(frame, n_frames - LANES), 0)
         cut(samples, first * hop, hop, n_frames - 1, window, buffer)
-        fft(buffer, table)
-        _spectrum(buffer, table, is_power, magnitude)
+        fft(buffer, plan)
+        _spectrum(buffer, plan, is_power, magnitude)
         _bands(magnitude, starts, widths, weights, gain, floor, scale, target, first, step)
     if n_frames < LANES:
         for band in range(n_mels):
@@ -122,43 +121,3 @@ def scaled_window(window: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def scratch_size(n_fft: int, n_mels: int) -> int:
     """Return how many numbers one row needs for intermediate results."""
     return (n_fft + n_fft // 2 + 1 + n_mels) * LANES
-
-
-def row_function(
-    window: np.ndarray,
-    starts: np.ndarray,
-    widths: np.ndarray,
-    weights: np.ndarray,
-    *,
-    hop: int,
-    is_power: bool,
-    gain: float,
-    floor: float,
-    scale: float,
-) -> Callable[[np.ndarray, np.ndarray], None] | None:
-    """Make the function of one row that `gtzan_stream.dsp.mel.row_kernel` describes, or None if n_fft has no plan.
-
-    `starts`, `widths` and `weights` are `dsp.mel.Bands`; `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
-    """
-    n_fft, n_mels = len(window), len(starts)
-    if (table := plan(n_fft)) is None:
-        return None
-    windows = {dtype: scaled_window(window, dtype) for dtype in (np.dtype(np.int16), np.dtype(np.float32))}
-    bands = starts.astype(np.int32), widths.astype(np.int32), weights.astype(np.float32).ravel()
-    settings = bool(is_power), np.float32(gain), np.float32(floor), np.float32(scale)
-    size = scratch_size(n_fft, n_mels)
-
-    def row(samples: np.ndarray, out: np.ndarray) -> None:
-        own_window = windows.get(samples.dtype)
-        if own_window is None or out.dtype != np.float32:
-            raise TypeError(f"expected int16 or float32 samples and float32 out, got {samples.dtype} and {out.dtype}")
-        shape = n_mels, 1 + (len(samples) - n_fft) // hop
-        if samples.ndim != 1 or out.shape != shape or not out.flags.carray:
-            raise ValueError(
-                f"expected samples [time] and contiguous out of shape {shape}, got {samples.shape} and {out.shape}"
-            )
-        if not samples.flags.carray:  # strided or read-only, for which the kernel would be compiled again
-            samples = samples.copy()
-        _log_mel(samples, hop, own_window, table, *bands, *settings, scratch(size), out)
-
-    return row

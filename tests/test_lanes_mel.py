@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
+from gtzan_stream.kernels import lanes_mel
 from gtzan_stream.kernels.lane_count import LANES
 from tests.lanes_digest import digest
 
+ROOT = Path(__file__).parent.parent
 F = np.float32
 OPTIONS = [
     {},
@@ -128,6 +132,49 @@ def test_a_sample_that_is_not_finite_makes_its_frames_nan_and_no_others(bad, opt
 
 
 @needs_lanes
+@pytest.mark.parametrize("n_frames", [1, LANES - 1, LANES, 3 * LANES + 1])
+def test_nothing_is_written_beyond_the_memory_for_intermediate_results(n_frames):
+    features = LogMel(n_fft=90, hop_length=37, n_mels=8)
+    size = lanes_mel.scratch_size(90, 8)
+    guarded = np.full(size + 4096, 7, F)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gtzan_stream.dsp.mel_rows.borrowed", lambda n, dtype: nullcontext(guarded[:n]))
+        got = run(features, pcm(features, n_frames), n_frames)
+    assert np.array_equal(got, run(features, pcm(features, n_frames), n_frames))
+    assert (guarded[:size] != 7).any()
+    assert (guarded[size:] == 7).all()
+
+
+GUARDED = """
+import ctypes, mmap
+import numpy as np
+from tests.test_lanes_mel import LANES, OPTIONS, LogMel, pcm, run
+page, libc = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True)
+for options in OPTIONS[:-1]:
+    features = LogMel(**options)
+    for n_frames in (1, LANES - 1, LANES, 2 * LANES + 1):
+        for dtype in (np.int16, np.float32):
+            samples = pcm(features, n_frames).astype(dtype)
+            pages = -(-samples.nbytes // page) + 1
+            memory = mmap.mmap(-1, pages * page)
+            first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+            end = (pages - 1) * page
+            assert libc.mprotect(ctypes.c_void_p(first + end), page, 0) == 0  # reading here ends the process
+            guarded = np.frombuffer(memory, dtype, len(samples), end - samples.nbytes)
+            guarded[:] = samples
+            assert np.array_equal(run(features, guarded, n_frames), run(features, samples, n_frames))
+print("end")
+"""
+
+
+@needs_lanes
+@pytest.mark.skipif(sys.platform != "linux", reason="protects memory as Linux does")
+def test_nothing_is_read_beyond_the_samples():
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, cwd=ROOT, timeout=250)
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+
+
+@needs_lanes
 def test_threads_with_different_settings_do_not_disturb_each_other():
     settings = [LogMel(**options) for options in OPTIONS]
     kernels = [features.row_kernel() for features in settings]
@@ -195,8 +242,7 @@ def test_without_lanes_the_features_are_those_of_scipys_fft(monkeypatch):
 def test_8_and_16_lanes_give_equal_bits(tmp_path):
     other = {8: "16", 16: "8"}[LANES]
     environment = os.environ | {"GTZAN_STREAM_LANES": other, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.lanes_digest"], capture_output=True, text=True, env=environment, timeout=250
-    )
+    program = [sys.executable, "-m", "tests.lanes_digest"]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=250)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == digest()

@@ -1,10 +1,11 @@
 # make train: install, make the demo shards if shards/ is empty, and train.
-# make test: lint, types and tests, in minutes.   make test-all: also the slow tests, with every optional library.
+# make test: lint, types and tests, in minutes.   make test-all: also the slow tests, with every optional library, and
+# make test-lanes: CPU kernels with vectors of 16 and of 8 numbers, and without. `make test` has those that fit the CPU.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-all lint types clean
+.PHONY: train test test-all test-lanes lint types clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/installed
@@ -17,8 +18,11 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 test: $(VENV)/installed-dev lint types
 	$(PYTEST)
 
-test-all: $(VENV)/installed-all lint types
+test-all: $(VENV)/installed-all lint types test-lanes
 	GTZAN_STREAM_TEST_ALL=1 $(PYTEST)
+
+test-lanes: $(VENV)/installed-dev
+	for lanes in 16 8 0; do GTZAN_STREAM_LANES=$$lanes $(PYTEST) tests/test_lanes*.py tests/test_features*.py || exit 1; done
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

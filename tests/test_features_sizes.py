@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.mel import bands
+from gtzan_stream.dsp.mel_bands import bands
 from gtzan_stream.features import Frames, LogMel, whole_clips
 from gtzan_stream.features.stft_size import _nearest_fast_size, stft_size
 

@@ -4,9 +4,7 @@
     mel[m, t] = sum over k of basis[m, k] * S[k, t]
     out[m, t] = scale * log(1 + gain * mel[m, t])              or scale * log(max(mel[m, t], floor))
 
-A mel band is a triangle over a few neighbouring bins, so 98 % of the basis [mel, freq] is zeros. It is stored as runs
-(`Bands`): band m sums `widths[m]` bins from `starts[m]` on. With 128 bands and an n_fft of 1,024 that is 1,000 products
-a frame instead of 65,664. It also avoids a matrix product, which CUDA might compute in TF32.
+The basis is stored as runs of bins (`gtzan_stream.dsp.mel_bands`).
 
 ``log(1 + x)`` of a quiet band loses its digits when 1 + x is rounded: at x = 1e-8 float32 gives log(1) = 0. The
 kernels, which have no log1p, add back what rounding took. With y = 1 + x as rounded, x - (y - 1) is exactly the
@@ -16,67 +14,17 @@ The spectrum is [batch, frame, freq], a frame's bins side by side as the FFT lea
 [batch, mel, frame], as networks take it.
 """
 
-from typing import NamedTuple
-
-import numpy as np
-import scipy.fft
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from gtzan_stream.dsp import safe
-from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.backend import backend
 from gtzan_stream.dsp.fft import windowed_rfft
+from gtzan_stream.dsp.mel_bands import Bands, LogCompression
+from gtzan_stream.dsp.mel_rows import log_mel_rows
 from gtzan_stream.dsp.parameters import cuda_stream_id
-from gtzan_stream.dsp.stft import BLOCK_FRAMES
 from gtzan_stream.shapes import Features, Waveform
-
-
-class Bands(NamedTuple):
-    """A mel basis as runs of neighbouring bins.
-
-    Band m is the sum of ``weights[m, i] * S[starts[m] + i]`` over ``0 <= i < widths[m]``. The weights of a band that is
-    narrower than the widest are padded with zeros.
-    """
-
-    starts: Int[torch.Tensor, "mel"]
-    widths: Int[torch.Tensor, "mel"]
-    weights: Float[torch.Tensor, "mel widest"]
-
-
-class LogCompression(NamedTuple):
-    """Logarithm of a mel band m: ``scale * log(1 + gain * m)`` if gain > 0, else ``scale * log(max(m, floor))``.
-
-    log10(1 + 10 m) is (1 / ln 10, 10, 0). Decibels of summed magnitudes, not below -100 dB, are (20 / ln 10, 0, 1e-5).
-    """
-
-    scale: float
-    gain: float
-    floor: float
-
-
-def bands(basis: Float[torch.Tensor, "mel freq"]) -> Bands:
-    """Store a mel basis as the run of bins of each band.
-
-    Raises
-    ------
-    ValueError
-        If a band has no bin.
-
-    Examples
-    --------
-    >>> bands(torch.tensor([[0.5, 1.0, 0.5, 0.0], [0.0, 0.0, 0.5, 1.0]])).starts
-    tensor([0, 2], dtype=torch.int32)
-    """
-    nonzero = basis != 0
-    empty = torch.nonzero(~nonzero.any(1)).flatten().tolist()
-    if empty:
-        raise ValueError(f"mel bands {empty} hold no frequency bin: choose a smaller n_mels or a larger n_fft")
-    starts = nonzero.int().argmax(1)
-    widths = basis.shape[1] - nonzero.flip(1).int().argmax(1) - starts
-    i = torch.arange(int(widths.max()))
-    weights = basis.gather(1, (starts[:, None] + i).clamp(max=basis.shape[1] - 1)) * (i < widths[:, None])
-    return Bands(starts.int(), widths.int(), weights.contiguous())
 
 
 def log_mel(
@@ -112,7 +60,7 @@ def log_mel(
     """
     name = backend(waveform)
     if name == "numba":
-        return _log_mel_rows(waveform, window, bands, hop_length, power, compression)
+        return log_mel_rows(waveform, window, bands, hop_length, power, compression)
     frames = waveform.unfold(1, len(window), hop_length)  # [batch, frame, n_fft]
     spectrum = windowed_rfft(frames, window.to(waveform.dtype))
     if name == "triton":
@@ -152,33 +100,3 @@ def compress(mel: torch.Tensor, compression: LogCompression) -> torch.Tensor:
     """Take the logarithm of mel bands of any shape."""
     scale, gain, floor = compression
     return scale * (torch.log1p(gain * mel) if gain > 0 else mel.clamp(min=floor).log())
-
-
-def _log_mel_rows(
-    waveform: torch.Tensor,
-    window: torch.Tensor,
-    bands: Bands,
-    hop_length: int,
-    power: float,
-    compression: LogCompression,
-) -> torch.Tensor:
-    """`log_mel` by numba and scipy, one row on each core."""
-    from gtzan_stream.kernels import numba_mel, numba_stft
-
-    n_fft, n_frames = len(window), 1 + (waveform.shape[1] - len(window)) // hop_length
-    out = waveform.new_empty(len(waveform), len(bands.starts), n_frames)
-    rows, results, window_array = waveform.numpy(), out.numpy(), window.numpy()
-    band_arrays = tuple(t.numpy() for t in bands)
-    scale, gain, floor = (np.float32(x) for x in compression)
-
-    def row(i: int) -> None:
-        frames = np.empty((min(BLOCK_FRAMES, n_frames), n_fft), np.float32)
-        for first in range(0, n_frames, BLOCK_FRAMES):
-            block = frames[: min(BLOCK_FRAMES, n_frames - first)]
-            numba_stft.cut_frames(rows[i], window_array, hop_length, first * hop_length, block)
-            spectrum = scipy.fft.rfft(block, workers=1)
-            result = results[i, :, first : first + len(block)]
-            numba_mel.mel(spectrum, *band_arrays, np.float32(power), gain, floor, scale, result)
-
-    for_rows(row, len(waveform))
-    return out

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gtzan_stream.checks import checked_int
-from gtzan_stream.dsp.mel import Bands, LogCompression, bands, compress, log_mel
+from gtzan_stream.dsp.mel import compress, log_mel
+from gtzan_stream.dsp.mel_bands import Bands, LogCompression, bands
+from gtzan_stream.dsp.mel_rows import RowKernel, row_kernel
 from gtzan_stream.features.full_precision import full_precision
 from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
@@ -153,6 +155,27 @@ class LogMel(nn.Module):
                 power=self.power,
                 compression=self.compression,
             )
+
+    def row_kernel(self) -> RowKernel | None:
+        """Make a function that computes the features of one row on the CPU, without torch, from int16 or float32.
+
+        Returns
+        -------
+        callable or None
+            ``kernel(samples, out)`` of `gtzan_stream.dsp.mel_rows.row_kernel`. It fills `out` [mel, frame] with the
+            bits that `forward` gives for the same samples at +/-1. None if there is none for these settings, this CPU
+            or the module's device, if the kernels are trainable, or if a subclass or a hook changes `forward`.
+        """
+        is_changed = type(self).forward is not LogMel.forward or self._forward_hooks or self._forward_pre_hooks
+        if self.trainable or is_changed:
+            return None
+        return row_kernel(
+            self.window,
+            Bands(self.starts, self.widths, self.weights),
+            hop_length=self.geometry.step,
+            power=self.power,
+            compression=self.compression,
+        )
 
 
 def _require(condition: bool, message: str) -> None:

@@ -13,10 +13,9 @@ import numba
 import numpy as np
 import pytest
 
-from gtzan_stream.kernels import cache
+from gtzan_stream.kernels import cache, code_files
 from gtzan_stream.kernels.compiled import compiled
 
-DAY_S = 24 * 3600
 KEPT = "the CPU kernels are compiled in each process, as they cannot be kept: "
 COMPILING = "compiling the CPU kernels, once for this machine"
 
@@ -25,13 +24,13 @@ COMPILING = "compiling the CPU kernels, once for this machine"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Path:
     """The folder of an empty cache, as if this process had neither compiled nor logged anything."""
     folder = tmp_path / "kernels" / "numba0-lanes0"
-    monkeypatch.setattr(cache, "cache_folder", lambda *platform: folder)
+    monkeypatch.setattr(cache, "folder_for", lambda *platform: folder)
     monkeypatch.setattr(cache, "_logged", set())
     monkeypatch.setattr(cache, "_compiled_s", 0.0)
     monkeypatch.setattr(cache, "LONG_S", 1e9)
-    for name in ("_mark_used", "_remove_unused"):
+    for name in ("mark_used", "remove_unused"):
         monkeypatch.setattr(cache, name, functools.cache(getattr(cache, name).__wrapped__))
-    caplog.set_level(logging.INFO, logger=cache.__name__)
+    caplog.set_level(logging.INFO, logger="gtzan_stream.kernels")
     return folder
 
 
@@ -67,6 +66,17 @@ def test_other_signatures_and_enclosed_values_are_other_kernels(folder: Path):
     assert len(files(folder)) == 4
     again = times(4)
     assert (again(5), again(0.5), compilations(again)) == (20, 2.0, 0)
+
+
+def test_other_options_of_the_compiler_are_other_kernels(folder: Path):
+    @no_type_check
+    def is_nan(x):
+        return x != x
+
+    options = [{}, {"fastmath": {"nnan", "contract", "arcp"}}, {}, {"fastmath": {"arcp", "contract", "nnan"}}]
+    kernels = [compiled(**each)(is_nan) for each in options]
+    assert [kernel(np.nan) for kernel in kernels] == [True, False, True, False]
+    assert [compilations(kernel) for kernel in kernels] == [1, 1, 0, 0]
 
 
 def calls(callee: Any) -> Callable[..., Any]:
@@ -117,7 +127,7 @@ def test_a_damaged_file_is_compiled_again(
 def test_valid_bytes_that_are_no_kernel_are_compiled_again(folder: Path, caplog: pytest.LogCaptureFixture):
     times(3)(5)
     (path,) = files(folder)
-    cache._write(path, b"not a pickle")
+    code_files.write(path, b"not a pickle")
     second, third = times(3), times(3)
     assert (second(5), third(5), compilations(second), compilations(third)) == (15, 15, 1, 0)
     assert len(caplog.messages) == 1
@@ -173,56 +183,16 @@ def test_an_edit_while_a_process_runs_is_not_taken_for_the_code_that_it_imported
     assert not files(folder)
 
 
-def test_a_package_without_source_files_has_no_cache(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cache, "SOURCES", "")
-    with pytest.raises(LookupError, match="source files"):
-        cache.cache_folder.__wrapped__("x86_64", "znver4", "+avx2")
-
-
-@pytest.mark.parametrize("name", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT"])
-def test_settings_of_numba_that_change_the_code_are_another_folder(name: str, monkeypatch: pytest.MonkeyPatch):
-    folder = cache.cache_folder.__wrapped__
-    before = folder("x86_64", "znver4", "+avx2")
-    monkeypatch.setattr(numba.config, name, 1)
-    one = folder("x86_64", "znver4", "+avx2")
-    monkeypatch.setattr(numba.config, name, 2)
-    assert one != folder("x86_64", "znver4", "+avx2") != before
-    assert one.parent == before.parent
-
-
-def test_the_platform_and_numpy_are_part_of_the_digest(monkeypatch: pytest.MonkeyPatch):
-    folder = cache.cache_folder.__wrapped__
-    names = [folder(platform, "generic", "").name for platform in ("x86_64-linux", "x86_64-darwin")]
-    monkeypatch.setattr(np, "__version__", "0")
-    names.append(folder("x86_64-linux", "generic", "").name)
-    assert len(set(names)) == 3
-
-
-def test_only_folders_that_nobody_used_for_a_month_are_removed(folder: Path):
-    parent, outside = folder.parent, folder.parent.parent / "outside"
-    for path in (parent / "numba1-lanes0", parent / "numba2-lanes8", parent / "other", outside):
-        path.mkdir(parents=True)
-        (path / "x.kernel").write_bytes(b"x")
-    (parent / "numba3-lanes0").symlink_to(outside)
-    (parent / "numba4-lanes0").write_bytes(b"a file")
-    now = time.time()
-    for name in ("numba1-lanes0", "other", "numba4-lanes0", "../outside"):
-        os.utime(parent / name, (now - 31 * DAY_S,) * 2)
-    os.utime(parent / "numba2-lanes8", (now - 29 * DAY_S,) * 2)
-    times(3)(5)
-    left = sorted(path.name for path in parent.iterdir())
-    assert left == ["numba0-lanes0", "numba2-lanes8", "numba3-lanes0", "numba4-lanes0", "other"]
-    assert (outside / "x.kernel").exists()
-
-
 def test_a_folder_that_is_used_is_not_removed(folder: Path, monkeypatch: pytest.MonkeyPatch):
     times(3)(5)
-    os.utime(folder, (time.time() - 31 * DAY_S,) * 2)
+    unused, new = folder.with_name("numba1-lanes0"), folder.with_name("numba2-lanes0")
+    unused.mkdir()
+    for path in (folder, unused):
+        os.utime(path, (time.time() - 31 * 24 * 3600,) * 2)
     times(3)(5)  # only loads
-    monkeypatch.setattr(cache, "cache_folder", lambda *platform: folder.with_name("numba9-lanes0"))
-    monkeypatch.setattr(cache, "_remove_unused", cache._remove_unused.__wrapped__)
+    monkeypatch.setattr(cache, "folder_for", lambda *platform: new)
     times(3)(5)
-    assert len(files(folder)) == len(files(folder.with_name("numba9-lanes0"))) == 1
+    assert sorted(folder.parent.iterdir()) == [folder, new]
 
 
 def compile_until(event: threading.Event, kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:

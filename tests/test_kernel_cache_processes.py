@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,8 +108,8 @@ def test_a_new_file_of_kernels_is_a_new_folder(package: Package):
 
 FOLDER = """
 from numba.core.registry import cpu_target
-from gtzan_stream.kernels.cache import cache_folder
-print(cache_folder(*cpu_target.target_context.codegen().magic_tuple()).name)
+from gtzan_stream.kernels.code_files import folder_for
+print(folder_for(*cpu_target.target_context.codegen().magic_tuple()).name)
 """
 
 
@@ -117,8 +118,8 @@ def test_the_folder_names_versions_cpu_and_lanes(package: Package):
     generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     cases = [("16", {}), ("8", {}), ("8", generic)]
     found = [package.run(program=FOLDER, GTZAN_STREAM_LANES=lanes, **variables) for lanes, variables in cases]
-    versions = f"numba{numba.__version__}-llvmlite{llvmlite.__version__}-{sys.implementation.cache_tag}{sys.abiflags}"
-    pattern = re.escape(versions) + r"-(.+)-([0-9a-f]{8})-lanes(\d+)-([0-9a-f]{8})"
+    versions = f"numba{numba.__version__}-llvmlite{llvmlite.__version__}-{sys.implementation.cache_tag}"
+    pattern = re.escape(versions) + r"-(.+)-([0-9a-f]{8})-lanes(\d+)-([0-9a-f]{16})"
     parts = [re.fullmatch(pattern, name).groups() for (name,) in found]
     cpu = llvmlite.binding.get_host_cpu_name()
     assert [(name, lanes) for name, _, lanes, _ in parts] == [(cpu, "16"), (cpu, "8"), ("generic", "8")]
@@ -132,6 +133,27 @@ def test_kernels_for_other_lanes_are_compiled_again(package: Package):
         (package.kernels / "lane_count.py").write_text('import os\nLANES = int(os.environ["GTZAN_STREAM_LANES"])\n')
         assert package.run(GTZAN_STREAM_LANES=str(lanes)) == [LOG_2, "1"]
     assert sorted(name.split("-")[-2] for name in package.folders()) == ["lanes16", "lanes8"]
+
+
+def test_kernels_with_several_options_and_names_are_found_again(package: Package):
+    program = """
+import numpy as np
+from gtzan_stream.kernels.numba_stft import cut_frames
+frames = np.zeros((1, 2), np.float32)
+cut_frames(np.ones(2, np.float32), np.full(2, 3, np.float32), 1, 0, frames)
+print(*frames[0], sum(cut_frames.stats.cache_misses.values()))
+"""
+    found = [package.run(program=program, PYTHONHASHSEED=seed) for seed in ("1", "2", "3", "4")]
+    assert found == [["3.0", "3.0", compilations] for compilations in "1000"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_process_leaves_no_file_that_counts(package: Package):
+    kill = "import os, signal\nos.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    with pytest.raises(AssertionError):
+        package.run(program=kill + PROGRAM)
+    assert [path.suffix for path in package.files()] != [".kernel"]
+    assert [package.run(), package.run()] == [[LOG_2, "1"], [LOG_2, "0"]]
 
 
 OWN = """
@@ -169,23 +191,12 @@ def test_kernels_have_a_folder_of_their_own_and_the_user_keeps_numbas_cache(is_s
 
 
 def test_two_processes_may_compile_at_once(package: Package):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "together"],
-            cwd=package.kernels.parent.parent,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=package.environment(),
-        )
-        for _ in range(2)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command, place = [sys.executable, "-c", PROGRAM, "together"], package.kernels.parent.parent
+    processes = [subprocess.Popen(command, cwd=place, env=package.environment(), **pipes) for _ in range(2)]
     for process in processes:
-        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     for process in processes:
-        assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
     for process in processes:

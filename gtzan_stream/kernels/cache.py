@@ -4,66 +4,59 @@ numba's own cache (``cache=True``) compiles a function again when its file chang
 it calls in another file, nor when the number of SIMD lanes changes. Two processes that compile different signatures of
 a function at the same time can take each other's file there, and a wrong byte in a file can crash the process. So
 kernels have a cache of their own. It needs only what numba's cache needs of numba: a place in the dispatcher, and a
-compiled function as bytes.
-
-**Files.** A folder belongs to one version of everything that determines machine code; its name has them: numba,
-llvmlite, Python, the CPU and its features, the lanes, and a digest of all files of the kernels and of numba's settings.
-It has a file for each function and signature: a SHA-256 checksum, then the pickled machine code. A file is written
-under another name and then renamed, and depends on no other file. So processes need no lock: they may compile, load and
-remove the same files at any time, and what a process misses it compiles.
-
-**Place.** ``gtzan-stream/kernels`` in numba's folder for caches, if ``NUMBA_CACHE_DIR`` names one, else in the user's
-(``$XDG_CACHE_HOME`` or ``~/.cache``). It never is the folder of the shards, which several users may share: a pickle can
-run any program. A folder that was not used for 30 days is removed when another is written.
+compiled function as bytes. `gtzan_stream.kernels.code_files` has the files.
 
 **Errors.** Where files cannot be read or written, and where a later numba has other internals, kernels are compiled in
 each process, and one line is logged.
 """
 
-import functools
-import hashlib
 import logging
-import os
 import pickle
-import re
-import shutil
-import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-import llvmlite
-import numba
-import numpy as np
-
 from gtzan_stream.kernels import SOURCES, sources_digest
+from gtzan_stream.kernels.code_files import (
+    as_file_name,
+    folder_for,
+    mark_used,
+    read,
+    remove_unused,
+    root,
+    short_digest,
+    write,
+)
 
 _log = logging.getLogger(__name__)
-
-UNUSED_S = 30 * 24 * 3600.0
-"""Time after which an unused folder is removed."""
 
 LONG_S = 1.0
 """Time that compilation takes before it is announced."""
 
-_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "USING_SVML")
 _compiled_s = 0.0  # time that this process compiled; functions that were compiled within others count twice
 _logged: set[str] = set()  # kinds of lines that this process has logged
 
 
-def use_cache(kernel: Any) -> None:
-    """Make numba look for the machine code of a kernel (a dispatcher of numba) in the cache, and keep it there."""
+def use_cache(kernel: Any, options: dict[str, Any]) -> None:
+    """Make numba look for the machine code of a kernel in the cache, and keep it there.
+
+    Parameters
+    ----------
+    kernel : Any
+        A dispatcher of numba.
+    options
+        Options of numba's compiler that the kernel has.
+    """
     if isinstance(kernel, FunctionType):  # with NUMBA_DISABLE_JIT=1
         return
     with _uncached_after_errors():
         own = kernel._cache
         own.load_overload, own.save_overload  # noqa: B018 - raises AttributeError if numba calls them otherwise
-        kernel._cache = _KernelCache(kernel.py_func, own)
+        kernel._cache = _KernelCache(kernel.py_func, options, own)
 
 
 class _KernelCache:
@@ -73,12 +66,15 @@ class _KernelCache:
     ----------
     function : function
         The kernel before compilation.
+    options
+        Options of numba's compiler.
     own : Any
         numba's object in this place, which gets all other calls.
     """
 
-    def __init__(self, function: FunctionType, own: Any) -> None:
+    def __init__(self, function: FunctionType, options: dict[str, Any], own: Any) -> None:
         self._function, self._own = function, own
+        self._options = {name: sorted(x) if isinstance(x, set) else x for name, x in sorted(options.items())}
         self._compiling: dict[str, tuple[float, threading.Timer | None]] = {}  # by signature: began, announces it
 
     def __getattr__(self, name: str) -> Any:
@@ -91,9 +87,9 @@ class _KernelCache:
 
             target_context.refresh()
             path = self._path(signature, target_context)
-            if (code := _read(path)) is not None:
+            if (code := read(path)) is not None:
                 compiled = CompileResult._rebuild(target_context, *pickle.loads(code))
-                _mark_used(path.parent)
+                mark_used(path.parent)
                 return compiled
         self._compiling[str(signature)] = time.monotonic(), _announce_later()
         return None
@@ -113,57 +109,14 @@ class _KernelCache:
                 raise ValueError(f"{self._function.__name__} contains addresses of this process")
             if sources_digest() == SOURCES:  # else the compiled code may not be that of the files
                 path = self._path(signature, compiled.target_context)
-                _write(path, dumps(compiled._reduce()))
-                _remove_unused(path.parent)
+                write(path, dumps(compiled._reduce()))
+                remove_unused(path.parent)
 
     def _path(self, signature: Any, target_context: Any) -> Path:
         function = self._function
-        key = hashlib.sha256(repr((str(signature), _identity(function))).encode()).hexdigest()
-        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}-{key[:16]}.kernel"
-        return cache_folder(*target_context.codegen().magic_tuple()) / _as_file_name(name)
-
-
-@functools.cache
-def cache_folder(platform: str, cpu: str, features: str) -> Path:
-    """Return the folder for kernels that are compiled for a platform, a CPU and its features.
-
-    Raises
-    ------
-    LookupError
-        If there are no source files to compute a digest from, as in a frozen program.
-    RuntimeError
-        If the user has no home.
-    """
-    if not SOURCES:
-        raise LookupError("the source files of the kernels cannot be read")
-    settings = [getattr(numba.config, name, None) for name in _SETTINGS]
-    digest = _short_digest((SOURCES, platform, np.__version__, settings))
-    versions = f"numba{numba.__version__}-llvmlite{llvmlite.__version__}-{sys.implementation.cache_tag}{sys.abiflags}"
-    name = f"{versions}-{cpu}-{_short_digest(features)}-lanes{_lanes()}-{digest}"
-    return _root() / _as_file_name(name)
-
-
-def _root() -> Path:
-    """Return the folder of all folders for kernels. Raises RuntimeError if the user has no home."""
-    caches = getattr(numba.config, "CACHE_DIR", "") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "gtzan-stream" / "kernels"
-
-
-def _lanes() -> int:
-    """Return how many SIMD lanes kernels are compiled for; 0 if they are compiled without."""
-    try:
-        from gtzan_stream.kernels.lane_count import LANES
-    except ImportError:
-        return 0
-    return LANES
-
-
-def _short_digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
-
-
-def _as_file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name)
+        key = short_digest((str(signature), self._options, _identity(function)))
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}-{key}.kernel"
+        return folder_for(*target_context.codegen().magic_tuple()) / as_file_name(name)
 
 
 def _identity(value: Any) -> object:
@@ -179,47 +132,6 @@ def _code(code: CodeType) -> object:
     """Return bytecode, names and constants, which do not depend on the path of the file, as marshal's result does."""
     constants = [_code(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
     return code.co_code, code.co_names, constants
-
-
-def _read(path: Path) -> bytes | None:
-    """Return the contents of a file without its checksum; None if it does not exist or is damaged."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    checksum, code = content[:32], content[32:]
-    if hashlib.sha256(code).digest() != checksum:
-        _log.info("%s is damaged; the kernel is compiled again", path)
-        return None
-    return code
-
-
-def _write(path: Path, code: bytes) -> None:
-    """Write a checksum and machine code to a file, in one step. A file cut by a power failure counts as damaged."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        unfinished.write_bytes(hashlib.sha256(code).digest() + code)
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-@functools.cache  # once in a process
-def _mark_used(folder: Path) -> None:
-    with suppress(OSError):  # it may be read-only
-        os.utime(folder)
-
-
-@functools.cache  # once in a process
-def _remove_unused(used: Path) -> None:
-    """Remove the folders beside `used` that no process used for a long time."""
-    for folder in used.parent.glob("numba*-lanes*"):
-        with suppress(OSError):
-            if folder != used and time.time() - folder.stat().st_mtime > UNUSED_S:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _announce_later() -> threading.Timer | None:
@@ -250,5 +162,5 @@ def _uncached_after_errors() -> Iterator[None]:
     except Exception as error:
         reason = str(error)
         if isinstance(error, OSError) and error.strerror:
-            reason = f"{_root()}: {error.strerror}; set NUMBA_CACHE_DIR to a folder that can be written"
+            reason = f"{root()}: {error.strerror}; set NUMBA_CACHE_DIR to a folder that can be written"
         _log_once("uncached", f"the CPU kernels are compiled in each process, as they cannot be kept: {reason}")

@@ -19,7 +19,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def compile_(function: Callable[..., Any]) -> Any:
         kernel = numba.njit(nogil=True, **options)(function)
-        use_cache(kernel)
+        use_cache(kernel, options)
         return kernel
 
     return compile_

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     monkeypatch.setattr(cache, "folder_for", lambda *platform: folder)
     monkeypatch.setattr(cache, "_logged", set())
     monkeypatch.setattr(cache, "_compiled_s", 0.0)
-    monkeypatch.setattr(cache, "LONG_S", 1e9)
+    monkeypatch.setattr(cache, "LONG_S", 1e6)
     for name in ("mark_used", "remove_unused"):
         monkeypatch.setattr(cache, name, functools.cache(getattr(cache, name).__wrapped__))
     caplog.set_level(logging.INFO, logger="gtzan_stream.kernels")
@@ -76,6 +76,18 @@ def test_other_options_of_the_compiler_are_other_kernels(folder: Path):
     options = [{}, {"fastmath": {"nnan", "contract", "arcp"}}, {}, {"fastmath": {"arcp", "contract", "nnan"}}]
     kernels = [compiled(**each)(is_nan) for each in options]
     assert [kernel(np.nan) for kernel in kernels] == [True, False, True, False]
+    assert [compilations(kernel) for kernel in kernels] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("bodies", [("x * 3", "x * 4"), ("abs(x)", "bool(x)")], ids=["constants", "names"])
+def test_functions_with_the_same_bytecode_are_other_kernels(bodies: tuple[str, str], folder: Path):
+    kernels = []
+    for body in (*bodies, *bodies):
+        namespace: dict[str, Any] = {"__name__": __name__}
+        exec(f"def kernel(x):\n    return {body}", namespace)
+        kernels.append(compiled()(namespace["kernel"]))
+    assert len({kernel.py_func.__code__.co_code for kernel in kernels}) == 1
+    assert [kernel(-5) for kernel in kernels] == [eval(body, {"x": -5}) for body in (*bodies, *bodies)]
     assert [compilations(kernel) for kernel in kernels] == [1, 1, 0, 0]
 
 
@@ -152,6 +164,7 @@ def test_kernels_are_compiled_without_a_cache_if_numba_renames_its_internals(
     assert (one(5), other(5)) == (15, 20)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(KEPT)
+    assert cache._announce_later() is None  # the line has said that they are compiled
 
 
 def test_kernels_are_compiled_without_a_cache_if_numba_has_another_place_for_it(
@@ -211,8 +224,9 @@ def test_a_long_compilation_is_announced_while_it_lasts_and_only_once(
 ):
     one, two, three = times(1), times(2), times(3)
     one(5)
+    assert cache._compiled_s > 0  # the times of several kernels add up
     assert not caplog.messages
-    monkeypatch.setattr(cache, "LONG_S", cache._compiled_s)  # time of several kernels adds up
+    monkeypatch.setattr(cache, "_compiled_s", 1e6)
     logged = threading.Event()
     monkeypatch.setattr(caplog.handler, "emit", lambda record: (messages.append(record.getMessage()), logged.set()))
     messages: list[str] = []

@@ -258,4 +258,4 @@ os.utime = os.replace = pathlib.Path.mkdir = pathlib.Path.write_bytes = pathlib.
 
 def test_kernels_run_as_python_where_numbas_compiler_is_switched_off(package: Package):
     program = PROGRAM.replace(", sum(numba_mel._log.stats.cache_misses.values())", "")
-    assert package.run(program=program, NUMBA_DISABLE_JIT="1") == [LOG_2]
+    assert package.run(program=LOGGED + program, NUMBA_DISABLE_JIT="1") == [LOG_2]

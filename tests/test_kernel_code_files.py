@@ -57,7 +57,7 @@ def test_only_folders_that_nobody_used_for_a_month_are_removed(folder: Path):
     for name in ("numba1-lanes0", "other", "numba4-lanes0", "../outside"):
         os.utime(parent / name, (now - 31 * DAY_S,) * 2)
     os.utime(parent / "numba2-lanes8", (now - 29 * DAY_S,) * 2)
-    code_files.remove_unused.__wrapped__(folder)
+    code_files.remove_unused.__wrapped__(folder.parent)
     left = sorted(path.name for path in parent.iterdir())
     assert left == ["numba0-lanes0", "numba2-lanes8", "numba3-lanes0", "numba4-lanes0", "other"]
     assert (outside / "x.kernel").exists()

@@ -110,7 +110,7 @@ class _KernelCache:
             if sources_digest() == SOURCES:  # else the compiled code may not be that of the files
                 path = self._path(signature, compiled.target_context)
                 write(path, dumps(compiled._reduce()))
-                remove_unused(path.parent)
+                remove_unused(path.parent.parent)
 
     def _path(self, signature: Any, target_context: Any) -> Path:
         function = self._function

@@ -116,9 +116,9 @@ def mark_used(folder: Path) -> None:
 
 
 @functools.cache  # once in a process
-def remove_unused(used: Path) -> None:
-    """Remove the folders beside `used` that no process used for a long time."""
-    for folder in used.parent.glob("numba*-lanes*"):
+def remove_unused(parent: Path) -> None:
+    """Remove the folders in `parent` that no process used for a long time."""
+    for folder in parent.glob("numba*-lanes*"):
         with suppress(OSError):
-            if folder != used and time.time() - folder.stat().st_mtime > UNUSED_S:
+            if time.time() - folder.stat().st_mtime > UNUSED_S:
                 shutil.rmtree(folder, ignore_errors=True)

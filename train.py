@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 import models
-from gtzan_stream.console import escape_unprintable
+from gtzan_stream.console import escape_unprintable, show_compilation
 from gtzan_stream.errors import BadSample, UserError, format_error
 from gtzan_stream.training import collectives, device, launch, processes
 from gtzan_stream.training.cli_options import with_options
@@ -34,6 +34,8 @@ def command(*, resume: Path | None, **given: Any) -> None:
     try:
         processes.connect()
         console.quiet = not collectives.is_first()
+        if collectives.is_first():
+            show_compilation()
         run = launch.resume(resume, settings, build=build, console=console) if resume else start(Config(**settings))
         try:
             report = train(run)

@@ -248,6 +248,7 @@ def main() -> None:
     """Run the command line. A user's mistake is one sentence on stderr and exit code 2, without a traceback."""
     try:
         console.escape_unprintable()
+        console.show_compilation()
         app()
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != 130:  # typer converts Ctrl-C to exit code 130

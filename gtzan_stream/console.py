@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,19 @@ def print_line(text: str) -> None:
 def print_error(text: str) -> None:
     """Print a line to stderr, in red on a terminal."""
     stderr.print(text, markup=False, style="red")
+
+
+def show_compilation() -> None:
+    """Print a line to stderr, if it is a terminal, when kernels are compiled and that takes more than a second."""
+    log = logging.getLogger("gtzan_stream.kernels")
+    if stderr.is_terminal and not log.handlers:
+        log.addHandler(_Printer())
+        log.setLevel(logging.INFO)
+
+
+class _Printer(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        stderr.print(record.getMessage(), markup=False)
 
 
 def print_summary(manifest: Manifest) -> None:

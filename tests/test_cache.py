@@ -104,3 +104,11 @@ def test_each_address_has_its_own_folder(memory: Any, tmp_path: Path):
     assert one == slash
     assert one != two
     assert one.parent == two.parent == tmp_path / "cache"
+
+
+def test_the_cache_is_in_the_users_cache_by_default(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("GTZAN_STREAM_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for xdg, parent in ((str(tmp_path / "xdg"), tmp_path / "xdg"), ("", tmp_path / "home/.cache")):
+        monkeypatch.setenv("XDG_CACHE_HOME", xdg)
+        assert RemoteFolder("memory://set").cache.parent == parent / "gtzan-stream"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gtzan_stream import console
@@ -119,3 +121,31 @@ def test_messages_of_c_libraries_do_not_reach_stderr(tmp_path: Path):
     quiet = subprocess.run([*run, "quiet"], capture_output=True, text=True, check=True, env=environment)
     assert "Warning" in loud.stderr
     assert quiet.stderr == "still here\nafter all\n"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_compilation_is_shown_on_a_terminal_only(is_terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    text, log = io.StringIO(), logging.getLogger("gtzan_stream.kernels")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+    monkeypatch.setattr(console, "stderr", Console(file=text, force_terminal=is_terminal, color_system=None))
+    for _ in range(2):  # as if two programs ran in one process
+        console.show_compilation()
+    logging.getLogger("gtzan_stream.kernels.cache").info("compiling the [CPU] kernels")
+    assert text.getvalue() == ("compiling the [CPU] kernels\n" if is_terminal else "")
+
+
+def test_commands_and_train_py_show_compilation(monkeypatch: pytest.MonkeyPatch):
+    import train
+    from gtzan_stream import cli
+
+    shown: list[str] = []
+    monkeypatch.setattr(console, "show_compilation", lambda: shown.append("command"))
+    monkeypatch.setattr(train, "show_compilation", lambda: shown.append("train.py"))
+    monkeypatch.setattr(sys, "argv", ["gtzan-stream", "--version"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    for is_first in (True, False):  # one rank prints
+        monkeypatch.setattr(train.collectives, "is_first", lambda is_first=is_first: is_first)
+        CliRunner().invoke(train.app, ["--shards", "nowhere"])
+    assert shown == ["command", "train.py"]

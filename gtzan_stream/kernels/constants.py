@@ -1,7 +1,6 @@
 """Numbers that the torch, numba and Triton versions of a function share, so that they cannot differ.
 
-numba and Triton compile them into the kernels. numba's cache does not notice when this file or
-`numba_log` changes: after an edit, remove the folders ``__pycache__`` under kernels/.
+numba and Triton compile them into the kernels.
 """
 
 # Philox 4x32-10: multipliers of the two products, increments of the key, rounds. See gtzan_stream.dsp.philox.

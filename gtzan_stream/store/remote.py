@@ -57,7 +57,7 @@ class RemoteFolder(Folder):
         Address of the folder: http://, https://, file://, or any that fsspec knows.
     cache : Path, optional
         Local folder for the files; by default a folder for this address in the folder that the environment variable
-        ``GTZAN_STREAM_CACHE`` names, or in ``~/.cache/gtzan-stream``.
+        ``GTZAN_STREAM_CACHE`` names, or in ``gtzan-stream`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
     limit_bytes : int, optional
         Bytes of shards to keep; by default the gigabytes (10**9 bytes) in ``GTZAN_STREAM_CACHE_GB``, or 20 GB.
     """
@@ -240,7 +240,8 @@ class RemoteFolder(Folder):
 
 
 def _default_cache(address: str) -> Path:
-    caches = os.environ.get("GTZAN_STREAM_CACHE") or Path.home() / ".cache" / "gtzan-stream"
+    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    caches = os.environ.get("GTZAN_STREAM_CACHE") or Path(users) / "gtzan-stream"
     return Path(caches) / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 

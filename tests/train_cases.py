@@ -18,6 +18,8 @@ STUDY += ["cnn1d", "samplecnn", "cnn2d", "crnn"]
 """The study's networks; the registry may have more."""
 DEEP_VGG = {"vgg13", "vgg16", "vgg19"}
 """Networks that differ from vgg11 only in their number of layers, and take seconds for each step."""
+SMALL = ["--n-mels", "64", "--frames", "64"]
+"""Options of train.py for the smallest features that cnn2d takes."""
 TIMES = {"crops_per_second", "data_wait_share", "train_seconds"}
 
 
@@ -27,7 +29,7 @@ def slow_if_deep(names: list[str]) -> list[Any]:
 
 
 def shapes_of(model: str, n_classes: int) -> nn.Module:
-    """Build a network without weights. Its shapes can be computed, in milliseconds; initial weights can take seconds."""
+    """Build a network without weights, which take up to seconds, for tests that only need its shapes."""
     with torch.device("meta"):
         return models.build(model, n_classes)
 

@@ -238,9 +238,19 @@ def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
     return run
 
 
+@pytest.fixture
+def no_export() -> Iterator[None]:
+    """Let runs end without model.pt2, which takes longer than their training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gtzan_stream.inference.export.write", lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def unbroken(go) -> Path:
     """The folder of a run that was never interrupted."""
-    result = go("--name", "unbroken")
+    from tests.train_cases import SMALL
+
+    result = go("--name", "unbroken", *SMALL)
     assert result.exit_code == 0, result.output
     return go.out / "unbroken"

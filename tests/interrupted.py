@@ -200,7 +200,8 @@ def moments(operations: list[tuple[str, str]], fault: str, *, every: bool) -> li
     """Return the numbers of the operations at which `fault` makes a difference.
 
     Unless `every` is true, return only the first and the last of similar operations, such as the writes to one file or
-    the files of one folder. Of those, return every third if nothing can be removed, which ends like a kill.
+    the files of one folder. Of those, return every third if nothing can be removed, which ends like a kill, and of many
+    every second; disk errors take those that kills leave out.
     """
     similar: dict[tuple[str, str], list[int]] = {}
     renamed = False
@@ -211,9 +212,10 @@ def moments(operations: list[tuple[str, str]], fault: str, *, every: bool) -> li
         similar.setdefault((kind, path if kind == "write" else os.path.dirname(path)), []).append(number)
     if every:
         return sorted(number for numbers in similar.values() for number in numbers)
-    return sorted({number for numbers in similar.values() for number in (numbers[0], numbers[-1])})[
-        :: 3 if fault in ("read-only", "forbidden") else 1
-    ]
+    chosen = sorted({number for numbers in similar.values() for number in (numbers[0], numbers[-1])})
+    if fault in ("read-only", "forbidden"):
+        return chosen[::3]
+    return chosen if len(chosen) < 8 else chosen[fault not in ("killed", "power cut") :: 2]
 
 
 def interrupt(folder: Path, names: Sequence[str], *options: str) -> dict[str, dict[str, Any]]:

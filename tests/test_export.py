@@ -20,6 +20,8 @@ from gtzan_stream.inference import export
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training import checkpoints
 from gtzan_stream.training.network import Classifier, TrainableLogMel
+from gtzan_stream.training.sizes import fewest_frames
+from tests.train_cases import shapes_of, slow_if_deep
 
 LABELS = ["blues", "jazz", "metal"]
 
@@ -70,9 +72,12 @@ def test_the_program_gives_the_logits_of_the_network(tmp_path, model, kind):
     assert [path.name for path in tmp_path.iterdir()] == [export.MODEL]
 
 
-@pytest.mark.parametrize("model", models.names())
-def test_every_network_can_be_exported(model):
-    shape = models.spec(model).shape
+@pytest.mark.parametrize("part", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", slow_if_deep(models.names()))
+def test_every_network_can_be_exported(model, part):
+    """Also for an eighth of its frames, if it takes so few, because each step of a recurrent layer is traced."""
+    rows, frames = models.spec(model).shape
+    shape = (rows, max(frames // part, fewest_frames(shapes_of(model, 3), rows)))
     network = models.build(model, 3).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the weights of a GRU, as in export.write

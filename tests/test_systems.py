@@ -10,144 +10,165 @@ import numpy as np
 import pytest
 import torch
 
-from gtzan_stream.audio import encode
 from gtzan_stream.augment import recipe
 from gtzan_stream.cli import app
 from gtzan_stream.loader import Loader
 from gtzan_stream.store import open_shards
 from gtzan_stream.store.pack import pack
+from tests.conftest import TEST_ALL, write_wav
 from tests.loader_cases import assert_same, collect
 from tests.other_systems import ROOT, run_on
 from tests.test_imports import FILES
+from tests.train_cases import SMALL
 
-PROGRAMS = [*(ROOT / "models").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), ROOT / "train.py"]
+RUN_FROM_CHECKOUT = [*(ROOT / "models").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), ROOT / "train.py"]
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
-LOAD = """
-import torch
-from gtzan_stream import Loader
-from tests.loader_cases import collect
-with Loader(sys.argv[1], batch_size=4, num_workers=2, augment="strong", device="cpu") as loader:
-    torch.save(collect(loader), sys.argv[2])
-"""
-RUN = """
-import runpy
-def run(program, *arguments):
-    sys.argv[:] = [program, *arguments]
-    try:
-        runpy.run_path(program, run_name="__main__") if program.endswith(".py") else __import__(program).cli.main()
-    except SystemExit as end:
-        return end.code or 0
-    return 0
-shards, *others = sys.argv[1:]
-"""
-
-
-def test_there_are_programs_and_commands():
-    assert len(PROGRAMS) > 30
-    assert {"demo", "pack", "index", "info", "verify", "preview", "classify"} <= set(COMMANDS)
-
-
-@pytest.mark.parametrize("system", ["macos", "windows"])
-def test_a_loader_yields_the_same_batches_on_other_systems(system: str, shards: Path, tmp_path: Path):
-    run_on(system, LOAD, shards, tmp_path / "there.pt")
-    with Loader(shards, batch_size=4, num_workers=0, augment="strong", device="cpu") as loader:
-        assert_same(collect(loader), torch.load(tmp_path / "there.pt"))
-
-
-@pytest.mark.parametrize("system", ["macos", "windows"])
-def test_the_commands_pack_the_same_set_on_other_systems(system: str, clips_folder: Path, tmp_path: Path):
-    program = """
-import os, shutil
-import gtzan_stream.cli
-music, foreign = others
-for _ in ("new", "in place of the old"):
-    assert run("gtzan_stream", "pack", music, shards) == 0
-assert run("gtzan_stream", "info", shards) == 0
-assert run("gtzan_stream", "verify", shards) == 0
-os.makedirs(foreign)
-for name in os.listdir(shards):
-    if name.endswith(".tar"):
-        shutil.copy(os.path.join(shards, name), foreign)
-assert run("gtzan_stream", "index", foreign) == 0
-"""
-    printed = run_on(system, RUN + program, tmp_path / "there", clips_folder, tmp_path / "foreign")
-    assert printed.count("11 clips") == 5
-    pack(clips_folder, tmp_path / "here")
-    assert (tmp_path / "there/manifest.json").read_text() == (tmp_path / "here/manifest.json").read_text()
-
-
-@pytest.mark.parametrize("system", [pytest.param("macos", marks=pytest.mark.slow), "windows"])
-def test_a_network_can_be_trained_on_other_systems(system: str, tiny: Path, tmp_path: Path):
-    few = ["--epochs", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau", "--num-workers", "2"]
-    program = f'assert run("train.py", "--shards", shards, "--out", others[0], "--name", "日本", *{few}) == 0'
-    assert "Report: " in run_on(system, RUN + program, tiny, tmp_path / "runs", PYTHONIOENCODING="cp1252")
-    assert (tmp_path / "runs/日本/model.pt2").is_file()
-
-
-def test_windows_imports_all_modules_and_shows_all_help_pages(shards: Path):
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES if "triton_" not in path.name]
-    program = """
+PROGRAMS = {
+    "modules and help pages": """
 import importlib
-modules, commands = (names.split() for names in others)
 for name in modules:
-    importlib.import_module(name.removesuffix(".__init__"))
+    importlib.import_module(name)
 assert run("train.py", "--help") == 0
 for command in commands:
     assert run("gtzan_stream", command, "--help") == 0
 assert run("gtzan_stream", "info", shards) == 0
 assert run("gtzan_stream", "verify", shards) == 0
-"""
-    printed = run_on("windows", RUN + program, shards, " ".join(modules), " ".join(COMMANDS), PYTHONIOENCODING="cp1252")
-    assert printed.count("Usage:") == 1 + len(COMMANDS)
-    assert printed.count("11 clips") == 2
-
-
-def test_windows_shows_labels_that_its_encoding_lacks(tmp_path: Path):
-    for label in ("日本", "🎵"):
-        (tmp_path / "music" / label).mkdir(parents=True)
-        for number in range(2):
-            noise = np.random.default_rng(number).integers(-9999, 9999, 4000).astype(np.int16)
-            (tmp_path / "music" / label / f"{number}.wav").write_bytes(encode(noise, 8000, "wav"))
-    pack(tmp_path / "music", tmp_path / "shards", sample_rate=8000)
-    program = 'assert run("gtzan_stream", "info", shards) == 0\nprint("then")\n'
-    program += 'assert run("gtzan_stream", "info", shards, "--json") == 0'
-    printed = run_on(
-        "windows", "import gtzan_stream.cli\n" + RUN + program, tmp_path / "shards", PYTHONIOENCODING="cp1252"
-    )
-    table, _, metadata = printed.partition("then")
-    assert r"\u65e5\u672c" in table
-    assert set(json.loads(metadata)["labels"]) == {"日本", "🎵"}
-
-
-def test_windows_transforms_as_linux_does(tmp_path: Path):
-    torch.save(0.1 * torch.randn(3, 30_000, generator=torch.Generator().manual_seed(0)), tmp_path / "in.pt")
-    program = """
+""",
+    "loader": """
+import torch
+from gtzan_stream import Loader
+from tests.conftest import TEST_ALL, write_wav
+from tests.loader_cases import collect
+with Loader(shards, batch_size=4, num_workers=2, augment="strong", device="cpu") as loader:
+    torch.save(collect(loader), "loader.pt")
+""",
+    "commands": """
+import gtzan_stream.cli, os, shutil
+for _ in ("new", "in place of the old"):
+    assert run("gtzan_stream", "pack", clips, "packed") == 0
+assert run("gtzan_stream", "info", "packed") == 0
+assert run("gtzan_stream", "verify", "packed") == 0
+os.makedirs("foreign")
+for name in os.listdir("packed"):
+    if name.endswith(".tar"):
+        shutil.copy(os.path.join("packed", name), "foreign")
+assert run("gtzan_stream", "index", "foreign") == 0
+""",
+    "training": """
+assert run("train.py", "--shards", tiny, "--out", "runs", "--name", "日本", *few) == 0
+""",
+    "labels": """
+import gtzan_stream.cli
+assert run("gtzan_stream", "info", "labels") == 0
+print("then")
+assert run("gtzan_stream", "info", "labels", "--json") == 0
+""",
+    "transforms": """
 import torch
 from gtzan_stream.augment import recipe
-waveform = torch.load(sys.argv[1])
+waveform = torch.load("in.pt")
 keys = [f"clip_{i}" for i in range(len(waveform))]
-torch.save([recipe(name)(waveform, keys, seed=1, epoch=2) for name in ("study", "strong")], sys.argv[2])
-"""
-    run_on("windows", program, tmp_path / "in.pt", tmp_path / "out.pt")
-    waveform = torch.load(tmp_path / "in.pt")
-    keys = [f"clip_{i}" for i in range(len(waveform))]
-    for name, there in zip(("study", "strong"), torch.load(tmp_path / "out.pt"), strict=True):
-        assert torch.equal(there, recipe(name)(waveform, keys, seed=1, epoch=2)), name
-
-
-def test_windows_keeps_open_shards_in_a_full_cache(shards: Path, tmp_path: Path):
-    environment = {"GTZAN_STREAM_CACHE": str(tmp_path / "cache"), "GTZAN_STREAM_CACHE_GB": "0.0012"}
-    program = """
+torch.save([recipe(name)(waveform, keys, seed=1, epoch=2) for name in ("study", "strong")], "out.pt")
+""",
+    "cache": """
+import os, pathlib
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 import numpy as np
-manifest = Manifest.open(sys.argv[1])
+os.environ |= {"GTZAN_STREAM_CACHE": os.path.abspath("cache"), "GTZAN_STREAM_CACHE_GB": "0.0012"}
+manifest = Manifest.open(pathlib.Path(shards).as_uri())
 assert len(manifest.shards) > 2
 reader = ClipReader(manifest)
 for clip in range(len(manifest)):
     reader.read(clip, 0, np.empty(manifest.frames[clip], reader.dtype))
-"""
-    run_on("windows", program, shards.as_uri(), **environment)
+print(len(manifest))
+""",
+    "memory": """
+from benchmarks.lib.memory import reset_peak, memory_mb
+reset_peak()
+try:
+    memory_mb()
+except ValueError as error:
+    print(error)
+from benchmarks.lib.common import machine
+import torch
+print(machine(torch.device("cpu"))["cores"])
+""",
+}
+NAMES = {"macos": ["loader", "commands", "memory", *(["training"] if TEST_ALL else [])], "windows": list(PROGRAMS)}
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in FILES
+    if "triton_" not in path.name
+]
+
+
+def test_there_are_programs_and_commands():
+    assert len(RUN_FROM_CHECKOUT) > 30
+    assert {"demo", "pack", "index", "info", "verify", "preview", "classify"} <= set(COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def results(shards: Path, tiny: Path, clips_folder: Path, tmp_path_factory) -> dict[str, tuple[dict[str, str], Path]]:
+    """What `PROGRAMS` print, and the folder in which they run, by system."""
+    found = {}
+    for system, names in NAMES.items():
+        folder = tmp_path_factory.mktemp(system)
+        for label in ("日本", "🎵"):
+            for number in range(2):
+                noise = np.random.default_rng(number).integers(-9999, 9999, 4000).astype(np.int16)
+                write_wav(folder / "music" / label / f"{number}.wav", noise, 8000)
+        pack(folder / "music", folder / "labels", sample_rate=8000)
+        torch.save(0.1 * torch.randn(3, 30_000, generator=torch.Generator().manual_seed(0)), folder / "in.pt")
+        values = {"shards": shards, "tiny": tiny, "clips": clips_folder, "modules": MODULES, "commands": COMMANDS}
+        few = [*SMALL, "--steps", "1", "--crops-per-clip", "1", "--batch-size", "5", "--schedule", "plateau"]
+        found[system] = run_on(system, {name: PROGRAMS[name] for name in names}, folder, few=few, **values), folder
+    return found
+
+
+@pytest.mark.parametrize("system", NAMES)
+def test_a_loader_yields_the_same_batches_on_other_systems(system: str, results, shards: Path):
+    with Loader(shards, batch_size=4, num_workers=0, augment="strong", device="cpu") as loader:
+        assert_same(collect(loader), torch.load(results[system][1] / "loader.pt"))
+
+
+@pytest.mark.parametrize("system", NAMES)
+def test_the_commands_pack_the_same_set_on_other_systems(system: str, results, clips_folder: Path, tmp_path: Path):
+    printed, folder = results[system]
+    assert printed["commands"].count("11 clips") == 5
+    pack(clips_folder, tmp_path / "here")
+    assert (folder / "packed/manifest.json").read_text() == (tmp_path / "here/manifest.json").read_text()
+
+
+@pytest.mark.parametrize("system", [pytest.param("macos", marks=pytest.mark.slow), "windows"])
+def test_a_network_can_be_trained_on_other_systems(system: str, results):
+    printed, folder = results[system]
+    assert "Report: " in printed["training"]
+    assert (folder / "runs/日本/model.pt2").is_file()
+
+
+def test_windows_imports_all_modules_and_shows_all_help_pages(results):
+    printed = results["windows"][0]["modules and help pages"]
+    assert printed.count("Usage:") == 1 + len(COMMANDS)
+    assert printed.count("11 clips") == 2
+
+
+def test_windows_shows_labels_that_its_encoding_lacks(results):
+    table, _, metadata = results["windows"][0]["labels"].partition("then")
+    assert r"\u65e5\u672c" in table
+    assert set(json.loads(metadata)["labels"]) == {"日本", "🎵"}
+
+
+def test_windows_transforms_as_linux_does(results):
+    folder = results["windows"][1]
+    waveform = torch.load(folder / "in.pt")
+    keys = [f"clip_{i}" for i in range(len(waveform))]
+    for name, there in zip(("study", "strong"), torch.load(folder / "out.pt"), strict=True):
+        assert torch.equal(there, recipe(name)(waveform, keys, seed=1, epoch=2)), name
+
+
+def test_windows_keeps_open_shards_in_a_full_cache(results):
+    assert results["windows"][0]["cache"] == "11\n"
 
 
 @pytest.mark.parametrize("missing", [["preadv"], ["preadv", "pread"]])
@@ -182,22 +203,11 @@ def test_a_forked_process_does_not_move_the_position_on_macos(tmp_path: Path, mo
     assert os.lseek(shard._file.fileno(), 0, os.SEEK_CUR) == 0  # a parent and its child share the position
 
 
-def test_a_benchmark_of_memory_needs_linux():
-    program = """
-from benchmarks.lib.memory import reset_peak, memory_mb
-reset_peak()
-try:
-    memory_mb()
-except ValueError as error:
-    print(error)
-from benchmarks.lib.common import machine
-import torch
-print(machine(torch.device("cpu"))["cores"])
-"""
-    for system in ("macos", "windows"):
-        printed = run_on(system, program).splitlines()
-        assert printed[0] == "memory is read from /proc/self/status, which this system does not have: measure on Linux"
-        assert printed[1] == str(os.cpu_count())
+@pytest.mark.parametrize("system", NAMES)
+def test_a_benchmark_of_memory_needs_linux(system: str, results):
+    printed = results[system][0]["memory"].splitlines()
+    assert printed[0] == "memory is read from /proc/self/status, which this system does not have: measure on Linux"
+    assert printed[1] == str(os.cpu_count())
 
 
 def without_encoding(tree: ast.AST) -> list[int]:
@@ -234,7 +244,7 @@ def test_calls_without_an_encoding_are_found():
     assert not any(without_encoding(ast.parse(line)) for line in other)
 
 
-@pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*FILES, *RUN_FROM_CHECKOUT], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_text_file_has_an_encoding(path: Path):
     lines = without_encoding(ast.parse(path.read_text()))
     assert not lines, f"{path}, lines {lines}: without encoding=, text is cp1252 on Windows"

@@ -17,7 +17,7 @@ from gtzan_stream.normalization import NORMALIZATIONS
 from gtzan_stream.training import checkpoints, optimizers
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.run import Run
-from tests.train_cases import completed, history_of
+from tests.train_cases import SMALL, completed, history_of
 
 
 def test_a_run_writes_its_checkpoints_model_and_reports(unbroken):
@@ -46,8 +46,8 @@ def test_the_stored_settings_are_complete(unbroken):
     assert config == checkpoints.load(unbroken / "last.pt")["config"]
 
 
-def test_another_seed_gives_another_run(go, unbroken):
-    assert go("--name", "other", "--seed", "1", "--epochs", "1").exit_code == 0
+def test_another_seed_gives_another_run(go, unbroken, no_export):
+    assert go("--name", "other", *SMALL, "--seed", "1", "--epochs", "1").exit_code == 0
     assert history_of(go.out / "other")[0] != history_of(unbroken)[0]
 
 
@@ -64,7 +64,7 @@ def after_two_steps(tiny, tmp_path_factory):
 
     def weights(**settings) -> torch.Tensor:
         smallest = {"batch_size": 5, "crops_per_clip": 1, "normalization": "clip", "model": "cnn2d", "steps": 3}
-        smallest["schedule"] = "plateau"
+        smallest |= {"schedule": "plateau", "n_mels": 64, "frames": 64}
         config = completed(**{"shards": str(tiny), **smallest, **settings})
         run = Run(config, tmp_path_factory.mktemp("steps"), build=models.build)
         for batch in islice(run.train_loader, 2):
@@ -119,7 +119,7 @@ def test_a_network_gets_the_input_shape_that_it_declares(tiny, tmp_path, model, 
     assert run.progress.measures()["train_loss"] > 0
 
 
-def test_clips_too_short_for_a_network_are_counted(go):
+def test_clips_too_short_for_a_network_are_counted(go, no_export):
     result = go("--model", "cnn1d", "--name", "padded", "--epochs", "1", "--augment", "none")
     assert result.exit_code == 0, result.output
     assert json.loads((go.out / "padded" / "report.json").read_text())["data"]["padded"] == 40

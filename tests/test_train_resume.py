@@ -9,11 +9,13 @@ import pytest
 
 from gtzan_stream.training import metrics
 from gtzan_stream.training.run import Run
-from tests.train_cases import assert_equal_runs, history_of
+from tests.train_cases import SMALL, assert_equal_runs, history_of
+
+pytestmark = pytest.mark.usefixtures("no_export")
 
 
 def test_a_second_run_is_equal_to_the_bit(go, unbroken):
-    assert go("--name", "again", "--num-workers", "0").exit_code == 0
+    assert go("--name", "again", *SMALL, "--num-workers", "0").exit_code == 0
     assert_equal_runs(unbroken, go.out / "again")
 
 
@@ -29,7 +31,7 @@ def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch,
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(owner, name, then_interrupt)
-    result = go("--name", name)
+    result = go("--name", name, *SMALL)
     assert result.exit_code == 130, result.output
     assert "--resume" in result.output
     assert len(calls) == number
@@ -40,7 +42,8 @@ def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch,
     assert_equal_runs(unbroken, go.out / name)
 
 
-BEYOND = ["--mixup", "0.4", "--spec-augment", "24", "--label-smoothing", "0.1", "--schedule", "cosine", "--steps", "6"]
+BEYOND = [*SMALL, "--mixup", "0.4", "--spec-augment", "24", "--label-smoothing", "0.1", "--schedule", "cosine"]
+BEYOND += ["--steps", "6"]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_an_interrupted_run_that_mixes_and_masks_continues_to_the_same_end(go, b
 
 
 def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
-    assert go("--name", "short", "--epochs", "1").exit_code == 0
+    assert go("--name", "short", *SMALL, "--epochs", "1").exit_code == 0
     assert go("--resume", str(go.out / "short"), "--epochs", "2", defaults=False).exit_code == 0
     assert_equal_runs(unbroken, go.out / "short")
 

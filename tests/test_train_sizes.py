@@ -38,7 +38,7 @@ def test_options_suggested_for_short_clips_train_a_model_that_classifies_at_anot
     assert not (go.out / "too-long").exists()
     suggested = suggested_options(result.output)
     assert suggested[::2] == ["--hop-length", "--frames"]
-    learning = ["--epochs", "6", "--optimizer", "adamw", "--schedule", "cosine", "--normalization", "clip"]
+    learning = ["--epochs", "3", "--optimizer", "adamw", "--schedule", "cosine", "--normalization", "clip"]
     result = go(*data, *suggested, *learning, "--name", "words", "--augment", "none", "--crops-per-clip", "4")
     assert result.exit_code == 0, result.output
     assert "too short" not in result.output
@@ -71,7 +71,7 @@ def test_another_network_is_suggested_if_no_clip_has_a_crop(go, words):
     assert "; choose another --model: samplecnn does not take crops as short as these clips" in result.output
 
 
-def test_many_short_clips_give_a_warning_before_training(go, words):
+def test_many_short_clips_give_a_warning_before_training(go, no_export, words):
     data = ["--shards", str(words), "--split", "words", "--name", "many-short"]
     sizes = ["--frames", "64", "--hop-length", "100"]  # half of a crop is 0.4 s
     result = go(*data, *sizes, "--steps", "1", "--augment", "none")

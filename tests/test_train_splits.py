@@ -14,7 +14,7 @@ from gtzan_stream.store.tables import describe_file, write_splits
 from gtzan_stream.training import defaults
 from gtzan_stream.training.config import Config
 from tests.test_pack_labels import music
-from tests.train_cases import completed
+from tests.train_cases import SMALL, completed
 
 
 def test_too_few_clips_are_an_error_before_training(go, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_users_split_is_chosen_but_not_one_that_pack_makes(tmp_path: Path, mon
     assert completed(shards=str(tmp_path / "out")).split == "stratified"
 
 
-def test_parts_without_clips_of_a_label_give_a_warning(go, tiny: Path, tmp_path: Path) -> None:
+def test_parts_without_clips_of_a_label_give_a_warning(go, no_export, tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny, tmp_path / "shards")
     manifest = Manifest.open(tiny)
     keys = manifest.keys.to_pylist()
@@ -59,7 +59,7 @@ def test_parts_without_clips_of_a_label_give_a_warning(go, tiny: Path, tmp_path:
     metadata = json.loads((tmp_path / "shards/manifest.json").read_text())
     metadata["splits"], metadata["tables"][1] = counts, describe_file(tmp_path / "shards/splits.parquet")
     (tmp_path / "shards/manifest.json").write_text(json.dumps(metadata))
-    result = go("--shards", str(tmp_path / "shards"), "--steps", "1", "--name", "lacking")
+    result = go("--shards", str(tmp_path / "shards"), *SMALL, "--steps", "1", "--name", "lacking")
     assert result.exit_code == 0, result.output
     assert "part test of split demo has no clip of blues, jazz: its results say nothing about them" in result.output
 

@@ -15,7 +15,9 @@ from gtzan_stream.inference import export
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training import checkpoints, metrics, report
 from gtzan_stream.training.run import Run
+from tests.train_cases import SMALL
 
+pytestmark = pytest.mark.usefixtures("no_export")
 locks = pytest.mark.skipif(folders.fcntl is None, reason="no locks here")
 
 
@@ -78,7 +80,7 @@ def test_a_run_locks_its_folder_until_it_is_closed(go, tmp_path: Path, monkeypat
     watch(Normalization, "estimate")
     watch(Run, "step")
     watch(Run, "finish")
-    assert go("--out", str(tmp_path), "--name", "a", "--steps", "1").exit_code == 0
+    assert go("--out", str(tmp_path), "--name", "a", *SMALL, "--steps", "1").exit_code == 0
     assert not is_locked(folder)
     assert resume(go, folder).exit_code == 0
     assert seen == [("estimate", True), ("step", True), ("finish", True), ("finish", True)]

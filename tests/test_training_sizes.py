@@ -1,7 +1,5 @@
 """The sizes of features that networks accept, and the errors for other sizes."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,17 @@ from gtzan_stream.inference import export
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.sizes import check_input, fewest_frames
+from tests.train_cases import shapes_of
 
 NAMES = models.names()
 SPECTROGRAMS = [name for name in NAMES if models.spec(name).features == "logmel"]
 SIZES = [(128, 64), (128, 200), (64, 128)]
 assert SPECTROGRAMS
+
+
+def build(name: str) -> nn.Module:
+    """Build a network on the CPU with any weights, as only its shapes matter."""
+    return shapes_of(name, 3).to_empty(device="cpu")
 
 
 def accepts(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
@@ -32,8 +36,7 @@ def accepts(network: nn.Module, name: str, size: tuple[int, int]) -> bool:
 @pytest.mark.parametrize("name", SPECTROGRAMS)
 def test_networks_accept_other_sizes_or_say_which_they_need(name):
     """Accepted sizes work in training and in evaluation; the error for any other size suggests one that works."""
-    network = models.build(name, 3)
-    shapes = copy.deepcopy(network).to("meta")
+    network, shapes = build(name), shapes_of(name, 3)
     for size in SIZES:
         if accepts(network, name, size):
             for training in (False, True):
@@ -51,15 +54,15 @@ def test_most_networks_accept_every_size():
     """The networks are listed by name, so that one that accepts fewer sizes than before is noticed."""
     least_rows = {"cnn1d": 128, "crnn": 128, "crnn_time": 128}
     for name in set(least_rows) | {"cnn2d", "resnet34", "googlenet"}:
-        network = models.build(name, 3)
+        network = build(name)
         sizes = [size for size in [(128, 128), (128, 200), (64, 128)] if size[0] >= least_rows.get(name, 1)]
         assert all(accepts(network, name, size) for size in sizes), name
-    assert not any(accepts(models.build(name, 3), name, (64, 128)) for name in least_rows)
+    assert not any(accepts(build(name), name, (64, 128)) for name in least_rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
-    network, rows = models.build(name, 3).eval(), models.spec(name).rows
+    network, rows = build(name).eval(), models.spec(name).rows
     least = fewest_frames(network, rows)
     assert least is not None
     with torch.no_grad():
@@ -88,7 +91,7 @@ def test_the_fewest_frames_are_enough_and_one_less_is_not(name):
 )
 def test_the_error_of_a_wrong_size_suggests_one_that_works(name, size, message):
     with pytest.raises(UserError, match=message + "$"):
-        check_input(models.build(name, 3), name, *size)
+        check_input(build(name), name, *size)
 
 
 def test_a_number_of_rows_that_no_option_sets_is_suggested_without_one():

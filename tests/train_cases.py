@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
+from torch import nn
 
 import models
 from gtzan_stream.training import checkpoints
@@ -13,7 +16,22 @@ from gtzan_stream.training.defaults import complete
 STUDY = ["alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet34", "resnet50", "densenet"]
 STUDY += ["cnn1d", "samplecnn", "cnn2d", "crnn"]
 """The study's networks; the registry may have more."""
+DEEP_VGG = {"vgg13", "vgg16", "vgg19"}
+"""Networks that differ from vgg11 only in their number of layers, and take seconds for each step."""
+SMALL = ["--n-mels", "64", "--frames", "64"]
+"""Options of train.py for the smallest features that cnn2d takes."""
 TIMES = {"crops_per_second", "data_wait_share", "train_seconds"}
+
+
+def slow_if_deep(names: list[str]) -> list[Any]:
+    """Return parameters for networks: those of `DEEP_VGG` are only tested in `make test-all`."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEP_VGG else name for name in names]
+
+
+def shapes_of(model: str, n_classes: int) -> nn.Module:
+    """Build a network without weights, which take up to seconds, for tests that only need its shapes."""
+    with torch.device("meta"):
+        return models.build(model, n_classes)
 
 
 def network_of(folder: Path, name: str = checkpoints.LAST) -> dict[str, torch.Tensor]:

@@ -60,32 +60,40 @@ def rows_needed(n, size):
 
 @intrinsic
 @no_type_check
-def _step(typing_context, window, rows, position):
-    """Replace the rows from `position` on by medians of the windows that begin there."""
+def _step(typing_context, window, rows, position, width):
+    """Replace the rows from `position` on, `width` apart, by medians of the windows that begin there; in L columns."""
     size, n = window.count, medians_at_once.py_func(window.count)
 
-    def write(builder, window, rows, position):
-        values = [rows.load(position, i * LANES, INTS) for i in range(size + n - 1)]
-        for i, median in enumerate(running_medians(builder, values, size)):
-            rows.store(median, position, i * LANES)
+    def write(builder, window, rows, position, width):
+        positions = [position]
+        for _ in range(1, size + n - 1):
+            positions.append(builder.add(positions[-1], width))
+        values = [rows.load(position, kind=INTS) for position in positions]
+        for position, median in zip(positions, running_medians(builder, values, size), strict=False):
+            rows.store(median, position)
 
-    return (types.void(window, rows, types.intp), code(write)) if is_flat(rows) else None
+    i = types.intp
+    return (types.void(window, rows, i, i), code(write)) if is_flat(rows) else None
 
 
 @compiled()
 @no_type_check
-def running_median(rows, n, window, first, last):
-    """Compute medians `first` to ``last - 1`` of L signals of `n` values, which begin at row ``len(window) // 2``.
+def running_median(rows, width, n, window):
+    """Compute running medians down rows of `width` numbers, a multiple of L, of which `n` begin at ``len(window) // 2``.
 
-    Median i is written to row i; other rows are undefined afterwards. All values are to be positive or flipped.
+    Median i is written to row i; the rows after the last median are undefined. Numbers are to be positive or flipped.
     """
     half, n_at_once = len(window) // 2, medians_at_once(len(window))
-    for i in range(rows_needed(n, len(window))):
-        if i < half or i >= half + n:
-            j = (i - half) % (2 * n)
-            store(rows, i * LANES, load(rows, (half + min(j, 2 * n - 1 - j)) * LANES))
-    for i in range(first // n_at_once * n_at_once, last, n_at_once):
-        _step(window, rows, i * LANES)
+    for i in range(rows_needed(n, len(window)) - n):
+        row = i if i < half else i + n
+        j = row - half
+        while j < 0 or j >= n:  # a short signal is mirrored several times
+            j = -1 - j if j < 0 else 2 * n - 1 - j
+        for k in range(0, width, LANES):
+            store(rows, row * width + k, load(rows, (half + j) * width + k))
+    for i in range(0, n, n_at_once):
+        for k in range(0, width, LANES):
+            _step(window, rows, i * width + k, width)
 
 
 @intrinsic
@@ -103,20 +111,9 @@ def _flip(typing_context, x):
 
 @compiled()
 @no_type_check
-def _flip_rows(rows, first, last):
-    for position in range(first * LANES, last * LANES, LANES):
-        store(rows, position, _flip(load(rows, position)))
-
-
-@compiled()
-@no_type_check
-def _copy(source, position, row_step, lane_step, target, to, to_row_step, to_lane_step, n_rows, n_lanes):
-    """Copy numbers one by one, where there are too few for vectors."""
-    for row in range(n_rows):
-        for lane in range(n_lanes):
-            target[to + row * to_row_step + lane * to_lane_step] = source[
-                position + row * row_step + lane * lane_step
-            ]
+def _flip_all(numbers):
+    for position in range(0, len(numbers), LANES):
+        store(numbers, position, _flip(load(numbers, position)))
 
 
 @compiled()
@@ -125,47 +122,56 @@ def _medians_down(x, window, rows, out):
     """Compute medians along axis 0 of contiguous [n, m]."""
     n, m = x.shape
     half, source, target = len(window) // 2, x.reshape(-1), out.reshape(-1)
-    for column in range(0, m, LANES):
-        width = min(LANES, m - column)
-        if width == LANES:
-            for i in range(n):
-                store(rows, (half + i) * LANES, load(source, i * m + column))
-        else:
-            _copy(source, column, m, 1, rows, half * LANES, LANES, 1, n, width)
-        _flip_rows(rows, half, half + n)
-        running_median(rows, n, window, 0, n)
-        _flip_rows(rows, 0, n)
-        if width == LANES:
-            for i in range(n):
-                store(target, i * m + column, load(rows, i * LANES))
-        else:
-            _copy(rows, 0, LANES, 1, target, column, m, 1, n, width)
+    in_vectors, width = m // LANES * LANES, (m + LANES - 1) // LANES * LANES
+    for i in range(n):
+        row = (half + i) * width
+        for k in range(0, in_vectors, LANES):
+            store(rows, row + k, _flip(load(source, i * m + k)))
+        for k in range(in_vectors, m):
+            rows[row + k] = source[i * m + k]
+        if in_vectors < m:
+            store(rows, row + in_vectors, _flip(load(rows, row + in_vectors)))
+    running_median(rows, width, n, window)
+    for i in range(n):
+        row = i * width
+        for k in range(0, in_vectors, LANES):
+            store(target, i * m + k, _flip(load(rows, row + k)))
+        if in_vectors < m:
+            store(rows, row + in_vectors, _flip(load(rows, row + in_vectors)))
+        for k in range(in_vectors, m):
+            target[i * m + k] = rows[row + k]
 
 
 @compiled()
 @no_type_check
 def _medians_along(x, window, rows, out):
-    """Compute medians along axis 1 of contiguous [m, n]: signals are transposed in blocks, L at a time."""
+    """Compute medians along axis 1 of contiguous [m, n], which is transposed in blocks of L x L."""
     m, n = x.shape
     half, source, target = len(window) // 2, x.reshape(-1), out.reshape(-1)
-    for signal in range(0, m, LANES):
-        width = min(LANES, m - signal)
-        whole = n // LANES * LANES if width == LANES else 0  # values in blocks of L x L
-        begin, end = signal * n, signal * n + whole
-        for i in range(0, whole, LANES):
-            transpose(source, begin + i, n, rows, (half + i) * LANES, LANES)
-        _copy(source, end, 1, n, rows, (half + whole) * LANES, LANES, 1, n - whole, width)
-        _flip_rows(rows, half, half + n)
-        running_median(rows, n, window, 0, n)
-        _flip_rows(rows, 0, n)
-        for i in range(0, whole, LANES):
-            transpose(rows, i * LANES, LANES, target, begin + i, n)
-        _copy(rows, whole * LANES, LANES, 1, target, end, 1, n, n - whole, width)
+    in_blocks, width = n // LANES * LANES, (m + LANES - 1) // LANES * LANES
+    for k in range(0, m, LANES):
+        end = in_blocks if k + LANES <= m else 0
+        for i in range(0, end, LANES):
+            transpose(source, k * n + i, n, rows, (half + i) * width + k, width)
+        for j in range(k, min(k + LANES, m)):
+            for i in range(end, n):
+                rows[(half + i) * width + j] = source[j * n + i]
+    _flip_all(rows[half * width : (half + n) * width])
+    running_median(rows, width, n, window)
+    _flip_all(rows[: n * width])
+    for k in range(0, m, LANES):
+        end = in_blocks if k + LANES <= m else 0
+        for i in range(0, end, LANES):
+            transpose(rows, i * width + k, width, target, k * n + i, n)
+        for j in range(k, min(k + LANES, m)):
+            for i in range(end, n):
+                target[j * n + i] = rows[i * width + j]
 
 
-def scratch_size(n: int, size: int) -> int:
+def scratch_size(shape: tuple[int, int], size: int) -> int:
     """Return how many numbers `median_columns` needs for intermediate results."""
-    return int(rows_needed(n, size)) * LANES
+    n, m = shape
+    return int(rows_needed(n, size)) * -(-m // LANES) * LANES
 
 
 def median_columns(x: np.ndarray, size: int, memory: np.ndarray, out: np.ndarray) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Source
 from gtzan_stream.dsp.hpss import percussive, percussive_row
-from gtzan_stream.dsp.scratch import borrowed
 
 HOP = 512
 MARGIN = 20 * HOP
@@ -44,10 +43,8 @@ class Percussive(Transform):
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
         if before is None:
             percussive_row(samples, out)
-            return
-        with borrowed(len(out) + 2 * MARGIN, np.float32) as whole:
-            percussive_row(samples[: len(whole)], whole)
-            out[:] = whole[MARGIN : MARGIN + len(out)]
+        else:
+            percussive_row(samples[: len(out) + 2 * MARGIN], out, before=MARGIN)
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"

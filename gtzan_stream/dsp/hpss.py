@@ -18,7 +18,8 @@ STFT and inverse, and half a median in between. By default that is 9,728 samples
 the hop and is read with that many samples on each side gives the same output as the whole clip.
 
 Spectrograms have the shape [batch, freq, frame] and the memory layout [batch, frame, freq] (see `stft`). numba computes
-one row on each core, in place; Triton computes the medians and the masking of all rows in three launches.
+one row on each core: with power 2 in lanes of frames (`kernels.lanes_hpss`), else in place. Triton computes the medians
+and the masking of all rows in three launches.
 
 References
 ----------
@@ -27,6 +28,7 @@ References
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -35,7 +37,7 @@ from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.dsp.median import median_filter
 from gtzan_stream.dsp.scratch import borrowed
-from gtzan_stream.dsp.stft import istft, istft_row, stft, stft_row
+from gtzan_stream.dsp.stft import hann_array, istft, istft_row, stft, stft_row
 from gtzan_stream.shapes import Waveform
 
 
@@ -125,12 +127,48 @@ def percussive_row(
     samples: np.ndarray,
     out: np.ndarray,
     *,
+    before: int = 0,
     n_fft: int = 2048,
     kernel_size: int = 31,
     power: float = 2.0,
     margin: float = 1.0,
 ) -> None:
-    """Fill `out`, float32 [time], with the percussive part of `samples` [time] on this thread."""
+    """Fill `out` with a piece of the percussive part of one row, on this thread.
+
+    Parameters
+    ----------
+    samples : float32 [time]
+    out : float32, contiguous
+        Gets as many samples of the percussive part, from sample `before` on. They equal those of the whole row in all
+        bits. Samples outside are not computed, which saves a part of the work.
+    n_fft, kernel_size, power, margin
+        As in `percussive`.
+    """
+    from gtzan_stream.kernels.lanes import lanes
+
+    if lanes():
+        from gtzan_stream.kernels import lanes_hpss
+
+        if lanes_hpss.can_compute(n_fft, kernel_size, power):
+            with borrowed(lanes_hpss.scratch_size(len(samples), n_fft, kernel_size), np.float32) as memory:
+                lanes_hpss.percussive(samples, before, _windows(n_fft), kernel_size, margin, memory, out)
+            return
+    with borrowed(len(samples), np.float32) as whole:
+        _percussive_row(samples, whole, n_fft, kernel_size, power, margin)
+        out[:] = whole[before : before + len(out)]
+
+
+@lru_cache(maxsize=32)
+def _windows(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the window of the inverse STFT, and that of the STFT times 1/2, as `lanes_hpss` takes them."""
+    window = hann_array(n_fft)
+    return window, window * np.float32(0.5)
+
+
+def _percussive_row(
+    samples: np.ndarray, out: np.ndarray, n_fft: int, kernel_size: int, power: float, margin: float
+) -> None:
+    """Fill `out` with the percussive part of `samples`, without lanes."""
     from gtzan_stream.kernels import numba_hpss, numba_median
 
     shape = (1 + len(samples) // (n_fft // 4), n_fft // 2 + 1)

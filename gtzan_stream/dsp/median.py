@@ -1,17 +1,20 @@
 """Running median of a spectrogram, along time or along frequency.
 
 Output i is the median of the `size` values around input i; beyond its ends the axis is mirrored with the edge value
-repeated (d c b a | a b c d | d c b a). Neighbouring outputs share all but one of their values, so the kernels keep the
-values sorted and replace one for each output, instead of sorting `size` values: `size` comparisons instead of
-``size * log(size)``, in a loop without branches. `kernels.numba_median` explains it. A heap would take log(size) steps,
-but with unpredictable branches, and for one column at a time.
+repeated (d c b a | a b c d | d c b a). Neighbouring outputs share most of their values. On the CPU, a sorting network
+computes 16 neighbours at once (`kernels.lanes_median`). The other kernels keep the values sorted and replace one for
+each output, instead of sorting `size` values: `size` comparisons instead of ``size * log(size)``, in a loop without
+branches. `kernels.numba_median` explains it. A heap would take log(size) steps, but with unpredictable branches, and
+for one column at a time.
 
 The plain torch version computes each median on its own, and is the reference.
 """
 
+import numpy as np
 import torch
 
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.shapes import Magnitude
 
 
@@ -21,7 +24,7 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
     Parameters
     ----------
     x : Tensor [batch, freq, frame]
-        No NaN.
+        A NaN makes medians of windows that contain it undefined, and on the CPU without lanes those behind it, too.
     size : int, odd
         Values per median. It may exceed the axis, which is then mirrored several times.
     axis : int
@@ -51,11 +54,9 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
     along_time = axis in (2, -1)
     name = backend(x)
     if name == "numba":
-        from gtzan_stream.kernels import numba_median
-
         out = torch.empty_like(x)
         planes, results = (t.transpose(1, 2).numpy() if along_time else t.numpy() for t in (x.detach(), out))
-        for_rows(lambda i: numba_median.median_columns(planes[i], size, results[i]), len(x))
+        for_rows(lambda i: _median_columns(planes[i], size, results[i]), len(x))
         return out
     if name == "triton":
         from gtzan_stream.kernels import triton_median
@@ -65,6 +66,22 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
         triton_median.median_columns(columns, size, out)
         return out.transpose(1, 2) if along_time else out
     return _median(x, size, axis)
+
+
+def _median_columns(x: np.ndarray, size: int, out: np.ndarray) -> None:
+    """Fill `out` with the running median along axis 0 of float32 [n, m]."""
+    from gtzan_stream.kernels.lanes import lanes
+
+    if lanes() and (out.flags.c_contiguous or out.flags.f_contiguous):
+        from gtzan_stream.kernels import lanes_median
+
+        if size <= lanes_median.LARGEST:
+            with borrowed(lanes_median.scratch_size(x.shape, size), np.float32) as memory:
+                lanes_median.median_columns(x, size, memory, out)
+            return
+    from gtzan_stream.kernels import numba_median
+
+    numba_median.median_columns(x, size, out)
 
 
 def _median(x: torch.Tensor, size: int, axis: int) -> torch.Tensor:

@@ -41,7 +41,7 @@ _LARGEST_MARGIN = 1e19  # its square is a float32
 
 
 class _Scratch(NamedTuple):
-    """Intermediate results, float32: of all frames, with the sizes of `scratch_sizes`."""
+    """Intermediate results, float32: of all frames, with the sizes of `_sizes`."""
 
     waveform: np.ndarray  # the samples between zeros; later the sum of the output's frames
     buffer: np.ndarray  # one group in the FFT
@@ -51,7 +51,7 @@ class _Scratch(NamedTuple):
     medians: np.ndarray  # [group, row, lane], rows for the medians down the bins
 
 
-def scratch_sizes(n_samples: int, n_fft: int, size: int) -> tuple[int, ...]:
+def _sizes(n_samples: int, n_fft: int, size: int) -> tuple[int, ...]:
     """Return the sizes of the arrays of `_Scratch`, multiples of a cache line."""
     hop, n_bins, n_frames = n_fft // 4, n_fft // 2 + 1, 1 + n_samples // (n_fft // 4)
     n_groups = -(-n_frames // LANES)
@@ -180,9 +180,7 @@ def _synthesise(window, table, scratch, n_frames, n_groups, first, last, margin,
         join(own, table, scratch.buffer)
         fft(scratch.buffer, table)
         to = group * LANES * hop
-        _add_frames(
-            scratch.buffer, table.places, window, waveform, to, hop, n_frames - 1 - group * LANES, spare - to
-        )
+        _add_frames(scratch.buffer, table.places, window, waveform, to, hop, n_frames - 1 - group * LANES, spare - to)
 
 
 @compiled()
@@ -207,8 +205,13 @@ def _percussive(samples, before, windows, table, taps, margin, silent_mask, scra
 
 
 def can_compute(n_fft: int, kernel_size: int, power: float) -> bool:
-    """Return whether `percussive` has kernels for these settings."""
-    return power == 2 and kernel_size <= LARGEST and n_fft % 16 == 0 and plan(n_fft) is not None
+    """Return whether `percussive` has kernels for these settings: a hop, a quarter of n_fft, is to be at least L."""
+    return power == 2 and kernel_size <= LARGEST and n_fft >= 64 and n_fft % 16 == 0 and plan(n_fft) is not None
+
+
+def scratch_size(n_samples: int, n_fft: int, kernel_size: int) -> int:
+    """Return how many numbers `percussive` needs for intermediate results."""
+    return sum(_sizes(n_samples, n_fft, kernel_size))
 
 
 def percussive(
@@ -229,12 +232,14 @@ def percussive(
     windows : two float32 [n_fft]
         The window, and the window times 1/2, which is the factor that `split` leaves out.
     memory : float32
-        At least ``sum(scratch_sizes(len(samples), n_fft, kernel_size))`` numbers, with arbitrary contents.
+        At least ``scratch_size(len(samples), n_fft, kernel_size)`` numbers, with arbitrary contents.
     """
+    if not samples.flags.carray:  # strided or read-only, for which the kernel would be compiled again
+        samples = samples.copy()
     n_fft = len(windows[0])
     table: Plan | None = plan(n_fft)
     arrays, end = [], 0
-    for size in scratch_sizes(len(samples), n_fft, kernel_size):
+    for size in _sizes(len(samples), n_fft, kernel_size):
         arrays.append(memory[end : end + size])
         end += size
     numbers = np.float32(min(margin, _LARGEST_MARGIN) ** 2), np.float32(0.5 if margin == 1 else 0)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_a_piece_takes_less_work(monkeypatch):
         assert (waveform[: 40_960 - 512 * LANES] == 0).all()
         assert (waveform[40_960 + 3000 + 512 * LANES :] == 0).all()
         assert waveform[40_960:43_000].all()
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_nothing_is_written_outside_scratch_memory_and_output(monkeypatch, options):
+    for n in LENGTHS:
+        size = lanes_hpss.scratch_size(n, options.get("n_fft", 2048), options.get("kernel_size", 31))
+        memory, around = np.full(size + 4096, 7, F), np.full(n + 200, 7, F)
+        monkeypatch.setattr("gtzan_stream.dsp.hpss.borrowed", lambda n, dtype, memory=memory: nullcontext(memory[:n]))
+        percussive_row(music(n), around[100 : n + 100], **options)
+        assert (memory[size:] == 7).all()
+        assert (around[[*range(100), *range(n + 100, n + 200)]] == 7).all()
+        assert (around[100 : n + 100] != 7).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -70,6 +70,15 @@ def test_all_shapes_and_layouts_equal_sorting_bit_for_bit(size):
                 assert np.array_equal(layout, before)
 
 
+def test_the_last_step_reads_no_row_that_does_not_exist():
+    for size in (1, 3, 5, 9, 17, 31, LARGEST):
+        n_at_once = lanes_median.medians_at_once(size)
+        assert n_at_once <= size
+        for n in range(1, 70):
+            first = (n - 1) // n_at_once * n_at_once  # row of the last step
+            assert lanes_median.rows_needed(n, size) == first + n_at_once + size - 1
+
+
 @given(SIGNALS, st.sampled_from([3, 31]))
 def test_zeros_equal_values_infinities_and_nan_equal_sorting_bit_for_bit(x, size):
     expected = sorted_medians(x, size)

@@ -22,7 +22,8 @@ test-all: $(VENV)/installed-all lint types test-lanes
 	GTZAN_STREAM_TEST_ALL=1 $(PYTEST)
 
 test-lanes: $(VENV)/installed-dev
-	for lanes in 16 8 0; do GTZAN_STREAM_LANES=$$lanes $(PYTEST) tests/test_lanes*.py tests/test_features*.py || exit 1; done
+	for lanes in 16 8 0; do GTZAN_STREAM_LANES=$$lanes $(PYTEST) tests/test_lanes*.py tests/test_features*.py \
+		tests/test_hpss.py tests/test_median.py || exit 1; done
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

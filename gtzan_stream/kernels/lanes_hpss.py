@@ -1,7 +1,7 @@
 """The percussive part of one row of samples, L frames side by side.
 
-`gtzan_stream.dsp.hpss` has the formula. Only squares of the magnitudes S are needed: the median of squares is the square
-of the median, so the mask with power 2 is ``P^2 / (P^2 + (margin * H)^2)`` of medians of squares.
+`gtzan_stream.dsp.hpss` has the formula. Only squares of the magnitudes S are needed: the median of squares is the
+square of the median, so the mask with power 2 is ``P^2 / (P^2 + (margin * H)^2)`` of medians of squares.
 
 Frames are in groups of L, and a group is always in lanes (`gtzan_stream.kernels.vector`): bin k of its L frames is one
 vector of real parts and one of imaginary parts of `spectra`, and one vector of `squares`. With L = 4:

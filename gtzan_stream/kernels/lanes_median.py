@@ -1,7 +1,8 @@
 """Running medians of L signals side by side, in lanes.
 
-The values of L signals are rows of L numbers (`gtzan_stream.kernels.vector` has a picture). `size // 2` rows before
-them and at least as many after them are for the mirror images of both ends. With medians of 5 and signals of 6 values:
+A row has one value of each signal, side by side (`gtzan_stream.kernels.vector` has a picture). `size // 2` rows before
+the first value and at least as many after the last are for the mirror images of both ends. With medians of 5 and
+signals of 6 values:
 
     row          0   1   2   3   4   5   6   7   8   9
     before       .   .   a   b   c   d   e   f   .   .
@@ -79,9 +80,10 @@ def _step(typing_context, window, rows, position, width):
 @compiled()
 @no_type_check
 def running_median(rows, width, n, window):
-    """Compute running medians down rows of `width` numbers, a multiple of L, of which `n` begin at ``len(window) // 2``.
+    """Compute running medians down `n` rows, which begin at row ``len(window) // 2``.
 
-    Median i is written to row i; the rows after the last median are undefined. Numbers are to be positive or flipped.
+    Rows have `width` numbers, a multiple of L, from 0 up or flipped. Median i is written to row i; the rows after the
+    last median are undefined.
     """
     half, n_at_once = len(window) // 2, medians_at_once(len(window))
     for i in range(rows_needed(n, len(window)) - n):

@@ -93,3 +93,29 @@ def test_a_recipe_runs_on_a_gpu_where_triton_cannot_compile(fault: str, cuda: to
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Triton cannot run kernels on cuda:0") == 1, done.stderr
+
+
+LOADED = """
+import sys
+import torch
+from gtzan_stream.augment import Compose, GaussianNoise, SpeedPerturb
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.features import LogMel
+from gtzan_stream.loader import Loader
+def first(name):
+    settings = {"augment": Compose([SpeedPerturb(0.9, 1.1), GaussianNoise(0.01, 0.1)]), "features": LogMel(frames=4)}
+    with force(name), Loader(sys.argv[1], **settings, batch_size=2, num_workers=0) as loader:
+        return next(iter(loader))
+plain, triton = first("torch"), first("triton")
+assert plain.keys == triton.keys and (plain.starts == triton.starts).all()
+assert (plain.features - triton.features).abs().max() < 1e-4
+"""
+
+
+def test_a_backend_can_be_forced_through_a_loader(shards: Path):
+    need("triton")
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", LOADED, str(shards)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr

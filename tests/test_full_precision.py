@@ -64,8 +64,8 @@ def test_a_setting_that_was_changed_inside_is_kept() -> None:
 
 
 def test_threads_begin_and_end_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the lock, the second thread would take the first one's "ieee" for the process's setting."""
-    inside, others = threading.Event(), threading.Event()
+    """Without the lock, the second thread would compute before the first one has switched TF32 off."""
+    inside, others, seen = threading.Event(), threading.Event(), []
     settings = module._settings
 
     def slow() -> object:
@@ -79,11 +79,13 @@ def test_threads_begin_and_end_one_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
             inside.wait(20)
         with full_precision(GPU):
             others.set()
+            seen.append(precisions())
 
     monkeypatch.setattr(module, "_settings", slow)
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(compute, wait) for wait in (False, True)]:
             future.result(20)
+    assert seen == [["ieee", "ieee"]] * 2
     assert precisions() == ["tf32", "none"]
 
 

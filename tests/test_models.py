@@ -76,10 +76,13 @@ def test_recurrent_layers_compute_in_float32_under_autocast(name, device, reques
     computed = []
     for layer in network.modules():
         if isinstance(layer, nn.RNNBase):
-            layer.register_forward_hook(lambda _, taken, made: computed.append((taken[0].dtype, made[0].dtype)))
-    with torch.autocast(device.type, torch.bfloat16):
-        assert network(example(name, 2)[0].to(device)).dtype == torch.bfloat16  # the other layers
-    assert computed == [(torch.float32, torch.float32)]
+            layer.register_forward_hook(lambda layer, taken, made: computed.append((layer, taken[0], made[0])))
+    with torch.no_grad():
+        with torch.autocast(device.type, torch.bfloat16):
+            assert network(example(name, 2)[0].to(device)).dtype == torch.bfloat16  # the other layers
+        ((layer, taken, made),) = computed
+        assert taken.dtype == made.dtype == torch.float32
+        assert torch.equal(layer(taken)[0], made)
 
 
 @pytest.mark.parametrize("name", RECURRENT)

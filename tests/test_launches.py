@@ -1,0 +1,105 @@
+"""On a GPU, a batch of 64 needs as many launches as one example, for every transform and feature."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from gtzan_stream.augment import (
+    Gain,
+    GaussianNoise,
+    Percussive,
+    PitchShift,
+    SpeedPerturb,
+    TimeShift,
+    TimeStretch,
+    Transform,
+    recipe,
+)
+from gtzan_stream.features import LogMel
+from tests.augment_cases import PUBLIC, keys
+from tests.conftest import need
+from tests.launches import counted
+
+TRANSFORMS = {
+    "gain": Gain(0.2, 3.0),
+    "noise": GaussianNoise(0.001, 0.1),
+    "shift": TimeShift(-2000, 3000),
+    "stretch": TimeStretch(0.8, 1.3),
+    "pitch up": PitchShift(0.5, 4.0),
+    "pitch down": PitchShift(-4.0, -0.5),
+    "speed": SpeedPerturb(0.8, 1.25),
+    "percussive": Percussive(),
+}
+"""One of each class, with `p` 1."""
+FEATURES = {
+    "log-mel": {},
+    "log-mel in decibels": {"compression": "db", "power": 2.0},
+    "log-mel 400": {"n_fft": 400, "hop_length": 160, "n_mels": 40},
+}
+LENGTH = 66_048
+
+
+def launches(transform: Transform, batch: int, length: int | None = None) -> Counter[str]:
+    """Count the launches of a transform, on whole clips or on the segments that a loader reads."""
+    draw = transform.draw(keys(batch), seed=1, epoch=2)
+    wanted = None if length is None else np.full(batch, length)
+    time = LENGTH if wanted is None else int(transform.source(wanted, draw).length.max())
+    with counted() as found:
+        transform.apply(torch.empty(batch, time, device="meta"), draw, wanted)
+    return found
+
+
+def of_features(options: dict, batch: int) -> Counter[str]:
+    features = LogMel(**options).to("meta")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "autocast", lambda *args, **others: torch.no_grad())  # torch has none for meta tensors
+        for _ in range(2):  # the first call makes tables
+            with counted() as found:
+                features(torch.empty(batch, LENGTH, device="meta"))
+    return found
+
+
+def test_every_transform_is_here():
+    need("triton")
+    combined = {"Compose", "OneOf", "Identity", "Audiomentations"}
+    assert {type(transform) for transform in TRANSFORMS.values()} == {c for c in PUBLIC if c.__name__ not in combined}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_batch_needs_the_launches_of_one_example(name: str):
+    need("triton")
+    launches(TRANSFORMS[name], 1)  # makes the window
+    one, many = launches(TRANSFORMS[name], 1), launches(TRANSFORMS[name], 64)
+    assert 0 < one.total() <= many.total()
+    assert one == many or name == "shift"  # which rolls a single example
+    assert many == launches(TRANSFORMS[name], 2)
+    assert launches(TRANSFORMS[name], 64, LENGTH) == launches(TRANSFORMS[name], 2, LENGTH)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_features_of_a_batch_need_the_launches_of_one_example(name: str):
+    need("triton")
+    one = of_features(FEATURES[name], 1)
+    assert one["triton:_mel"] == 1
+    assert of_features(FEATURES[name], 64) == one
+
+
+def test_both_directions_of_pitch_need_the_launches_of_each():
+    need("triton")
+    launches(PitchShift(), 2)  # makes the window
+    mixed = launches(PitchShift(-4.0, 4.0), 64)
+    each = launches(TRANSFORMS["pitch up"], 64) + launches(TRANSFORMS["pitch down"], 64)
+    assert {name: n for name, n in mixed.items() if "triton" in name} == {
+        name: n for name, n in each.items() if "triton" in name
+    }
+
+
+def test_a_recipe_needs_at_most_the_launches_of_its_members():
+    need("triton")
+    launches(recipe("study"), 256, LENGTH)  # makes the window
+    found = launches(recipe("study"), 256, LENGTH)
+    assert found["_fft_r2c"] == found["_fft_c2r"] == 3  # stretch, pitch, percussive
+    assert found["triton:_median"] == 2
+    assert launches(recipe("study"), 1024, LENGTH) == found

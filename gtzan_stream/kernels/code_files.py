@@ -28,6 +28,7 @@ import numba
 import numpy as np
 
 from gtzan_stream.kernels import SOURCES
+from gtzan_stream.kernels.lane_count import LANES
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def folder_for(platform: str, cpu: str, features: str) -> Path:
     settings = [getattr(numba.config, name, None) for name in _SETTINGS]
     digest = short_digest((SOURCES, platform, np.__version__, sys.version, settings))
     versions = f"numba{numba.__version__}-llvmlite{llvmlite.__version__}-{sys.implementation.cache_tag}"
-    name = f"{versions}-{cpu}-{short_digest(features)[:8]}-lanes{_lanes()}-{digest}"
+    name = f"{versions}-{cpu}-{short_digest(features)[:8]}-lanes{LANES}-{digest}"
     return root() / as_file_name(name)
 
 
@@ -61,15 +62,6 @@ def root() -> Path:
     """Return the folder of all folders for kernels. Raises RuntimeError if the user has no home."""
     caches = getattr(numba.config, "CACHE_DIR", "") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "gtzan-stream" / "kernels"
-
-
-def _lanes() -> int:
-    """Return how many SIMD lanes kernels are compiled for; 0 if they are compiled without."""
-    try:
-        from gtzan_stream.kernels.lane_count import LANES
-    except ImportError:
-        return 0
-    return LANES
 
 
 def short_digest(value: object) -> str:

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def lanes() -> int:
     """Return `LANES` if vectors of that size can be compiled and pass a small test here, else 0.
 
-    The first call compiles the test, or loads it from numba's cache.
+    The first call compiles the test, or loads it from the cache of compiled kernels.
     """
     if not LANES:
         return 0

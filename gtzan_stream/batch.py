@@ -109,8 +109,10 @@ class Batch:
         return self._with_tensors(lambda tensor: tensor.pin_memory())
 
     def _with_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors.items()}
-        return replace(self, **changed)
+        distinct = {id(tensor): tensor for tensor in self.tensors.values()}  # without mixup, the labels are the targets
+        changed = {key: function(tensor) for key, tensor in distinct.items()}
+        tensors: dict[str, Any] = {name: changed[id(tensor)] for name, tensor in self.tensors.items()}
+        return replace(self, **tensors)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

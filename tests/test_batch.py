@@ -46,6 +46,7 @@ def test_the_repr_is_one_short_line(batch):
 
 def test_to_moves_the_tensors_and_nothing_else(batch):
     moved = batch.to("meta", non_blocking=True)
+    assert moved.labels is moved.targets  # moved once
     for name in TENSORS:
         assert getattr(moved, name).device.type == "meta"
         assert getattr(batch, name).device.type == "cpu"

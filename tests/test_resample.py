@@ -1,9 +1,5 @@
 """Resampling compared with formulas, soxr and scipy; its pass band, stop band and edges."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import scipy.signal
@@ -12,7 +8,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.resample import prototype, resample, source
-from tests.conftest import need, no_synchronisation
+from tests.conftest import no_synchronisation
 
 BACKENDS = ["torch", "numba"]
 RATES = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
@@ -152,25 +148,6 @@ def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(rng, backend):
 def test_impossible_rates_are_refused(rate):
     with pytest.raises(ValueError, match="rate: every value must be finite and above zero"):
         resample(torch.zeros(1, 100), rate, 100)
-
-
-INTERPRETED = """
-import numpy as np, torch
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.resample import resample
-x = torch.randn(3, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-rates, offsets = np.array([1.8, 1.0, 0.6]), np.array([0.0, -30.0, 2.25])  # the next row follows a row's end
-with force("triton"):
-    result = resample(x.float(), rates, 600, offset=offsets)
-error = (result - resample(x, rates, 600, offset=offsets)).abs().max()
-assert error < 1e-4, error
-"""
-
-
-def test_triton_in_its_interpreter():
-    need("triton")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 
 
 def test_cuda_equals_float64_without_a_sync(rng, cuda):

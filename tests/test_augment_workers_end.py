@@ -40,9 +40,16 @@ time.sleep(100)
 """
 
 
+CASES = [(signal.SIGKILL, case) for case in ("idle", "hang", "fork")]
+CASES += [(signal.SIGINT, case) for case in ("idle", "hang", "hang in a pool")]
+LIKE_OTHERS = [(signal.SIGKILL, "hang in a pool"), (signal.SIGINT, "fork")]
+"""SIGKILL ends threads of any kind alike, and after SIGINT the program ends its workers itself."""
+
+
 @posix
-@pytest.mark.parametrize("case", ["idle", "hang", "hang in a pool", "fork"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "case"), [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in LIKE_OTHERS)]
+)
 def test_no_process_is_left_when_the_program_ends(case: str, number: int) -> None:
     """Also if it ends during a call, or if a forked child has the pipes open."""
     command = [sys.executable, "-c", PROGRAM, case]

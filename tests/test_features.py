@@ -1,7 +1,5 @@
 """Log-mel features compared with nnAudio and librosa, and chunks compared with whole clips."""
 
-import os
-import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -209,30 +207,6 @@ def test_a_waveform_shorter_than_one_frame_is_refused():
         whole_clips(LogMel(), torch.zeros(1, 0))
 
 
-TRITON_PROGRAM = """
-import torch
-from gtzan_stream.dsp import mel
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.features import LogMel
-torch.manual_seed(0)
-x = torch.randn(2, 700) * torch.tensor([[1.0], [1e-8]])
-for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
-    features = LogMel(n_fft=256, hop_length=128, n_mels=20, **options)
-    with force("triton"):
-        got = features(x)
-        bad = features(x.index_fill(1, torch.tensor([300]), torch.nan))
-    assert bad.isnan().all(1).tolist() == bad.isnan().any(1).tolist() == [[False, True, True, False]] * 2
-    exact = features(x.double())
-    for i in range(2):
-        error = (got[i] - exact[i]).norm() / exact[i].norm()
-        assert error < 1e-5, (options, i, error)
-    with force("triton"):
-        assert torch.equal(features(x.T.contiguous().T), got)  # a waveform that is not contiguous
-    del features
-assert not len(mel._transposed), "tables stay after their features"
-"""
-
-
 def test_nnaudio2_gives_the_same_features_where_nnaudio_is_not_installed(waveform, monkeypatch, capsys):
     need("nnAudio2")
     capsys.readouterr()
@@ -245,13 +219,6 @@ def test_nnaudio2_gives_the_same_features_where_nnaudio_is_not_installed(wavefor
         assert torch.equal(whole_clips(LogMel(**options), waveform), features)
     assert "nnAudio2" in sys.modules
     assert capsys.readouterr().out == ""
-
-
-def test_triton_in_its_interpreter():
-    need("triton")
-    subprocess.run(
-        [sys.executable, "-c", TRITON_PROGRAM], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
-    )
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "db"}, {"trainable": True}])

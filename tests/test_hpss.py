@@ -1,8 +1,5 @@
 """Percussive separation compared with librosa; silence, empty batches, and segments of a clip."""
 
-import os
-import subprocess
-import sys
 import warnings
 
 import librosa
@@ -13,7 +10,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.hpss import percussive
-from tests.conftest import need, no_synchronisation
+from tests.conftest import no_synchronisation
 
 
 def music(n: int, seed: int = 0) -> np.ndarray:
@@ -138,37 +135,6 @@ def test_a_segment_with_20_hops_on_each_side_equals_that_part_of_the_clip():
 def test_wrong_arguments_raise_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         percussive(torch.zeros(1, 100), **options)
-
-
-TRITON_PROGRAM = """
-import torch
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.hpss import percussive
-torch.manual_seed(0)
-x = torch.randn(2, 300)
-x[1, 100:] = 0
-x[1] *= 1e-6
-for options in ({}, {"power": 1.5, "margin": 2.0}):
-    with force("triton"):
-        got = percussive(x, n_fft=64, kernel_size=5, **options)
-    exact = percussive(x.double(), n_fft=64, kernel_size=5, **options)
-    for row in range(2):
-        error = (got[row] - exact[row]).norm() / exact[row].norm()
-        assert error < 1e-5, (options, row, error)
-y = torch.zeros(1, 101)
-y[0, 50], y[0, 52] = 0.5, -0.5  # one bin sounds in one frame: both of its medians are 0
-with force("triton"):
-    got = percussive(y, n_fft=4)
-with force("torch"):  # in float64 the medians are not quite 0
-    assert (got - percussive(y, n_fft=4)).abs().max() < 1e-6
-"""
-
-
-def test_triton_in_its_interpreter():
-    need("triton")
-    subprocess.run(
-        [sys.executable, "-c", TRITON_PROGRAM], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
-    )
 
 
 def test_cuda_equals_the_cpu_without_a_sync(cuda):

@@ -1,9 +1,5 @@
 """The running median compared with scipy's, bit for bit, on every backend."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +7,6 @@ from scipy import ndimage
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.median import median_filter
-from tests.conftest import need
 
 SHAPES = [(1, 1, 1), (2, 1, 40), (1, 5, 7), (3, 65, 64), (1, 200, 129), (0, 4, 4)]
 
@@ -62,27 +57,6 @@ def test_any_memory_layout_is_accepted(rng):
 def test_bad_arguments(size, axis, message):
     with pytest.raises(ValueError, match=message):
         median_filter(torch.zeros(1, 0, 5), size, axis)
-
-
-INTERPRETED = """
-import torch
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.median import median_filter
-torch.manual_seed(0)
-for shape, size, axis in (((1, 70, 9), 31, 1), ((1, 5, 9), 31, 2), ((2, 3, 4), 3, 2)):
-    x = torch.randn(shape)
-    with force("torch"):
-        plain = median_filter(x, size, axis)
-    with force("triton"):
-        assert torch.equal(median_filter(x, size, axis), plain), (shape, size, axis)
-"""
-
-
-def test_triton_in_its_interpreter():
-    need("triton")
-    subprocess.run(
-        [sys.executable, "-c", INTERPRETED], check=True, timeout=250, env={**os.environ, "TRITON_INTERPRET": "1"}
-    )
 
 
 @pytest.mark.parametrize("axis", [1, 2])

@@ -1,9 +1,5 @@
 """Philox compared with its published vectors, and the statistics of uniform numbers and noise."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +8,7 @@ from scipy import stats
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.philox import philox, philox_torch
 from gtzan_stream.dsp.random import hash_key, hash_keys, normal, rng, uniform
-from tests.conftest import need, no_synchronisation, without_numba
+from tests.conftest import no_synchronisation, without_numba
 
 VECTORS = [  # from kat_vectors of Random123, philox4x32 with 10 rounds: counter, key, result
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -156,27 +152,3 @@ def test_noise_on_cuda_is_the_same_without_a_sync(cuda):
     with no_synchronisation():
         noise = normal(3, KEYS, CROPS, 100_001, device=cuda)
     assert (noise.cpu() - normal(3, KEYS, CROPS, 100_001)).abs().max() < 1e-5
-
-
-INTERPRETED = """
-import numpy as np, torch
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.random import hash_keys, normal
-keys, crops = np.array([2**64 - 1, 5], np.uint64), np.array([2**32 - 1, 0])
-for rng in (1, 2**64 - 3):
-    with force("triton"):
-        noise = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]))
-    exact = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]), dtype=torch.float64)
-    assert (noise - exact).abs().max() < 1e-5, (noise - exact).abs().max()
-smallest = hash_keys(["a", "a"]), np.array([13_222_856, 11_655_894]), 1024  # words below 256, the logarithm's limit
-with force("triton"):
-    noise = normal(3, *smallest)
-assert (noise - normal(3, *smallest, dtype=torch.float64)).abs().max() < 1e-5
-"""
-
-
-def test_triton_noise_in_its_interpreter():
-    need("triton")
-    subprocess.run(
-        [sys.executable, "-c", INTERPRETED], check=True, timeout=200, env={**os.environ, "TRITON_INTERPRET": "1"}
-    )

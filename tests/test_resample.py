@@ -1,9 +1,5 @@
 """Resampling compared with formulas, soxr and scipy; its pass band, stop band and edges."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import scipy.signal
@@ -13,7 +9,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.resample import KAISER_BETA, prototype, resample, source
 from gtzan_stream.kernels import constants
-from tests.conftest import need, no_synchronisation
+from tests.conftest import no_synchronisation
 
 BACKENDS = ["torch", "numba"]
 RATES = [0.5, 0.83, 1.0, 1.2, 1.9, 2.0]
@@ -155,30 +151,10 @@ def test_impossible_rates_are_refused(rate):
         resample(torch.zeros(1, 100), rate, 100)
 
 
-INTERPRETED = """
-import numpy as np, torch
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.resample import resample
-x = torch.randn(4, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-# Positions far away, on samples, and between them; rows end where the next one begins.
-rates, offsets = np.array([1.8, 1.0, 0.6, 3.1]), np.array([0.0, -30.0, 2.25, 0.5])
-with force("triton"):
-    result = resample(x.float(), rates, 600, offset=offsets)
-error = (result - resample(x, rates, 600, offset=offsets)).abs().max()
-assert error < 1e-5, error
-"""
-
-
 def test_the_polynomial_of_triton_is_the_kaiser_window():
     u = np.linspace(0, 1, 10_001)
     window = np.i0(KAISER_BETA * np.sqrt(1 - u)) / np.i0(KAISER_BETA)
     assert np.abs(np.polynomial.Polynomial(constants.KAISER)(u) - window).max() < 5e-7
-
-
-def test_triton_in_its_interpreter():
-    need("triton")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 
 
 def test_cuda_equals_float64_without_a_sync(rng, cuda):

@@ -1,9 +1,6 @@
 """Time stretch compared with librosa and with float64; pitch, tempo and edges."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import librosa
 import numpy as np
@@ -14,7 +11,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.stretch import _vocode, source, time_stretch
 from gtzan_stream.kernels import numba_stretch
-from tests.conftest import need, no_synchronisation
+from tests.conftest import no_synchronisation
 
 SAMPLE_RATE = 22050
 BACKENDS = ["torch", "numba"]
@@ -213,38 +210,6 @@ def test_impossible_rates_are_refused(rate):
 def test_the_number_of_rates_must_fit_the_batch():
     with pytest.raises(ValueError, match=r"rate: expected one value for each of 3 examples, got an array of \(2,\)"):
         time_stretch(torch.zeros(3, 100), np.ones(2), 100)
-
-
-INTERPRETED = """
-import numpy as np, torch
-from gtzan_stream.dsp.backend import force
-from gtzan_stream.dsp.stretch import time_stretch
-from gtzan_stream.kernels import triton_stretch
-triton_stretch.FRAMES = 2  # several tiles, so that the running product is carried over
-x = torch.randn(4, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-x[2, 1000:] = 0
-rates, offsets = np.array([3.2, 4.0, 1.6, 0.3]), np.array([0.0, 100.0, -300.0, 700.0])  # ends, and starts, inside
-with force("triton"):
-    result = time_stretch(x.float(), rates, 600, offset=offsets)
-error = (result - time_stretch(x, rates, 600, offset=offsets)).abs().max()
-assert error < 1e-4, error
-turning = torch.polar(torch.ones(2, 32), 6.28 * torch.rand(2, 32, generator=torch.Generator().manual_seed(0)))
-def vocode(spectrogram, position):
-    out = torch.empty(*position.shape, spectrogram.shape[2], dtype=torch.complex64)
-    triton_stretch.vocode(spectrogram, position, out)
-    return out
-level = vocode(turning[None], torch.zeros(1, 200, dtype=torch.float64)).abs()
-assert (level - 1).abs().max() < 1e-5, level  # rounding does not add up
-fading = torch.polar(torch.tensor([1, 1e-20, 1, 1]), torch.tensor([0.3, 2.0, -1.0, -1.0]))[None, :, None]
-last = vocode(fading, torch.tensor([[0.0, 2.0]], dtype=torch.float64))[0, 1, 0]
-assert (last - 1).abs() < 1e-6, last  # the phase of silence counts as 0
-"""
-
-
-def test_triton_in_its_interpreter():
-    need("triton")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, timeout=200, env=environment)
 
 
 def test_cuda_equals_float64_without_a_sync(cuda):

@@ -1,0 +1,151 @@
+"""Kernels for CUDA give the numbers of the torch version, without a GPU: in Triton's interpreter.
+
+The programs run in one process of their own, because `TRITON_INTERPRET` must be set before Triton is imported, and the
+interpreter is slow: they are as small as possible.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import need
+
+PROGRAMS = {
+    "stretch": """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.stretch import time_stretch
+from gtzan_stream.kernels import triton_stretch
+triton_stretch.FRAMES = 2  # several tiles, so that the running product is carried over
+triton_stretch.FREQUENCIES = 512  # for speed; 1,025 bins end in an incomplete tile
+x = torch.randn(4, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+x[2, 1000:] = 0
+rates, offsets = np.array([3.2, 4.0, 1.6, 0.3]), np.array([0.0, 100.0, -300.0, 700.0])  # ends, and starts, inside
+with force("triton"):
+    result = time_stretch(x.float(), rates, 600, offset=offsets)
+error = (result - time_stretch(x, rates, 600, offset=offsets)).abs().max()
+assert error < 1e-4, error
+triton_stretch.FREQUENCIES = 4
+turning = torch.polar(torch.ones(2, 4), 6.28 * torch.rand(2, 4, generator=torch.Generator().manual_seed(0)))
+def vocode(spectrogram, position):
+    out = torch.empty(*position.shape, spectrogram.shape[2], dtype=torch.complex64)
+    triton_stretch.vocode(spectrogram, position, out)
+    return out
+level = vocode(turning[None], torch.zeros(1, 200, dtype=torch.float64)).abs()
+assert (level - 1).abs().max() < 1e-5, level  # rounding does not add up
+fading = torch.polar(torch.tensor([1, 1e-20, 1, 1]), torch.tensor([0.3, 2.0, -1.0, -1.0]))[None, :, None]
+last = vocode(fading, torch.tensor([[0.0, 2.0]], dtype=torch.float64))[0, 1, 0]
+assert (last - 1).abs() < 1e-6, last  # the phase of silence counts as 0
+""",
+    "features": """
+import torch
+from gtzan_stream.dsp import mel
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.features import LogMel
+torch.manual_seed(0)
+x = torch.randn(2, 320) * torch.tensor([[1.0], [1e-8]])
+for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
+    features = LogMel(n_fft=128, hop_length=64, n_mels=20, **options)
+    with force("triton"):
+        got = features(x)
+        bad = features(x.index_fill(1, torch.tensor([150]), torch.nan))
+    assert bad.isnan().all(1).tolist() == bad.isnan().any(1).tolist() == [[False, True, True, False]] * 2
+    exact = features(x.double())
+    for i in range(2):
+        error = (got[i] - exact[i]).norm() / exact[i].norm()
+        assert error < 1e-5, (options, i, error)
+    with force("triton"):
+        assert torch.equal(features(x.T.contiguous().T), got)  # a waveform that is not contiguous
+    del features
+assert not len(mel._transposed), "tables stay after their features"
+""",
+    "hpss": """
+import torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.hpss import percussive
+torch.manual_seed(0)
+x = torch.randn(2, 200)
+x[1, 100:] = 0
+x[1] *= 1e-6
+for options in ({}, {"power": 1.5, "margin": 2.0}):
+    with force("triton"):
+        got = percussive(x, n_fft=64, kernel_size=5, **options)
+    exact = percussive(x.double(), n_fft=64, kernel_size=5, **options)
+    for row in range(2):
+        error = (got[row] - exact[row]).norm() / exact[row].norm()
+        assert error < 1e-5, (options, row, error)
+y = torch.zeros(1, 61)
+y[0, 30], y[0, 32] = 0.5, -0.5  # one bin sounds in one frame: both of its medians are 0
+with force("triton"):
+    got = percussive(y, n_fft=4)
+with force("torch"):  # in float64 the medians are not quite 0
+    assert (got - percussive(y, n_fft=4)).abs().max() < 1e-6
+""",
+    "median": """
+import torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.median import median_filter
+torch.manual_seed(0)
+for shape, size, axis in (((1, 70, 9), 31, 1), ((1, 5, 9), 31, 2), ((2, 3, 4), 3, 2)):
+    x = torch.randn(shape)
+    with force("torch"):
+        plain = median_filter(x, size, axis)
+    with force("triton"):
+        assert torch.equal(median_filter(x, size, axis), plain), (shape, size, axis)
+""",
+    "resample": """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.resample import resample
+x = torch.randn(4, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+# Positions far away, on samples, and between them; rows end where the next one begins.
+rates, offsets = np.array([1.8, 1.0, 0.6, 3.1]), np.array([0.0, -30.0, 2.25, 0.5])
+with force("triton"):
+    result = resample(x.float(), rates, 600, offset=offsets)
+error = (result - resample(x, rates, 600, offset=offsets)).abs().max()
+assert error < 1e-5, error
+""",
+    "random": """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.random import hash_keys, normal
+keys, crops = np.array([2**64 - 1, 5], np.uint64), np.array([2**32 - 1, 0])
+for rng in (1, 2**64 - 3):
+    with force("triton"):
+        noise = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]))
+    exact = normal(rng, keys, crops, 2500, std=np.array([0.25, 3]), dtype=torch.float64)
+    assert (noise - exact).abs().max() < 1e-5, (noise - exact).abs().max()
+smallest = hash_keys(["a", "a"]), np.array([13_222_856, 11_655_894]), 1024  # words below 256, the logarithm's limit
+with force("triton"):
+    noise = normal(3, *smallest)
+assert (noise - normal(3, *smallest, dtype=torch.float64)).abs().max() < 1e-5
+""",
+}
+RUN = """
+import json, sys, traceback
+errors = {}
+for name, program in json.loads(sys.argv[1]).items():
+    try:
+        exec(program, {})
+        errors[name] = ""
+    except Exception:
+        errors[name] = traceback.format_exc()
+print(json.dumps(errors))
+"""
+
+
+@pytest.fixture(scope="module")
+def errors() -> dict[str, str]:
+    """The error of each program; empty if there is none."""
+    need("triton")
+    command, environment = [sys.executable, "-c", RUN, json.dumps(PROGRAMS)], {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=250, env=environment)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_kernel_in_tritons_interpreter_equals_the_torch_version(name: str, errors: dict[str, str]):
+    assert errors[name] == ""

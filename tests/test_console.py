@@ -131,8 +131,8 @@ def test_compilation_is_shown_on_a_terminal_only(is_terminal: bool, monkeypatch:
     monkeypatch.setattr(console, "stderr", Console(file=text, force_terminal=is_terminal, color_system=None))
     for _ in range(2):  # as if two programs ran in one process
         console.show_compilation()
-    logging.getLogger("gtzan_stream.kernels.cache").info("compiling the [CPU] kernels")
-    assert text.getvalue() == ("compiling the [CPU] kernels\n" if is_terminal else "")
+    logging.getLogger("gtzan_stream.kernels.cache").info("compiling the [cpu] kernels")
+    assert text.getvalue() == ("compiling the [cpu] kernels\n" if is_terminal else "")
 
 
 def test_commands_and_train_py_show_compilation(monkeypatch: pytest.MonkeyPatch):

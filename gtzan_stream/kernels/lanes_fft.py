@@ -38,7 +38,7 @@ from gtzan_stream.kernels.lane_count import LANES
 from gtzan_stream.kernels.vector_code import code, is_flat
 
 SMALLEST, LARGEST = 32, 2**15
-"""Lengths of real signals: at least a block of 2 L samples, and L signals fit into the L2 cache."""
+"""Lengths of real signals: at least a block of 2 * 16 samples, and 16 signals take at most 2 MB, to stay in a cache."""
 
 STEP = 2 * LANES
 """Distance in memory from one complex number of all signals to the next."""

@@ -25,7 +25,7 @@ from gtzan_stream.kernels.lanes_frames import INT16_SCALE, cut
 from gtzan_stream.kernels.lanes_log import log
 from gtzan_stream.kernels.lanes_rfft import even_and_odd
 from gtzan_stream.kernels.vector import broadcast, element, fma, load, splat, store, where_less
-from gtzan_stream.kernels.vector_code import call, code
+from gtzan_stream.kernels.vector_code import call, code, is_flat
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
@@ -42,7 +42,8 @@ def _magnitudes_of(is_power):
                 magnitude.store(square if is_power else call(builder, "sqrt", square), position)
 
         i = types.intp
-        return types.void(buffer, i, i, roots, i, magnitude, i, i), code(write)
+        flat = is_flat(buffer, roots, magnitude)
+        return (types.void(buffer, i, i, roots, i, magnitude, i, i), code(write)) if flat else None
 
     return compute
 

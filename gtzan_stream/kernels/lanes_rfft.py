@@ -7,8 +7,8 @@ the odd samples. `split` takes them apart and gives the bins X of the real signa
     even = Z[k] + conj(Z[n - k])          odd = -i (Z[k] - conj(Z[n - k]))
     2 X[k] = even + w odd                 2 conj(X[n - k]) = even - w odd
 
-    bins k        0   1   2   ...  n/2  ...  n - 1   n
-    from Z[k]     '---'---'--- pairs with ---'-------'
+    bin k          0       1       2     ...   n / 2
+    and n - k      n     n - 1   n - 2   ...   n / 2      both from Z[k] and Z[n - k]; the first two from Z[0]
 
 The factor 2 is left to the window of the frames. `join` is the inverse. An inverse complex FFT is the FFT of numbers
 whose real and imaginary parts are swapped, so `join` swaps them, `fft` follows, and its output is swapped, too.
@@ -25,7 +25,7 @@ from gtzan_stream.kernels.complex_code import Complex, broadcast_complex, load_c
 from gtzan_stream.kernels.lane_count import LANES
 from gtzan_stream.kernels.lanes_fft import STEP
 from gtzan_stream.kernels.vector import element, splat, store, vector
-from gtzan_stream.kernels.vector_code import code
+from gtzan_stream.kernels.vector_code import code, is_flat
 
 
 @no_type_check
@@ -46,7 +46,8 @@ def _split(typing_context, buffer, here, mirrored, roots, index, spectrum, low, 
         store_complex(spectrum, (even - odd).conjugate(), high)
 
     i = types.intp
-    return types.void(buffer, i, i, roots, i, spectrum, i, i), code(write)
+    flat = is_flat(buffer, roots, spectrum)
+    return (types.void(buffer, i, i, roots, i, spectrum, i, i), code(write)) if flat else None
 
 
 @compiled()
@@ -74,7 +75,8 @@ def _join(typing_context, spectrum, low, high, roots, index, scale, buffer, to_h
             store_complex(buffer, scaled.swapped(), position)
 
     i = types.intp
-    return types.void(spectrum, i, i, roots, i, vector, buffer, i), code(write)
+    flat = is_flat(spectrum, roots, buffer)
+    return (types.void(spectrum, i, i, roots, i, vector, buffer, i), code(write)) if flat else None
 
 
 @compiled()

@@ -49,12 +49,7 @@ def load(loader: Loader, state: Any) -> None:
     assert loader.state_dict()["examples_consumed"] in (state["examples_consumed"] + 8, 0)
 
 
-@settings(
-    max_examples=100 * MANY,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(CASES, max_examples=100 * MANY)
 @given(changes=st.dictionaries(st.integers(0, 8), VALUES, min_size=1, max_size=3))
 @example(changes={0: 2**70})
 @example(changes={0: 3, 1: 8})

@@ -26,6 +26,10 @@ TEST_ALL = os.environ.get("GTZAN_STREAM_TEST_ALL") == "1"
 """True in `make test-all`: slow tests run, and a test fails if its library is missing."""
 
 
+MANY = 3 if TEST_ALL else 1
+"""Factor of the numbers of random cases: three times as many in `make test-all`."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect slow tests, except in `make test-all`."""
     if not TEST_ALL:

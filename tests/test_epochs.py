@@ -54,10 +54,10 @@ def test_resume_at_another_rank_count_continues_exactly(shards, reference, stop)
 
 
 def test_a_state_after_the_last_batch_leads_to_the_next_epoch(shards):
-    loader = Loader(shards, batch_size=8, seed=3)
+    loader = Loader(shards, batch_size=8, crops_per_clip=2, seed=3)
     for _ in loader:
         state = loader.state_dict()
-    other = Loader(shards, batch_size=8, seed=3)
+    other = Loader(shards, batch_size=8, crops_per_clip=2, seed=3)
     other.load_state_dict(state)
     assert other.epoch == loader.epoch == 1
     assert_same(collect(other), collect(loader))
@@ -149,9 +149,9 @@ def test_a_state_of_other_clips_is_refused(shards, words):
 
 
 def test_a_resumed_epoch_has_the_remaining_batches_and_the_next_has_all(shards):
-    first = Loader(shards, batch_size=8, seed=3)
+    first = Loader(shards, batch_size=8, crops_per_clip=4, seed=3)
     state = [first.state_dict() for _ in islice(first, 4)][-1]
-    other = Loader(shards, batch_size=8, seed=3)
+    other = Loader(shards, batch_size=8, crops_per_clip=4, seed=3)
     other.load_state_dict(state)
     assert other.state_dict() == state
     assert len(list(other)) == len(other) - 4
@@ -202,29 +202,29 @@ def test_the_repr_of_a_loader(shards):
 
 
 def test_set_epoch_starts_another_epoch_from_its_beginning(shards):
-    loader = Loader(shards, batch_size=8, seed=3, num_workers=0)
+    loader = Loader(shards, batch_size=8, crops_per_clip=4, seed=3, num_workers=0)
     state = [loader.state_dict() for _ in islice(loader, 3)][-1]
     loader.set_epoch(5)
     assert (loader.state_dict()["epoch"], loader.state_dict()["examples_consumed"]) == (5, 0)
-    other = Loader(shards, batch_size=8, seed=3, num_workers=0)
+    other = Loader(shards, batch_size=8, crops_per_clip=4, seed=3, num_workers=0)
     other.load_state_dict(state)
     other.set_epoch(5)
     assert [batch.keys for batch in other] == [batch.keys for batch in loader]
 
 
 def test_all_ranks_have_the_same_state(shards):
-    alone = Loader(shards, batch_size=8, seed=3, num_workers=0)
-    second = Loader(shards, batch_size=8, seed=3, num_workers=0, rank=1, world_size=2)
+    alone = Loader(shards, batch_size=8, crops_per_clip=4, seed=3, num_workers=0)
+    second = Loader(shards, batch_size=8, crops_per_clip=4, seed=3, num_workers=0, rank=1, world_size=2)
     for _, _ in zip(islice(alone, 3), islice(second, 3), strict=True):
         assert alone.state_dict() == second.state_dict()
     assert alone.state_dict()["examples_consumed"] == 24
 
 
 def test_a_dataloader_around_a_loader_yields_the_same_batches(shards):
-    loader = Loader(shards, batch_size=8, num_workers=1)
+    loader = Loader(shards, batch_size=8, crops_per_clip=2, num_workers=1)
     dataloader = DataLoader(loader, batch_size=None, num_workers=0)
     assert len(dataloader) == len(loader)
-    expected = [batch.keys for batch in Loader(shards, batch_size=8, num_workers=0)]
+    expected = [batch.keys for batch in Loader(shards, batch_size=8, crops_per_clip=2, num_workers=0)]
     found = list(dataloader)
     assert [batch.keys for batch in found] == expected
     assert all(isinstance(batch, Batch) for batch in found)
@@ -243,7 +243,7 @@ def test_worker_processes_of_a_dataloader_are_refused(shards):
 
 def test_an_epoch_that_a_trainer_sets_on_the_sampler_is_used(shards):
     """Lightning does so; it ends epochs early, and may count epochs in which nothing was read."""
-    loader = Loader(shards, batch_size=8, num_workers=0)
+    loader = Loader(shards, batch_size=8, crops_per_clip=4, num_workers=0)
     for epoch in range(3):
         loader.batch_sampler.sampler.set_epoch(epoch)
         assert [batch.epoch for batch in islice(loader, 2)] == [epoch] * 2
@@ -251,7 +251,7 @@ def test_an_epoch_that_a_trainer_sets_on_the_sampler_is_used(shards):
     for epoch in (5, 6):
         loader.sampler.set_epoch(epoch)
     assert loader.epoch == 6
-    other = Loader(shards, batch_size=8, num_workers=0)
+    other = Loader(shards, batch_size=8, crops_per_clip=4, num_workers=0)
     other.load_state_dict(state)
     for epoch in (3, 4):  # no batch of these epochs is read
         other.sampler.set_epoch(epoch)

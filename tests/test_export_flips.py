@@ -11,6 +11,7 @@ from torch import nn
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.inference import export
+from tests.conftest import MANY
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def positions(path: Path, rng: random.Random, n: int) -> list[int]:
 def test_flipped_bytes_are_refused_or_change_nothing(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     expected, whole = logits(model), model.read_bytes()
     path, rng, refused = tmp_path / "model.pt2", random.Random(0), 0
-    flips = positions(model, rng, 80)
+    flips = positions(model, rng, 32 * MANY)
     for position in flips:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << rng.randrange(8)

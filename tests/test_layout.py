@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from gtzan_stream.layout import Layout
 from gtzan_stream.plan import EpochPlan
+from tests.conftest import MANY
 from tests.test_plan import make, rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50 * MANY, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=30),
     crops=st.integers(1, 3),

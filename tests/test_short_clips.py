@@ -12,6 +12,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.short_clips import check_lengths, suggested_settings, too_short
+from tests.conftest import MANY
 
 GEOMETRY = LogMel(sample_rate=8_000).geometry  # 360 samples, hop 180
 
@@ -32,7 +33,7 @@ def test_a_clip_counts_if_it_fills_half_a_crop_or_is_long_enough():
     assert too_short(lengths_of(1.4, 1.49, 23.0), long_crops).tolist() == [True, False, False]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=33 * MANY, deadline=None)
 @given(
     st.lists(st.integers(1, 60_000), min_size=1, max_size=60),
     st.sampled_from([8_000, 16_000, 22_050, 44_100]),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from tests.augment_cases import untyped
+from tests.conftest import MANY
 
 SIMPLE = st.one_of(
     st.none(),
@@ -23,6 +24,7 @@ SIMPLE = st.one_of(
     st.binary(max_size=5),
     st.sampled_from([torch.zeros(2), torch.tensor(8), np.zeros(2), np.int64(8), object(), "three", "train"]),
 )
+CASES = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 VALUES = st.recursive(SIMPLE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 
 
@@ -47,9 +49,7 @@ def load(loader: Loader, state: Any) -> None:
     assert loader.state_dict()["examples_consumed"] in (state["examples_consumed"] + 8, 0)
 
 
-@settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(CASES, max_examples=100 * MANY)
 @given(changes=st.dictionaries(st.integers(0, 8), VALUES, min_size=1, max_size=3))
 @example(changes={0: 2**70})
 @example(changes={0: 3, 1: 8})
@@ -60,9 +60,7 @@ def test_a_state_with_other_values_is_refused_or_loaded(loader, changes):
     load(loader, state | {names[index]: value for index, value in changes.items()})
 
 
-@settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(CASES, max_examples=60 * MANY)
 @given(state=VALUES, removed=st.sets(st.integers(0, 8)))
 def test_anything_but_a_state_is_refused(loader, state, removed):
     own = loader.state_dict()

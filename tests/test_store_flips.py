@@ -16,6 +16,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.store.summary import summary
 from gtzan_stream.store.verify import verify
+from tests.conftest import MANY
 from tests.test_store_index import sound, write
 
 
@@ -44,7 +45,7 @@ def use(root: Path) -> None:
 def test_flipped_bytes_of_a_manifest_or_table_are_one_user_error(name: str, copy: Path):
     whole = (copy / name).read_bytes()
     rng = random.Random(0)
-    for _ in range(150):
+    for _ in range(50 * MANY):
         damaged = bytearray(whole)
         for _ in range(rng.choice((1, 1, 8))):
             damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
@@ -96,7 +97,7 @@ def test_flipped_bytes_of_a_shard_are_reported_or_change_a_clip(tmp_path: Path):
     write(tmp_path / "x.tar", samples, 0)
     whole = (tmp_path / "x.tar").read_bytes()
     rng = random.Random(0)
-    for case in range(80):
+    for case in range(32 * MANY):
         damaged = bytearray(whole)
         for _ in range(rng.choice((1, 1, 20))):
             damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)

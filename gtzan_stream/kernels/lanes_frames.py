@@ -8,8 +8,9 @@ L frames, `hop` samples apart, become L signals side by side (`gtzan_stream.kern
     frame c                     '--------'    element 1      x1  x3  x5  x7    window[1]
     frame d                           '----   element 2      x2  x4  x6  x8    window[2]
 
-Blocks of 2 L elements are read from each frame, and transposed in registers. If n_fft is not a multiple of 2 L, the
-last block overlaps the one before, and writes the same numbers again, so there is no loop for a remainder.
+Blocks of 2 L elements are read from each frame (of int16 samples, these are L int32) and transposed in registers. If
+n_fft is not a multiple of 2 L, the last block overlaps the one before, and writes the same numbers again, so there is
+no loop for a remainder.
 """
 
 from typing import no_type_check
@@ -50,7 +51,8 @@ def _int16_block(builder, x, start, hop, last):
     """Return 2 L elements of L frames of int16 samples, times 2 ** 16.
 
     Two neighbouring samples are transposed as one int32: the first is its lower half, the second its upper half.
-    Shifting the first up, or clearing it, leaves one sample times 2 ** 16.
+    Shifted up by 16 bits, only the first remains, times 2 ** 16; with the lower 16 bits cleared, only the second does,
+    times 2 ** 16. Both are exact in float32.
     """
     positions = _positions(builder, start, hop, last)
     elements = []

@@ -24,7 +24,7 @@ from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.complex_code import Complex, broadcast_complex, load_complex, store_complex
 from gtzan_stream.kernels.lane_count import LANES
 from gtzan_stream.kernels.lanes_fft import STEP
-from gtzan_stream.kernels.vector import element, splat, store, vector
+from gtzan_stream.kernels.vector import integer_at, splat, store, vector
 from gtzan_stream.kernels.vector_code import code, is_flat
 
 
@@ -56,7 +56,7 @@ def split(buffer, plan, spectrum):
     """Compute the bins 0 to n of L real signals from their `fft`: float32 [(n + 1) * 2 * L], in order."""
     n, places = len(plan.places), plan.places
     for k in range(n // 2 + 1):
-        here, mirrored = element(places, k) * STEP, element(places, n - k if k else 0) * STEP
+        here, mirrored = integer_at(places, k) * STEP, integer_at(places, n - k if k else 0) * STEP
         _split(buffer, here, mirrored, plan.roots, 2 * k, spectrum, k * STEP, (n - k) * STEP)
 
 

@@ -1,17 +1,20 @@
-"""A vector of L float32 as a type of numba: arithmetic on all L at once, in vector registers.
+"""A vector of L float32 as a type of numba: arithmetic on all L at once. L is `LANES`, 16 or 8, depending on the CPU.
 
-**Layout.** L signals are stored side by side, one in each lane: element 0 of all signals, then element 1 of all. A
-vector is one element of all L signals, so an algorithm for one signal, written with vectors for numbers, computes L
-signals at once. With L = 8:
+A CPU has registers for several numbers, and instructions that compute with all of them in the time of one. If a vector
+is larger than a register, LLVM uses several.
+
+**Layout.** L signals are stored like a numpy array [element, lane]: element 0 of all signals, then element 1 of all. A
+vector is one element of all L signals, so an algorithm for one signal in which each number is replaced by a vector
+computes L signals at once. With L = 8:
 
                 lane 0   1   2   3   4   5   6   7     signals a to h, such as frames of a waveform
-    element 0       a0  b0  c0  d0  e0  f0  g0  h0     one vector, load(x, 0 * L)
-    element 1       a1  b1  c1  d1  e1  f1  g1  h1     the next,   load(x, 1 * L)
+    element 0       a0  b0  c0  d0  e0  f0  g0  h0     one vector, load(array, 0 * L)
+    element 1       a1  b1  c1  d1  e1  f1  g1  h1     the next,   load(array, 1 * L)
     element 2       a2  b2  c2  d2  e2  f2  g2  h2
     in memory   a0 b0 c0 ... h0 a1 b1 c1 ... h1 a2 b2 ...
 
-Lanes never mix, so results do not depend on L: 8 and 16 lanes give equal bits. For that reason LLVM may not fuse or
-reorder operations here; `fma` is explicit. LLVM splits a vector that is larger than the CPU's registers.
+8 and 16 lanes give equal bits: arithmetic never mixes lanes, and LLVM is not allowed to fuse or reorder operations, as
+it might do that differently for each L. Where a product and a sum are to be fused, `fma` says so.
 
 Memory is a flat float32 array, and a position in it is the index of the first of L floats, which need not be aligned.
 As in C, no position is checked: numba's test for a negative index would cost as much as the arithmetic.
@@ -26,7 +29,7 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
 from gtzan_stream.kernels.lane_count import LANES
-from gtzan_stream.kernels.vector_code import FLOATS, call, code, in_all_lanes, is_flat, ordered
+from gtzan_stream.kernels.vector_code import FLOATS, call, code, in_all_lanes, is_flat
 
 
 class _Vector(types.Type):
@@ -77,14 +80,14 @@ def store(typing_context, array, position, x):
 @intrinsic
 @no_type_check
 def broadcast(typing_context, array, index):
-    """Return a vector with the number ``array[index]`` in all lanes."""
+    """Return a vector with the number ``array[index]`` in all lanes; `splat` takes a number."""
     generate = code(lambda builder, array, index: array.broadcast(index))
     return (vector(array, types.intp), generate) if is_flat(array) else None
 
 
 @intrinsic
 @no_type_check
-def element(typing_context, array, index):
+def integer_at(typing_context, array, index):
     """Return the integer ``array[index]``, an int32 or int64, without numba's test for a negative index."""
     if not is_flat(array, dtypes=(types.int32, types.int64)):
         return None
@@ -111,20 +114,6 @@ def fma(typing_context, x, y, z):
 def sqrt(typing_context, x):
     """Return the square roots, correctly rounded."""
     return vector(vector), code(lambda builder, x: call(builder, "sqrt", x))
-
-
-@intrinsic
-@no_type_check
-def minimum(typing_context, x, y):
-    """Return x where x < y, else y."""
-    return vector(vector, vector), code(lambda builder, x, y: ordered(builder, x, y)[0])
-
-
-@intrinsic
-@no_type_check
-def maximum(typing_context, x, y):
-    """Return y where x < y, else x. So the two functions together keep both numbers, even NaN and zeros of any sign."""
-    return vector(vector, vector), code(lambda builder, x, y: ordered(builder, x, y)[1])
 
 
 @intrinsic

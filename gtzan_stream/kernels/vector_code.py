@@ -96,13 +96,6 @@ def call(builder, name, *vectors):
 
 
 @no_type_check
-def ordered(builder, x, y):
-    """Return the smaller and the larger of two vectors, in each lane; where one is NaN, both, swapped."""
-    is_less = builder.fcmp_ordered("<", x, y)
-    return builder.select(is_less, x, y), builder.select(is_less, y, x)
-
-
-@no_type_check
 def transposed(builder, rows):
     """Transpose L vectors of L lanes: vector i of the result is made of lane i of each of `rows`.
 

@@ -54,7 +54,7 @@ def mel(
 ) -> None:
     """Fill `out`, float32 [batch, mel, frame], from contiguous complex64 `spectrum` [batch, frame, freq].
 
-    `starts` and `widths` are those of `dsp.mel.Bands`. `weights_by_bin` [widest, mel] is its `weights` transposed, and
+    `starts` and `widths` are those of `dsp.mel_bands.Bands`. `weights_by_bin` [widest, mel] is its `weights` transposed, and
     contiguous, so that the lanes read neighbouring numbers. `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
     """
     batch, n_frames, n_bins = spectrum.shape

@@ -20,7 +20,8 @@ _ZERO, _HALF, _ONE, _TWO = _F(0), _F(0.5), _F(1), _F(2)
 def mel(spectrum, starts, widths, weights, power, gain, floor, scale, out):
     """Fill `out`, float32 [mel, frame], from complex64 `spectrum` [frame, freq].
 
-    `starts`, `widths` and `weights` are `dsp.mel_bands.Bands`; `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
+    `starts`, `widths` and `weights` are those of `dsp.mel_bands.Bands`; `gain`, `floor` and `scale` those of
+    `LogCompression`.
     """
     n_bins, n_mels = spectrum.shape[1], len(starts)
     magnitude = np.empty(n_bins, np.float32)

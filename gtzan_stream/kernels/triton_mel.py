@@ -54,8 +54,9 @@ def mel(
 ) -> None:
     """Fill `out`, float32 [batch, mel, frame], from contiguous complex64 `spectrum` [batch, frame, freq].
 
-    `starts` and `widths` are those of `dsp.mel_bands.Bands`. `weights_by_bin` [widest, mel] is its `weights` transposed, and
-    contiguous, so that the lanes read neighbouring numbers. `gain`, `floor` and `scale` are `dsp.mel.LogCompression`.
+    `starts` and `widths` are those of `dsp.mel_bands.Bands`. `weights_by_bin` [widest, mel] is its `weights`
+    transposed, and contiguous, so that the lanes read neighbouring numbers. `gain`, `floor` and `scale` are those of
+    `LogCompression`.
     """
     batch, n_frames, n_bins = spectrum.shape
     widest, n_mels = weights_by_bin.shape

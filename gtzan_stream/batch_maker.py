@@ -1,6 +1,6 @@
 """Make one batch: draw parameters, read segments, augment them, compute features.
 
-`BatchMaker.make_batch` takes these steps, each for all rows at once:
+`BatchMaker.make_batch` takes these steps:
 
 1. Draw the parameters of the augmentation, on the host. They decide which samples are needed, so this comes first.
 2. Choose where each crop starts and which segment of its clip it reads (`gtzan_stream.crops`).
@@ -29,6 +29,7 @@ from gtzan_stream import crops, mixup
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.draw import Draw, Examples, view_seed
+from gtzan_stream.augment.rows import can_use_steps
 from gtzan_stream.batch import Batch
 from gtzan_stream.cpu_rows import CpuRows
 from gtzan_stream.device_rows import DeviceRows
@@ -171,6 +172,8 @@ class BatchMaker:
             seed=self.seed,
             n_views=kind.views,
         )
+        if self.closed:  # rows may have been skipped because their shards were closed
+            raise RuntimeError("the loader was closed while it made a batch")
         return batch, event
 
     def _views(self, rows: Rows, epoch: int, kind: BatchKind) -> list[View]:
@@ -190,8 +193,8 @@ class BatchMaker:
         self, clips: np.ndarray, segments: crops.Segments, transform: Transform, draw: Draw, errors: RowErrors
     ) -> Tensor:
         """Compute the features [batch, row, frame] of segments of clips."""
-        by_row = backend(torch.empty(0, device=self.device)) == "numba"
-        rows = self._cpu_rows if by_row else self._device_rows
+        on_cpu = self.device.type == "cpu" and backend(torch.empty(0, dtype=torch.float32)) == "numba"
+        rows = self._cpu_rows if on_cpu and can_use_steps(transform) else self._device_rows
         return rows.compute(clips, segments, transform, draw, errors)
 
     def _count(self, plan: EpochPlan, index: int, kind: BatchKind) -> int:

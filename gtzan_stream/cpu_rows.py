@@ -4,8 +4,8 @@
                       └──────────── if nothing changes the row ────────────┘
 
 The samples of a row are in scratch memory of its thread and stay in the core's cache. No row waits for another, and a
-row that no transform changes is neither converted nor copied. Inside a row there is no call of torch, which would cost
-more than some transforms, except by transforms of the user.
+row that no transform changes is neither converted nor copied. A row calls no function of torch, unless a transform of
+the user does: a call of torch takes longer than some transforms.
 
 Features that have no row kernel (`LogMel.row_kernel`) are computed for the whole batch, from a buffer of the rows'
 waveforms.
@@ -75,7 +75,7 @@ class CpuRows:
         steps = steps_by_row(transform.leaves(draw), np.full(n, length))
         kernel = getattr(self._features, "row_kernel", lambda: None)()
         if kernel is not None:
-            features = uninitialized((n, self._n_rows, self._geometry.frames), torch.float32)
+            features = torch.empty(n, self._n_rows, self._geometry.frames, dtype=torch.float32)
             out, valid = features.numpy(), segments.valid_frames.tolist()
 
             def finish(row: int, samples: np.ndarray) -> None:

@@ -1,5 +1,7 @@
 """Convolutions followed by a recurrent layer over the remaining time steps."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +32,8 @@ class CRNN(nn.Module):
         maps = self.convolutions(features).mean(dim=2)  # [batch, channel, frame]
         # On CUDA, autocast runs recurrent layers in float16 even where bfloat16 was chosen. Gradients of float16 vanish
         # without a GradScaler, which bfloat16 does not need, so the GRU computes in the precision of its weights.
-        with torch.autocast(maps.device.type, enabled=False):
+        device = maps.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             states, _ = self.gru(maps.transpose(1, 2).to(self.gru.weight_ih_l0.dtype))  # [batch, frame, 1024]
         return self.classifier(states.mean(dim=1))
 

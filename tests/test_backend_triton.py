@@ -99,9 +99,11 @@ LOADED = """
 import sys
 import torch
 from gtzan_stream.augment import Compose, GaussianNoise, SpeedPerturb
+from gtzan_stream.dsp import backend
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
 from gtzan_stream.loader import Loader
+backend._shared = backend.RowThreads(1)  # Triton's interpreter works in one thread at a time
 def first(name):
     settings = {"augment": Compose([SpeedPerturb(0.9, 1.1), GaussianNoise(0.01, 0.1)]), "features": LogMel(frames=4)}
     with force(name), Loader(sys.argv[1], **settings, batch_size=2, num_workers=0) as loader:

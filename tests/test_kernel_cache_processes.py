@@ -45,7 +45,7 @@ class Package(NamedTuple):
 
     def environment(self, **variables: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-        return inherited | {"XDG_CACHE_HOME": str(self.caches)} | variables
+        return inherited | {"XDG_CACHE_HOME": str(self.caches), "PYTHONDONTWRITEBYTECODE": "1"} | variables
 
     def run(self, *arguments: str, program: str = PROGRAM, **variables: str) -> list[str]:
         """Compute log(2) in a new process; return the result and the number of compilations."""

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from gtzan_stream.dsp import scratch
 from gtzan_stream.dsp.scratch import borrowed
 
 
@@ -36,6 +37,14 @@ def test_memory_is_used_again_also_after_an_error():
         raise ValueError("broken")
     assert address(10_000) == address(1) == first
     assert address(100_000) == address(100_000)  # made larger once
+
+
+def test_the_memory_of_a_long_clip_is_not_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scratch, "_thread", threading.local())
+    for n_bytes in (1000, scratch.KEPT_BYTES + 1):
+        with borrowed(n_bytes, np.uint8):
+            pass
+    assert sum(map(len, scratch._thread.free)) <= scratch.KEPT_BYTES
 
 
 def test_threads_do_not_share_memory():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from gtzan_stream.augment.rows import OnFailure, apply_rows
 from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.dsp.parameters import to_device
+from gtzan_stream.errors import UserError
 from gtzan_stream.shapes import Waveforms
 
 
@@ -51,6 +53,14 @@ class Transform(nn.Module):
         self.p = float(p)
         self.calls = 0
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make rows call `compute` if a subclass overrides it, or what it calls, without a `compute_row` of its own."""
+        super().__init_subclass__(**options)
+        first = {name: i for i, base in reversed([*enumerate(cls.__mro__)]) for name in vars(base)}
+        by_row = min(first.get(name, len(first)) for name in ("compute_row", "dsp_row"))
+        if any(first.get(name, by_row) < by_row for name in ("compute", "dsp_warp", "dsp_source")):
+            cls.compute_row = Transform.compute_row  # type: ignore[method-assign]
+
     # To override in subclasses. `parameters_of` draws for all rows; the others only get rows that were chosen.
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
@@ -74,9 +84,9 @@ class Transform(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no compute(waveform, draw, length)")
 
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
-        """Fill `out` with one transformed row: `compute` on the CPU, without torch's cost of each call.
+        """Fill `out` with one transformed row: `compute` for float32 on the CPU, without torch's cost of each call.
 
-        Overriding it is optional; the results must be equal.
+        Overriding it is optional; the results must be equal. A subclass that overrides `compute` alone gets this one.
 
         Parameters
         ----------
@@ -89,10 +99,17 @@ class Transform(nn.Module):
         before : int or None
             ``source_of(...).before`` of this row. None for a whole clip; `out` is then as long as `samples`.
         out : float32 array [length]
+            Undefined at first. Like `samples`, valid during the call only.
         """
         length = None if before is None else len(out)
-        result = self.compute(torch.from_numpy(samples)[None], draw[row : row + 1], length)
-        out[:] = check_computed(type(self).__name__, result, 1, len(out)).detach().numpy()[0]
+        waveform = torch.from_numpy(samples.copy())[None]  # `compute` may keep it, but the thread uses `samples` again
+        result = check_computed(type(self).__name__, self.compute(waveform, draw[row : row + 1], length), 1, len(out))
+        if result.requires_grad:
+            raise UserError(
+                f"{type(self).__name__}: a tensor with gradients is not a parameter of the module: make it an "
+                "nn.Parameter, or detach it"
+            )
+        torch.from_numpy(out).copy_(result[0])
 
     # Public interface.
 

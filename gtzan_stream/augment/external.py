@@ -45,7 +45,7 @@ class Audiomentations(Transform):
         When applied, if `transform` raises an error or returns anything but finite mono samples, or its worker process
         ends or takes too long.
     UserError
-        When applied, if a worker process cannot load `transform`, or three examples in a row end their processes.
+        When applied, if a worker process cannot load `transform`, or too many examples in a row end their processes.
     """
 
     def __init__(

@@ -55,7 +55,8 @@ class Gain(Transform):
         return waveform[:, :length] * gain[:, None]
 
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
-        np.multiply(samples[: len(out)], np.float32(draw.values["gain"][row]), out=out)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(samples[: len(out)], np.float32(draw.values["gain"][row]), out=out)
 
     def extra_repr(self) -> str:
         law = ", uniform in dB" if self.logarithmic else ""

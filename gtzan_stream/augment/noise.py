@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -52,8 +54,12 @@ class GaussianNoise(Transform):
         return noise.add_(waveform)
 
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
-        random.normal_row(draw.rng, draw.key_hash[row], draw.crops[row], draw.values["std"][row], out)
-        out += samples[: len(out)]
+        std = float(draw.values["std"][row])
+        if not math.isfinite(std):
+            raise ValueError(f"std: every value must be finite, got {std}")
+        random.normal_row(draw.rng, draw.key_hash[row], draw.crops[row], std, out)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out += samples[: len(out)]
 
     def extra_repr(self) -> str:
         return f"{self.min_std:g}..{self.max_std:g} of full scale, p={self.p:g}"

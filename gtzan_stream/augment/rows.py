@@ -3,8 +3,8 @@
 There are three ways:
 
 - float32 on the CPU: row by row, in numpy and numba (`gtzan_stream.augment.steps`);
-- float64 on the CPU, or numba is missing: row by row, in torch;
-- on a GPU, or with gradients: all rows at once, padded to the longest.
+- float64 on the CPU, numba is missing, or a user's `run`: row by row, in torch;
+- on a GPU, or with gradients, also of a transform's parameters: all rows at once, padded to the longest.
 
 A row that is computed alone, at its own length, never depends on the rest of the batch.
 """
@@ -53,7 +53,7 @@ def apply_rows(
         )
     if not len(draw) or not width:
         return waveform.new_zeros(len(draw), width)
-    on_cpu = waveform.device.type == "cpu" and not waveform.requires_grad
+    on_cpu = waveform.device.type == "cpu" and not waveform.requires_grad and not _learns(transform)
     if not on_cpu:
         try:
             return apply_batch(transform, waveform, draw, wanted, None if wanted is None else needed)
@@ -62,8 +62,8 @@ def apply_rows(
                 raise
         # Now find the rows that fail.
     out = waveform.new_empty(len(draw), width)
-    uses_steps = backend(waveform) == "numba" and not _learns(transform)
-    fill = (_fill_by_steps if uses_steps else _fill_in_torch)(transform, waveform, draw, wanted, needed, out)
+    by_steps = backend(waveform) == "numba" and on_cpu and can_use_steps(transform)
+    fill = (_fill_by_steps if by_steps else _fill_in_torch)(transform, waveform, draw, wanted, needed, out)
 
     def run_row(row: int) -> None:
         try:
@@ -80,6 +80,16 @@ def apply_rows(
         for row in range(len(draw)):
             run_row(row)
     return out
+
+
+def can_use_steps(transform: Any) -> bool:
+    """Return whether a row's steps are all that a transform does: not if `run` or `apply` are those of a user."""
+    members = [module for module in transform.modules() if hasattr(module, "compute_row")]
+    return all(
+        getattr(type(member), name).__module__.startswith("gtzan_stream.augment.") and name not in vars(member)
+        for member in members
+        for name in ("run", "apply")
+    ) and not any("compute" in vars(member) for member in members)
 
 
 def _fill_by_steps(

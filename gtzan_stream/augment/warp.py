@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -48,4 +49,7 @@ class Warp(Transform):
         return self.dsp_warp(waveform, value, length, offset=before.astype(float))
 
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
-        type(self).dsp_row(samples, float(draw.values[self.parameter][row]), float(before or 0), out)
+        value = float(draw.values[self.parameter][row])
+        if not math.isfinite(value) or (self.parameter == "rate" and value <= 0):
+            raise ValueError(f"{self.parameter}: every value must be finite, and a rate above zero, got {value}")
+        self.dsp_row(samples, value, float(before or 0), out)

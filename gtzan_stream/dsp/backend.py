@@ -26,6 +26,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
@@ -204,9 +205,11 @@ def for_rows(function: Callable[[int], object], n_rows: int, threads: RowThreads
                 raise
 
     futures = [threads.pool.submit(work) for _ in range(n_threads)]
-    errors = [future.exception() for future in futures]
-    for error in errors:
-        if error is not None:
+    wait(futures)
+    for future in futures:
+        if future.cancelled():
+            raise RuntimeError("the threads were closed while they computed rows")
+        if error := future.exception():
             raise error
 
 

@@ -10,6 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
+KEPT_BYTES = 16 << 20
+"""Larger arrays are not kept: a thread that once computed a long clip would hold its memory for good."""
 _ALIGNMENT = 64  # bytes: a line of the CPU's cache, and its widest vector
 _thread = threading.local()
 
@@ -34,7 +36,8 @@ class borrowed:  # used like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _thread.free.append(self._buffer)
+        if len(self._buffer) <= KEPT_BYTES:
+            _thread.free.append(self._buffer)
 
 
 def _aligned(n_bytes: int) -> np.ndarray:

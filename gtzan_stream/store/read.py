@@ -15,7 +15,6 @@ all of them is read, and the samples are picked from it.
 """
 
 import hashlib
-from contextlib import suppress
 
 import numpy as np
 
@@ -84,10 +83,17 @@ class ClipReader:
             raise BadSample(f"{self.manifest.location(clip)}: {error}") from error
 
     def open_shards(self, clips: np.ndarray) -> None:
-        """Open the shards of some clips, and download them if they are remote. Errors are left to `read`."""
-        for shard in np.unique(self.manifest.shard[clips]).tolist():
-            with suppress(OSError, ValueError):
+        """Open the shards of some clips, and download them if they are remote, up to the first that fails.
+
+        `read` reports the failure with shard and key. Raises UserError if the set was packed again.
+        """
+        try:
+            for shard in np.unique(self.manifest.shard[clips]).tolist():
                 self._shards.get(shard)
+        except UserError:
+            raise
+        except (OSError, ValueError):
+            return
 
     def close(self) -> None:
         """Close the shards. Reading afterwards is an error."""

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, compiler, nn
 
 from gtzan_stream.augment.draw import Draw, Examples, Keys, Source
-from gtzan_stream.augment.rows import OnFailure, apply_rows
+from gtzan_stream.augment.rows import OnFailure, apply_rows, compute_in_torch
 from gtzan_stream.augment.waveforms import check_computed, check_examples, check_shape, fit
 from gtzan_stream.distributed import rank_and_world_size
 from gtzan_stream.dsp.parameters import to_device
-from gtzan_stream.errors import UserError
 from gtzan_stream.shapes import Waveforms
 
 
@@ -54,7 +52,7 @@ class Transform(nn.Module):
         self.calls = 0
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Make rows call `compute` if a subclass overrides it, or what it calls, without a `compute_row` of its own."""
+        """Let rows call `compute` if a subclass overrides it, or what it calls, without a `compute_row` of its own."""
         super().__init_subclass__(**options)
         first = {name: i for i, base in reversed([*enumerate(cls.__mro__)]) for name in vars(base)}
         by_row = min(first.get(name, len(first)) for name in ("compute_row", "dsp_row"))
@@ -84,9 +82,9 @@ class Transform(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no compute(waveform, draw, length)")
 
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
-        """Fill `out` with one transformed row: `compute` for float32 on the CPU, without torch's cost of each call.
+        """Fill `out` with one transformed row: `compute` for float32 on the CPU, without the cost of torch's calls.
 
-        Overriding it is optional; the results must be equal. A subclass that overrides `compute` alone gets this one.
+        Optional; the results must be those of `compute`, which a subclass that overrides it alone gets.
 
         Parameters
         ----------
@@ -97,21 +95,10 @@ class Transform(nn.Module):
         row : int
             Index in `draw`.
         before : int or None
-            ``source_of(...).before`` of this row. None for a whole clip; `out` is then as long as `samples`.
-        out : float32 array [length]
-            Undefined at first. Like `samples`, valid during the call only.
+            ``source_of(...).before``; None for a whole clip, for which `out` is as long as `samples`.
+        out : float32 array [length], undefined at first and, like `samples`, valid during the call only
         """
-        length = None if before is None else len(out)
-        waveform = torch.from_numpy(samples.copy())[None]  # `compute` may keep it, but the thread uses `samples` again
-        result = check_computed(type(self).__name__, self.compute(waveform, draw[row : row + 1], length), 1, len(out))
-        if result.requires_grad:
-            raise UserError(
-                f"{type(self).__name__}: a tensor with gradients is not a parameter of the module: make it an "
-                "nn.Parameter, or detach it"
-            )
-        torch.from_numpy(out).copy_(result[0])
-
-    # Public interface.
+        compute_in_torch(self, samples, draw[row : row + 1], before is None, out)
 
     def draw(
         self, keys: Keys, *, seed: int = 0, epoch: int = 0, crops: Sequence[int] | np.ndarray | None = None

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gtzan_stream.augment.draw import Draw
 from gtzan_stream.augment.steps import run_steps, steps_by_row
-from gtzan_stream.augment.waveforms import zero_after
+from gtzan_stream.augment.waveforms import check_computed, zero_after
 from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.errors import UserError
 
@@ -105,6 +105,20 @@ def _fill_by_steps(
         results[row, lengths[row] :] = 0
 
     return fill
+
+
+def compute_in_torch(transform: Any, samples: np.ndarray, draw: Draw, is_whole: bool, out: np.ndarray) -> None:
+    """Fill `out` by the `compute` of a transform, for a row's samples and the draw of that row alone."""
+    name, waveform = (
+        type(transform).__name__,
+        torch.from_numpy(samples.copy())[None],
+    )  # it may keep a copy
+    result = check_computed(name, transform.compute(waveform, draw, None if is_whole else len(out)), 1, len(out))
+    if result.requires_grad:
+        raise UserError(
+            f"{name}: a tensor with gradients is not a parameter of the module: make it an nn.Parameter, or detach it"
+        )
+    torch.from_numpy(out).copy_(result[0])
 
 
 def _fill_in_torch(

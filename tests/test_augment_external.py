@@ -12,6 +12,7 @@ import torch
 
 from gtzan_stream.augment import Audiomentations, Compose, Gain
 from gtzan_stream.augment.seeded import call_seeded
+from gtzan_stream.dsp import backend
 from gtzan_stream.errors import BadSample
 from tests import audio_functions
 from tests.audio_functions import audiomentations_chain, exhausted, jitter, rate_as_sound, unless_silent
@@ -32,7 +33,9 @@ def pooled() -> Iterator[Audiomentations]:
     transform.close()
 
 
-def test_worker_processes_do_not_change_the_result(pooled: Audiomentations) -> None:
+def test_worker_processes_do_not_change_the_result(pooled: Audiomentations, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In one thread, because beartype, which checks types in tests, draws from `random` in the others.
+    monkeypatch.setattr(backend, "_shared", backend.RowThreads(1))
     wave, names = music(6, 9000), keys(6)
     before = wave.clone()
     here = Audiomentations(audiomentations_chain(), num_workers=0)

@@ -61,7 +61,7 @@ class BatchMaker:
     n_rows : int
         Rows of one example's features, such as mel bands.
     num_workers : int
-        Threads that read.
+        Threads that read, if there are fewer cores.
     seed : int
     on_error : "fail" or "skip"
         What to do with an unreadable example; see `Loader`.

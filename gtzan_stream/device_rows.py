@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw
 from gtzan_stream.crops import Segments
+from gtzan_stream.dsp.backend import RowThreads, for_rows
 from gtzan_stream.dsp.parameters import to_device
 from gtzan_stream.dsp.pcm import to_float32, uninitialized
 from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.read import ClipReader
-from gtzan_stream.threads import thread_pool
+from gtzan_stream.threads import cores
+
+BLOCK_ROWS = 16
+"""Rows that a thread reads at once."""
 
 
 class DeviceRows:
@@ -34,29 +38,41 @@ class DeviceRows:
         On `device`.
     device : torch.device
     num_workers : int
-        Threads that read. With 0 or 1, the calling thread reads.
+        If there are fewer cores, rows are read by this many threads.
     """
 
     def __init__(self, reader: ClipReader, features: nn.Module, device: torch.device, num_workers: int) -> None:
         self._reader, self._features, self._device = reader, features, device
         self._geometry = cast(Geometry, features.geometry)
-        self._threads = thread_pool(num_workers, "gtzan-stream-reader") if num_workers > 1 else None
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._threads = RowThreads(num_workers) if num_workers > cores() else None
 
     def compute(
         self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
     ) -> Tensor:
         """Compute the features [batch, row, frame] of segments of clips; see `CpuRows.compute`."""
-        waveform = to_float32(self._read(clips, segments, errors).to(self._device, non_blocking=True))
+        waveform = to_float32(self._to_device(self._read(clips, segments, errors)))
         length = np.full(len(clips), self._geometry.read_length)
         augmented = transform.apply(
             waveform, draw, length, failed=lambda row, error: errors.failed(row, error, draw.label(row))
         )
         return fill_padding(self._features(augmented), segments.valid_frames, self._geometry)
 
+    def _to_device(self, buffer: Tensor) -> Tensor:
+        """Copy a buffer to the device, on a GPU in a stream of its own: while the batch before is being computed."""
+        if self._copies is None:
+            return buffer.to(self._device)
+        with torch.cuda.stream(self._copies):
+            samples = buffer.to(self._device, non_blocking=True)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._copies)
+        samples.record_stream(current)
+        return samples
+
     def close(self) -> None:
         """End the threads."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.close()
 
     def _read(self, clips: np.ndarray, segments: Segments, errors: RowErrors) -> Tensor:
         """Read a segment of each clip to [batch, time]; samples after the end of a shorter segment are undefined."""
@@ -65,6 +81,13 @@ class DeviceRows:
         buffer = uninitialized(shape, dtype, pin_memory=self._device.type == "cuda")
         array = buffer.numpy()
 
+        def read_block(number: int) -> None:
+            first = number * BLOCK_ROWS
+            block = slice(first, first + BLOCK_ROWS)
+            left = self._reader.read_rows(clips[block], segments.start[block], segments.length[block], array[block])
+            for row in (first + left).tolist():
+                read_row(row)
+
         def read_row(row: int) -> None:
             try:
                 self._reader.read(int(clips[row]), int(segments.start[row]), array[row, : segments.length[row]])
@@ -72,11 +95,7 @@ class DeviceRows:
                 errors.unread(row, error)
                 array[row] = 0
 
-        if self._threads is None:
-            for row in range(len(array)):
-                read_row(row)
-        else:
-            list(self._threads.map(read_row, range(len(array))))
+        for_rows(read_block, -(-len(array) // BLOCK_ROWS), self._threads)
         return buffer
 
 

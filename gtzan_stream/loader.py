@@ -56,9 +56,9 @@ class Loader(Epochs):
     device : str or torch.device
         Where augmentation and features are computed. On CUDA they run in a stream of their own.
     num_workers : int
-        0 makes each batch when it is requested; 1 or more make batches ahead, in the background. On a GPU, it is the
-        number of threads that read; on the CPU, rows are read and computed by as many threads as there are cores, or by
-        `num_workers` if that is more.
+        0 makes each batch when it is requested; 1 or more make batches ahead, in the background. Rows are read (and on
+        the CPU computed) by as many threads as there are cores, or by `num_workers` if that is more, because threads
+        that read slowly wait most of the time.
     seed : int
     crops_per_clip : int
         Random crops of each clip in an epoch.

@@ -17,6 +17,10 @@ class OpenShard:
         self._file = path.open("rb", buffering=0)
         self._lock = fork_safe_lock()
 
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._file.fileno()
+
     @property
     def is_removed(self) -> bool:
         """Whether the file was removed from its folder."""

@@ -104,17 +104,15 @@ class CpuRows:
         finish: Callable[[int, np.ndarray], object],
     ) -> None:
         """Read and augment each row, and call ``finish(row, samples)`` with its `read_length` samples."""
-        self._reader.open_shards(clips)  # here, so that no thread of the pool waits for a download
+        # Opens the shards here, so that no thread of the pool waits for a download.
+        direct = self._reader.direct_rows(clips, segments.start, segments.length)
         numbers, starts, lengths = clips.tolist(), segments.start.tolist(), segments.length.tolist()
         length, dtype = self._geometry.read_length, self._reader.dtype
 
         def make(row: int) -> None:
             with borrowed(lengths[row], dtype) as samples:
-                try:
-                    self._reader.read(numbers[row], starts[row], samples)
-                except BadSample as error:
-                    errors.unread(row, error)
-                    samples[:] = 0
+                if direct is None or not direct.read_row(row, samples):
+                    read(row, samples)
                 if not steps[row]:
                     finish(row, samples)
                     return
@@ -125,6 +123,13 @@ class CpuRows:
                         errors.failed(row, error, draw.label(row))
                         augmented[:] = 0
                     finish(row, augmented)
+
+        def read(row: int, samples: np.ndarray) -> None:
+            try:
+                self._reader.read(numbers[row], starts[row], samples)
+            except BadSample as error:
+                errors.unread(row, error)
+                samples[:] = 0
 
         def augment(row: int, samples: np.ndarray, augmented: np.ndarray) -> None:
             if samples.dtype == np.float32:

@@ -81,11 +81,12 @@ class DeviceRows:
         buffer = uninitialized(shape, dtype, pin_memory=self._device.type == "cuda")
         array = buffer.numpy()
 
+        direct = self._reader.direct_rows(clips, segments.start, segments.length)
+
         def read_block(number: int) -> None:
             first = number * BLOCK_ROWS
-            block = slice(first, first + BLOCK_ROWS)
-            left = self._reader.read_rows(clips[block], segments.start[block], segments.length[block], array[block])
-            for row in (first + left).tolist():
+            block = array[first : first + BLOCK_ROWS]
+            for row in range(first, first + len(block)) if direct is None else direct.read_rows(first, block):
                 read_row(row)
 
         def read_row(row: int) -> None:

@@ -1,7 +1,7 @@
-"""Read many pieces of files in one call.
+"""Read samples from files without the GIL.
 
-`os.preadv` takes as long as the system needs to copy a piece, but each call takes the GIL again, and a thread that
-waits for the GIL reads nothing. Threads that read many pieces in one call of this kernel never wait for each other.
+`os.preadv` takes as long as the system needs to copy the samples, but each call takes the GIL again, and a thread that
+waits for the GIL reads nothing. One call of `read_rows` reads many rows, so that threads never wait for each other.
 """
 
 import ctypes
@@ -22,25 +22,37 @@ def can_read() -> bool:
 
 @compiled()
 @no_type_check
-def read_pieces(files, offsets, sizes, rows, out, n_read):
-    """Read piece i, ``sizes[i]`` bytes of a file from ``offsets[i]`` on, to the beginning of row ``rows[i]`` of `out`.
+def read_row(i, files, offsets, lengths, out):
+    """Read row i: `lengths[i]` samples of a file, from byte `offsets[i]` on.
 
     Parameters
     ----------
-    files : int32 [piece]
+    i : int
+    files : int32 [row]
         File descriptors.
-    offsets, sizes : int64 [piece]
-    rows : int64 [piece]
-    out : int16 [row, time], contiguous
-    n_read : int64 [piece]
-        Gets the number of bytes read, which is smaller than the size at the end of a file and after an error.
+    offsets, lengths : int64 [row]
+    out : int16 [time], contiguous
+        At least as long as the row. Gets the samples at its beginning.
+
+    Returns
+    -------
+    bool
+        Whether all samples were read. False also if there are none to read, or if the first, the middle and the last
+        of them are 0, so that they may be a hole in the file.
     """
-    for i in range(len(files)):
-        address = out[rows[i]].ctypes.data
-        done = 0
-        while done < sizes[i]:
-            n = _pread(files[i], address + done, sizes[i] - done, offsets[i] + done)
-            if n <= 0:
-                break
-            done += n
-        n_read[i] = done
+    n_bytes, done, address = 2 * lengths[i], 0, out.ctypes.data
+    while done < n_bytes:
+        n = _pread(files[i], address + done, n_bytes - done, offsets[i] + done)
+        if n <= 0:  # an error, or the end of the file
+            return False
+        done += n
+    n = lengths[i]
+    return n > 0 and (out[0] != 0 or out[n // 2] != 0 or out[n - 1] != 0)
+
+
+@compiled()
+@no_type_check
+def read_rows(first, files, offsets, lengths, out, is_read):
+    """Read the rows from `first` on, each to a row of `out`, int16 [n, time], and fill `is_read`, bool [n]."""
+    for i in range(len(out)):
+        is_read[i] = read_row(first + i, files, offsets, lengths, out[i])

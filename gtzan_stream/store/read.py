@@ -4,6 +4,7 @@ A segment is `len(out)` samples of a clip from sample `start` on. How it is read
 
 1. Mono 16-bit PCM at the set's rate (`Manifest.direct`, what `pack` writes by default): sample i is the 2 bytes at
    ``data_offset + 2 * i`` of the shard. They are read straight into `out`, or divided by 32768 if `out` is float32.
+   If all clips are stored so, `direct_rows` reads the rows of a batch without the GIL.
 2. Other PCM and FLAC at the set's rate (`Manifest.seekable`): libsndfile seeks in the member and decodes the segment.
 3. Everything else (MP3, Ogg, codecs that cannot seek, clips of another rate): the clip is decoded whole, from its
    beginning, and resampled if needed, because lossy codecs and resamplers give slightly different samples if they start
@@ -21,6 +22,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.store.decoded import DecodedClips
+from gtzan_stream.store.direct import DirectRows, can_read_directly
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.open_shards import MemberFile, OpenShard, OpenShards
 
@@ -82,64 +84,46 @@ class ClipReader:
         except (OSError, ValueError) as error:
             raise BadSample(f"{self.manifest.location(clip)}: {error}") from error
 
-    def read_rows(self, clips: np.ndarray, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Fill the beginnings of the rows of a batch, most of them in one call, without the GIL.
+    def direct_rows(self, clips: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> DirectRows | None:
+        """Prepare the reading of a batch's rows without the GIL. Opens their shards, and downloads remote ones.
 
         Parameters
         ----------
         clips, starts, lengths : int64 [batch]
             Clip, first sample and number of samples of each row.
-        out : ndarray [batch, time] of `dtype`
-            Contiguous.
 
         Returns
         -------
-        int64 [rows left]
-            Rows that `read` has to read: what has to be decoded or reflected, seems to be silent, or failed.
+        DirectRows or None
+            None where no row can be read so. Rows that it cannot read, such as those of a shard that cannot be opened,
+            have to be read by `read`, which raises their errors.
 
         Raises
         ------
         UserError
             If the set was packed again while it was in use.
         """
-        if out.dtype != np.int16 or not _can_read_pieces():
-            return np.arange(len(clips))
-        from gtzan_stream.kernels.numba_read import read_pieces
+        shards = self._open(clips)
+        if self.dtype != np.int16 or not can_read_directly():
+            return None
+        return DirectRows(self.manifest, shards, clips, starts, lengths)
 
-        manifest, shards = self.manifest, self._open(clips)
-        easy = manifest.direct[clips] & (starts >= 0) & (starts + lengths <= manifest.frames[clips]) & (lengths > 0)
-        rows = np.flatnonzero(easy & np.isin(manifest.shard[clips], list(shards)))
-        files = np.array([shards[shard].fileno() for shard in manifest.shard[clips[rows]].tolist()], np.int32)
-        offsets = manifest.data_offset[clips[rows]] + 2 * starts[rows]
-        n_read = np.empty(len(rows), np.int64)
-        read_pieces(files, offsets, 2 * lengths[rows], rows, out, n_read)
-        last = lengths[rows] - 1
-        sounds = (out[rows, 0] | out[rows, last] | out[rows, (last + 1) // 2]) != 0
-        return np.setdiff1d(np.arange(len(clips)), rows[(n_read == 2 * lengths[rows]) & sounds])
-
-    def open_shards(self, clips: np.ndarray) -> None:
-        """Open the shards of some clips, and download them if they are remote, up to the first that fails.
-
-        `read` reports the failure with shard and key. Raises UserError if the set was packed again.
-        """
-        self._open(clips)
+    def close(self) -> None:
+        """Close the shards. Reading afterwards is an error."""
+        self._shards.close()
+        self._decoded.clear()
 
     def _open(self, clips: np.ndarray) -> dict[int, OpenShard]:
-        """Return the shards of some clips by number, up to the first that cannot be opened."""
+        """Return the shards of some clips by number, up to the first that cannot be opened, and not too many."""
         shards: dict[int, OpenShard] = {}
         try:
-            for shard in np.unique(self.manifest.shard[clips]).tolist():
+            for shard in np.unique(self.manifest.shard[clips]).tolist()[:MAX_OPEN_SHARDS]:
                 shards[shard] = self._shards.get(shard)
         except UserError:
             raise
         except (OSError, ValueError):
             pass
         return shards
-
-    def close(self) -> None:
-        """Close the shards. Reading afterwards is an error."""
-        self._shards.close()
-        self._decoded.clear()
 
     def _read_inside(self, clip: int, start: int, out: np.ndarray) -> None:
         """Read a segment that is inside its clip."""
@@ -216,16 +200,6 @@ def reflected_indices(start: int, length: int, frames: int) -> np.ndarray:
     period = 2 * (frames - 1)
     index = np.arange(start, start + length) % period
     return np.minimum(index, period - index)
-
-
-def _can_read_pieces() -> bool:
-    from gtzan_stream.dsp.backend import is_importable
-
-    if not is_importable("numba"):
-        return False
-    from gtzan_stream.kernels.numba_read import can_read
-
-    return can_read()
 
 
 def _as_bytes(samples: np.ndarray) -> memoryview:

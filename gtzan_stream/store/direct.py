@@ -1,0 +1,72 @@
+"""Read the rows of a batch that need neither decoding nor reflection, without the GIL."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gtzan_stream.dsp.backend import numba_on_host
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.open_shards import OpenShard
+
+
+class DirectRows:
+    """The rows of a batch as places in open shards, computed for all of them at once.
+
+    Rows that cannot be read so are left to `ClipReader.read`: segments that have to be decoded or that reach beyond
+    their clip, clips in other shards. It also reads rows again that failed or look silent, and says what is wrong.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    shards : mapping of int to OpenShard
+        Shards by number. They stay open as long as this object exists.
+    clips, starts, lengths : int64 [batch]
+        Clip, first sample and number of samples of each row.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        shards: Mapping[int, OpenShard],
+        clips: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+    ) -> None:
+        self._shards, numbers = shards, manifest.shard[clips]
+        is_direct = manifest.direct[clips] & (starts >= 0) & (starts + lengths <= manifest.frames[clips])
+        is_direct &= np.isin(numbers, list(shards))
+        files = [shards[number].fileno() if number in shards else -1 for number in numbers.tolist()]
+        self._places = (
+            np.array(files, np.int32),
+            manifest.data_offset[clips] + 2 * starts,
+            np.where(is_direct, lengths, 0),
+        )
+
+    def read_row(self, row: int, out: np.ndarray) -> bool:
+        """Read a row to the beginning of `out`, contiguous int16 [time]. Return whether that was possible."""
+        from gtzan_stream.kernels import numba_read
+
+        return bool(numba_read.read_row(row, *self._places, out))
+
+    def read_rows(self, first: int, out: np.ndarray) -> list[int]:
+        """Read rows from `first` on, each to the beginning of a row of `out`, contiguous int16 [n, time].
+
+        Returns
+        -------
+        list of int
+            The rows that could not be read, counted from the batch's first.
+        """
+        from gtzan_stream.kernels import numba_read
+
+        is_read = np.empty(len(out), np.bool_)
+        numba_read.read_rows(first, *self._places, out, is_read)
+        return (first + np.flatnonzero(~is_read)).tolist()
+
+
+def can_read_directly() -> bool:
+    """Return whether numba is installed and the system has `pread`."""
+    if not numba_on_host():
+        return False
+    from gtzan_stream.kernels import numba_read
+
+    return numba_read.can_read()

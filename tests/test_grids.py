@@ -24,7 +24,7 @@ def median(m: object, rows: int, n: int) -> None:
 
 def mel(m: object, rows: int, n: int) -> None:
     spectrum, bands = empty(rows, n, 65, dtype=torch.complex64), empty(4, dtype=torch.int32)
-    m.mel(spectrum, bands, bands, empty(9, 4), 1.0, 10.0, 0.0, 1.0, empty(rows, 4, n))
+    m.mel(spectrum, bands, bands, empty(4, 9), 1.0, 10.0, 0.0, 1.0, empty(rows, 4, n))
 
 
 def mask(m: object, rows: int, n: int) -> None:
@@ -50,6 +50,10 @@ def noise(m: object, rows: int, n: int) -> None:
     m.normal(empty(rows, 6, dtype=torch.int64), empty(rows, n))
 
 
+def frames(m: object, rows: int, n: int) -> None:
+    m.cut(empty(rows, 64), empty(16), 4, 8, empty(rows, n, 16))
+
+
 def trial(m: object, rows: int, n: int) -> None:
     m.launch(torch.device("meta"))
 
@@ -57,12 +61,13 @@ def trial(m: object, rows: int, n: int) -> None:
 # module, kernel, a launch with a number of rows and a length, most outputs that one program computes
 LAUNCHES = [
     ("triton_median", "_median", median, 64 * 128),
-    ("triton_mel", "_mel", mel, 4),
+    ("triton_mel", "_mel", mel, 64 * 4),
     ("triton_hpss", "_mask", mask, 32 * 32),
     ("triton_stft", "_overlap_add", overlap_add, 512),
     ("triton_resample", "_resample", resample, 256),
     ("triton_stretch", "_vocode", vocode, 3 * 32),
     ("triton_random", "_normal", noise, 1024),
+    ("triton_frames", "_cut", frames, 4096),
     ("triton_trial", "_trial", trial, 2**62),
 ]
 

@@ -39,11 +39,12 @@ CASES = [
         (
             "triton_mel",
             "_mel",
-            "*fp32 *i32 *i32 *fp32 *fp32 i32 i32 i32 fp32 fp32 fp32",
-            {"WIDEST": 40, "POWER": power, "LANES": 128},
+            "*i64 *i32 *i32 *fp32 *fp32 i32 i32 i32 i32 fp32 fp32 fp32",
+            {"POWER": power, "FRAMES": 64, "BANDS": 16, "BINS": 32},
         )
         for power in (1.0, 1.5, 2.0)
     ),
+    ("triton_frames", "_cut", "*fp32 *fp32 *fp32 i32 i32 i32 i32 i32 i32", {"FRAMES": 4, "SAMPLES": 1024}),
     ("triton_trial", "_trial", "*fp32", {}),
     ("triton_random", "_normal", "*i64 *fp32 i32", {"LANES": 256}),
 ]

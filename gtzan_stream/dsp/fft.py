@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from gtzan_stream.dsp.backend import backend
 
 SMALLEST = 1024
 """Smallest number of frames that is transformed at once on a GPU."""
@@ -26,25 +29,45 @@ def rounded(n_frames: int) -> int:
     return power * 3 // 4 if SMALLEST < n_frames <= power * 3 // 4 else power
 
 
-def windowed_rfft(frames: Tensor, window: Tensor) -> Tensor:
-    """Transform ``frames * window``.
+def windowed_rfft(waveform: Tensor, window: Tensor, hop_length: int, *, padding: int = 0) -> Tensor:
+    """Transform the windowed frames of each row.
 
     Parameters
     ----------
-    frames : Tensor [batch, frame, n_fft]
-        Any strides, so that overlapping frames can be a view of a waveform.
+    waveform : Tensor [batch, time]
+        At least one row, and one frame with the padding.
     window : Tensor [n_fft]
+        Multiplies each frame.
+    hop_length : int
+        Samples from one frame to the next.
+    padding : int
+        Zeros before and after each row.
 
     Returns
     -------
-    Tensor [batch, frame, n_fft // 2 + 1], complex, contiguous
+    Tensor [batch, 1 + (time + 2 * padding - n_fft) // hop_length, n_fft // 2 + 1], complex, contiguous
     """
-    if not _is_rounded(frames):
+    by_kernel = backend(waveform) == "triton"
+    if not by_kernel and not _is_rounded(waveform):
+        frames = _frames(waveform, len(window), hop_length, padding)
         return torch.fft.rfft(frames * window).contiguous()  # the spectrum of a strided waveform is not contiguous
-    batch, n_frames, n_fft = frames.shape
-    block = frames.new_empty(rounded(batch * n_frames), n_fft)
-    torch.mul(frames, window, out=block[: batch * n_frames].view(frames.shape))
-    return torch.fft.rfft(block)[: batch * n_frames].view(batch, n_frames, -1)
+    n_frames = 1 + (waveform.shape[1] + 2 * padding - len(window)) // hop_length
+    n = len(waveform) * n_frames
+    block = waveform.new_empty(rounded(n) if _is_rounded(waveform) else n, len(window))
+    windowed = block[:n].view(len(waveform), n_frames, len(window))
+    if by_kernel:
+        from gtzan_stream.kernels import triton_frames
+
+        triton_frames.cut(waveform, window, hop_length, padding, windowed)
+    else:
+        torch.mul(_frames(waveform, len(window), hop_length, padding), window, out=windowed)
+    return torch.fft.rfft(block)[:n].view(len(waveform), n_frames, -1)
+
+
+def _frames(waveform: Tensor, n_fft: int, hop_length: int, padding: int) -> Tensor:
+    """Return the frames of each padded row, overlapping views: [batch, frame, n_fft]."""
+    padded = functional.pad(waveform, (padding, padding)) if padding else waveform
+    return padded.unfold(1, n_fft, hop_length)
 
 
 def empty_spectrum(shape: Sequence[int], like: Tensor) -> Tensor:

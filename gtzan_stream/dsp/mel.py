@@ -16,14 +16,12 @@ The spectrum is [batch, frame, freq], a frame's bins side by side as the FFT lea
 
 import torch
 from jaxtyping import Float
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from gtzan_stream.dsp import safe
 from gtzan_stream.dsp.backend import backend
 from gtzan_stream.dsp.fft import windowed_rfft
 from gtzan_stream.dsp.mel_bands import Bands, LogCompression
 from gtzan_stream.dsp.mel_rows import log_mel_rows
-from gtzan_stream.dsp.parameters import cuda_stream_id
 from gtzan_stream.shapes import Features, Waveform
 
 
@@ -61,29 +59,14 @@ def log_mel(
     name = backend(waveform)
     if name == "numba":
         return log_mel_rows(waveform, window, bands, hop_length, power, compression)
-    frames = waveform.unfold(1, len(window), hop_length)  # [batch, frame, n_fft]
-    spectrum = windowed_rfft(frames, window.to(waveform.dtype))
+    spectrum = windowed_rfft(waveform, window.to(waveform.dtype), hop_length)  # [batch, frame, freq]
     if name == "triton":
         from gtzan_stream.kernels import triton_mel
 
-        out = waveform.new_empty(len(waveform), len(bands.starts), frames.shape[1])
-        tables = bands.starts, bands.widths, _by_bin(bands.weights)
-        triton_mel.mel(spectrum, *tables, power, compression.gain, compression.floor, compression.scale, out)
+        out = waveform.new_empty(len(waveform), len(bands.starts), spectrum.shape[1])
+        triton_mel.mel(spectrum, *bands, power, compression.gain, compression.floor, compression.scale, out)
         return out
     return compress(_sum_bands(safe.power(spectrum.abs(), power), bands), compression).transpose(1, 2)
-
-
-_transposed = WeakTensorKeyDictionary()  # weights of bands -> CUDA stream -> the same, transposed
-
-
-@torch.inference_mode(mode=False)
-def _by_bin(weights: torch.Tensor) -> torch.Tensor:
-    """Return the weights of bands as contiguous [widest, mel], made once for each tensor and CUDA stream."""
-    of_streams = _transposed.setdefault(weights, {})
-    stream = cuda_stream_id(weights.device)
-    if stream not in of_streams:
-        of_streams[stream] = weights.T.contiguous()
-    return of_streams[stream]
 
 
 def _sum_bands(magnitude: torch.Tensor, bands: Bands) -> torch.Tensor:

@@ -78,13 +78,11 @@ def stft(waveform: Waveform, n_fft: int = 2048, hop_length: int = 512) -> Spectr
     """
     if backend(waveform) == "numba":
         return _stft_rows(waveform.contiguous(), n_fft, hop_length)
-    padded = functional.pad(waveform, (n_fft // 2, n_fft // 2))
-    frames = padded.unfold(1, n_fft, hop_length)  # [batch, frame, n_fft]
     if not len(waveform):  # MKL cannot transform an empty batch
-        return torch.empty(
-            0, n_fft // 2 + 1, frames.shape[1], dtype=waveform.dtype.to_complex(), device=waveform.device
-        )
-    return windowed_rfft(frames, hann(n_fft, waveform.dtype, waveform.device)).transpose(1, 2)
+        shape = 0, n_fft // 2 + 1, 1 + waveform.shape[1] // hop_length
+        return torch.empty(shape, dtype=waveform.dtype.to_complex(), device=waveform.device)
+    window = hann(n_fft, waveform.dtype, waveform.device)
+    return windowed_rfft(waveform, window, hop_length, padding=n_fft // 2).transpose(1, 2)
 
 
 def istft(spectrogram: Spectrogram, length: int, hop_length: int = 512) -> Float[Tensor, "batch {length}"]:

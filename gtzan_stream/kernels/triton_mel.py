@@ -1,6 +1,12 @@
-"""Compute log-mel bands from a spectrum on CUDA: one program computes all bands of one frame, a lane for each band.
+"""Compute log-mel bands from a spectrum on CUDA: one program computes a tile of BANDS bands of FRAMES frames.
 
 `gtzan_stream.dsp.mel` has the formulas, including how log(1 + x) keeps the digits of a small x.
+
+Neighbouring bands share most of their bins. So a program reads each bin of its bands once, BINS at a time, a frame's
+bins side by side, and multiplies their magnitudes [frame, bin] by weights [bin, band]. Most of these weights are 0,
+but the matrix product is faster than reading each band's bins by itself. All terms of a band are positive, so that
+their sum is as accurate for quiet bands as for loud ones. A bin that is not finite makes all bands of the tile in its
+frame NaN, and no other frame.
 """
 
 from typing import no_type_check
@@ -9,35 +15,48 @@ import torch
 import triton
 import triton.language as tl
 
+FRAMES, BANDS = 64, 16  # size of a tile
+BINS = 32  # bins in one pass of the loop
+
 
 @triton.jit
 @no_type_check
 def _mel(
-    spectrum, starts, widths, weights, out, n_frames, n_bins, n_mels, gain, floor, scale,
-    WIDEST: tl.constexpr, POWER: tl.constexpr, LANES: tl.constexpr,
+    spectrum, starts, widths, weights, out, n_frames, n_bins, n_mels, widest, gain, floor, scale,
+    POWER: tl.constexpr, FRAMES: tl.constexpr, BANDS: tl.constexpr, BINS: tl.constexpr,
 ):  # fmt: skip
-    frame, row = tl.program_id(0) % n_frames, (tl.program_id(0) // n_frames).to(tl.int64)
-    band = tl.arange(0, LANES)
-    is_band = band < n_mels
-    start = tl.load(starts + band, mask=is_band, other=0)
-    width = tl.load(widths + band, mask=is_band, other=0)
-    source = spectrum + (row * n_frames + frame) * n_bins * 2
-    total = tl.zeros([LANES], tl.float32)
-    for i in range(WIDEST):
-        used = i < width
-        real = tl.load(source + 2 * (start + i), mask=used, other=0.0)
-        imag = tl.load(source + 2 * (start + i) + 1, mask=used, other=0.0)
+    band_tiles, frame_tiles = tl.cdiv(n_mels, BANDS), tl.cdiv(n_frames, FRAMES)
+    band = tl.program_id(0) % band_tiles * BANDS + tl.arange(0, BANDS)
+    tile = tl.program_id(0) // band_tiles
+    frame = tile % frame_tiles * FRAMES + tl.arange(0, FRAMES)
+    row = (tile // frame_tiles).to(tl.int64)
+    is_band, is_frame = band < n_mels, frame < n_frames
+    start = tl.load(starts + band, mask=is_band, other=n_bins)
+    end = tl.where(is_band, start + tl.load(widths + band, mask=is_band, other=0), 0)
+    first, last = tl.min(start), tl.max(end)
+    source = spectrum + (row * n_frames + frame[:, None]) * n_bins  # real and imaginary part are one int64
+    total = tl.zeros([FRAMES, BANDS], tl.float32)
+    while first < last:  # Triton's interpreter cannot run range() over a tensor
+        k = first + tl.arange(0, BINS)
+        pair = tl.load(source + k[None, :], mask=is_frame[:, None] & (k < last)[None, :], other=0)
+        real = pair.to(tl.int32).to(tl.float32, bitcast=True)
+        imag = (pair >> 32).to(tl.int32).to(tl.float32, bitcast=True)
         value = real * real + imag * imag
         if POWER == 1.0:
-            value = tl.sqrt_rn(value)
+            value = tl.sqrt(value)
         elif POWER != 2.0:
             value = tl.where(value == 0, 0.0, tl.exp(tl.log(value) * (0.5 * POWER)))
-        total += tl.load(weights + i * n_mels + band, mask=used, other=0.0) * value
-    one_plus_x = 1.0 + gain * total
-    correction = (gain * total - (one_plus_x - 1.0)) / one_plus_x
+        i = k[:, None] - start[None, :]
+        used = (i >= 0) & (k[:, None] < end[None, :])
+        weight = tl.load(weights + band[None, :] * widest + i, mask=used, other=0.0)
+        total = tl.dot(value, weight, total, input_precision="ieee")
+        first += BINS
+    x = gain * total
     floored = tl.maximum(total, floor, propagate_nan=tl.PropagateNan.ALL)
-    result = tl.where(gain > 0, tl.log(one_plus_x) + correction, tl.log(floored))
-    tl.store(out + (row * n_mels + band) * n_frames + frame, scale * result, mask=is_band)
+    y = tl.where(gain > 0, 1.0 + x, floored)
+    result = tl.log(y) + tl.where(gain > 0, (x - (y - 1.0)) / y, 0.0)
+    target = out + (row * n_mels + band[None, :]) * n_frames + frame[:, None]
+    tl.store(target, scale * result, mask=is_frame[:, None] & is_band[None, :])
 
 
 @no_type_check
@@ -45,7 +64,7 @@ def mel(
     spectrum: torch.Tensor,
     starts: torch.Tensor,
     widths: torch.Tensor,
-    weights_by_bin: torch.Tensor,
+    weights: torch.Tensor,
     power: float,
     gain: float,
     floor: float,
@@ -54,15 +73,15 @@ def mel(
 ) -> None:
     """Fill `out`, float32 [batch, mel, frame], from contiguous complex64 `spectrum` [batch, frame, freq].
 
-    `starts` and `widths` are those of `dsp.mel_bands.Bands`. `weights_by_bin` [widest, mel] is its `weights`
-    transposed, and contiguous, so that the lanes read neighbouring numbers. `gain`, `floor` and `scale` are those of
+    `starts`, `widths` and `weights` are those of `dsp.mel_bands.Bands`; `gain`, `floor` and `scale` are those of
     `LogCompression`.
     """
     batch, n_frames, n_bins = spectrum.shape
-    widest, n_mels = weights_by_bin.shape
+    n_mels, widest = weights.shape
     if out.numel():
+        grid = (triton.cdiv(n_mels, BANDS) * triton.cdiv(n_frames, FRAMES) * batch,)
         with torch.cuda.device_of(spectrum):
-            _mel[(n_frames * batch,)](
-                torch.view_as_real(spectrum), starts, widths, weights_by_bin, out, n_frames, n_bins, n_mels, gain,
-                floor, scale, WIDEST=widest, POWER=power, LANES=triton.next_power_of_2(n_mels), num_warps=4,
+            _mel[grid](
+                spectrum.view(torch.int64), starts, widths, weights, out, n_frames, n_bins, n_mels, widest, gain,
+                floor, scale, POWER=power, FRAMES=FRAMES, BANDS=BANDS, BINS=BINS, num_warps=4,
             )  # fmt: skip

@@ -54,7 +54,11 @@ class DeviceRows:
         waveform = to_float32(self._to_device(self._read(clips, segments, errors)))
         length = np.full(len(clips), self._geometry.read_length)
         augmented = transform.apply(
-            waveform, draw, length, failed=lambda row, error: errors.failed(row, error, draw.label(row))
+            waveform,
+            draw,
+            length,
+            failed=lambda row, error: errors.failed(row, error, draw.label(row)),
+            overwrite=True,  # `waveform` is not used afterwards
         )
         return fill_padding(self._features(augmented), segments.valid_frames, self._geometry)
 

@@ -54,6 +54,14 @@ def frames(m: object, rows: int, n: int) -> None:
     m.cut(empty(rows, 64), empty(16), 4, 8, empty(rows, n, 16))
 
 
+def roll(m: object, rows: int, n: int) -> None:
+    m.roll(empty(rows, n), empty(rows, dtype=torch.int64))
+
+
+def clear(m: object, rows: int, n: int) -> None:
+    m.clear(empty(rows, n + 5), empty(rows, dtype=torch.int64), 5)
+
+
 def trial(m: object, rows: int, n: int) -> None:
     m.launch(torch.device("meta"))
 
@@ -68,6 +76,8 @@ LAUNCHES = [
     ("triton_stretch", "_vocode", vocode, 3 * 32),
     ("triton_random", "_normal", noise, 1024),
     ("triton_frames", "_cut", frames, 4096),
+    ("triton_rows", "_roll", roll, 2048),
+    ("triton_rows", "_clear", clear, 2048),
     ("triton_trial", "_trial", trial, 2**62),
 ]
 

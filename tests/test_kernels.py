@@ -45,6 +45,8 @@ CASES = [
         for power in (1.0, 1.5, 2.0)
     ),
     ("triton_frames", "_cut", "*fp32 *fp32 *fp32 i32 i32 i32 i32 i32 i32", {"FRAMES": 4, "SAMPLES": 1024}),
+    ("triton_rows", "_roll", "*fp32 *i64 *fp32 i32 i32", {"LANES": 2048}),
+    ("triton_rows", "_clear", "*fp32 *i64 i32 i32 i32", {"LANES": 2048}),
     ("triton_trial", "_trial", "*fp32", {}),
     ("triton_random", "_normal", "*i64 *fp32 i32", {"LANES": 256}),
 ]

@@ -61,6 +61,37 @@ for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
     with force("triton"):
         assert torch.equal(features(x.T.contiguous().T), got)  # a waveform that is not contiguous
 """,
+    "frames": """
+import torch
+from gtzan_stream.kernels import triton_frames
+triton_frames.TILE = 32  # several tiles of frames and of samples
+for shape, n_fft, hop, padding in (((3, 50), 16, 4, 0), ((2, 41), 12, 5, 6), ((1, 3000), 1500, 700, 0)):
+    x, window = torch.randint(-32768, 32768, (shape[0], shape[1] + 7), dtype=torch.int16)[:, :-7], torch.rand(n_fft)
+    expected = torch.nn.functional.pad(x / 32768, (padding, padding)).unfold(1, n_fft, hop) * window
+    for waveform, factor in ((x / 32768, 1), (x, 32768), ((x / 32768).T.contiguous().T, 1)):
+        out = torch.full(expected.shape, torch.nan)
+        triton_frames.cut(waveform, window / factor, hop, padding, out)
+        assert torch.equal(out, expected), (shape, factor)
+""",
+    "rows": """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.rows import roll, zero_after
+from gtzan_stream.kernels import triton_rows
+triton_rows.LANES = 64
+for n, time in ((1, 300), (4, 300), (4, 64)):
+    x = torch.randn(n, time + 9)[:, :-9]
+    shift, length = np.array([1, 0, -1700, 299])[-n:], np.array([20, 300, 151, 64])[-n:]
+    for rows in (x, x.T.contiguous().T):
+        with force("torch"):
+            rolled, cleared = roll(rows, shift), zero_after(rows, length)
+        with force("triton"):
+            before = rows.clone()
+            assert torch.equal(roll(rows, shift), rolled)
+            assert torch.equal(zero_after(rows, length), cleared)
+            assert torch.equal(rows, before)
+            assert torch.equal(zero_after(rows.clone(), length, overwrite=True), cleared)
+""",
     "hpss": """
 import torch
 from gtzan_stream.dsp.backend import force

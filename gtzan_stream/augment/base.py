@@ -179,6 +179,7 @@ class Transform(nn.Module):
         length: int | np.ndarray | None = None,
         *,
         failed: OnFailure | None = None,
+        overwrite: bool = False,
     ) -> Float[Tensor, "batch *channel filled"]:
         """Transform the chosen examples and copy the others.
 
@@ -192,8 +193,11 @@ class Transform(nn.Module):
             Output samples. Row i then holds, from column 0, the ``source(length, draw).length[i]`` samples that
             `source` asks for. Without it, rows are whole clips, and the output is cut or zero-padded to their length.
         failed : callable (int, ValueError), optional
-            Called for each row that raises ValueError, instead of raising it; such a row is zeros. The other rows are
-            what they would be without it. (On CUDA they are then computed one by one, and may differ in rounding.)
+            Called for each row that raises ValueError, instead of raising it; such a row is zeros. The others are not
+            changed by it. (On CUDA they are then computed one by one, and may differ in rounding.)
+
+        overwrite : bool
+            Whether `waveform` may be modified, and the result may share its memory, which saves a copy.
 
         Returns
         -------
@@ -209,14 +213,13 @@ class Transform(nn.Module):
         """
         check_examples(type(self).__name__, waveform, len(draw))
         if waveform.ndim == 3:
-            n_examples, n_channels, _ = waveform.shape
-            rows = np.repeat(np.arange(n_examples), n_channels)
-            lengths = None if length is None else np.broadcast_to(length, n_examples)[rows]
+            rows = np.repeat(np.arange(len(draw)), waveform.shape[1])
+            lengths = None if length is None else np.broadcast_to(length, len(draw))[rows]
             failed_channel = None if failed is None else lambda row, error: failed(int(rows[row]), error)
-            out = self.apply(waveform.flatten(0, 1), draw[rows], lengths, failed=failed_channel)
-            return out.unflatten(0, (n_examples, n_channels))
+            out = self.apply(waveform.flatten(0, 1), draw[rows], lengths, failed=failed_channel, overwrite=overwrite)
+            return out.unflatten(0, waveform.shape[:2])
         wanted = None if length is None else np.broadcast_to(np.asarray(length, dtype=np.int64), len(draw))
-        return apply_rows(self, waveform, draw, wanted, failed)
+        return apply_rows(self, waveform, draw, wanted, failed, overwrite=overwrite)
 
     def forward(
         self, waveform: Waveforms, keys: Keys | None = None, *, seed: int = 0, epoch: int | None = None
@@ -228,12 +231,10 @@ class Transform(nn.Module):
         waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
             Samples, full scale at +/-1. Not modified. A sample that is not finite affects only its own row.
         keys : sequence of str, or uint64 array of their hashes, optional
-            Keys of the examples. An example's parameters depend on its key and not on the batch. By default, row i on
-            rank r has the key "r/i".
+            An example's parameters depend on its key, not on the batch. By default, row i on rank r has the key "r/i".
         seed : int
         epoch : int, optional
-            Parameters differ from epoch to epoch. By default 0; without keys, the number of calls so far (`calls`), so
-            that each batch gets new parameters.
+            By default 0; without keys, the number of calls so far (`calls`), so that each batch gets new parameters.
         """
         # Drawing uses numpy, which torch.compile cannot trace, so run this part uncompiled.
         forward = compiler.disable(self._forward) if compiler.is_compiling() else self._forward

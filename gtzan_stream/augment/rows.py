@@ -20,8 +20,9 @@ from torch import Tensor
 
 from gtzan_stream.augment.draw import Draw
 from gtzan_stream.augment.steps import run_steps, steps_by_row
-from gtzan_stream.augment.waveforms import check_computed, zero_after
+from gtzan_stream.augment.waveforms import check_computed
 from gtzan_stream.dsp.backend import backend, for_rows
+from gtzan_stream.dsp.rows import zero_after
 from gtzan_stream.errors import UserError
 
 OnFailure = Callable[[int, ValueError], object]
@@ -29,7 +30,13 @@ OnFailure = Callable[[int, ValueError], object]
 
 
 def apply_rows(
-    transform: Any, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, failed: OnFailure | None
+    transform: Any,
+    waveform: Tensor,
+    draw: Draw,
+    wanted: np.ndarray | None,
+    failed: OnFailure | None,
+    *,
+    overwrite: bool = False,
 ) -> Tensor:
     """Apply `transform` to the rows of a batch.
 
@@ -43,6 +50,8 @@ def apply_rows(
     failed : callable, optional
         Gets the rows that raise ValueError; they are zeros. Without it, the error is raised. A UserError does not
         concern one row alone, so it is always raised.
+    overwrite : bool
+        Whether the result may share memory with `waveform`, and what is after a row's samples may be overwritten.
     """
     width = waveform.shape[1] if wanted is None else int(wanted.max(initial=0))
     needed = np.full(len(draw), width) if wanted is None else transform.source(wanted, draw).length
@@ -56,7 +65,8 @@ def apply_rows(
     on_cpu = waveform.device.type == "cpu" and not waveform.requires_grad and not _learns(transform)
     if not on_cpu:
         try:
-            return apply_batch(transform, waveform, draw, wanted, None if wanted is None else needed)
+            lengths = None if wanted is None else needed
+            return apply_batch(transform, waveform, draw, wanted, lengths, overwrite=overwrite)
         except ValueError as error:
             if failed is None or isinstance(error, UserError):
                 raise
@@ -137,13 +147,20 @@ def _fill_in_torch(
 
 
 def apply_batch(
-    transform: Any, waveform: Tensor, draw: Draw, wanted: np.ndarray | None, needed: np.ndarray | None
+    transform: Any,
+    waveform: Tensor,
+    draw: Draw,
+    wanted: np.ndarray | None,
+    needed: np.ndarray | None,
+    *,
+    overwrite: bool = False,
 ) -> Tensor:
-    """Apply to all rows at once, padded to the longest one."""
+    """Apply to all rows at once, padded to the longest one; `overwrite` as in `apply_rows`."""
     if needed is not None:
-        waveform = zero_after(waveform[:, : needed.max()], needed)
+        waveform = zero_after(waveform[:, : needed.max()], needed, overwrite=overwrite)
     out: Tensor = transform.run(waveform, draw, wanted)
-    return out.clone() if out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr() else out
+    shared = out.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr()
+    return out.clone() if shared and not overwrite else out
 
 
 def _learns(transform: Any) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Examples, Source
 from gtzan_stream.augment.ranges import between, check_range
-from gtzan_stream.dsp.parameters import to_device
+from gtzan_stream.dsp.rows import roll
 
 
 class TimeShift(Transform):
@@ -47,12 +46,7 @@ class TimeShift(Transform):
     def compute(self, waveform: Tensor, draw: Draw, length: int | None) -> Tensor:
         if length is not None:
             return waveform[:, :length]
-        shift = draw.values["shift"].astype(np.int64)
-        if len(shift) == 1:
-            return waveform.roll(int(shift[0]), 1)
-        shift_on_device = to_device(shift, waveform.device)
-        time = torch.arange(waveform.shape[1], device=waveform.device)
-        return waveform.gather(1, (time - shift_on_device[:, None]) % waveform.shape[1])
+        return roll(waveform, draw.values["shift"].astype(np.int64))
 
     def compute_row(self, samples: np.ndarray, draw: Draw, row: int, before: int | None, out: np.ndarray) -> None:
         if before is not None:

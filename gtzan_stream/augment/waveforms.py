@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-
-from gtzan_stream.dsp.parameters import to_device
 
 
 def check_shape(owner: str, waveform: Tensor) -> None:
@@ -40,12 +37,3 @@ def fit(waveform: Tensor, width: int) -> Tensor:
     """Cut to `width` samples, or zero-pad at the end. The result is a view if nothing is padded."""
     missing = width - waveform.shape[1]
     return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform[:, :width]
-
-
-def zero_after(waveform: Tensor, length: np.ndarray) -> Tensor:
-    """Set row i to zero from sample ``length[i]`` on."""
-    if (length == waveform.shape[1]).all():
-        return waveform
-    end = to_device(length, waveform.device)
-    valid = torch.arange(waveform.shape[1], device=waveform.device) < end[:, None]  # [batch, time]
-    return waveform.where(valid, waveform.new_zeros(()))

@@ -19,7 +19,7 @@ def to_float32(pcm: Tensor) -> Tensor:
     if pcm.dtype != torch.int16:
         return pcm
     if pcm.device.type != "cpu":
-        return pcm.to(torch.float32).mul_(1 / 32768)
+        return torch.mul(pcm, 1 / 32768, out=torch.empty_like(pcm, dtype=torch.float32))  # in one pass
     waveform = uninitialized(tuple(pcm.shape), torch.float32)
     samples, out = pcm.numpy(), waveform.numpy()
     for_rows(lambda row: write_float32(samples[row], out[row]), len(pcm))

@@ -1,4 +1,4 @@
-"""Cut waveforms into windowed frames on CUDA, in one pass over memory: one program makes SAMPLES samples of FRAMES frames.
+"""Cut waveforms into windowed frames on CUDA, in one pass: one program makes SAMPLES samples of FRAMES frames.
 
 The frames overlap, so neighbouring programs read the same samples, most of them from the cache.
 """
@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-TILE = 4096  # samples that one program writes
+TILE = 4096  # samples that one program writes: FRAMES * SAMPLES
 
 
 @triton.jit
@@ -38,7 +38,7 @@ def cut(waveform: torch.Tensor, window: torch.Tensor, hop: int, padding: int, ou
     """
     batch, n_frames, n_fft = out.shape
     samples = min(triton.next_power_of_2(n_fft), 1024)
-    frames = TILE // samples
+    frames = max(TILE // samples, 1)
     if waveform.stride(1) != 1:
         waveform = waveform.contiguous()
     if out.numel():

@@ -45,7 +45,7 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
 from gtzan_stream.kernels import triton_mel
-triton_mel.FRAMES = 2  # several tiles of frames, as there are of bands and bins
+triton_mel.FRAMES, triton_mel.BANDS, triton_mel.BINS = 2, 8, 16  # several tiles of each
 torch.manual_seed(0)
 x = torch.randn(2, 320) * torch.tensor([[1.0], [1e-8]])
 for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):

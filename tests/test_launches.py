@@ -9,6 +9,7 @@ import torch
 from gtzan_stream.augment import (
     Gain,
     GaussianNoise,
+    Identity,
     Percussive,
     PitchShift,
     SpeedPerturb,
@@ -17,7 +18,13 @@ from gtzan_stream.augment import (
     Transform,
     recipe,
 )
-from gtzan_stream.features import LogMel
+from gtzan_stream.crops import Segments
+from gtzan_stream.device_rows import DeviceRows
+from gtzan_stream.features import LogMel, RawWaveform
+from gtzan_stream.plan import Rows
+from gtzan_stream.row_errors import RowErrors
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.read import ClipReader
 from tests.augment_cases import PUBLIC, keys
 from tests.conftest import need
 from tests.launches import counted
@@ -103,3 +110,37 @@ def test_a_recipe_needs_at_most_the_launches_of_its_members():
     assert found["_fft_r2c"] == found["_fft_c2r"] == 3  # stretch, pitch, percussive
     assert found["triton:_median"] == 2
     assert launches(recipe("study"), 1024, LENGTH) == found
+
+
+class Silence(ClipReader):
+    """Stands for the reader of a set of 16-bit clips."""
+
+    def __init__(self) -> None:
+        self.dtype = np.int16
+
+    def read(self, clip: int, start: int, out: np.ndarray) -> None:
+        out[:] = 0
+
+
+def test_a_loaders_batch_is_copied_once_and_converted_in_one_pass():
+    features, transform, four = RawWaveform(frames=100), Identity(), np.arange(4)
+    segments = Segments(four, np.full(4, 100), np.full(4, 100), four > 0)
+    errors = RowErrors(object.__new__(Manifest), Rows(four, four, four.astype(float)), skip=False)
+    with counted() as found:
+        rows = DeviceRows(Silence(), features, torch.device("meta"), 0)
+        rows.compute(four, segments, transform, transform.draw(keys(4)), errors)
+    assert found == {"_to_copy": 1, "mul": 1}
+
+
+def test_ends_of_segments_are_set_to_zero_where_they_are_if_a_batch_may_be_overwritten():
+    need("triton")
+    transform = SpeedPerturb(0.8, 1.25)
+    draw, wanted = transform.draw(keys(9)), np.full(9, 900)
+    waveform = torch.empty(9, int(transform.source(wanted, draw).length.max()), device="meta")
+    found = []
+    for overwrite in (False, True):
+        with counted() as calls:
+            transform.apply(waveform, draw, wanted, overwrite=overwrite)
+        found.append(calls)
+    assert found[0]["triton:_clear"] == found[1]["triton:_clear"] == 1
+    assert found[0] - found[1] == {"clone": 2}  # the other one as all meta tensors have the address 0

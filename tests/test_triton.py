@@ -45,15 +45,15 @@ import torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.features import LogMel
 from gtzan_stream.kernels import triton_mel
-triton_mel.FRAMES, triton_mel.BANDS, triton_mel.BINS = 2, 8, 16  # several tiles of each
+triton_mel.FRAMES, triton_mel.BANDS, triton_mel.BINS = 2, 8, 16  # several tiles of each, the last ones incomplete
 torch.manual_seed(0)
-x = torch.randn(2, 320) * torch.tensor([[1.0], [1e-8]])
+x = torch.randn(2, 384) * torch.tensor([[1.0], [1e-8]])
 for options in ({}, {"power": 2.0, "compression": "db"}, {"power": 1.5}):
     features = LogMel(n_fft=128, hop_length=64, n_mels=20, **options)
     with force("triton"):
         got = features(x)
         bad = features(x.index_fill(1, torch.tensor([150]), torch.nan))
-    assert bad.isnan().all(1).tolist() == bad.isnan().any(1).tolist() == [[False, True, True, False]] * 2
+    assert bad.isnan().all(1).tolist() == bad.isnan().any(1).tolist() == [[False, True, True, False, False]] * 2
     exact = features(x.double())
     for i in range(2):
         error = (got[i] - exact[i]).norm() / exact[i].norm()
@@ -90,7 +90,10 @@ for n, time in ((1, 300), (4, 300), (4, 64)):
             assert torch.equal(roll(rows, shift), rolled)
             assert torch.equal(zero_after(rows, length), cleared)
             assert torch.equal(rows, before)
-            assert torch.equal(zero_after(rows.clone(), length, overwrite=True), cleared)
+            whole = torch.ones(n, time + 9)
+            whole[:, :time] = rows
+            assert torch.equal(zero_after(whole[:, :time], length, overwrite=True), cleared)
+            assert (whole[:, time:] == 1).all()
 """,
     "hpss": """
 import torch

@@ -17,9 +17,8 @@ def _roll(waveform, shift, out, time, stride, LANES: tl.constexpr):
     sample = tl.program_id(0) % tiles * LANES + tl.arange(0, LANES)
     source = sample - tl.load(shift + row).to(tl.int32)
     source = tl.where(source < 0, source + time, source)
-    tl.store(
-        out + row * time + sample, tl.load(waveform + row * stride + source, mask=sample < time), mask=sample < time
-    )
+    x = tl.load(waveform + row * stride + source, mask=sample < time)
+    tl.store(out + row * time + sample, x, mask=sample < time)
 
 
 @triton.jit

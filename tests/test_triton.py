@@ -108,8 +108,8 @@ import numpy as np, torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.resample import resample
 x = torch.randn(4, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-# Positions far away, on samples, and between them; rows end where the next one begins.
-rates, offsets = np.array([1.8, 1.0, 0.6, 3.1]), np.array([0.0, -30.0, 2.25, 0.5])
+# Positions far away, on samples, between them, and inside for a whole program; rows end where the next one begins.
+rates, offsets = np.array([1.8, 1.0, 0.6, 3.1]), np.array([0.0, -30.0, 62.25, 0.5])
 with force("triton"):
     result = resample(x.float(), rates, 600, offset=offsets)
 exact = resample(x, rates, 600, offset=offsets)

@@ -26,7 +26,7 @@ def _magnitude(spectrogram, magnitude, transposed, n_frames, n_bins, TILE: tl.co
     in_bounds = (frame < n_frames) & (k < n_bins)
     index = frame * n_bins + k
     part = tl.arange(0, 2)[None, None, :]
-    x = tl.load(spectrogram + 2 * plane + (2 * index[:, :, None] + part), mask=in_bounds[:, :, None], other=0.0)
+    x = tl.load(spectrogram + 2 * (plane + index)[:, :, None] + part, mask=in_bounds[:, :, None], other=0.0)
     real, imaginary = tl.split(x)
     real, imaginary = tl.abs(real), tl.abs(imaginary)
     larger, smaller = tl.maximum(real, imaginary), tl.minimum(real, imaginary)

@@ -19,21 +19,25 @@ CASES = [
     (
         "triton_resample",
         "_resample",
-        "*fp32 *fp64 *fp32 i32 i32 i32 fp32",
-        {"LANES": 256, "UNROLL": 2},
+        "*fp32 *fp64 *fp32 *fp32 i32 i32 i32 i32",
+        {"TERMS": 9, "LANES": 512, "UNROLL": 2},
     ),
-    ("triton_median", "_median", "*fp32 *fp32 i32 i32", {"SIZE": 31, "RUN": 64, "LANES": 128}),
-    (
-        "triton_hpss",
-        "_mask",
-        "*fp32 *fp32 *fp32 *fp32 i32 i32 i32 i32 i32 i32 fp32 fp32 fp32",
-        {"SQUARE": True, "TILE": 32},
+    ("triton_resample", "_fit", "*fp64 *fp32 i32 i32 fp32", {"TERMS": 9, "TAPS": 32}),
+    *(
+        (
+            "triton_median",
+            "_median",
+            "*fp32 *fp32 i32 i32",
+            {"SIZE": 31, "N": 16, "LANES": 64, "TRANSPOSED": transposed, "IS_SHORT": is_short},
+        )
+        for transposed in (True, False)
+        for is_short in (True, False)
     ),
-    (
-        "triton_hpss",
-        "_mask",
-        "*fp32 *fp32 *fp32 *fp32 i32 i32 i32 i32 i32 i32 fp32 fp32 fp32",
-        {"SQUARE": False, "TILE": 32},
+    ("triton_median", "_long_median", "*fp32 *fp32 i32 i32 i32 i32", {"SIZE": 65, "RUN": 64, "LANES": 128}),
+    ("triton_hpss", "_magnitude", "*fp32 *fp32 *fp32 i32 i32", {"TILE": 32}),
+    *(
+        ("triton_hpss", "_mask", "*fp32 *fp32 *fp32 *fp32 i64 fp32 fp32 fp32", {"SQUARE": square, "LANES": 512})
+        for square in (True, False)
     ),
     *(
         (

@@ -18,8 +18,8 @@ STFT and inverse, and half a median in between. By default that is 9,728 samples
 the hop and is read with that many samples on each side gives the same output as the whole clip.
 
 Spectrograms have the shape [batch, freq, frame] and the memory layout [batch, frame, freq] (see `stft`). numba computes
-one row on each core: with power 2 in lanes of frames (`kernels.lanes_hpss`), else in place. Triton computes the medians
-and the masking of all rows in three launches.
+one row on each core: with power 2 in lanes of frames (`kernels.lanes_hpss`), else in place. Triton computes magnitudes,
+medians and mask of all rows in four launches.
 
 References
 ----------
@@ -91,17 +91,13 @@ def percussive(
     if name == "numba":
         return _percussive_rows(waveform, n_fft, kernel_size, power, margin)
     spectrogram = stft(waveform, n_fft, n_fft // 4)
+    silent_mask = 0.5 if margin == 1 else 0.0
+    if name == "triton":
+        masked = _masked_triton(spectrogram.transpose(1, 2).contiguous(), kernel_size, power, margin, silent_mask)
+        return istft(masked.transpose(1, 2), waveform.shape[1], n_fft // 4)
     magnitude = spectrogram.abs()
     percussive_part = median_filter(magnitude, kernel_size, axis=1)
     harmonic_part = median_filter(magnitude, kernel_size, axis=2)
-    silent_mask = 0.5 if margin == 1 else 0.0
-    if name == "triton":
-        from gtzan_stream.kernels import triton_hpss
-
-        frames, p, h = (t.transpose(1, 2) for t in (spectrogram, percussive_part, harmonic_part))
-        out = empty_spectrum(frames.shape, frames)
-        triton_hpss.mask(frames.contiguous(), p, h, float(power), float(margin), silent_mask, out)
-        return istft(out.transpose(1, 2), waveform.shape[1], n_fft // 4)
     mask = _soft_mask(percussive_part, margin * harmonic_part, power, silent_mask)
     return istft(spectrogram * mask, waveform.shape[1], n_fft // 4)
 
@@ -113,6 +109,21 @@ def _soft_mask(p: torch.Tensor, h: torch.Tensor, power: float, silent_mask: floa
     scale = torch.where(silent, 1.0, larger)
     p, h = safe.power(p / scale, power), safe.power(h / scale, power)
     return safe.divide(p, p + h, ~silent, silent_mask)
+
+
+def _masked_triton(
+    frames: torch.Tensor, kernel_size: int, power: float, margin: float, silent_mask: float
+) -> torch.Tensor:
+    """Multiply contiguous [batch, frame, freq] by its percussive mask, on a GPU."""
+    from gtzan_stream.kernels import triton_hpss, triton_median
+
+    magnitude, transposed = triton_hpss.magnitudes(frames)
+    percussive_part, harmonic_part = torch.empty_like(magnitude), torch.empty_like(magnitude)
+    triton_median.median_columns(transposed, kernel_size, percussive_part.transpose(1, 2))
+    triton_median.median_columns(magnitude, kernel_size, harmonic_part)
+    out = empty_spectrum(frames.shape, frames)
+    triton_hpss.mask(frames, percussive_part, harmonic_part, float(power), float(margin), silent_mask, out)
+    return out
 
 
 def _percussive_rows(waveform: torch.Tensor, n_fft: int, kernel_size: int, power: float, margin: float) -> torch.Tensor:

@@ -1,11 +1,11 @@
 """Running median of a spectrogram, along time or along frequency.
 
 Output i is the median of the `size` values around input i; beyond its ends the axis is mirrored with the edge value
-repeated (d c b a | a b c d | d c b a). Neighbouring outputs share most of their values. On the CPU, a sorting network
-computes 16 neighbours at once (`kernels.lanes_median`). The other kernels keep the values sorted and replace one for
-each output, instead of sorting `size` values: `size` comparisons instead of ``size * log(size)``, in a loop without
-branches. `kernels.numba_median` explains it. A heap would take log(size) steps, but with unpredictable branches, and
-for one column at a time.
+repeated (d c b a | a b c d | d c b a). Neighbouring outputs share most of their values. A sorting network computes 16
+neighbours at once: on the CPU where it has vectors (`kernels.lanes_median`), and on CUDA (`kernels.triton_median`).
+Otherwise, and for large windows, kernels keep the values sorted and replace one for each output, instead of sorting
+`size` values: `size` comparisons instead of ``size * log(size)``, in a loop without branches. `kernels.numba_median`
+explains it. A heap would take log(size) steps, but with unpredictable branches, and for one column at a time.
 
 The plain torch version computes each median on its own, and is the reference.
 """
@@ -24,7 +24,8 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
     Parameters
     ----------
     x : Tensor [batch, freq, frame]
-        A NaN makes medians of windows that contain it undefined, and on the CPU without lanes those behind it, too.
+        A NaN makes medians of windows that contain it undefined; on the CPU without lanes, and on CUDA for windows
+        above 63, those behind it, too.
     size : int, odd
         Values per median. It may exceed the axis, which is then mirrored several times.
     axis : int
@@ -33,7 +34,6 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
     Returns
     -------
     Tensor [batch, freq, frame]
-        On CUDA, along time, a transposed view.
 
     Raises
     ------
@@ -62,9 +62,9 @@ def median_filter(x: Magnitude, size: int, axis: int) -> Magnitude:
         from gtzan_stream.kernels import triton_median
 
         columns = (x.transpose(1, 2) if along_time else x).contiguous()
-        out = torch.empty_like(columns)
-        triton_median.median_columns(columns, size, out)
-        return out.transpose(1, 2) if along_time else out
+        out = x.new_empty(x.shape)
+        triton_median.median_columns(columns, size, out.transpose(1, 2) if along_time else out)
+        return out
     return _median(x, size, axis)
 
 

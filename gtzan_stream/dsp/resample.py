@@ -14,8 +14,8 @@ to 1, and 64 at rate 2.
 Rates are real numbers and differ between examples, so the polyphase filters of a ratio of small integers do not apply.
 Evaluating sinc and Kaiser window for each product would cost more than the product. So the numba kernel makes a table
 of the row's own filters for 256 fractions of a sample, from one side of h at cutoff 1 (`prototype`), and interpolates
-between two of them: its inner loop then reads memory in order and vectorises. The Triton kernel rotates the sine from
-tap to tap, and takes the Kaiser window from a polynomial. The plain torch version evaluates h, and is the reference.
+between two of them: its inner loop then reads memory in order and vectorises. The Triton kernel fits polynomials in the
+fraction of a sample, one for each tap of a row. The plain torch version evaluates h, and is the reference.
 """
 
 from functools import cache
@@ -86,11 +86,12 @@ def resample(
     if backend(waveform) == "numba":
         return fill_rows(resample_row, waveform, length, rate, offset)
     parameters = to_device(np.stack([rate, offset, cutoff(rate), half_width(rate)]), waveform.device)
+    max_half_width = int(half_width(rate).max(initial=1))
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_resample
 
-        return triton_resample.resample(waveform.contiguous(), parameters, ZERO_CROSSINGS, length)
-    return _resample_torch(waveform, parameters, int(half_width(rate).max(initial=1)), length)
+        return triton_resample.resample(waveform.contiguous(), parameters, ZERO_CROSSINGS, max_half_width, length)
+    return _resample_torch(waveform, parameters, max_half_width, length)
 
 
 def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

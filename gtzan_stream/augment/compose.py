@@ -136,21 +136,17 @@ class OneOf(Compose):
         return draw.chosen & (draw.values["pick"] == i)
 
     def run(self, waveform: Tensor, draw: Draw, wanted: np.ndarray | None) -> Tensor:
-        """Group rows by the member that each belongs to, at most one, and put the members' results back in order."""
+        """Write the results of all members to one copy of the batch, as each row belongs to at most one of them."""
         parts = [(transform, drawn, np.flatnonzero(drawn.chosen)) for transform, drawn in self._drawn(draw)]
         parts = [part for part in parts if part[2].size]
         if not parts or parts[0][2].size == len(draw):
             return super().run(waveform, draw, wanted)
+        index = to_device(np.concatenate([rows for *_, rows in parts]), waveform.device)
         width = waveform.shape[1] if wanted is None else int(wanted.max())
-        changed = np.concatenate([rows for *_, rows in parts])
-        order = np.concatenate([changed, np.setdiff1d(np.arange(len(draw)), changed)])
-        index, ends = to_device(order, waveform.device), np.cumsum([rows.size for *_, rows in parts]).tolist()
-        *groups, unchanged = waveform.index_select(0, index).tensor_split(ends)
-        results = [
-            transform.run(group, drawn[rows], None if wanted is None else wanted[rows])
-            for (transform, drawn, rows), group in zip(parts, groups, strict=True)
-        ]
-        out = waveform.new_empty(len(draw), width)
-        for own, result in zip(index.tensor_split(ends), [*results, unchanged], strict=True):
-            out.index_copy_(0, own, fit(result, width))
+        out = fit(waveform, width).clone()
+        for (transform, drawn, rows), own in zip(parts, index.split([part[2].size for part in parts]), strict=True):
+            changed = transform.run(
+                waveform.index_select(0, own), drawn[rows], None if wanted is None else wanted[rows]
+            )
+            out.index_copy_(0, own, fit(changed, width))
         return out

@@ -24,8 +24,8 @@ from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.read import ClipReader
 from gtzan_stream.threads import cores
 
-BLOCK_ROWS = 16
-"""Rows that a thread reads at once."""
+FEWEST_ROWS = 8
+"""Rows that a thread reads in one call, at least."""
 
 
 class DeviceRows:
@@ -46,6 +46,7 @@ class DeviceRows:
         self._geometry = cast(Geometry, features.geometry)
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._threads = RowThreads(num_workers) if num_workers > cores() else None
+        self._n_threads = max(num_workers, cores())
 
     def compute(
         self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
@@ -87,9 +88,12 @@ class DeviceRows:
 
         direct = self._reader.direct_rows(clips, segments.start, segments.length)
 
+        # Few blocks, since a thread needs the GIL between two; more than threads, since some take longer.
+        size = max(-(-len(array) // (2 * self._n_threads)), FEWEST_ROWS)
+
         def read_block(number: int) -> None:
-            first = number * BLOCK_ROWS
-            block = array[first : first + BLOCK_ROWS]
+            first = number * size
+            block = array[first : first + size]
             for row in range(first, first + len(block)) if direct is None else direct.read_rows(first, block):
                 read_row(row)
 
@@ -100,7 +104,7 @@ class DeviceRows:
                 errors.unread(row, error)
                 array[row] = 0
 
-        for_rows(read_block, -(-len(array) // BLOCK_ROWS), self._threads)
+        for_rows(read_block, -(-len(array) // size), self._threads)
         return buffer
 
 

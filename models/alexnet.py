@@ -3,7 +3,7 @@
 import torchvision
 from torch import nn
 
-from models.layers import Channel, on_one_channel
+from models.layers import AveragePool2d, Channel, on_one_channel
 
 
 def alexnet(n_classes: int) -> nn.Module:
@@ -20,6 +20,6 @@ def alexnet(n_classes: int) -> nn.Module:
     """
     network = torchvision.models.alexnet(weights=None, num_classes=n_classes)
     network.features[0] = on_one_channel(network.features[0])
-    network.avgpool = nn.AdaptiveAvgPool2d(3)
+    network.avgpool = AveragePool2d(3)
     network.classifier[1] = nn.Linear(256 * 3 * 3, 4096)
     return nn.Sequential(Channel(), network)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from models.layers import classifier
+from models.layers import AveragePool1d, classifier
 
 
 def cnn1d(n_classes: int) -> nn.Module:
@@ -19,5 +19,5 @@ def cnn1d(n_classes: int) -> nn.Module:
     for n_in, kernel, pooled in ((128, 7, True), (64, 7, True), (64, 3, False), (64, 3, False), (64, 3, True)):
         layers += [nn.Conv1d(n_in, 64, kernel), nn.ReLU(inplace=True)]
         layers += [nn.MaxPool1d(3)] if pooled else []
-    pool = nn.AdaptiveAvgPool1d(35)  # changes nothing for 1,024 frames, which leave 35 steps
+    pool = AveragePool1d(35)  # changes nothing for 1,024 frames, which leave 35 steps
     return nn.Sequential(*layers, pool, nn.Flatten(), classifier(64 * 35, 2048, 1024, n_classes))

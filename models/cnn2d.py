@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from models.layers import Channel, block, classifier
+from models.layers import AveragePool2d, Channel, block, classifier
 
 
 def cnn2d(n_classes: int) -> nn.Module:
@@ -21,7 +21,7 @@ def cnn2d(n_classes: int) -> nn.Module:
         block(64, 128, (2, 2)),
         block(128, 256, (4, 4)),
         block(256, 512, (4, 4)),  # [batch, 512, 2, 2]
-        nn.AdaptiveAvgPool2d(2),  # changes nothing for 128 x 128 inputs
+        AveragePool2d(2),  # changes nothing for 128 x 128 inputs
         nn.Flatten(),
         classifier(2048, 1024, 256, n_classes),
     )

@@ -12,6 +12,24 @@ class Channel(nn.Module):
         return features.unsqueeze(1)
 
 
+class AveragePool1d(nn.AdaptiveAvgPool1d):
+    """Average steps to a number of them. Leave them as they are if there are as many already.
+
+    On a GPU, torch sums the gradients of an adaptive pool in a different order in each run. Inputs of the usual size
+    need no pool, so that runs can be repeated.
+    """
+
+    def forward(self, steps: Tensor) -> Tensor:
+        return steps if steps.shape[-1] == self.output_size else super().forward(steps)
+
+
+class AveragePool2d(nn.AdaptiveAvgPool2d):
+    """`AveragePool1d` for square maps."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps if maps.shape[-2:] == (self.output_size, self.output_size) else super().forward(maps)
+
+
 def block(n_in: int, n_out: int, pool: tuple[int, int]) -> nn.Sequential:
     """Build a 3 x 3 convolution, batch norm, ReLU and max-pooling by `pool` (mel, frame)."""
     # No bias: the batch norm would subtract it again.

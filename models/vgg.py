@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 from torchvision.models import VGG
 
-from models.layers import Channel, on_one_channel
+from models.layers import AveragePool2d, Channel, on_one_channel
 
 
 def _vgg(build: Callable[..., VGG], n_classes: int) -> nn.Module:
@@ -14,7 +14,7 @@ def _vgg(build: Callable[..., VGG], n_classes: int) -> nn.Module:
     network = build(weights=None, num_classes=n_classes, dropout=0.0)
     network.features[0] = on_one_channel(network.features[0])
     # The convolutions reduce 128 x 128 to 4 x 4, so the first linear layer reads 4 x 4 maps, not a photograph's 7 x 7.
-    network.avgpool = nn.AdaptiveAvgPool2d(4)
+    network.avgpool = AveragePool2d(4)
     network.classifier[0] = linear = nn.Linear(512 * 4 * 4, 4096)
     nn.init.normal_(linear.weight, std=0.01)  # as torchvision does
     nn.init.zeros_(linear.bias)

@@ -146,6 +146,22 @@ def test_layers_for_other_sizes_change_nothing_at_the_size_of_the_study(name):
     assert (unchanged, bands) == (([], [1]) if name == "crnn" else ([True], []))
 
 
+@pytest.mark.parametrize("name", ["cnn1d", "cnn2d", "alexnet", "vgg11"])
+def test_no_gradient_of_an_adaptive_pool_is_needed_at_the_size_of_the_study(name):
+    """On a GPU, torch would sum it in a different order in each run, and warn."""
+    network = models.build(name, 2)
+    output, names, seen = network(example(name, 2)[0]).sum().grad_fn, set(), set()
+    nodes = [output]
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.add(node.name())
+            nodes += [function for function, _ in node.next_functions]
+    assert any("Conv" in name for name in names)
+    assert not [name for name in names if "AdaptiveAvgPool" in name]
+
+
 @pytest.mark.parametrize(
     ("name", "n_relu", "dropout"),
     [

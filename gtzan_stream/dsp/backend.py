@@ -220,8 +220,12 @@ def _torch_modes() -> Callable[[], AbstractContextManager[object]]:
 
     @contextmanager
     def modes() -> Iterator[None]:
-        with torch.inference_mode(inference), torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, autocast):
-            yield
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+            if not autocast:  # as in every new thread; entering it takes longer than all else here
+                yield
+                return
+            with torch.autocast("cpu", dtype):
+                yield
 
     return modes
 

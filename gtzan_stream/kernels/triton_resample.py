@@ -110,7 +110,9 @@ def _sum_taps(
     return total
 
 
-@triton.jit
+# If Triton knew that rows begin at a multiple of 16 bytes, it would give neighbouring samples to one thread, to store
+# them at once. Each load of the taps would then touch four times as many cache lines.
+@triton.jit(do_not_specialize=["length"])
 @no_type_check
 def _resample(
     waveform, parameters, coefficients, out, batch, time, length, n_taps, TERMS: tl.constexpr, LANES: tl.constexpr,

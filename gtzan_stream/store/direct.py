@@ -1,4 +1,4 @@
-"""Read the rows of a batch that need neither decoding nor reflection, without the GIL."""
+"""Read the rows of a batch that need no decoding, without the GIL."""
 
 from collections.abc import Mapping
 
@@ -12,8 +12,9 @@ from gtzan_stream.store.open_shards import OpenShard
 class DirectRows:
     """The rows of a batch as places in open shards, computed for all of them at once.
 
-    Rows that cannot be read so are left to `ClipReader.read`: segments that have to be decoded or that reach beyond
-    their clip, clips in other shards. It also reads rows again that failed or look silent, and says what is wrong.
+    Rows that cannot be read so are left to `ClipReader.read`: segments that have to be decoded, that are mostly
+    reflections of their clip, or whose shard is not given. It also reads rows again that failed or look silent, and
+    says what is wrong.
 
     Parameters
     ----------
@@ -32,21 +33,21 @@ class DirectRows:
         starts: np.ndarray,
         lengths: np.ndarray,
     ) -> None:
-        self._shards, numbers = shards, manifest.shard[clips]
-        is_direct = manifest.direct[clips] & (starts >= 0) & (starts + lengths <= manifest.frames[clips])
-        is_direct &= np.isin(numbers, list(shards))
-        files = [shards[number].fileno() if number in shards else -1 for number in numbers.tolist()]
-        self._places = (
-            np.array(files, np.int32),
-            manifest.data_offset[clips] + 2 * starts,
-            np.where(is_direct, lengths, 0),
-        )
+        self._shards = shards
+        before, after = np.maximum(-starts, 0), np.maximum(starts + lengths - manifest.frames[clips], 0)
+        inside = lengths - before - after
+        files = {number: shard.fileno() for number, shard in shards.items()}
+        file = np.array([files.get(number, -1) for number in manifest.shard[clips].tolist()])
+        is_direct = manifest.direct[clips] & (before < inside) & (after < inside) & (file >= 0)
+        offset = manifest.data_offset[clips] + 2 * np.maximum(starts, 0)
+        places = np.stack([file, offset, before, inside, after], axis=1).astype(np.int64)
+        self._places = np.where(is_direct[:, None], places, 0)  # no samples to read
 
     def read_row(self, row: int, out: np.ndarray) -> bool:
         """Read a row to the beginning of `out`, contiguous int16 [time]. Return whether that was possible."""
         from gtzan_stream.kernels import numba_read
 
-        return bool(numba_read.read_row(row, *self._places, out))
+        return bool(numba_read.read_row(row, self._places, out))
 
     def read_rows(self, first: int, out: np.ndarray) -> list[int]:
         """Read rows from `first` on, each to the beginning of a row of `out`, contiguous int16 [n, time].
@@ -59,7 +60,7 @@ class DirectRows:
         from gtzan_stream.kernels import numba_read
 
         is_read = np.empty(len(out), np.bool_)
-        numba_read.read_rows(first, *self._places, out, is_read)
+        numba_read.read_rows(first, self._places, out, is_read)
         return (first + np.flatnonzero(~is_read)).tolist()
 
 

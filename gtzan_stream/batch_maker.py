@@ -8,8 +8,8 @@
    batch at once on a GPU (`gtzan_stream.device_rows`).
 4. With mixup, mix each row with its partner. Where the partner belongs to another rank, its row is made here too.
 
-The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the one thread of `prefetch_executor` calls
-it, a few batches ahead.
+The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the two threads of `prefetch_executor` call
+it, a few batches ahead: one reads the samples of a batch while the other computes the batch before it.
 
 On CUDA, steps 3 and 4 are queued in the maker's own stream, so that they overlap with the training step, and
 `make_batch` returns before they are done. The event that it returns marks their end: `synchronize` makes the consumer's
@@ -69,7 +69,7 @@ class BatchMaker:
     Attributes
     ----------
     prefetch_executor : Executor
-        One thread, for making batches ahead of their consumer.
+        Two threads, for making batches ahead of their consumer.
     closed : bool
     """
 
@@ -106,7 +106,7 @@ class BatchMaker:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
         # The initializer is not a method, because a bound method would keep the maker alive.
-        self.prefetch_executor = thread_pool(1, "gtzan-stream-prefetch", partial(_init_thread, gpu))
+        self.prefetch_executor = thread_pool(2, "gtzan-stream-prefetch", partial(_init_thread, gpu))
 
     def close(self) -> None:
         """Close the shards and end the threads. No batches can be made afterwards."""

@@ -22,7 +22,7 @@ from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.read import ClipReader
-from gtzan_stream.threads import cores
+from gtzan_stream.threads import cores, fork_safe_lock
 
 FEWEST_ROWS = 8
 """Rows that a thread reads in one call, at least."""
@@ -47,21 +47,23 @@ class DeviceRows:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._threads = RowThreads(num_workers) if num_workers > cores() else None
         self._n_threads = max(num_workers, cores())
+        self._computing = fork_safe_lock()  # one batch at a time; others may be read meanwhile
 
     def compute(
         self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
     ) -> Tensor:
         """Compute the features [batch, row, frame] of segments of clips; see `CpuRows.compute`."""
-        waveform = to_float32(self._to_device(self._read(clips, segments, errors)))
-        length = np.full(len(clips), self._geometry.read_length)
-        augmented = transform.apply(
-            waveform,
-            draw,
-            length,
-            failed=lambda row, error: errors.failed(row, error, draw.label(row)),
-            overwrite=True,  # `waveform` is not used afterwards
-        )
-        return fill_padding(self._features(augmented), segments.valid_frames, self._geometry)
+        buffer = self._read(clips, segments, errors)
+        with self._computing:
+            waveform = to_float32(self._to_device(buffer))
+            augmented = transform.apply(
+                waveform,
+                draw,
+                np.full(len(clips), self._geometry.read_length),
+                failed=lambda row, error: errors.failed(row, error, draw.label(row)),
+                overwrite=True,  # `waveform` is not used afterwards
+            )
+            return fill_padding(self._features(augmented), segments.valid_frames, self._geometry)
 
     def _to_device(self, buffer: Tensor) -> Tensor:
         """Copy a buffer to the device, on a GPU in a stream of its own: while the batch before is being computed."""

@@ -23,6 +23,7 @@ The examples of an epoch are a pure function of the settings and the epoch, so t
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -182,9 +183,8 @@ class Epochs:
         self.manifest.folder.check_cache_holds(plan.shards_at_once(self._rows_here()))
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
-        batches = self._make_batches(plan, first, self.rank, self.world_size)
-        if self.num_workers:
-            batches = prefetch(batches, _PREFETCH_DEPTH, self._maker.prefetch_executor)
+        executor = self._maker.prefetch_executor if self.num_workers else None
+        batches = prefetch(self._calls(plan, first, self.rank, self.world_size), _PREFETCH_DEPTH, executor)
         for number, (batch, event) in enumerate(self._until_closed(batches), first + 1):
             self._maker.synchronize(batch, event)
             self.skipped += batch.skipped
@@ -195,8 +195,8 @@ class Epochs:
             if number < len(plan):  # closing after the last batch is fine
                 self._check_open()
 
-    def _make_batches(self, plan: EpochPlan, first: int, rank: int, world_size: int) -> Iterator[tuple[Batch, Any]]:
-        """Make the batches from index `first` on, while remote shards of this block and the next are downloaded."""
+    def _calls(self, plan: EpochPlan, first: int, rank: int, world_size: int) -> Iterator[Callable[[], Any]]:
+        """Yield a function that makes each batch from index `first` on; download shards of its block and the next."""
         rows = rows_of_rank(rank, world_size, self.batch_size)
         begun: set[tuple[int, int]] = set()  # group and block
         downloads: list[Future[Any]] = []
@@ -209,7 +209,7 @@ class Epochs:
                         names = [self.manifest.shards[shard].name for shard in shards]
                         downloads = [each for each in downloads if not each.done()]
                         downloads += self.manifest.folder.prefetch(names)
-                yield self._maker.make_batch(plan, index, self._kind, rank, world_size)
+                yield partial(self._maker.make_batch, plan, index, self._kind, rank, world_size)
         finally:
             for download in downloads:  # so that leaving the loop early does not block
                 download.cancel()

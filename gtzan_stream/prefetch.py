@@ -1,55 +1,58 @@
-"""Run an iterator ahead of its consumer in another thread.
+"""Make items ahead of their consumer, in other threads.
 
-With depth 3, the consumer works on item i while items i + 1 to i + 3 are computed or wait in a queue::
+With depth 3, the consumer works on item i while items i + 1 to i + 3 are made or wait for it. With two threads, one
+reads the samples of an item while the other computes the item before it::
 
-    thread     | 0 | 1 | 2 | 3 |    | 4 |      | 5 |      | ...
-    consumer       |  item 0   |      item 1   |  item 2  | ...
+    thread 1   | 0     | 2     |       | 4     |         ...
+    thread 2   | 1     | 3     |           | 5     |     ...
+    consumer           |  item 0   |  item 1   |  item 2 ...
 
-Item 4 begins when the consumer takes item 1. There is one thread, because a generator cannot run in two at once.
+Item 4 begins when the consumer takes item 1.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, TypeVar
+from itertools import islice
+from typing import TypeVar
 
 T = TypeVar("T")
-_END = object()
 
 
-def prefetch(items: Iterator[T], depth: int, executor: Executor) -> Iterator[T]:
-    """Yield the items of an iterator, computed up to `depth` items ahead.
+def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | None) -> Iterator[T]:
+    """Yield the results of calls in order, computed up to `depth` results ahead.
 
-    An exception of `items` is raised here, after the items before it. When this generator is closed (a ``break`` in the
-    loop over it is enough), the executor is free for the next caller as soon as the current item is done. The executor
-    outlives the generator, because a process would grow if each epoch had a new thread: the allocator keeps some
-    memory for each.
+    An exception of a call is raised here, after the results before it. When this generator is closed (a ``break`` in
+    the loop over it is enough), the executor is free for the next caller as soon as the current calls are done. The
+    executor outlives the generator, because a process would grow if each epoch had new threads: the allocator keeps
+    some memory for each.
 
     Parameters
     ----------
-    items : iterator
+    calls : iterator of functions
+        Run in the consumer's thread. It should not take long.
     depth : int
-        Number of items to compute ahead.
-    executor : Executor
-        Must have exactly one thread.
+        Number of results to compute ahead.
+    executor : Executor or None
+        Without one, each result is computed when it is requested, in the consumer's thread.
 
     Examples
     --------
     >>> from concurrent.futures import ThreadPoolExecutor
-    >>> list(prefetch(iter("abc"), depth=2, executor=ThreadPoolExecutor(1)))
-    ['a', 'b', 'c']
+    >>> list(prefetch((letter.upper for letter in "abc"), depth=2, executor=ThreadPoolExecutor(2)))
+    ['A', 'B', 'C']
     """
-
-    def compute() -> Future[Any]:
-        return executor.submit(next, items, _END)
-
-    futures = deque(compute() for _ in range(depth))
+    if executor is None:
+        yield from (call() for call in calls)
+        return
+    futures: deque[Future[T]] = deque(executor.submit(call) for call in islice(calls, depth))
     try:
-        while (item := futures[0].result()) is not _END:
+        while futures:
+            result = futures[0].result()
             futures.popleft()
-            futures.append(compute())
-            yield item
+            futures.extend(executor.submit(call) for call in islice(calls, 1))
+            yield result
     finally:
-        # Do not wait for the futures: the garbage collector may close this generator in the executor's own thread.
+        # Do not wait for the futures: the garbage collector may close this generator in one of the executor's threads.
         for future in futures:
             future.cancel()

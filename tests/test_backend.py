@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -100,6 +101,20 @@ def test_rows_are_computed_in_the_threads_that_are_passed_in_until_these_are_clo
     for thread in names:
         thread.join(20)
         assert not thread.is_alive()
+
+
+def test_rows_that_wait_for_threads_that_are_closed_raise():
+    threads, busy = RowThreads(2), threading.Event()
+    others = [threads.pool.submit(busy.wait, 20) for _ in range(2)]
+    with ThreadPoolExecutor(1) as caller:
+        waiting = caller.submit(for_rows, str, 9, threads)
+        while threads.pool._work_queue.qsize() < 2:
+            time.sleep(0.001)
+        threads.close()
+        with pytest.raises(RuntimeError, match="the threads were closed"):
+            waiting.result(20)
+        assert not others[0].done()
+        busy.set()
 
 
 def test_nested_calls_do_not_deadlock():

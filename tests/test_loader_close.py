@@ -36,11 +36,13 @@ def test_a_closed_loader_has_no_threads_and_raises_when_iterated(shards):
 
 
 def test_no_batch_is_made_after_closing(shards, monkeypatch):
-    make, made, closed = BatchMaker.make_batch, [], threading.Event()
+    """Two batches had begun then."""
+    make, made, both, closed = BatchMaker.make_batch, [], threading.Barrier(3), threading.Event()
 
     def waiting(*arguments, **options):
-        made.append(None)
-        if len(made) == 2:
+        made.append(index := arguments[2])
+        if index > 0:
+            both.wait(60)
             closed.wait(60)
         return make(*arguments, **options)
 
@@ -48,10 +50,11 @@ def test_no_batch_is_made_after_closing(shards, monkeypatch):
     loader = Loader(shards, batch_size=8, augment="none", on_error="skip")
     iterator = iter(loader)
     next(iterator)  # this requests three more batches
+    both.wait(60)
     loader.close()
     closed.set()
     loader._maker.prefetch_executor.shutdown(wait=True)
-    assert len(made) == 2
+    assert sorted(made) == [0, 1, 2]
     iterator.close()
     loader = Loader(shards, augment="none", on_error="skip", num_workers=0)
     loader.close()
@@ -78,7 +81,8 @@ def test_closing_a_loader_ends_the_wait_for_a_batch_with_an_error(shards, monkey
     monkeypatch.setattr(BatchMaker, "make_batch", waiting)
     loader = Loader(shards, batch_size=8, augment="none")
     if moment == "before it is started":
-        loader._maker.prefetch_executor.submit(wait)  # as if batches of an evaluation were being made
+        for _ in range(2):  # as if batches of an evaluation were being made
+            loader._maker.prefetch_executor.submit(wait)
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(next, iter(loader))
         assert started.wait(60)

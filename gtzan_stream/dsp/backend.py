@@ -26,7 +26,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
@@ -205,12 +205,15 @@ def for_rows(function: Callable[[int], object], n_rows: int, threads: RowThreads
                 raise
 
     futures = [threads.pool.submit(work) for _ in range(n_threads)]
-    wait(futures)
-    for future in futures:
-        if future.cancelled():
-            raise RuntimeError("the threads were closed while they computed rows")
-        if error := future.exception():
-            raise error
+    first: BaseException | None = None
+    for future in futures:  # `concurrent.futures.wait` would wait forever for one that a shutdown has cancelled
+        try:
+            error = future.exception()
+        except CancelledError:
+            error = RuntimeError("the threads were closed while they computed rows")
+        first = first or error
+    if first:
+        raise first
 
 
 def _torch_modes() -> Callable[[], AbstractContextManager[object]]:

@@ -105,8 +105,8 @@ def main(
     min_s: Annotated[float, typer.Option(help="Minimum duration of each timing in seconds.")] = 0.2,
 ) -> None:
     """Time log-mels by several libraries and write benchmarks/results/features-*.json."""
-    need("librosa", "threadpoolctl", "asrfront")
     device = find(device_name)
+    need("librosa", "threadpoolctl", *(["asrfront"] if device.type == "cpu" else []))
     n_clips = n_clips or (256 if device.type == "cuda" else 8)
     waveform = clips.load(shards, n_clips, 30.0).to(device)
     contests = [contest(waveform)] + ([whisper_contest(waveform)] if device.type == "cpu" else [])

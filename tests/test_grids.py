@@ -84,7 +84,7 @@ LAUNCHES = [
     ("triton_stft", "_overlap_add", overlap_add, 512),
     ("triton_resample", "_fit", resample, 2**62),
     ("triton_resample", "_resample", resample, 512),
-    ("triton_stretch", "_vocode", vocode, 3 * 32),
+    ("triton_stretch", "_vocode", vocode, 3 * 128),
     ("triton_random", "_normal", noise, 1024),
     ("triton_frames", "_cut", frames, 4096),
     ("triton_rows", "_roll", roll, 2048),

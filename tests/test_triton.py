@@ -20,7 +20,7 @@ from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.stretch import time_stretch
 from gtzan_stream.kernels import triton_stretch
 triton_stretch.FRAMES = 2  # several tiles, so that the running product is carried over
-triton_stretch.FREQUENCIES = 512  # for speed; 1,025 bins end in an incomplete tile
+triton_stretch.LANES = 512  # for speed; 1,025 bins end in an incomplete tile
 x = torch.randn(4, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 x[2, 1000:] = 0
 rates, offsets = np.array([3.2, 4.0, 1.6, 0.3]), np.array([0.0, 100.0, -300.0, 700.0])  # ends, and starts, inside
@@ -28,7 +28,7 @@ with force("triton"):
     result = time_stretch(x.float(), rates, 600, offset=offsets)
 error = (result - time_stretch(x, rates, 600, offset=offsets)).abs().max()
 assert error < 1e-4, error
-triton_stretch.FREQUENCIES = 4
+triton_stretch.LANES = 32
 turning = torch.polar(torch.ones(2, 4), 6.28 * torch.rand(2, 4, generator=torch.Generator().manual_seed(0)))
 def vocode(spectrogram, position):
     out = torch.empty(*position.shape, spectrogram.shape[2], dtype=torch.complex64)

@@ -23,11 +23,8 @@ def test_the_number_of_workers_changes_nothing(shards, reference, num_workers):
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_the_number_of_ranks_changes_nothing(shards, reference, world_size):
-    ranks = [
-        Loader(shards, batch_size=8, seed=3, crops_per_clip=4, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    assert_same(collect(*ranks), reference)
+    settings = {"batch_size": 8, "seed": 3, "crops_per_clip": 4, "world_size": world_size}
+    assert_same(collect(*(Loader(shards, rank=rank, **settings) for rank in range(world_size))), reference)
 
 
 def test_batch_size_changes_no_example(shards, reference):

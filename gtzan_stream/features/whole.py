@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gtzan_stream.dsp.backend import backend, for_rows
 from gtzan_stream.shapes import Features, Waveform
 
 
@@ -49,5 +51,11 @@ def _reflect(waveform: Tensor, n: int) -> Float[Tensor, "batch padded"]:
         raise ValueError("expected at least one sample, got a waveform with no samples")
     beyond = [torch.arange(start, start + n, device=waveform.device) for start in (-n, time)]
     index = torch.cat(beyond) % max(2 * time - 2, 1)
-    padding = waveform[:, torch.minimum(index, (2 * time - 2 - index).abs())]
-    return torch.cat([padding[:, :n], waveform, padding[:, n:]], 1)
+    index = torch.minimum(index, (2 * time - 2 - index).abs())
+    if backend(waveform) != "numba":
+        return torch.cat([waveform[:, index[:n]], waveform, waveform[:, index[n:]]], 1)
+    padded = waveform.new_empty(len(waveform), time + 2 * n)
+    rows, out, before, after = waveform.numpy(), padded.numpy(), index[:n].numpy(), index[n:].numpy()
+    # In our own threads, because those of torch would go on waiting actively, on the cores that the features need.
+    for_rows(lambda i: np.concatenate([rows[i, before], rows[i], rows[i, after]], out=out[i]), len(rows))
+    return padded

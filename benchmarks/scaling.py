@@ -1,10 +1,9 @@
 """Estimate the loader's speed on more cores than this machine has: ``python benchmarks/scaling.py --shards shards/``.
 
-Measured, in new processes that may use one or two cores: the speed of the loader, the time per row that only one thread
-can work (drawing, planning and putting a batch together), and the time per row for which a thread holds Python's lock
-(the GIL), by sampling with py-spy. From these, a model for n cores:
+Measured, in new processes that may use one or two cores: the speed of the loader, and the time per row for which a
+thread holds Python's lock (the GIL), by sampling with py-spy. From these, a model for n cores:
 
-    seconds per row = max(serial + (seconds per row on one core - serial) / n,  seconds with the lock)
+    seconds per row = max(seconds per row on one core / n,  seconds with the lock)
 
 It leaves out memory bandwidth, disks and caches that cores share. The figures of the model are marked as such; for two
 cores both are given, so that the model can be judged.
@@ -12,13 +11,12 @@ cores both are given, so that the model can be judged.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any
-from unittest.mock import patch
 
 import torch
 import typer
@@ -28,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 from benchmarks.lib import tables
 from benchmarks.lib.common import Shards, run, save, show
 from benchmarks.lib.rates import endless, make_loader, rates
-from gtzan_stream.cpu_rows import CpuRows
 from gtzan_stream.errors import UserError
 from gtzan_stream.threads import cores
 
@@ -45,34 +42,11 @@ def speed(shards: Path, recipe: str, seconds: float) -> dict[str, Any]:
         return rates(endless(loader), BATCH_SIZE, CPU, min_s=seconds, runs=5)
 
 
-def serial_s(shards: Path, recipe: str, seconds: float) -> float:
-    """Measure the seconds per row that the thread of a batch computes outside the work on its rows."""
-    in_rows, n_rows, work = 0.0, 0, CpuRows._for_rows
-
-    def timed(*arguments: Any) -> None:
-        nonlocal in_rows
-        began = time.thread_time()
-        work(*arguments)
-        in_rows += time.thread_time() - began
-
-    with (
-        patch.object(CpuRows, "_for_rows", timed),
-        make_loader(shards, augment=recipe, batch_size=BATCH_SIZE, device=CPU, num_workers=0) as loader,
-    ):
-        batches = endless(loader)
-        for _ in range(4):
-            next(batches)
-        in_rows, began, until = 0.0, time.thread_time(), time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            n_rows += len(next(batches))
-        return (time.thread_time() - began - in_rows) / n_rows
-
-
 def probe(shards: Path, recipe: str, seconds: float) -> None:
-    """Print a line when batches are being made, then the measurements of this process as JSON."""
-    serial = serial_s(shards, recipe, seconds / 2)
+    """Print a line when the kernels are compiled, then the measurement of this process as JSON."""
+    speed(shards, recipe, seconds / 4)
     print("ready", flush=True)
-    print(json.dumps({"crops_per_s": speed(shards, recipe, seconds), "serial_us": 1e6 * serial}))
+    print(json.dumps({"crops_per_s": speed(shards, recipe, seconds)}))
 
 
 def probe_apart(shards: Path, recipe: str, n_cores: int, seconds: float, *, sample: bool = False) -> dict[str, Any]:
@@ -101,26 +75,31 @@ def share_with_lock(process: int, seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path, duration = Path(folder, "stacks.txt"), max(1, round(seconds))
         options = ["--gil", "--format", "raw", "--rate", str(SAMPLES_PER_S), "--duration", str(duration)]
-        command = ["py-spy", "record", "--pid", str(process), "--output", str(path), *options]
-        try:
-            done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-        except FileNotFoundError:
-            raise UserError("py-spy is not installed: pip install '.[bench]'") from None
+        command = [py_spy(), "record", "--pid", str(process), "--output", str(path), *options]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:
             raise UserError(f"py-spy failed: {done.stderr.strip().splitlines()[-1]}")
         counts = [int(line.rpartition(" ")[2]) for line in path.read_text(encoding="utf-8").splitlines()]
     return sum(counts) / (SAMPLES_PER_S * duration)
 
 
-def modelled(row_us: float, serial_us: float, lock_us: float, n_cores: int) -> float:
+def py_spy() -> str:
+    """Return the path of the program py-spy, also where only this Python's own folder has it."""
+    found = shutil.which("py-spy", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        raise UserError("py-spy is not installed: pip install '.[bench]'")
+    return found
+
+
+def modelled(row_us: float, lock_us: float, n_cores: int) -> float:
     """Return the crops per second on `n_cores`, by the model, from the microseconds per row on one core.
 
-    >>> round(modelled(row_us=100.0, serial_us=4.0, lock_us=10.0, n_cores=4))
-    35714
-    >>> round(modelled(row_us=100.0, serial_us=4.0, lock_us=10.0, n_cores=64))
+    >>> round(modelled(row_us=100.0, lock_us=10.0, n_cores=4))
+    40000
+    >>> round(modelled(row_us=100.0, lock_us=10.0, n_cores=64))
     100000
     """
-    return 1e6 / max(serial_us + (row_us - serial_us) / n_cores, lock_us)
+    return 1e6 / max(row_us / n_cores, lock_us)
 
 
 def measure(shards: Path, seconds: float) -> list[dict[str, Any]]:
@@ -130,7 +109,7 @@ def measure(shards: Path, seconds: float) -> list[dict[str, Any]]:
         on_one = probe_apart(shards, recipe, 1, seconds)
         on_all = probe_apart(shards, recipe, 2, seconds) if cores() >= 2 else None
         lock_us = probe_apart(shards, recipe, min(2, cores()), seconds, sample=True)["lock_us"]
-        row_us, serial_us = 1e6 / on_one["crops_per_s"]["median"], on_one["serial_us"]
+        row_us = 1e6 / on_one["crops_per_s"]["median"]
         measured = {1: on_one["crops_per_s"], 2: on_all and on_all["crops_per_s"]}
         for n_cores in MODELLED:
             rows.append(
@@ -138,8 +117,7 @@ def measure(shards: Path, seconds: float) -> list[dict[str, Any]]:
                     "recipe": recipe,
                     "cores": n_cores,
                     "measured": measured.get(n_cores),
-                    "model": modelled(row_us, serial_us, lock_us, n_cores),
-                    "serial_us": serial_us,
+                    "model": modelled(row_us, lock_us, n_cores),
                     "lock_us": lock_us,
                 }
             )

@@ -105,9 +105,8 @@ def of_scale(result: Result) -> str:
 def of_scaling(result: Result) -> str:
     return (
         f"Batches of {result['settings']['batch_size']} on the CPU. Only the figures under `measured` were measured; "
-        "the rest is a model, made of the measured time per row on one core, its part that one thread alone must "
-        "compute, and the time for which a thread holds Python's lock (the GIL).\n\n"
-        + markdown(*tables.scaling(result["rows"]))
+        "the rest is a model, made of the measured time per row on one core, and the time for which a thread holds "
+        "Python's lock (the GIL).\n\n" + markdown(*tables.scaling(result["rows"]))
     )
 
 

@@ -108,7 +108,6 @@ def scaling(rows: Rows) -> Table:
         "cores",
         "measured, crops/s",
         "model, crops/s",
-        "one thread only, us/row",
         "with the GIL, us/row",
     ]
     return columns, [
@@ -117,7 +116,6 @@ def scaling(rows: Rows) -> Table:
             count(row["cores"]),
             count(row["measured"]["median"]) if row["measured"] else "",
             count(row["model"]),
-            f"{row['serial_us']:.1f}",
             f"{row['lock_us']:.1f}",
         ]
         for row in rows

@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 from benchmarks.lib import tables
 from benchmarks.lib.common import Shards, run, save, show
 from benchmarks.lib.rates import endless, make_loader, rates
+from gtzan_stream.dsp import backend
+from gtzan_stream.dsp.backend import RowThreads
 from gtzan_stream.errors import UserError
 from gtzan_stream.threads import cores
 
@@ -36,27 +38,30 @@ BATCH_SIZE = 64
 SAMPLES_PER_S = 500
 
 
-def speed(shards: Path, recipe: str, seconds: float) -> dict[str, Any]:
-    """Measure the crops per second of a loader in this process."""
-    with make_loader(shards, augment=recipe, batch_size=BATCH_SIZE, device=CPU, num_workers=1) as loader:
-        return rates(endless(loader), BATCH_SIZE, CPU, min_s=seconds, runs=5)
+def probe(shards: Path, recipe: str, seconds: float, *, in_one_thread: bool) -> None:
+    """Print a line when the kernels are compiled, then the crops per second of a loader in this process as JSON."""
+    if in_one_thread:
+        backend._shared = RowThreads(1)
+    settings: dict[str, Any] = {"batch_size": BATCH_SIZE, "device": CPU, "num_workers": 0 if in_one_thread else 1}
+    with make_loader(shards, augment=recipe, **settings) as loader:
+        batches = endless(loader)
+        rates(batches, BATCH_SIZE, CPU, min_s=seconds / 4, runs=1)
+        print("ready", flush=True)
+        print(json.dumps(rates(batches, BATCH_SIZE, CPU, min_s=seconds, runs=5)))
 
 
-def probe(shards: Path, recipe: str, seconds: float) -> None:
-    """Print a line when the kernels are compiled, then the measurement of this process as JSON."""
-    speed(shards, recipe, seconds / 4)
-    print("ready", flush=True)
-    print(json.dumps({"crops_per_s": speed(shards, recipe, seconds)}))
+def probe_apart(
+    shards: Path, recipe: str, n_cores: int, seconds: float, *, sample: bool = False
+) -> tuple[dict[str, float], float]:
+    """Run `probe` in a new process that may use `n_cores` cores. Return its crops per second.
 
-
-def probe_apart(shards: Path, recipe: str, n_cores: int, seconds: float, *, sample: bool = False) -> dict[str, Any]:
-    """Run `probe` in a new process that may use `n_cores` cores.
-
-    With `sample`, py-spy samples the process meanwhile, and the result has ``lock_us``: the microseconds per row for
-    which a thread holds the GIL. Sampling slows the process down, so its speed is measured without.
+    With `sample`, the process works in one thread, and py-spy samples it. The second result is then the microseconds
+    per row for which the thread holds the GIL. With more threads than cores, one might hold it while it waits for a
+    core, which would count.
     """
     used = sorted(os.sched_getaffinity(0))[:n_cores]
     command = [sys.executable, __file__, "--probe", recipe, "--seconds", str(seconds), "--shards", str(shards)]
+    command += ["--in-one-thread"] if sample else []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, encoding="utf-8", preexec_fn=lambda: os.sched_setaffinity(0, used)
     ) as process:
@@ -67,7 +72,7 @@ def probe_apart(shards: Path, recipe: str, n_cores: int, seconds: float, *, samp
     if process.returncode:
         raise UserError(f"the measurement of {recipe} on {n_cores} cores failed; see above")
     found = json.loads(line)
-    return found | ({"lock_us": 1e6 * share / found["crops_per_s"]["median"]} if sample else {})
+    return found, 1e6 * share / found["median"]
 
 
 def share_with_lock(process: int, seconds: float) -> float:
@@ -106,11 +111,11 @@ def measure(shards: Path, seconds: float) -> list[dict[str, Any]]:
     """Return a row for each recipe and number of cores."""
     rows = []
     for recipe in RECIPES:
-        on_one = probe_apart(shards, recipe, 1, seconds)
-        on_all = probe_apart(shards, recipe, 2, seconds) if cores() >= 2 else None
-        lock_us = probe_apart(shards, recipe, min(2, cores()), seconds, sample=True)["lock_us"]
-        row_us = 1e6 / on_one["crops_per_s"]["median"]
-        measured = {1: on_one["crops_per_s"], 2: on_all and on_all["crops_per_s"]}
+        measured = {
+            n_cores: probe_apart(shards, recipe, n_cores, seconds)[0] for n_cores in (1, 2) if n_cores <= cores()
+        }
+        _, lock_us = probe_apart(shards, recipe, cores(), seconds, sample=True)
+        row_us = 1e6 / measured[1]["median"]
         for n_cores in MODELLED:
             rows.append(
                 {
@@ -128,13 +133,14 @@ def main(
     shards: Shards = Path("shards"),
     seconds: Annotated[float, typer.Option(help="Duration of each measurement in seconds.")] = 6.0,
     probed: Annotated[str, typer.Option("--probe", hidden=True)] = "",
+    in_one_thread: Annotated[bool, typer.Option("--in-one-thread", hidden=True)] = False,
     device_name: Annotated[str, typer.Option("--device", hidden=True)] = "cpu",  # as all.py passes it
 ) -> None:
     """Measure one and two cores, model more, and write benchmarks/results/scaling-cpu.json."""
     if not hasattr(os, "sched_setaffinity"):
         raise UserError("this benchmark needs a system on which a process can be kept on some cores, such as Linux")
     if probed:
-        probe(shards, probed, seconds)
+        probe(shards, probed, seconds, in_one_thread=in_one_thread)
         return
     rows = measure(shards, seconds)
     show("The loader on more cores", *tables.scaling(rows))

@@ -5,6 +5,7 @@ waits for the GIL reads nothing. One call of `read_rows` reads many rows, so tha
 """
 
 import ctypes
+import functools
 import sys
 from typing import no_type_check
 
@@ -15,6 +16,7 @@ from gtzan_stream.kernels.compiled import compiled
 _pread = types.ExternalFunction("pread", types.intp(types.intc, types.uintp, types.uintp, types.int64))
 
 
+@functools.cache
 def can_read() -> bool:
     """Return whether the C library has `pread`, with offsets of 64 bits: Windows and 32-bit systems do not."""
     return sys.platform != "win32" and sys.maxsize > 2**32 and hasattr(ctypes.CDLL(None), "pread")

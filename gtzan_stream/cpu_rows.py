@@ -80,7 +80,8 @@ class CpuRows:
 
             def finish(row: int, samples: np.ndarray) -> None:
                 kernel(samples, out[row])
-                out[row, :, valid[row] :] = self._geometry.silence
+                if valid[row] < out.shape[2]:
+                    out[row, :, valid[row] :] = self._geometry.silence
 
             self._for_rows(clips, segments, steps, draw, errors, finish)
             return features

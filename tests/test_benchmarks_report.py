@@ -100,6 +100,7 @@ def test_the_results_for_every_aim_are_in_the_report():
         (tables.contest, "features"),
         (tables.pitch_cost, "pitch-cost"),
         (tables.scale, "scale"),
+        (tables.scaling, "scaling"),
         (tables.soak, "soak"),
         (tables.sweep, "sweep"),
         (tables.throughput, "throughput"),

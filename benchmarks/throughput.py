@@ -73,7 +73,7 @@ def main(
     shards: Shards = Path("shards"),
     batch_size: Annotated[int, typer.Option(help="Number of crops in a batch; 0 for 64, or 1,024 on a GPU.")] = 0,
     device_name: Device = "auto",
-    num_workers: Annotated[int, typer.Option(help="Reading threads of the loader; 0 for 1, or 8 on a GPU.")] = 0,
+    num_workers: Annotated[int, typer.Option(help="num_workers of the loader; 0 for 1, or 8 on a GPU.")] = 0,
     min_s: Annotated[float, typer.Option(help="Duration of the measurements of a row, in all, in seconds.")] = 5.0,
     sweep: Annotated[bool, typer.Option("--sweep", help="Vary workers, batch size, codec and crops instead.")] = False,
 ) -> None:

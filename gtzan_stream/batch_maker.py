@@ -9,7 +9,7 @@
 4. With mixup, mix each row with its partner. Where the partner belongs to another rank, its row is made here too.
 
 The consumer's thread calls `make_batch` if `num_workers` is 0. Otherwise the two threads of `prefetch_executor` call
-it, a few batches ahead: one reads the samples of a batch while the other computes the batch before it.
+it, a few batches ahead: for a GPU, one reads the samples of a batch while the other launches the batch before it.
 
 On CUDA, steps 3 and 4 are queued in the maker's own stream, so that they overlap with the training step, and
 `make_batch` returns before they are done. The event that it returns marks their end: `synchronize` makes the consumer's

@@ -30,7 +30,7 @@ from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.read import ClipReader
-from gtzan_stream.threads import cores
+from gtzan_stream.threads import cores, fork_safe_lock
 
 
 class CpuRows:
@@ -50,6 +50,7 @@ class CpuRows:
         self._reader, self._features, self._n_rows = reader, features, n_rows
         self._geometry = cast(Geometry, features.geometry)
         self._threads = RowThreads(num_workers) if num_workers > cores() else None
+        self._computing = fork_safe_lock()  # features need not be safe in two threads
 
     def compute(
         self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
@@ -88,7 +89,8 @@ class CpuRows:
         waveform = uninitialized((n, length), torch.float32)
         rows = waveform.numpy()
         self._for_rows(clips, segments, steps, draw, errors, lambda row, samples: write_float32(samples, rows[row]))
-        return fill_padding(self._features(waveform), segments.valid_frames, self._geometry)
+        with self._computing:
+            return fill_padding(self._features(waveform), segments.valid_frames, self._geometry)
 
     def close(self) -> None:
         """End the threads."""

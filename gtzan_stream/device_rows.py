@@ -90,8 +90,10 @@ class DeviceRows:
 
         direct = self._reader.direct_rows(clips, segments.start, segments.length)
 
-        # Few blocks, since a thread needs the GIL between two; more than threads, since some take longer.
-        size = max(-(-len(array) // (2 * self._n_threads)), FEWEST_ROWS)
+        # Few blocks, since a thread needs the GIL between two; more than threads, since some take longer. Threads that
+        # read slowly, or decode, take few rows each.
+        fewest = FEWEST_ROWS if direct is not None and self._threads is None else 1
+        size = max(-(-len(array) // (2 * self._n_threads)), fewest)
 
         def read_block(number: int) -> None:
             first = number * size

@@ -22,11 +22,10 @@ The examples of an epoch are a pure function of the settings and the epoch, so t
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from gtzan_stream.batch import Batch
@@ -36,6 +35,7 @@ from gtzan_stream.distributed import rank_and_world_size, ranks_here
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan, rows_of_rank, rows_of_ranks
 from gtzan_stream.prefetch import prefetch
+from gtzan_stream.shard_requests import ShardRequests
 from gtzan_stream.threads import limit_torch_after_fork
 from gtzan_stream.views import BatchKind
 from gtzan_stream.words import first_few, short_repr
@@ -183,8 +183,17 @@ class Epochs:
         self.manifest.folder.check_cache_holds(plan.shards_at_once(self._rows_here()))
         first = self._next_start // self.batch_size
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
+        rank, world_size = self.rank, self.world_size
+        requests = ShardRequests(self.manifest, plan, rows_of_rank(rank, world_size, self.batch_size), first)
+        calls = (partial(self._make, requests, plan, k, rank, world_size) for k in range(first, len(plan)))
         executor = self._maker.prefetch_executor if self.num_workers else None
-        batches = prefetch(self._calls(plan, first, self.rank, self.world_size), _PREFETCH_DEPTH, executor)
+        with closing(requests), closing(prefetch(calls, _PREFETCH_DEPTH, executor)) as batches:
+            yield from self._yielded(batches, epoch, plan, first)
+
+    def _yielded(
+        self, batches: Iterator[tuple[Batch, Any]], epoch: int, plan: EpochPlan, first: int
+    ) -> Iterator[Batch]:
+        """Yield batches of an epoch from index `first` on, and keep the position."""
         for number, (batch, event) in enumerate(self._until_closed(batches), first + 1):
             self._maker.synchronize(batch, event)
             self.skipped += batch.skipped
@@ -195,24 +204,10 @@ class Epochs:
             if number < len(plan):  # closing after the last batch is fine
                 self._check_open()
 
-    def _calls(self, plan: EpochPlan, first: int, rank: int, world_size: int) -> Iterator[Callable[[], Any]]:
-        """Yield a function that makes each batch from index `first` on; download shards of its block and the next."""
-        rows = rows_of_rank(rank, world_size, self.batch_size)
-        begun: set[tuple[int, int]] = set()  # group and block
-        downloads: list[Future[Any]] = []
-        try:
-            for index in range(first, len(plan)):
-                for group, block in plan.blocks(index, rows):
-                    if (group, block) not in begun:
-                        begun.add((group, block))
-                        shards = np.r_[plan.shards_of(group, block), plan.shards_of(group, block + 1)]
-                        names = [self.manifest.shards[shard].name for shard in shards]
-                        downloads = [each for each in downloads if not each.done()]
-                        downloads += self.manifest.folder.prefetch(names)
-                yield partial(self._maker.make_batch, plan, index, self._kind, rank, world_size)
-        finally:
-            for download in downloads:  # so that leaving the loop early does not block
-                download.cancel()
+    def _make(self, requests: ShardRequests, plan: EpochPlan, index: int, rank: int, world_size: int) -> Any:
+        """Make a batch and its event, while shards of its block and the next are downloaded."""
+        with requests.of_batch(index):
+            return self._maker.make_batch(plan, index, self._kind, rank, world_size)
 
     def _until_closed(self, batches: Iterator[tuple[Batch, Any]]) -> Iterator[tuple[Batch, Any]]:
         """Yield `batches`; if anything fails because the loader was closed, raise the error of a closed loader."""

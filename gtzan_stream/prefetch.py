@@ -1,7 +1,7 @@
 """Make items ahead of their consumer, in other threads.
 
-With depth 3, the consumer works on item i while items i + 1 to i + 3 are made or wait for it. With two threads, one
-reads the samples of an item while the other computes the item before it::
+With depth 3, the consumer works on item i while items i + 1 to i + 3 are made or wait for it. With two threads, an
+item begins while the one before it is being made::
 
     thread 1   | 0     | 2     |       | 4     |         ...
     thread 2   | 1     | 3     |           | 5     |     ...
@@ -11,7 +11,7 @@ Item 4 begins when the consumer takes item 1.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
 from itertools import islice
 from typing import TypeVar
@@ -19,7 +19,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | None) -> Iterator[T]:
+def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | None) -> Generator[T, None, None]:
     """Yield the results of calls in order, computed up to `depth` results ahead.
 
     An exception of a call is raised here, after the results before it. When this generator is closed (a ``break`` in
@@ -30,7 +30,7 @@ def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | 
     Parameters
     ----------
     calls : iterator of functions
-        Run in the consumer's thread. It should not take long.
+        The iterator is advanced in the consumer's thread, so it should not take long.
     depth : int
         Number of results to compute ahead.
     executor : Executor or None

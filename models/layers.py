@@ -13,7 +13,7 @@ class Channel(nn.Module):
 
 
 class AveragePool1d(nn.AdaptiveAvgPool1d):
-    """Average steps to a number of them. Leave them as they are if there are as many already.
+    """Average neighbouring steps, so that `output_size` steps remain. Return the steps if there are as many already.
 
     On a GPU, torch sums the gradients of an adaptive pool in a different order in each run. Inputs of the usual size
     need no pool, so that runs can be repeated.

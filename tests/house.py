@@ -24,6 +24,7 @@ ROOMS = {
     "evaluation": "chunks in order",
     "epochs": "iterate, resume",
     "prefetch": "batches made ahead",
+    "shard_requests": "downloads ahead",
     "batch_maker": "makes one batch",
     "cpu_rows": "features by rows",
     "device_rows": "features by batches",

@@ -1,6 +1,7 @@
 """On the CPU, each row is read and computed by one thread."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def test_rows_computed_one_by_one_equal_those_of_a_whole_batch(features: type, a
             torch.testing.assert_close(one, other, rtol=0, atol=3e-4)
 
 
-def test_more_workers_than_cores_read_at_the_same_time(shards: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_more_workers_than_cores_read_at_the_same_time(path, shards: Path, monkeypatch: pytest.MonkeyPatch):
     n, read = cores() + 2, ClipReader.read
     waiting = threading.Barrier(n, timeout=30)
 
@@ -38,8 +40,30 @@ def test_more_workers_than_cores_read_at_the_same_time(shards: Path, monkeypatch
         read(reader, clip, start, out)
 
     monkeypatch.setattr(ClipReader, "read", slow)
-    with Loader(shards, augment="none", batch_size=n, num_workers=n) as loader:
-        assert next(iter(loader)).weights.all()
+    monkeypatch.setattr(ClipReader, "direct_rows", lambda *arguments: None)
+    with force(path), Loader(shards, augment="none", batch_size=n, num_workers=n) as loader:
+        clips = loader._plan(0).rows(0, range(n)).clips
+        assert loader._maker.unaugmented(clips, np.full(n, 4096)).isfinite().all()
+
+
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_features_compute_one_batch_at_a_time(path: str, shards: Path):
+    class Counting(RawWaveform):
+        def __init__(self) -> None:
+            super().__init__(frames=4096)
+            self.running, self.most = 0, 0
+
+        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            time.sleep(0.02)
+            self.running -= 1
+            return super().forward(waveform)
+
+    features = Counting()
+    with force(path), Loader(shards, augment="none", features=features, batch_size=4, num_workers=1) as loader:
+        assert len(list(loader)) > 4
+    assert features.most == 1
 
 
 def test_shards_are_opened_before_the_rows_are_shared_out(shards: Path, monkeypatch: pytest.MonkeyPatch):

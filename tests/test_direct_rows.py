@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -60,7 +63,7 @@ def test_rows_equal_those_read_one_by_one(shards: Path):
 
 
 def test_rows_beyond_a_clips_ends_are_reflected(shards: Path):
-    """They are left if less than half of a side is inside, as the mirror image would need samples that are not read."""
+    """They are left if the mirror image would need samples that are not read."""
     manifest = Manifest.open(shards)
     reader, frames = ClipReader(manifest), int(manifest.frames[0])
     cases = [(-1, 20), (-9, 20), (-10, 20), (-11, 20), (frames - 20, 20), (frames - 19, 20), (frames - 11, 20)]
@@ -118,7 +121,7 @@ def test_rows_of_a_shard_that_cannot_be_opened_are_left(shards: Path, tmp_path: 
 
 def test_few_shards_are_held_open(shards: Path, monkeypatch: pytest.MonkeyPatch):
     manifest = Manifest.open(shards)
-    monkeypatch.setattr(read, "MAX_OPEN_SHARDS", 1)
+    monkeypatch.setattr(read, "shards_at_once", lambda: 1)
     first, last = int(manifest.shard.argmin()), int(manifest.shard.argmax())
     assert manifest.shard[first] != manifest.shard[last]
     assert rows_left(ClipReader(manifest), [last, first, last], [4000] * 3, [90] * 3) == [0, 2]
@@ -180,5 +183,25 @@ def test_numba_may_be_missing(shards: Path):
 
 def test_pread_is_looked_for(monkeypatch: pytest.MonkeyPatch):
     assert numba_read.can_read()
-    monkeypatch.setattr(numba_read.sys, "maxsize", 2**31 - 1)
-    assert not numba_read.can_read.__wrapped__()
+    for owner, name, value in ((sys, "maxsize", 2**31 - 1), (numba.config, "DISABLE_JIT", 1), (os, "pread", None)):
+        with monkeypatch.context() as patch:
+            patch.delattr(owner, name) if value is None else patch.setattr(owner, name, value)
+            assert not numba_read.can_read()
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1024, 64), (8, 1), (10**6, 256), (-1, 256)])
+def test_shards_held_open_are_a_part_of_the_files_that_may_be_open(
+    limit: int, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    assert direct.shards_at_once.__wrapped__() == expected
+
+
+def test_the_library_works_without_numbas_compiler(shards: Path):
+    program = "import sys; from gtzan_stream.loader import Loader; next(iter(Loader(sys.argv[1], num_workers=0)))"
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", program.replace("Loader(sys", "Loader(features=LogMel(frames=2), shards=sys")]
+    command[2] = "from gtzan_stream.features import LogMel; " + command[2]
+    subprocess.run([*command, str(shards)], env=environment, check=True, timeout=200)

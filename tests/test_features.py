@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gtzan_stream.dsp.backend import force
+from gtzan_stream.dsp.pcm import to_float32
 from gtzan_stream.features import LogMel, whole_clips
 from tests.conftest import need, no_synchronisation
 
@@ -219,6 +220,19 @@ def test_nnaudio2_gives_the_same_features_where_nnaudio_is_not_installed(wavefor
         assert torch.equal(whole_clips(LogMel(**options), waveform), features)
     assert "nnAudio2" in sys.modules
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_gpu_converts_samples_exactly_whatever_the_default_dtype(cuda, dtype):
+    samples = torch.arange(-32768, 32768, dtype=torch.int32).to(torch.int16)[None]
+    expected = to_float32(samples)
+    torch.set_default_dtype(dtype)
+    try:
+        got = to_float32(samples.to(cuda))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert got.dtype == torch.float32
+    assert torch.equal(got.cpu(), expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "db"}, {"trainable": True}])

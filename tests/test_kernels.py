@@ -45,7 +45,7 @@ CASES = [
             "triton_mel",
             "_mel",
             "*i64 *i32 *i32 *fp32 *fp32 i32 i32 i32 i32 fp32 fp32 fp32",
-            {"POWER": power, "FRAMES": 64, "BANDS": 16, "BINS": 32},
+            {"POWER": power, "FRAMES": 64, "BANDS": 16, "BINS": 32, "PRECISION": "tf32x3"},
         )
         for power in (1.0, 1.5, 2.0)
     ),

@@ -1,11 +1,15 @@
 """A loader requests shards one block ahead, and checks that the cache has room for two blocks."""
 
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from gtzan_stream.batch_maker import BatchMaker
+from gtzan_stream.errors import BadSample
 from gtzan_stream.loader import Loader
+from gtzan_stream.plan import EpochPlan
 from gtzan_stream.store.folder import Folder
 
 
@@ -34,6 +38,71 @@ def test_each_block_is_requested_with_the_next(shards: Path, requested: list[lis
     visited = list(dict.fromkeys(block for number in range(len(plan)) for _, block in plan.blocks(number, range(4))))
     assert requested == [blocks[block] + blocks[block + 1] for block in visited]
     assert set(names) <= {name for request in requested for name in request}
+
+
+def test_a_block_is_requested_when_all_batches_before_it_are_made(
+    shards: Path, requested: list[list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    """Else the cache, which has room for two blocks, would lose shards that are still to be read."""
+    make, running, log = BatchMaker.make_batch, [], []
+
+    def recorded(maker: BatchMaker, plan: EpochPlan, index: int, *arguments: object) -> object:
+        running.append(index)
+        log.append((index, len(requested), list(running)))
+        time.sleep(0.02)
+        made = make(maker, plan, index, *arguments)
+        running.remove(index)
+        return made
+
+    monkeypatch.setattr(BatchMaker, "make_batch", recorded)
+    with Loader(shards, batch_size=4, crops_per_clip=2, shuffle_shards=1, num_workers=1) as loader:
+        list(loader)
+        plan = loader._plan(0)
+    first_of = {block: k for k in reversed(range(len(plan))) for _, block in plan.blocks(k, range(4))}
+    assert len(requested) == len(first_of) > 2
+    assert max(len(running) for *_, running in log) == 2
+    for index, n_requested, running in log:
+        n_begun = sum(first <= max(running) for first in first_of.values())
+        assert n_requested == n_begun
+        if index in first_of.values():
+            assert running == [index]
+
+
+def test_an_error_of_a_batch_lets_later_blocks_be_requested(shards: Path, requested: list[list[str]], monkeypatch):
+    make = BatchMaker.make_batch
+
+    def failing(maker: BatchMaker, plan: EpochPlan, index: int, *arguments: object) -> object:
+        if index == 1:
+            raise BadSample("one")
+        return make(maker, plan, index, *arguments)
+
+    monkeypatch.setattr(BatchMaker, "make_batch", failing)
+    with Loader(shards, batch_size=4, shuffle_shards=1, num_workers=1) as loader:
+        iterator = iter(loader)
+        next(iterator)
+        with pytest.raises(BadSample, match="one"):
+            next(iterator)
+        loader._maker.prefetch_executor.shutdown(wait=True)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_cancels_downloads_at_once(shards: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int):
+    downloads: list[Future] = []
+
+    def prefetch(folder: Folder, names: list[str]) -> list[Future]:
+        downloads.extend(new := [Future() for _ in names])
+        return new
+
+    def fail(*arguments: object) -> None:
+        raise BadSample("one")
+
+    monkeypatch.setattr(Folder, "prefetch", prefetch)
+    monkeypatch.setattr(BatchMaker, "make_batch", fail)
+    with pytest.raises(BadSample, match="one") as error:
+        list(Loader(shards, batch_size=1, shuffle_shards=1, num_workers=num_workers))
+    assert downloads
+    assert all(download.cancelled() for download in downloads)
+    del error
 
 
 def test_leaving_an_epoch_early_cancels_its_downloads(shards: Path, monkeypatch: pytest.MonkeyPatch):

@@ -67,7 +67,7 @@ def of_pitch_cost(result: Result) -> str:
 def of_throughput(result: Result) -> str:
     settings = result["settings"]
     return (
-        f"Batches of {settings['batch_size']} crops of {settings['crop_s']:.1f} s, reading threads: "
+        f"Batches of {settings['batch_size']} crops of {settings['crop_s']:.1f} s, num_workers: "
         f"{settings['num_workers']}. Each stage alone on its batch, then the loader as a trainer gets it.\n\n"
         + markdown(*tables.throughput(result["rows"]))
     )

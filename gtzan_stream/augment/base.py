@@ -186,7 +186,7 @@ class Transform(nn.Module):
         Parameters
         ----------
         waveform : Tensor [batch, time] or [batch, channel, time], float32 or float64
-            Samples, full scale at +/-1. Not modified. The channels of an example share one draw, noise included.
+            Samples, full scale at +/-1. Not modified unless `overwrite`. The channels of an example share one draw.
         draw : Draw
             Returned by `draw` for these examples.
         length : int or int64 [batch], optional
@@ -195,7 +195,6 @@ class Transform(nn.Module):
         failed : callable (int, ValueError), optional
             Called for each row that raises ValueError, instead of raising it; such a row is zeros. The others are not
             changed by it. (On CUDA they are then computed one by one, and may differ in rounding.)
-
         overwrite : bool
             Whether `waveform` may be modified, and the result may share its memory, which saves a copy.
 

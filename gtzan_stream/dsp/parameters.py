@@ -51,4 +51,4 @@ def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(values).copy())
     if device.type == "cuda" and tensor.nbytes > STAGED_BYTES:
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return tensor.to(device, non_blocking=device.type == "cuda")  # others might read it after it is freed

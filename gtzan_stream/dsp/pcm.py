@@ -19,7 +19,9 @@ def to_float32(pcm: Tensor) -> Tensor:
     if pcm.dtype != torch.int16:
         return pcm
     if pcm.device.type != "cpu":
-        return torch.mul(pcm, 1 / 32768, out=torch.empty_like(pcm, dtype=torch.float32))  # in one pass
+        # In one pass. A number as the scale would make it compute in torch's default dtype.
+        scale = torch.tensor(1 / 32768, dtype=torch.float32)
+        return torch.mul(pcm, scale, out=torch.empty_like(pcm, dtype=torch.float32))
     waveform = uninitialized(tuple(pcm.shape), torch.float32)
     samples, out = pcm.numpy(), waveform.numpy()
     for_rows(lambda row: write_float32(samples[row], out[row]), len(pcm))

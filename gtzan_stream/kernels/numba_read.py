@@ -1,14 +1,14 @@
 """Read samples from files without the GIL.
 
 `os.preadv` takes as long as the system needs to copy the samples, but each call takes the GIL again, and a thread that
-waits for the GIL reads nothing. One call of `read_rows` reads many rows, so that threads never wait for each other.
+waits for the GIL reads nothing. One call of `read_rows` reads many rows, so that threads seldom wait for each other.
 """
 
-import ctypes
-import functools
+import os
 import sys
 from typing import no_type_check
 
+import numba
 from numba import types
 
 from gtzan_stream.kernels.compiled import compiled
@@ -16,10 +16,9 @@ from gtzan_stream.kernels.compiled import compiled
 _pread = types.ExternalFunction("pread", types.intp(types.intc, types.uintp, types.uintp, types.int64))
 
 
-@functools.cache
 def can_read() -> bool:
-    """Return whether the C library has `pread`, with offsets of 64 bits: Windows and 32-bit systems do not."""
-    return sys.platform != "win32" and sys.maxsize > 2**32 and hasattr(ctypes.CDLL(None), "pread")
+    """Return whether this system has `pread` with offsets of 64 bits, and numba compiles: Windows has none."""
+    return hasattr(os, "pread") and sys.maxsize > 2**32 and not getattr(numba.config, "DISABLE_JIT", False)
 
 
 @compiled()

@@ -17,13 +17,14 @@ import triton.language as tl
 
 FRAMES, BANDS = 64, 16  # size of a tile
 BINS = 32  # bins in one pass of the loop
+PRECISION = "ieee" if torch.version.hip else "tf32x3"  # GPUs of AMD have no TF32
 
 
 @triton.jit
 @no_type_check
 def _mel(
     spectrum, starts, widths, weights, out, n_frames, n_bins, n_mels, widest, gain, floor, scale,
-    POWER: tl.constexpr, FRAMES: tl.constexpr, BANDS: tl.constexpr, BINS: tl.constexpr,
+    POWER: tl.constexpr, FRAMES: tl.constexpr, BANDS: tl.constexpr, BINS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     band_tiles, frame_tiles = tl.cdiv(n_mels, BANDS), tl.cdiv(n_frames, FRAMES)
     band = tl.program_id(0) % band_tiles * BANDS + tl.arange(0, BANDS)
@@ -49,7 +50,7 @@ def _mel(
         i = k[:, None] - start[None, :]
         used = (i >= 0) & (k[:, None] < end[None, :])
         weight = tl.load(weights + band[None, :] * widest + i, mask=used, other=0.0)
-        total = tl.dot(value, weight, total, input_precision="tf32x3")
+        total = tl.dot(value, weight, total, input_precision=PRECISION)
         first += BINS
     x = gain * total
     floored = tl.maximum(total, floor, propagate_nan=tl.PropagateNan.ALL)
@@ -83,5 +84,5 @@ def mel(
         with torch.cuda.device_of(spectrum):
             _mel[grid](
                 spectrum.view(torch.int64), starts, widths, weights, out, n_frames, n_bins, n_mels, widest, gain,
-                floor, scale, POWER=power, FRAMES=FRAMES, BANDS=BANDS, BINS=BINS, num_warps=4,
+                floor, scale, POWER=power, FRAMES=FRAMES, BANDS=BANDS, BINS=BINS, PRECISION=PRECISION, num_warps=4,
             )  # fmt: skip

@@ -1,5 +1,6 @@
 """Read the rows of a batch that need no decoding, without the GIL."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,9 +13,8 @@ from gtzan_stream.store.open_shards import OpenShard
 class DirectRows:
     """The rows of a batch as places in open shards, computed for all of them at once.
 
-    Rows that cannot be read so are left to `ClipReader.read`: segments that have to be decoded, that are mostly
-    reflections of their clip, or whose shard is not given. It also reads rows again that failed or look silent, and
-    says what is wrong.
+    The other rows are left to `ClipReader.read`: segments that have to be decoded, that are mostly reflections of their
+    clip, or of a shard that is not given. It also reads rows again that failed or look silent, and says what is wrong.
 
     Parameters
     ----------
@@ -62,6 +62,20 @@ class DirectRows:
         is_read = np.empty(len(out), np.bool_)
         numba_read.read_rows(first, self._places, out, is_read)
         return (first + np.flatnonzero(~is_read)).tolist()
+
+
+@functools.cache
+def shards_at_once() -> int:
+    """Return how many shards the rows of a batch may hold open: a sixteenth of the files that the process may open.
+
+    Two loaders, each with two batches and its own open shards, thus stay below the limit.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 64
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 256 if limit == resource.RLIM_INFINITY else min(max(limit // 16, 1), 256)
 
 
 def can_read_directly() -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.store.decoded import DecodedClips
-from gtzan_stream.store.direct import DirectRows, can_read_directly
+from gtzan_stream.store.direct import DirectRows, can_read_directly, shards_at_once
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.open_shards import MemberFile, OpenShard, OpenShards
 
@@ -95,8 +95,8 @@ class ClipReader:
         Returns
         -------
         DirectRows or None
-            None where no row can be read so. Rows that it cannot read, such as those of a shard that cannot be opened,
-            have to be read by `read`, which raises their errors.
+            None if all rows have to be read by `read`. Those that it cannot read, such as rows of a shard that cannot
+            be opened, also have to be; `read` raises their errors.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class ClipReader:
         """Return the shards of some clips by number, up to the first that cannot be opened, and not too many."""
         shards: dict[int, OpenShard] = {}
         try:
-            for shard in np.unique(self.manifest.shard[clips]).tolist()[:MAX_OPEN_SHARDS]:
+            for shard in np.unique(self.manifest.shard[clips]).tolist()[: shards_at_once()]:
                 shards[shard] = self._shards.get(shard)
         except UserError:
             raise

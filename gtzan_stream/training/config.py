@@ -108,7 +108,7 @@ class Config:
         "Number format of the network. auto is bf16 where the device has it natively, else fp32.",
         ("auto", "bf16", "fp32"),
     )
-    num_workers: int = _option(min(4, cores()), "Threads that read ahead; with 0 each batch is made when it is needed.")
+    num_workers: int = _option(min(4, cores()), "0 makes each batch when it is needed; more read as many rows at once.")
     seed: int = _option(0, "Seed of the weights, dropout, the order of examples and the augmentation.")
     out: str = _option("runs", "Folder in which runs are written.")
     name: str | None = _option(None, "Name of the run. (default: model, augmentation, seed and time)")

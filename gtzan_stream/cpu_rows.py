@@ -26,7 +26,6 @@ from gtzan_stream.device_rows import fill_padding
 from gtzan_stream.dsp.backend import RowThreads, for_rows
 from gtzan_stream.dsp.pcm import uninitialized, write_float32
 from gtzan_stream.dsp.scratch import borrowed
-from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.read import ClipReader
@@ -109,13 +108,13 @@ class CpuRows:
         """Read and augment each row, and call ``finish(row, samples)`` with its `read_length` samples."""
         # Opens the shards here, so that no thread of the pool waits for a download.
         direct = self._reader.direct_rows(clips, segments.start, segments.length)
-        numbers, starts, lengths = clips.tolist(), segments.start.tolist(), segments.length.tolist()
+        starts, lengths = segments.start.tolist(), segments.length.tolist()
         length, dtype = self._geometry.read_length, self._reader.dtype
 
         def make(row: int) -> None:
             with borrowed(lengths[row], dtype) as samples:
                 if direct is None or not direct.read_row(row, samples):
-                    read(row, samples)
+                    errors.read(self._reader, row, starts[row], samples)
                 if not steps[row]:
                     finish(row, samples)
                     return
@@ -126,13 +125,6 @@ class CpuRows:
                         errors.failed(row, error, draw.label(row))
                         augmented[:] = 0
                     finish(row, augmented)
-
-        def read(row: int, samples: np.ndarray) -> None:
-            try:
-                self._reader.read(numbers[row], starts[row], samples)
-            except BadSample as error:
-                errors.unread(row, error)
-                samples[:] = 0
 
         def augment(row: int, samples: np.ndarray, augmented: np.ndarray) -> None:
             if samples.dtype == np.float32:

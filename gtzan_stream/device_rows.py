@@ -18,7 +18,6 @@ from gtzan_stream.crops import Segments
 from gtzan_stream.dsp.backend import RowThreads, for_rows
 from gtzan_stream.dsp.parameters import to_device
 from gtzan_stream.dsp.pcm import to_float32, uninitialized
-from gtzan_stream.errors import BadSample
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.row_errors import RowErrors
 from gtzan_stream.store.read import ClipReader
@@ -87,7 +86,6 @@ class DeviceRows:
         dtype = torch.int16 if self._reader.dtype == np.int16 else torch.float32
         buffer = uninitialized(shape, dtype, pin_memory=self._device.type == "cuda")
         array = buffer.numpy()
-
         direct = self._reader.direct_rows(clips, segments.start, segments.length)
 
         # Few blocks, since a thread needs the GIL between two; more than threads, since some take longer. Threads that
@@ -99,14 +97,7 @@ class DeviceRows:
             first = number * size
             block = array[first : first + size]
             for row in range(first, first + len(block)) if direct is None else direct.read_rows(first, block):
-                read_row(row)
-
-        def read_row(row: int) -> None:
-            try:
-                self._reader.read(int(clips[row]), int(segments.start[row]), array[row, : segments.length[row]])
-            except BadSample as error:
-                errors.unread(row, error)
-                array[row] = 0
+                errors.read(self._reader, row, int(segments.start[row]), array[row, : segments.length[row]])
 
         for_rows(read_block, -(-len(array) // size), self._threads)
         return buffer

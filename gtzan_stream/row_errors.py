@@ -1,8 +1,11 @@
 """Errors of a batch's rows: they end the batch, or their rows are skipped."""
 
+import numpy as np
+
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.plan import Rows
 from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.read import ClipReader
 
 
 class RowErrors:
@@ -26,11 +29,15 @@ class RowErrors:
         self._manifest, self._rows, self._skip = manifest, rows, skip
         self.messages: dict[int, str] = {}
 
-    def unread(self, row: int, error: BadSample) -> None:
-        """Raise or note that a row could not be read."""
-        if not self._skip:
-            raise error
-        self.messages[row] = str(error)
+    def read(self, reader: ClipReader, row: int, start: int, out: np.ndarray) -> None:
+        """Fill `out` with the samples of a row's clip from `start` on. If it cannot be read, raise that or note it."""
+        try:
+            reader.read(int(self._rows.clips[row]), start, out)
+        except BadSample as error:
+            if not self._skip:
+                raise
+            self.messages[row] = str(error)
+            out[:] = 0
 
     def failed(self, row: int, error: ValueError, label: str) -> None:
         """Raise or note that a transform failed for a row, which has this label in the transform's own messages."""

@@ -34,6 +34,7 @@ class ShardRequests:
         self._downloads: list[Future[Any]] = []
         self._n_made, self._changed = first, Condition()
         self._made: set[int] = set()  # after the first that is not
+        self._closed = False
 
     @contextmanager
     def of_batch(self, index: int) -> Iterator[None]:
@@ -43,7 +44,7 @@ class ShardRequests:
                 blocks = self._plan.blocks(index, self._rows)
                 self._changed.wait_for(lambda: self._begun.issuperset(blocks) or self._n_made >= index)
                 for group, block in blocks:
-                    if (group, block) in self._begun:
+                    if self._closed or (group, block) in self._begun:
                         continue
                     self._begun.add((group, block))
                     shards = np.r_[self._plan.shards_of(group, block), self._plan.shards_of(group, block + 1)]
@@ -60,6 +61,8 @@ class ShardRequests:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Cancel the downloads that have not begun, without waiting for others."""
-        for download in self._downloads:
-            download.cancel()
+        """Cancel the downloads that have not begun, without waiting for others, and request no more."""
+        with self._changed:
+            self._closed = True
+            for download in self._downloads:
+                download.cancel()

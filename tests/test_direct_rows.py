@@ -121,10 +121,12 @@ def test_rows_of_a_shard_that_cannot_be_opened_are_left(shards: Path, tmp_path: 
 
 def test_few_shards_are_held_open(shards: Path, monkeypatch: pytest.MonkeyPatch):
     manifest = Manifest.open(shards)
-    monkeypatch.setattr(read, "shards_at_once", lambda: 1)
+    monkeypatch.setattr(read, "most_shards_of_a_batch", lambda: 1)
     first, last = int(manifest.shard.argmin()), int(manifest.shard.argmax())
     assert manifest.shard[first] != manifest.shard[last]
-    assert rows_left(ClipReader(manifest), [last, first, last], [4000] * 3, [90] * 3) == [0, 2]
+    reader = ClipReader(manifest)
+    assert rows_left(reader, [last, first, last], [4000] * 3, [90] * 3) == [0, 2]
+    assert set(reader._shards._open) == {manifest.shard[first], manifest.shard[last]}  # no row waits for a download
 
 
 def test_shards_stay_open_while_rows_are_read(shards: Path):
@@ -196,7 +198,7 @@ def test_shards_held_open_are_a_part_of_the_files_that_may_be_open(
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
-    assert direct.shards_at_once.__wrapped__() == expected
+    assert direct.most_shards_of_a_batch.__wrapped__() == expected
 
 
 def test_the_library_works_without_numbas_compiler(shards: Path):

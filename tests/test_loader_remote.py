@@ -1,7 +1,8 @@
 """A loader requests shards one block ahead, and checks that the cache has room for two blocks."""
 
+import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.errors import BadSample
 from gtzan_stream.loader import Loader
 from gtzan_stream.plan import EpochPlan
+from gtzan_stream.shard_requests import ShardRequests
 from gtzan_stream.store.folder import Folder
 
 
@@ -66,6 +68,30 @@ def test_a_block_is_requested_when_all_batches_before_it_are_made(
         assert n_requested == n_begun
         if index in first_of.values():
             assert running == [index]
+
+
+def test_a_batch_that_waits_while_its_epoch_is_left_requests_nothing(shards: Path, requested: list[list[str]]):
+    loader = Loader(shards, batch_size=4, crops_per_clip=2, shuffle_shards=1)
+    plan, rows = loader._plan(0), range(4)
+    index = next(k for k in range(len(plan)) if plan.blocks(k, rows) != plan.blocks(0, rows))
+    requests, release = ShardRequests(loader.manifest, plan, rows, index - 1), threading.Event()
+
+    def make(k: int) -> None:
+        with requests.of_batch(k):
+            release.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(make, index - 1)]
+        while not requested:
+            time.sleep(0.001)
+        calls.append(pool.submit(make, index))
+        while not requests._changed._waiters:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        requests.close()
+        release.set()
+        for call in calls:
+            call.result(20)
+    assert len(requested) == 1
 
 
 def test_an_error_of_a_batch_lets_later_blocks_be_requested(shards: Path, requested: list[list[str]], monkeypatch):

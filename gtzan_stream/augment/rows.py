@@ -119,10 +119,8 @@ def _fill_by_steps(
 
 def compute_in_torch(transform: Any, samples: np.ndarray, draw: Draw, is_whole: bool, out: np.ndarray) -> None:
     """Fill `out` by the `compute` of a transform, for a row's samples and the draw of that row alone."""
-    name, waveform = (
-        type(transform).__name__,
-        torch.from_numpy(samples.copy())[None],
-    )  # it may keep a copy
+    name = type(transform).__name__
+    waveform = torch.from_numpy(samples.copy())[None]  # a copy, because the transform may keep it
     result = check_computed(name, transform.compute(waveform, draw, None if is_whole else len(out)), 1, len(out))
     if result.requires_grad:
         raise UserError(

@@ -33,7 +33,9 @@ class DirectRows:
         starts: np.ndarray,
         lengths: np.ndarray,
     ) -> None:
-        self._shards = shards
+        from gtzan_stream.kernels import numba_read  # not for each row
+
+        self._shards, self._kernels = shards, numba_read
         before, after = np.maximum(-starts, 0), np.maximum(starts + lengths - manifest.frames[clips], 0)
         inside = lengths - before - after
         files = {number: shard.fileno() for number, shard in shards.items()}
@@ -45,9 +47,7 @@ class DirectRows:
 
     def read_row(self, row: int, out: np.ndarray) -> bool:
         """Read a row to the beginning of `out`, contiguous int16 [time]. Return whether that was possible."""
-        from gtzan_stream.kernels import numba_read
-
-        return bool(numba_read.read_row(row, self._places, out))
+        return bool(self._kernels.read_row(row, self._places, out))
 
     def read_rows(self, first: int, out: np.ndarray) -> list[int]:
         """Read rows from `first` on, each to the beginning of a row of `out`, contiguous int16 [n, time].
@@ -57,15 +57,13 @@ class DirectRows:
         list of int
             The rows that could not be read, counted from the batch's first.
         """
-        from gtzan_stream.kernels import numba_read
-
         is_read = np.empty(len(out), np.bool_)
-        numba_read.read_rows(first, self._places, out, is_read)
+        self._kernels.read_rows(first, self._places, out, is_read)
         return (first + np.flatnonzero(~is_read)).tolist()
 
 
 @functools.cache
-def shards_at_once() -> int:
+def most_shards_of_a_batch() -> int:
     """Return how many shards the rows of a batch may hold open: a sixteenth of the files that the process may open.
 
     Two loaders, each with two batches and its own open shards, thus stay below the limit.

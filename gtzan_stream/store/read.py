@@ -22,7 +22,7 @@ import numpy as np
 from gtzan_stream import audio
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.store.decoded import DecodedClips
-from gtzan_stream.store.direct import DirectRows, can_read_directly, shards_at_once
+from gtzan_stream.store.direct import DirectRows, can_read_directly, most_shards_of_a_batch
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.open_shards import MemberFile, OpenShard, OpenShards
 
@@ -95,8 +95,8 @@ class ClipReader:
         Returns
         -------
         DirectRows or None
-            None if all rows have to be read by `read`. Those that it cannot read, such as rows of a shard that cannot
-            be opened, also have to be; `read` raises their errors.
+            None if it could read no row. Rows that it does not read, also those of a shard that cannot be opened, are
+            left to `read`, which raises their errors.
 
         Raises
         ------
@@ -114,11 +114,16 @@ class ClipReader:
         self._decoded.clear()
 
     def _open(self, clips: np.ndarray) -> dict[int, OpenShard]:
-        """Return the shards of some clips by number, up to the first that cannot be opened, and not too many."""
+        """Open the shards of some clips, up to the first that cannot be opened. Return the first few of them by number.
+
+        More are only opened, so that no row waits for a download, since files that are held open are limited.
+        """
         shards: dict[int, OpenShard] = {}
         try:
-            for shard in np.unique(self.manifest.shard[clips]).tolist()[: shards_at_once()]:
-                shards[shard] = self._shards.get(shard)
+            for shard in np.unique(self.manifest.shard[clips]).tolist():
+                opened = self._shards.get(shard)
+                if len(shards) < most_shards_of_a_batch():
+                    shards[shard] = opened
         except UserError:
             raise
         except (OSError, ValueError):

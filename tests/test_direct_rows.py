@@ -81,10 +81,11 @@ def test_rows_beyond_a_clips_ends_are_reflected(shards: Path):
 
 def test_rows_that_may_be_holes_are_left(tmp_path: Path):
     samples = np.ones(1000, np.int16)
-    samples[100:300] = 0
+    samples[100:300] = samples[500:510] = 0
     write_wav(tmp_path / "clips" / "jazz" / "a.wav", samples)
     reader = ClipReader(pack(tmp_path / "clips", tmp_path / "shards"))
-    assert rows_left(reader, [0] * 5, [100, 99, 101, 0, 100], [200, 200, 200, 201, 1]) == [0, 4]
+    starts, lengths = [100, 99, 101, 0, 100, 290], [200, 200, 200, 201, 1, 215]  # the last has zeros at both ends
+    assert rows_left(reader, [0] * 6, starts, lengths) == [0, 4]
 
 
 def test_floats_and_members_to_decode_are_left(shards: Path, clips_folder: Path, tmp_path: Path):

@@ -39,8 +39,9 @@ class DirectRows:
         before, after = np.maximum(-starts, 0), np.maximum(starts + lengths - manifest.frames[clips], 0)
         inside = lengths - before - after
         files = {number: shard.fileno() for number, shard in shards.items()}
+        # A shard that is not given has the descriptor -1, from which nothing can be read.
         file = np.array([files.get(number, -1) for number in manifest.shard[clips].tolist()])
-        is_direct = manifest.direct[clips] & (before < inside) & (after < inside) & (file >= 0)
+        is_direct = manifest.direct[clips] & (before < inside) & (after < inside)
         offset = manifest.data_offset[clips] + 2 * np.maximum(starts, 0)
         places = np.stack([file, offset, before, inside, after], axis=1).astype(np.int64)
         self._places = np.where(is_direct[:, None], places, 0)  # no samples to read

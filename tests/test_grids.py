@@ -62,6 +62,19 @@ def frames(m: object, rows: int, n: int) -> None:
     m.cut(empty(rows, 64), empty(16), 4, 8, empty(rows, n, 16))
 
 
+def frames_at(m: object, rows: int, n: int) -> None:
+    m.cut_at(empty(rows, 64), empty(16), empty(rows, n, dtype=torch.int64), empty(rows, n, 16))
+
+
+def slopes(m: object, rows: int, n: int) -> None:
+    m.slopes(empty(rows, 2 * n, 9, dtype=torch.complex64))
+
+
+def turn(m: object, rows: int, n: int) -> None:
+    spectra, shifts = empty(rows, 6, n, dtype=torch.complex64), empty(rows, 3, dtype=torch.float64)
+    m.turn(spectra, shifts, empty(17, n), 1e-16, 0.2, empty(rows, 3, n, dtype=torch.complex64))
+
+
 def roll(m: object, rows: int, n: int) -> None:
     m.roll(empty(rows, n), empty(rows, dtype=torch.int64))
 
@@ -84,9 +97,12 @@ LAUNCHES = [
     ("triton_stft", "_overlap_add", overlap_add, 512),
     ("triton_resample", "_fit", resample, 2**62),
     ("triton_resample", "_resample", resample, 512),
-    ("triton_stretch", "_vocode", vocode, 3 * 128),
+    ("triton_locked", "_slope", slopes, 1),
+    ("triton_locked", "_turn", turn, 2**62),
+    ("triton_vocoder", "_vocode", vocode, 3 * 128),
     ("triton_random", "_normal", noise, 1024),
     ("triton_frames", "_cut", frames, 4096),
+    ("triton_frames", "_cut_at", frames_at, 4096),
     ("triton_rows", "_roll", roll, 2048),
     ("triton_rows", "_clear", clear, 2048),
     ("triton_trial", "_trial", trial, 2**62),

@@ -10,12 +10,19 @@ import gtzan_stream.kernels
 from tests.conftest import need
 
 CASES = [
-    ("triton_stretch", "_vocode", "*i64 *fp64 *i64 i32 i32 i32", {"FRAMES": 8, "LANES": 128}),
+    ("triton_locked", "_slope", "*i64 *fp32 i32 i32", {"TILES": 4, "LANES": 256}),
+    (
+        "triton_locked",
+        "_turn",
+        "*i64 *fp64 *fp32 *fp32 *i64 i32 i32 fp32 fp32",
+        {"N_FFT": 2048, "WIDEST": 8, "TILES": 5, "LANES": 256},
+    ),
+    ("triton_vocoder", "_vocode", "*i64 *fp64 *i64 i32 i32 i32", {"FRAMES": 8, "LANES": 128}),
     (
         "triton_stft",
         "_overlap_add",
         "*fp32 *fp32 *u8 *i64 *fp32 i32 i32 i32 i32",
-        {"N_FFT": 2048, "HOP": 512, "LANES": 512},
+        {"N_FFT": 2048, "HOP": 640, "LANES": 512},
     ),
     (
         "triton_resample",
@@ -49,6 +56,7 @@ CASES = [
         )
         for power in (1.0, 1.5, 2.0)
     ),
+    ("triton_frames", "_cut_at", "*fp32 *fp32 *i64 *fp32 i32 i32 i32 i32", {"FRAMES": 4, "SAMPLES": 1024}),
     ("triton_frames", "_cut", "*fp32 *fp32 *fp32 i32 i32 i32 i32 i32 i32", {"FRAMES": 4, "SAMPLES": 1024}),
     ("triton_rows", "_roll", "*fp32 *i64 *fp32 i32 i32", {"LANES": 2048}),
     ("triton_rows", "_clear", "*fp32 *i64 i32 i32 i32", {"LANES": 2048}),

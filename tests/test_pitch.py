@@ -9,7 +9,7 @@ from gtzan_stream.dsp import pitch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.pitch import pitch_shift, source
 from tests.conftest import no_synchronisation
-from tests.test_stretch import music
+from tests.test_vocoder import music
 
 SAMPLE_RATE = 22050
 BACKENDS = ["torch", "numba"]

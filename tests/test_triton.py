@@ -18,9 +18,28 @@ PROGRAMS = {
 import numpy as np, torch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.stretch import time_stretch
-from gtzan_stream.kernels import triton_stretch
-triton_stretch.FRAMES = 2  # several tiles, so that the running product is carried over
-triton_stretch.LANES = 512  # for speed; 1,025 bins end in an incomplete tile
+from gtzan_stream.kernels import triton_locked
+triton_locked.LANES = 512  # for speed; 1,025 bins end in an incomplete tile
+x = torch.randn(4, 4000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+x[:, 1500:] *= 0.01
+x[2, 1000:] = 0
+rates, offsets = np.array([1.3, 0.8, 1.0, 2.0]), np.array([700.0, 100.0, -300.0, 0.0])
+with force("triton"):
+    result = time_stretch(x.float(), rates, 2500, offset=offsets)
+    bad = time_stretch(x.float().index_fill(1, torch.tensor([3990]), torch.nan), rates, 2500, offset=offsets)
+error = (result - time_stretch(x, rates, 2500, offset=offsets)).abs().max()
+assert error < 1e-4, error
+assert torch.equal(bad[:, :800], result[:, :800]) and bad[3].isnan().any()
+""",
+    "vocoder": """
+import numpy as np, torch
+from gtzan_stream.dsp.backend import force
+from functools import partial
+from gtzan_stream.dsp.stretch import time_stretch
+from gtzan_stream.kernels import triton_vocoder
+time_stretch = partial(time_stretch, method="vocoder")
+triton_vocoder.FRAMES = 2  # several tiles, so that the running product is carried over
+triton_vocoder.LANES = 512  # for speed; 1,025 bins end in an incomplete tile
 x = torch.randn(4, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 x[2, 1000:] = 0
 rates, offsets = np.array([3.2, 4.0, 1.6, 0.3]), np.array([0.0, 100.0, -300.0, 700.0])  # ends, and starts, inside
@@ -28,11 +47,11 @@ with force("triton"):
     result = time_stretch(x.float(), rates, 600, offset=offsets)
 error = (result - time_stretch(x, rates, 600, offset=offsets)).abs().max()
 assert error < 1e-4, error
-triton_stretch.LANES = 32
+triton_vocoder.LANES = 32
 turning = torch.polar(torch.ones(2, 4), 6.28 * torch.rand(2, 4, generator=torch.Generator().manual_seed(0)))
 def vocode(spectrogram, position):
     out = torch.empty(*position.shape, spectrogram.shape[2], dtype=torch.complex64)
-    triton_stretch.vocode(spectrogram, position, out)
+    triton_vocoder.vocode(spectrogram, position, out)
     return out
 level = vocode(turning[None], torch.zeros(1, 200, dtype=torch.float64)).abs()
 assert (level - 1).abs().max() < 1e-5, level  # rounding does not add up
@@ -72,6 +91,16 @@ for shape, n_fft, hop, padding in (((3, 50), 16, 4, 0), ((2, 41), 12, 5, 6), ((1
         out = torch.full(expected.shape, torch.nan)
         triton_frames.cut(waveform, window / factor, hop, padding, out)
         assert torch.equal(out, expected), (shape, factor)
+for time, n_fft, n_frames in ((50, 16, 7), (3000, 1500, 3)):
+    x, window = torch.rand(2, time), torch.rand(n_fft)
+    starts = torch.tensor([[-n_fft - 3, -5, time - 3, 7, time - n_fft, 0, time + 4], [9, 1, 2, 3, 4, 5, 6]])
+    starts = starts[:, :n_frames]
+    expected = torch.nn.functional.pad(x, (2 * n_fft,) * 2).unfold(1, n_fft, 1)
+    expected = torch.stack([row[at + 2 * n_fft] for row, at in zip(expected, starts)]) * window
+    for waveform in (x, x.T.contiguous().T):
+        out = torch.full(expected.shape, torch.nan)
+        triton_frames.cut_at(waveform, window, starts, out)
+        assert torch.equal(out, expected), time
 """,
     "rows": """
 import numpy as np, torch

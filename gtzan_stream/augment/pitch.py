@@ -6,7 +6,7 @@ import numpy as np
 
 from gtzan_stream.augment.ranges import between, check_range
 from gtzan_stream.augment.warp import Warp
-from gtzan_stream.dsp import pitch
+from gtzan_stream.dsp import pitch, stretch
 
 
 class PitchShift(Warp):
@@ -17,6 +17,8 @@ class PitchShift(Warp):
     min_n_steps, max_n_steps : float within +/-48
         The shift in semitones is uniform between them, not rounded; 12 is an octave up. The study's code draws 0 to 4,
         while its report says within 2.
+    method : {"locked", "vocoder"}
+        How time is stretched, as in `TimeStretch`.
     p : float in 0..1
         The probability that an example is changed.
     """
@@ -25,15 +27,19 @@ class PitchShift(Warp):
     dsp_source, dsp_warp = staticmethod(pitch.source), staticmethod(pitch.pitch_shift)
     dsp_row = staticmethod(pitch.shift_row)
 
-    def __init__(self, min_n_steps: float = 0.0, max_n_steps: float = 4.0, *, p: float = 1.0) -> None:
+    def __init__(
+        self, min_n_steps: float = 0.0, max_n_steps: float = 4.0, *, method: str = "locked", p: float = 1.0
+    ) -> None:
         super().__init__(p=p)
+        stretch.check_method(method)
         check_range(
             "PitchShift", "n_steps", min_n_steps, max_n_steps, "within +/-48 semitones", lambda steps: abs(steps) <= 48
         )
         self.min_n_steps, self.max_n_steps = float(min_n_steps), float(max_n_steps)
+        self.options = {"method": method}
 
     def draw_value(self, uniform: np.ndarray) -> np.ndarray:
         return between(self.min_n_steps, self.max_n_steps, uniform)
 
     def extra_repr(self) -> str:
-        return f"{self.min_n_steps:g}..{self.max_n_steps:g} semitones, p={self.p:g}"
+        return f"{self.min_n_steps:g}..{self.max_n_steps:g} semitones, {self.options['method']}, p={self.p:g}"

@@ -7,13 +7,15 @@ rounded up to the next of 1024, 1536, 2048, 3072, 4096... The additional frames 
 results are dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gtzan_stream.dsp.backend import backend
+from gtzan_stream.dsp.parameters import to_device
 
 SMALLEST = 1024
 """Smallest number of frames that is transformed at once on a GPU."""
@@ -47,20 +49,56 @@ def windowed_rfft(waveform: Tensor, window: Tensor, hop_length: int, *, padding:
     -------
     Tensor [batch, 1 + (time + 2 * padding - n_fft) // hop_length, n_fft // 2 + 1], complex, contiguous
     """
+    n_frames = 1 + (waveform.shape[1] + 2 * padding - len(window)) // hop_length
+
+    def cut(out: Tensor) -> None:
+        from gtzan_stream.kernels import triton_frames
+
+        triton_frames.cut(waveform, window, hop_length, padding, out)
+
+    return _transform(waveform, window, n_frames, lambda: _frames(waveform, len(window), hop_length, padding), cut)
+
+
+def windowed_rfft_at(waveform: Tensor, window: Tensor, starts: np.ndarray) -> Tensor:
+    """Transform the windowed frames of each row that begin at its `starts`, with zeros beyond the row's ends.
+
+    Parameters
+    ----------
+    waveform : Tensor [batch, time]
+    window : Tensor [n_fft]
+    starts : int64 array [batch, frame]
+
+    Returns
+    -------
+    Tensor [batch, frame, n_fft // 2 + 1], complex, contiguous
+    """
+    at = to_device(starts, waveform.device)
+
+    def cut(out: Tensor) -> None:
+        from gtzan_stream.kernels import triton_frames
+
+        triton_frames.cut_at(waveform, window, at, out)
+
+    return _transform(waveform, window, starts.shape[1], lambda: _frames_at(waveform, len(window), at), cut)
+
+
+def _transform(
+    waveform: Tensor, window: Tensor, n_frames: int, frames: Callable[[], Tensor], cut: Callable[[Tensor], None]
+) -> Tensor:
+    """Transform the windowed frames of each row: complex [batch, n_frames, n_fft // 2 + 1], contiguous.
+
+    In torch, `frames` returns the frames, without the window; in Triton, `cut` fills them in, with the window.
+    """
     by_kernel = backend(waveform) == "triton"
     if not by_kernel and not _is_rounded(waveform):
-        frames = _frames(waveform, len(window), hop_length, padding)
-        return torch.fft.rfft(frames * window).contiguous()  # the spectrum of a strided waveform is not contiguous
-    n_frames = 1 + (waveform.shape[1] + 2 * padding - len(window)) // hop_length
+        return torch.fft.rfft(frames() * window).contiguous()  # the spectrum of a strided waveform is not contiguous
     n = len(waveform) * n_frames
     block = waveform.new_empty(rounded(n) if _is_rounded(waveform) else n, len(window))
     windowed = block[:n].view(len(waveform), n_frames, len(window))
     if by_kernel:
-        from gtzan_stream.kernels import triton_frames
-
-        triton_frames.cut(waveform, window, hop_length, padding, windowed)
+        cut(windowed)
     else:
-        torch.mul(_frames(waveform, len(window), hop_length, padding), window, out=windowed)
+        torch.mul(frames(), window, out=windowed)
     return torch.fft.rfft(block)[:n].view(len(waveform), n_frames, -1)
 
 
@@ -68,6 +106,14 @@ def _frames(waveform: Tensor, n_fft: int, hop_length: int, padding: int) -> Tens
     """Return the frames of each padded row, overlapping views: [batch, frame, n_fft]."""
     padded = functional.pad(waveform, (padding, padding)) if padding else waveform
     return padded.unfold(1, n_fft, hop_length)
+
+
+def _frames_at(waveform: Tensor, n_fft: int, starts: Tensor) -> Tensor:
+    """Return the frames of each row that begin at `starts` [batch, frame], with zeros beyond its ends."""
+    time = waveform.shape[1]
+    index = starts[:, :, None] + torch.arange(n_fft, device=waveform.device)
+    index = torch.where((index < 0) | (index >= time), time, index)  # padded[:, time] is 0
+    return functional.pad(waveform, (0, 1)).gather(1, index.flatten(1)).view(index.shape)
 
 
 def empty_spectrum(shape: Sequence[int], like: Tensor) -> Tensor:

@@ -37,7 +37,12 @@ from gtzan_stream.shapes import Waveform
 
 
 def pitch_shift(
-    waveform: Waveform, n_steps: np.ndarray | float, length: int, *, offset: np.ndarray | float | None = None
+    waveform: Waveform,
+    n_steps: np.ndarray | float,
+    length: int,
+    *,
+    offset: np.ndarray | float | None = None,
+    method: str = "locked",
 ) -> Float[Tensor, "batch {length}"]:
     """Shift the pitch of each example by its own number of semitones and keep its tempo.
 
@@ -51,6 +56,8 @@ def pitch_shift(
         Output samples.
     offset : array [batch] or number, samples, optional
         Input time of output sample 0, by default 0.
+    method : {"locked", "vocoder"}
+        How `time_stretch` stretches.
 
     Returns
     -------
@@ -75,26 +82,31 @@ def pitch_shift(
     ratio = np.exp2(steps / 12)
     offset = per_example(offset, batch, "offset", positive=False)
     if backend(waveform) == "numba":
-        return fill_rows(shift_row, waveform, length, steps, offset)
+
+        def fill(samples: np.ndarray, n_steps: float, offset: float, output: np.ndarray) -> None:
+            shift_row(samples, n_steps, offset, output, method=method)
+
+        return fill_rows(fill, waveform, length, steps, offset)
     output = waveform.new_empty(batch, length)
     for rows, shift in ((np.flatnonzero(ratio > 1), _shift_up), (np.flatnonzero(ratio <= 1), _shift_down)):
         if len(rows):
             chosen = to_device(rows, waveform.device)
-            output.index_copy_(0, chosen, shift(waveform[chosen], ratio[rows], offset[rows], length))
+            output.index_copy_(0, chosen, shift(waveform[chosen], ratio[rows], offset[rows], length, method))
     return output
 
 
-def _shift_up(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
-    wanted, total = stretching.source(length, 1 / ratio)
+def _shift_up(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int, method: str) -> Tensor:
+    wanted, total = stretching.source(length, 1 / ratio, method=method)
     preroll = _limit_preroll(wanted, offset / ratio)
     higher = resample(waveform, ratio, int(total.max()), offset=offset - preroll * ratio)
-    return time_stretch(higher, 1 / ratio, length, offset=preroll)
+    return time_stretch(higher, 1 / ratio, length, offset=preroll, method=method)
 
 
-def _shift_down(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int) -> Tensor:
+def _shift_down(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int, method: str) -> Tensor:
     wanted, total = resampling.source(length, ratio)
     preroll = _limit_preroll(wanted, offset * ratio)
-    faster = time_stretch(waveform, 1 / ratio, int(total.max()), offset=offset - preroll / ratio)
+    start = offset - preroll / ratio
+    faster = time_stretch(waveform, 1 / ratio, int(total.max()), offset=start, method=method)
     return resample(faster, ratio, length, offset=preroll)
 
 
@@ -103,22 +115,27 @@ def _limit_preroll(wanted: np.ndarray, available: np.ndarray) -> np.ndarray:
     return np.clip(np.floor(available), 0, wanted)
 
 
-def shift_row(waveform: np.ndarray, n_steps: float, offset: float, output: np.ndarray) -> None:
-    """Fill `output` [length] with the shifted `waveform` [time] on this thread."""
+def shift_row(
+    samples: np.ndarray, n_steps: float, offset: float, output: np.ndarray, *, method: str = "locked"
+) -> None:
+    """Fill `output` [length] with the shifted `samples` [time], float32, on this thread."""
     ratio = np.exp2(np.array([n_steps]) / 12)
-    speed, is_up = ratio.item(), ratio.item() > 1
-    wanted, total = stretching.source(len(output), 1 / ratio) if is_up else resampling.source(len(output), ratio)
+    speed, is_up, length = ratio.item(), ratio.item() > 1, len(output)
+    if is_up:
+        wanted, total = stretching.source(length, 1 / ratio, method=method)
+    else:
+        wanted, total = resampling.source(length, ratio)
     preroll = _limit_preroll(wanted, offset / ratio if is_up else offset * ratio).item()
     with borrowed(total.item(), np.float32) as intermediate:
         if is_up:
-            resample_row(waveform, speed, offset - preroll * speed, intermediate)
-            stretch_row(intermediate, 1 / speed, preroll, output)
+            resample_row(samples, speed, offset - preroll * speed, intermediate)
+            stretch_row(intermediate, 1 / speed, preroll, output, method=method)
         else:
-            stretch_row(waveform, 1 / speed, offset - preroll / speed, intermediate)
+            stretch_row(samples, 1 / speed, offset - preroll / speed, intermediate, method=method)
             resample_row(intermediate, speed, preroll, output)
 
 
-def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def source(length: int | np.ndarray, n_steps: np.ndarray, *, method: str = "locked") -> tuple[np.ndarray, np.ndarray]:
     """Compute which input samples `pitch_shift` needs so that the output has no edge effects.
 
     The second step's needs, in intermediate samples, are multiplied (up) or divided (down) by `ratio` to get input
@@ -130,6 +147,7 @@ def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, n
     length : int or array [batch]
         Output samples wanted.
     n_steps : array [batch]
+    method : {"locked", "vocoder"}
 
     Returns
     -------
@@ -140,11 +158,11 @@ def source(length: int | np.ndarray, n_steps: np.ndarray) -> tuple[np.ndarray, n
     """
     ratio = np.exp2(np.asarray(n_steps) / 12)
     filter_width = resampling.half_width(ratio)
-    stretch_before, stretch_total = stretching.source(length, 1 / ratio)
+    stretch_before, stretch_total = stretching.source(length, 1 / ratio, method=method)
     up_before = np.ceil(stretch_before * ratio).astype(np.int64) + filter_width
     up_total = np.ceil(stretch_total * ratio).astype(np.int64) + 2 * filter_width + 1
     resample_before, resample_total = resampling.source(length, ratio)
-    down_before, down_total = stretching.source(resample_total, 1 / ratio)
+    down_before, down_total = stretching.source(resample_total, 1 / ratio, method=method)
     down_before = down_before + np.ceil(resample_before / ratio).astype(np.int64)
     is_up = ratio > 1
     return np.where(is_up, up_before, down_before), np.where(is_up, up_total, down_total + 1)

@@ -212,10 +212,12 @@ def istft_row(spectrogram: np.ndarray, hop_length: int, out: np.ndarray) -> None
 def _sum_overlapping(frames: Tensor, hop_length: int) -> Tensor:
     """Sum frames [batch, frame, n_fft] that start `hop_length` samples apart into [batch, time].
 
-    A frame is ``n_fft / hop_length`` parts of one hop each: part p of frame t is added to hop t + p.
+    A frame is cut into parts of one hop each, the last filled up with zeros: part p of frame t is added to hop t + p.
     """
     batch, n_frames, n_fft = frames.shape
-    parts = n_fft // hop_length
+    parts = -(-n_fft // hop_length)
+    if n_fft % hop_length:
+        frames = functional.pad(frames, (0, parts * hop_length - n_fft))
     total = frames.new_zeros(batch, n_frames + parts - 1, hop_length)
     for part in range(parts):
         total[:, part : part + n_frames] += frames[:, :, part * hop_length : (part + 1) * hop_length]

@@ -40,5 +40,8 @@ KAISER = (0.99999953, -3.74088089, 6.12822544, -5.87883786, 3.71244611, -1.61082
 SILENT_POWER = 1e-36
 """Largest squared magnitude of a silent bin of a spectrogram. Its phase counts as 0."""
 
+RISE, ONSET_WEIGHT = 3.0, 0.75
+"""The phase-locked vocoder's onsets: ``ONSET_WEIGHT * max(|B|^2 - RISE * |A|^2, 0)``. See dsp.locked."""
+
 NO_WINDOW = 1e-30
 """A sample with a sum of squared windows up to this counts as covered by no frame, and is not divided by the sum."""

@@ -22,19 +22,16 @@ harmonic part needs a transposition. H^2 replaces the squares.
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.lane_count import LANES
 from gtzan_stream.kernels.lanes_fft import STEP, Plan, fft, plan
-from gtzan_stream.kernels.lanes_frames import cut
+from gtzan_stream.kernels.lanes_frames import add_frames, cut
 from gtzan_stream.kernels.lanes_median import LARGEST, rows_needed, running_median
 from gtzan_stream.kernels.lanes_rfft import join, split
 from gtzan_stream.kernels.numba_stft import divide_by_windows
 from gtzan_stream.kernels.vector import fma, load, splat, store, where_less
 from gtzan_stream.kernels.vector_blocks import transpose
-from gtzan_stream.kernels.vector_code import call, code, is_flat, transposed
 
 _TINY, _ZERO = np.finfo(np.float32).tiny, np.float32(0)
 _LARGEST_MARGIN = 1e19  # its square is a float32
@@ -126,44 +123,6 @@ def _mask(spectrum, percussive, harmonic, n_bins, margin, silent_mask):
             store(spectrum, part, load(spectrum, part) * gain)
 
 
-@intrinsic
-@no_type_check
-def _add_block(typing_context, buffer, places, first, window, out, to, hop, last, spare):
-    """Add windowed samples ``2 * first`` to ``2 * first + L - 1`` of L frames to `out`."""
-
-    def write(builder, buffer, places, first, window, out, to, hop, last, spare):
-        elements = []
-        for i in range(LANES // 2):
-            position = builder.mul(places.load(first, i, first.type), first.type(STEP))
-            elements += [buffer.load(position, LANES), buffer.load(position)]
-        sample = builder.mul(first, first.type(2))
-        weights, to = window.load(sample), builder.add(to, sample)
-        positions = []
-        for lane in range(LANES):
-            exists = builder.icmp_signed("<=", hop.type(lane), last)
-            positions.append(builder.add(to, builder.select(exists, builder.mul(hop, hop.type(lane)), spare)))
-        # All are read before one is written: reads 4096 bytes after a write would wait for it on many CPUs.
-        sums = [out.load(position) for position in positions]
-        for samples, total, position in zip(transposed(builder, elements), sums, positions, strict=True):
-            out.store(call(builder, "fma", samples, weights, total), position)
-
-    i = types.intp
-    flat = is_flat(buffer, window, out) and is_flat(places, dtypes=(types.intp,))
-    return (types.void(buffer, places, i, window, out, i, i, i, i), code(write)) if flat else None
-
-
-@compiled()
-@no_type_check
-def _add_frames(buffer, places, window, out, to, hop, last, spare):
-    """Add L windowed frames, as `join` and `fft` leave them, to `out`, one every `hop` samples from `to` on.
-
-    Lanes after `last` have no frame; they are added `spare` samples after `to`. The blocks of L samples are added from
-    the last to the first, so that an output sample gets its frames in their order, whatever L is.
-    """
-    for first in range(len(places) - LANES // 2, -1, -LANES // 2):
-        _add_block(buffer, places, first, window, out, to, hop, last, spare)
-
-
 @compiled(inline="always")
 @no_type_check
 def _synthesise(window, table, scratch, n_frames, n_groups, first, last, margin, silent_mask):
@@ -180,7 +139,7 @@ def _synthesise(window, table, scratch, n_frames, n_groups, first, last, margin,
         join(own, table, scratch.buffer)
         fft(scratch.buffer, table)
         to = group * LANES * hop
-        _add_frames(scratch.buffer, table.places, window, waveform, to, hop, n_frames - 1 - group * LANES, spare - to)
+        add_frames(scratch.buffer, table.places, window, waveform, to, hop, n_frames - 1 - group * LANES, spare - to)
 
 
 @compiled()

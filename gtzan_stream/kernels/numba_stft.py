@@ -52,23 +52,25 @@ def add_frames(frames: np.ndarray, window: np.ndarray, hop: int, first: int, wav
 def divide_by_windows(waveform: np.ndarray, window: np.ndarray, hop: int, first: int, last: int) -> None:
     """Divide `waveform` [time] by the sum of the squared windows of frames `first` to `last` - 1, where it is not 0.
 
-    The sum is the same in every hop that all ``n_fft / hop`` frames cover, so it is computed again only where the
+    The sum is the same in every hop that all frames which can cover it do, so it is computed again only where the
     frames that cover a hop differ from those of the hop before: near both ends.
     """
-    n_fft = len(window)
+    n_fft, half = len(window), len(window) // 2
     inverse_weight = np.empty(hop, window.dtype)
     summed = (0, 0)
     for start in range(0, len(waveform), hop):
-        # Of the frames that exist, hop_index + near to hop_index + far - 1 cover the hop at `start`.
+        # Of the frames that exist, hop_index + near to hop_index + far - 1 cover a part of the hop at `start`.
         hop_index = start // hop
-        lowest = hop_index - n_fft // (2 * hop) + 1
-        near, far = max(first, lowest) - hop_index, min(last, lowest + n_fft // hop) - hop_index
+        near = max(first - hop_index, -((half - 1) // hop))
+        far = min(last - hop_index, (half + hop - 1) // hop + 1)
         if (near, far) != summed or start == 0:
             summed = (near, far)
             for i in range(hop):
                 total = window.dtype.type(0)
                 for frame in range(near, far):
-                    total += window[i - frame * hop + n_fft // 2] ** 2
+                    place = i - frame * hop + half
+                    if 0 <= place < n_fft:
+                        total += window[place] ** 2
                 inverse_weight[i] = 1 / total if total > NO_WINDOW else 1
         for i in range(min(hop, len(waveform) - start)):
             waveform[start + i] *= inverse_weight[i]

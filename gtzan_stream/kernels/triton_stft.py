@@ -1,6 +1,6 @@
 """Overlap-add on CUDA; `gtzan_stream.dsp.stft` has the formula.
 
-Each output sample gathers its ``n_fft / hop`` frames, instead of each frame adding to its samples: no atomic additions,
+Each output sample gathers the frames that cover it, instead of each frame adding to its samples: no atomic additions,
 so the result is the same in every run.
 """
 
@@ -29,12 +29,12 @@ def _overlap_add(
     position = sample + start  # counted from the first frame's first sample
     total = tl.zeros([LANES], tl.float32)
     weight = tl.zeros([LANES], tl.float32)
-    for part in tl.static_range(N_FFT // HOP):
+    for part in tl.static_range((N_FFT + HOP - 1) // HOP):
         frame = position // HOP - part
-        counted = (frame >= 0) & (frame < n_frames)
+        counted = (frame >= 0) & (frame < n_frames) & (position % HOP + part * HOP < N_FFT)
         counted &= tl.load(valid + row * valid_stride + frame, mask=counted, other=0) != 0
         index = position % HOP + part * HOP
-        w = tl.load(window + index)
+        w = tl.load(window + index, mask=counted, other=0.0)
         total += w * tl.load(frames + (row * n_frames + frame) * N_FFT + index, mask=counted, other=0.0)
         weight += tl.where(counted, w * w, 0.0)
     kept = (sample >= tl.load(bounds + row * 2)) & (sample < tl.load(bounds + row * 2 + 1))

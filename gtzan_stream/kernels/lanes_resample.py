@@ -5,11 +5,11 @@ sample. Instead, h is evaluated only at the input samples and half way between t
 the same: that makes a smooth signal u with two samples for each input sample. A filter of 16 taps, which depend on the
 fraction of a sample, is then enough to read u at any time. The work is done in blocks of ``SEGMENT * L`` input samples:
 
-    waveform  --copy----------->  flat    the block's samples, with zeros beyond the ends of the row
+    waveform  --copy_block----->  flat    the block's samples, with zeros beyond the ends of the row
               --transpose------>  lanes   [SEGMENT + 2 * width, lane]   lane l begins l * SEGMENT samples later
               --_double_rate--->  both    [2 * SEGMENT, lane]           h at both times of each input sample
               --transpose------>  u       in order again
-              --_read---------->  out     16 samples of u for each output sample
+              --_filter_block-->  out     16 samples of u for each output sample
 
 In lanes, the samples t before and after L input samples are vectors that begin at a multiple of L, and four input
 samples, one after another, share all but two of them, so the sum over t is limited by arithmetic alone.
@@ -24,14 +24,13 @@ from numba.extending import intrinsic
 
 from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.lane_count import LANES
+from gtzan_stream.kernels.numba_resample import TAPS, copy_block, locate
 from gtzan_stream.kernels.vector import broadcast, fma, load, splat, store
 from gtzan_stream.kernels.vector_blocks import transpose
 from gtzan_stream.kernels.vector_code import INT, INTS, call, code, is_flat
 
-TAPS = 16
-"""Samples of u for each output sample."""
 SEGMENT = 64  # input samples of one lane in a block
-_BATCH = 256  # output samples, of which places and fractions are computed at a time
+_BATCH = 256  # outputs that are located at a time
 _ZERO = np.float32(0)
 
 
@@ -115,53 +114,26 @@ def _double_rate(lanes, taps, both):
 
 @compiled()
 @no_type_check
-def _locate(rate, offset, o, begin, fractions, places, rows, weights):
-    """Compute for outputs from `o` on the first of the 16 samples of u, the row of the table, and the weight of the next.
-
-    `begin` is the input time of the first sample of u.
-    """
-    for j in range(len(places)):
-        time = 2 * (offset + (o + j) * rate - begin)  # in samples of u, and exact: `begin` is a whole number
-        left = np.int32(time)
-        delay = (time - left) * fractions
-        row = np.int32(delay)
-        places[j] = left - np.int32(TAPS // 2 - 1)
-        rows[j] = row * np.int32(TAPS)
-        weights[j] = np.float32(delay - row)
-
-
-@compiled()
-@no_type_check
 def resample(waveform, taps, table, rate, offset, memory, out):
-    """Fill `out` [length] with `waveform` [time] at positions ``offset + o * rate``. Nothing is checked.
+    """Fill `out` [length] with `waveform` [time] at positions ``offset + o * rate``, all contiguous float32.
 
-    `taps`, float32 [2 * width + 1], are one side of the filter, at every half input sample. `table`, float32, flat
-    [fractions + 1, 16], has the filters for u. `memory` has `scratch_size` numbers.
+    `taps` and `table` are those of `numba_resample.resample`. `memory`, float32, has `scratch_size` numbers.
     """
-    time, width, n = len(waveform), len(taps) // 2, SEGMENT * LANES
-    fractions = len(table) // TAPS - 1
+    width, n = len(taps) // 2, SEGMENT * LANES
     elements = (SEGMENT + 2 * width + LANES) // LANES * LANES  # one more than needed is loaded
-    flat, end = memory[: (LANES - 1) * SEGMENT + elements], (LANES - 1) * SEGMENT + elements
+    flat, end = memory[: n - SEGMENT + elements], n - SEGMENT + elements
     lanes, end = memory[end : end + elements * LANES], end + elements * LANES
     both, end = memory[end : end + 2 * n], end + 2 * n
     u, end = memory[end : end + 2 * n], end + 2 * n
-    weights, end = memory[end : end + _BATCH], end + _BATCH
-    results = memory[end : end + _BATCH]
+    weights, results = memory[end : end + _BATCH], memory[end + _BATCH : end + 2 * _BATCH]
     places, rows = np.zeros(_BATCH, np.int32), np.zeros(_BATCH, np.int32)
     done = 0
     while done < len(out):
-        begin = np.int64(np.floor(offset + done * rate)) - TAPS // 4
-        last = begin + n - TAPS // 4 - 1  # all outputs before this time have 16 samples of u
-        stop = max(min(len(out), np.int64(np.ceil((last - offset) / rate))), done + 1)
-        start = begin - width
-        if start >= time or start + len(flat) <= 0:
+        begin, stop, has_samples = copy_block(waveform, width, n, rate, offset, done, len(out), flat)
+        if not has_samples:
             out[done:stop] = _ZERO
             done = stop
             continue
-        first, behind = max(-start, 0), min(time - start, len(flat))
-        flat[:first] = _ZERO
-        flat[first:behind] = waveform[start + first : start + behind]
-        flat[behind:] = _ZERO
         for i in range(0, elements, LANES):
             transpose(flat, i, SEGMENT, lanes, i * LANES, LANES)
         _double_rate(lanes, taps, both)
@@ -169,9 +141,9 @@ def resample(waveform, taps, table, rate, offset, memory, out):
             transpose(both, i * LANES, LANES, u, i, 2 * SEGMENT)
         while done < stop:
             count = min(stop - done, _BATCH)
-            _locate(rate, offset, done, begin, fractions, places[:count], rows[:count], weights[:count])
-            for j in range(0, count, LANES):  # the last may have places of the batch before, for results not used
-                _filter_block(u, places, table, rows, weights, j, results)
+            locate(rate, offset, done, begin, table, places[:count], rows[:count], weights[:count])
+            for i in range(0, count, LANES):  # the last L may have old places at the end, for results that are not used
+                _filter_block(u, places, table, rows, weights, i, results)
             out[done : done + count] = results[:count]
             done += count
 

@@ -8,7 +8,7 @@ So both sides have the polynomial ``g(v) = h(t + (1 + v) / 2)``, with v and -v:
                             + sum over odd p of c[t, p] v^p (left - right)
 
 As v is the same for all taps, `_resample` sums ``c[t, p] (left +- right)`` over t for each p, and multiplies by v^p at
-the end: 11 instructions for two taps, besides two loads. `_fit` computes the coefficients of each row, which depend on
+the end: 10 instructions for two taps, besides two loads. `_fit` computes the coefficients of each row, which depend on
 its cutoff, from the filter at the 16 Chebyshev points of the interval, divided by the sum of all taps there. A fit of
 such filters has the sum 1, too, at all fractions. White noise has a relative error of 7e-7.
 
@@ -30,7 +30,7 @@ from gtzan_stream.kernels import constants
 LANES = 512  # output samples of one program
 TAPS = 32  # taps of which one program computes the coefficients
 UNROLL = 2  # taps on each side in one pass of the loop
-TERMS = 9  # coefficients of a polynomial
+TERMS = 8  # coefficients of a polynomial
 K0, K1, K2, K3, K4, K5, K6, K7 = (tl.constexpr(number) for number in constants.KAISER)
 S0, S1, S2, S3, S4, S5 = (tl.constexpr(number) for number in constants.SIN)
 _POINTS = np.cos(np.pi * (np.arange(16) + 0.5) / 16)

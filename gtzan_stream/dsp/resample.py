@@ -175,7 +175,7 @@ def resample_row(waveform: np.ndarray, rate: float, offset: float, output: np.nd
         return
     if not waveform.flags.carray:  # strided or read-only, for which the kernel would be compiled again
         waveform = waveform.copy()
-    taps = _taps(float(cutoff(np.float64(rate))))
+    taps = _taps(cutoff(np.array([rate])).item())
     from gtzan_stream.kernels.lanes import lanes
 
     if lanes():

@@ -87,7 +87,7 @@ def test_short_clips_and_silence(backend, time):
     with force(backend):
         result = resample(x, np.array([0.5, 2.0]), 300)
     assert (result[1] == 0).all()
-    assert (result[0, 2 * time + 119 :] == 0).all()  # h rings for 110 output samples, and u is read 8 samples around
+    assert (result[0, 2 * time + 123 :] == 0).all()  # h rings for 114 output samples, and u is read 8 samples around
     if time:
         assert abs(result[0, 0] - 1) < 0.6
 
@@ -112,7 +112,7 @@ def test_impossible_rates_are_refused(rate):
 def test_the_polynomial_of_triton_is_the_window():
     r = np.linspace(0, 1, 10_001)
     window = (np.i0(KAISER_BETA * np.sqrt(r)) - 1) / (np.i0(KAISER_BETA) - 1)
-    assert np.abs(r * np.polynomial.Polynomial(constants.KAISER)(r) - window).max() < 5e-8
+    assert np.abs(r * np.polynomial.Polynomial(constants.KAISER)(r) - window).max() < 1e-7
 
 
 def test_cuda_equals_float64_without_a_sync(rng, cuda):

@@ -9,23 +9,24 @@ input samples n around it, weighted by a low-pass filter that is centred there:
     window(r) = (i0(KAISER_BETA * sqrt(1 - r^2)) - 1) / (i0(KAISER_BETA) - 1)     a Kaiser window that ends at 0
 
 A rate above 1 lowers the Nyquist frequency of the output, in terms of the input, to 1 / rate. The cutoff follows it, so
-that nothing folds back. The sum covers ``half_width = ceil(ZERO_CROSSINGS / c)`` samples on each side: 55 at rates up
-to 1, and 110 at rate 2. The division keeps a constant signal constant; the sum of h differs from 1 by a few millionths,
+that nothing folds back. The sum covers ``half_width = ceil(ZERO_CROSSINGS / c)`` samples on each side: 57 at rates up
+to 1, and 114 at rate 2. The division keeps a constant signal constant; the sum of h differs from 1 by a few millionths,
 depending on the fraction of the position. At rate 1 and a whole offset, each position is that of an input sample, which
 is the result, with all frequencies.
 
 Rates are real numbers and differ between examples, so the polyphase filters of a ratio of small integers do not apply.
-Evaluating sinc and window for each product would cost more than the product, so only plain torch does that; it is the
-reference. On the CPU, numba computes it in two steps. The first evaluates h only at the input samples and half way
-between them, where its coefficients are the same each time: that makes a signal u at twice the input's rate, with nothing
-above half of its Nyquist frequency. The second reads u at any time with the same short filter at all rates:
+Evaluating sinc and window for each product would cost more than the product. Only plain torch does that; it is the
+reference. On the CPU there are two steps. The first evaluates h at the input samples and half way between them, where
+its coefficients are the same each time. That is a signal u at twice the input's rate, with nothing above half of its
+Nyquist frequency, so a short filter, the same at all rates, is enough to read it at any time:
 
     u[m] = sum over n of x[n] * h(n - m / 2)
-    y[o] = sum over m of u[m] * reader(m - 2 position)      16 samples of u, see `_readers`
+    y[o] = sum over m of u[m] * reader(m - 2 position)      16 samples of u; see `_readers`
 
-That is 2 half_width multiplications of an input sample, and 16 of an output sample. The result differs from the
-reference by about a millionth: the reader has 1e-6 of what is left of u above its highest frequency, and lowers what h
-leaves above N. The Triton kernel fits polynomials in the fraction of a sample, one for each tap of a row.
+Each input sample costs 2 half_width multiplications, as the two sides of h are equal, and each output sample 32. White
+noise differs from the reference by a millionth: that much remains of what u has around its own sampling rate, and the
+reader lowers what h leaves between N and 3 N. The Triton kernel fits polynomials in the fraction of a sample, one for
+each tap of a row.
 """
 
 from functools import cache, lru_cache
@@ -42,14 +43,14 @@ from gtzan_stream.dsp.parameters import per_example, to_device
 from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.shapes import Waveform
 
-ZERO_CROSSINGS = 52
+ZERO_CROSSINGS = 54
 """Zero crossings of the sinc on each side."""
-ROLLOFF = 0.951
+ROLLOFF = 0.9505
 """Cutoff (-6 dB), as a share of N, the lower of the two Nyquist frequencies; the stop band begins at N."""
-KAISER_BETA = 8.4
-"""Shape of the window: 81 dB of attenuation in the stop band."""
-_FRACTIONS = 512  # of a sample of u, for which the reader is tabulated; it is interpolated linearly, to 5e-7
-_READER_BETA = 13.0  # shape of the reader's Kaiser window
+KAISER_BETA = 8.6
+"""Shape of the window: 83 dB of attenuation in the stop band."""
+_FRACTIONS = 512  # of a sample of u: readers are tabulated for them, and interpolated linearly between them
+_READER_BETA = 13.0  # shape of the Kaiser window of the readers
 
 
 def resample(

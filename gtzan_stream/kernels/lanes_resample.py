@@ -80,27 +80,23 @@ def _double_rate(lanes, taps, both):
     """Fill `both` [2 * SEGMENT, lane] with the filtered signal at the input samples and half a sample after each."""
     width = len(taps) // 2
     for i in range(0, SEGMENT, 4):
-        here = (width + i) * LANES
-        # Samples t before those at i to i + 3, and t + 1 after them.
-        a0, a1, a2, a3 = (
-            load(lanes, here),
-            load(lanes, here + LANES),
-            load(lanes, here + 2 * LANES),
-            load(lanes, here + 3 * LANES),
-        )
-        b0, b1, b2, b3 = a1, a2, a3, load(lanes, here + 4 * LANES)
-        tap = broadcast(taps, 0)
-        x0, x1, x2, x3 = tap * a0, tap * a1, tap * a2, tap * a3
-        y0 = y1 = y2 = y3 = splat(_ZERO)
-        for t in range(width):
-            tap = broadcast(taps, 2 * t + 1)
-            y0, y1 = fma(tap, a0 + b0, y0), fma(tap, a1 + b1, y1)
-            y2, y3 = fma(tap, a2 + b2, y2), fma(tap, a3 + b3, y3)
-            a0, a1, a2, a3 = load(lanes, here - (t + 1) * LANES), a0, a1, a2
-            tap = broadcast(taps, 2 * t + 2)
-            x0, x1 = fma(tap, a0 + b0, x0), fma(tap, a1 + b1, x1)
-            x2, x3 = fma(tap, a2 + b2, x2), fma(tap, a3 + b3, x3)
-            b0, b1, b2, b3 = b1, b2, b3, load(lanes, here + (t + 5) * LANES)
+        before, ahead = i * LANES, (i + 2 * width) * LANES
+        # a: samples t before i to i + 3; b: t + 1 after them. The smallest products come first, which rounds least.
+        a0, a1 = load(lanes, before), load(lanes, before + LANES)
+        a2, a3 = load(lanes, before + 2 * LANES), load(lanes, before + 3 * LANES)
+        b0, b1 = load(lanes, ahead), load(lanes, ahead + LANES)
+        b2, b3 = load(lanes, ahead + 2 * LANES), load(lanes, ahead + 3 * LANES)
+        x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = splat(_ZERO)
+        for tap in range(2 * width, 0, -2):
+            before, ahead = before + LANES, ahead - LANES
+            h = broadcast(taps, tap)
+            x0, x1, x2, x3 = fma(h, a0 + b0, x0), fma(h, a1 + b1, x1), fma(h, a2 + b2, x2), fma(h, a3 + b3, x3)
+            a0, a1, a2, a3 = a1, a2, a3, load(lanes, before + 3 * LANES)
+            h = broadcast(taps, tap - 1)
+            y0, y1, y2, y3 = fma(h, a0 + b0, y0), fma(h, a1 + b1, y1), fma(h, a2 + b2, y2), fma(h, a3 + b3, y3)
+            b0, b1, b2, b3 = load(lanes, ahead), b0, b1, b2
+        h = broadcast(taps, 0)
+        x0, x1, x2, x3 = fma(h, a0, x0), fma(h, a1, x1), fma(h, a2, x2), fma(h, a3, x3)
         to = 2 * i * LANES
         store(both, to, x0)
         store(both, to + LANES, y0)
@@ -120,7 +116,7 @@ def resample(waveform, taps, table, rate, offset, memory, out):
     `taps` and `table` are those of `numba_resample.resample`. `memory`, float32, has `scratch_size` numbers.
     """
     width, n = len(taps) // 2, SEGMENT * LANES
-    elements = (SEGMENT + 2 * width + LANES) // LANES * LANES  # one more than needed is loaded
+    elements = -(-(SEGMENT + 2 * width) // LANES) * LANES
     flat, end = memory[: n - SEGMENT + elements], n - SEGMENT + elements
     lanes, end = memory[end : end + elements * LANES], end + elements * LANES
     both, end = memory[end : end + 2 * n], end + 2 * n
@@ -150,5 +146,5 @@ def resample(waveform, taps, table, rate, offset, memory, out):
 
 def scratch_size(half_width: int) -> int:
     """Return how many numbers `resample` needs for intermediate results."""
-    elements = SEGMENT + 2 * half_width + LANES
-    return (2 * LANES - 1) * elements + 4 * SEGMENT * LANES + 2 * _BATCH
+    elements = -(-(SEGMENT + 2 * half_width) // LANES) * LANES
+    return (LANES + 1) * elements + (5 * LANES - 1) * SEGMENT + 2 * _BATCH

@@ -45,7 +45,7 @@ def copy_block(waveform, width, n, rate, offset, o, length, flat):
 @compiled()
 @no_type_check
 def locate(rate, offset, o, begin, table, places, rows, weights):
-    """Compute for outputs from `o` on the first of their samples of u, a row of the table, and the next row's weight."""
+    """Compute for outputs from `o` on: their first sample of u, a row of the table, and the weight of the next row."""
     fractions = len(table) // TAPS - 1
     for j in range(len(places)):
         time = 2 * (offset + (o + j) * rate - begin)  # in samples of u; above 0
@@ -62,12 +62,13 @@ def locate(rate, offset, o, begin, table, places, rows, weights):
 def _double_rate(flat, taps, at_samples, between, u):
     """Fill `u` with the filtered signal at the input samples, and half a sample after each."""
     width, n = len(taps) // 2, len(at_samples)
-    at_samples[:], between[:] = taps[0] * flat[width : width + n], _ZERO
-    for t in range(width):
+    at_samples[:], between[:] = _ZERO, _ZERO
+    for t in range(width - 1, -1, -1):  # the smallest products come first, which rounds least
         ahead, here, before = flat[width + 1 + t :], flat[width - t :], flat[width - 1 - t :]
         for i in range(n):
-            between[i] += taps[2 * t + 1] * (ahead[i] + here[i])
             at_samples[i] += taps[2 * t + 2] * (ahead[i] + before[i])
+            between[i] += taps[2 * t + 1] * (ahead[i] + here[i])
+    at_samples += taps[0] * flat[width : width + n]
     for i in range(n):
         u[2 * i], u[2 * i + 1] = at_samples[i], between[i]
 

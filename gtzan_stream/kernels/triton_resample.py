@@ -62,7 +62,7 @@ def _fit(parameters, coefficients, batch, n_taps, squared_end, TERMS: tl.constex
     tiles = tl.cdiv(n_taps, TAPS)
     row = (tl.program_id(0) // tiles).to(tl.int64)
     cutoff = tl.load(parameters + 2 * batch + row).to(tl.float32)
-    # Point 15 - i is -v if point i is v: the fraction of the taps on the other side. Both have the same sum of all taps.
+    # If point i is v, point 15 - i is -v, which the taps on the other side have. So both have the same sum of all taps.
     totals = ()
     for _ in tl.static_range(8):
         totals = totals + (tl.zeros([TAPS], tl.float64),)  # noqa: RUF005

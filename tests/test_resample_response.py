@@ -132,7 +132,8 @@ def test_noise_agrees_with_float64(rng, rate):
     offsets = np.array([0.0, -40.3, 1234.56 - 0.3 * length * rate, -2500.5 - length * rate])
     expected = exact(x, rate, length, offset=offsets)
     errors = (resample(x.float(), rate, length, offset=offsets) - expected).norm(dim=1)
-    assert (errors <= 2e-6 * expected.norm(dim=1)).all()
+    limit = 2e-6 * max(1, rate / 10)  # distances up to 1,875 samples, in float32
+    assert (errors <= limit * expected.norm(dim=1)).all()
     assert list(expected.norm(dim=1) > 0) == [True, True, True, False]
 
 

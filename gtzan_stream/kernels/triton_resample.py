@@ -10,7 +10,7 @@ So both sides have the polynomial ``g(v) = h(t + (1 + v) / 2)``, with v and -v:
 As v is the same for all taps, `_resample` sums ``c[t, p] (left +- right)`` over t for each p, and multiplies by v^p at
 the end: 10 instructions for two taps, besides two loads. `_fit` computes the coefficients of each row, which depend on
 its cutoff, from the filter at the 16 Chebyshev points of the interval, divided by the sum of all taps there. A fit of
-such filters has the sum 1, too, at all fractions. White noise has a relative error of 7e-7.
+such filters has the sum 1, too, at all fractions. White noise has a relative error of 8e-7.
 
 At rate 1 and a whole offset, `_resample` copies samples.
 

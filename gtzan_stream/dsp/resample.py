@@ -155,7 +155,8 @@ def _resample_torch(waveform: Tensor, parameters: Tensor, max_half_width: int, l
         index = left.long() + tap
         sample = padded.gather(1, torch.where((index < 0) | (index > time), time, index))
         h = _impulse_response(tap - fraction, cutoffs)
-        total, weight = total + sample * h, weight + h
+        total += sample * h
+        weight += h
         if tap == 0:
             here = sample
     return torch.where((rates == 1) & (offsets == offsets.floor()), here, total / weight)

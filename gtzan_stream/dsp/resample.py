@@ -194,7 +194,7 @@ def resample_row(waveform: np.ndarray, rate: float, offset: float, output: np.nd
 def _shift(waveform: np.ndarray, start: int, output: np.ndarray) -> None:
     """Fill `output` with the samples from `start` on, and zeros beyond the ends."""
     first = min(max(-start, 0), len(output))
-    end = min(max(len(waveform) - start, first), len(output))
+    end = min(max(len(waveform) - start, 0), len(output))
     output[:first], output[end:] = 0, 0
     output[first:end] = waveform[start + first : start + end]
 

@@ -63,11 +63,13 @@ def _double_rate(flat, taps, at_samples, between, u):
     """Fill `u` with the filtered signal at the input samples, and half a sample after each."""
     width, n = len(taps) // 2, len(at_samples)
     at_samples[:], between[:] = _ZERO, _ZERO
-    for t in range(width - 1, -1, -1):  # the smallest products come first, which rounds least
-        ahead, here, before = flat[width + 1 + t :], flat[width - t :], flat[width - 1 - t :]
+    for first in range(width):  # the smallest products come first, which rounds least
+        last = 2 * width - first
+        even, odd = taps[2 * (width - first)], taps[2 * (width - first) - 1]
+        before, here, ahead = flat[first : first + n], flat[first + 1 : first + 1 + n], flat[last : last + n]
         for i in range(n):
-            at_samples[i] += taps[2 * t + 2] * (ahead[i] + before[i])
-            between[i] += taps[2 * t + 1] * (ahead[i] + here[i])
+            at_samples[i] += even * (ahead[i] + before[i])
+            between[i] += odd * (ahead[i] + here[i])
     at_samples += taps[0] * flat[width : width + n]
     for i in range(n):
         u[2 * i], u[2 * i + 1] = at_samples[i], between[i]

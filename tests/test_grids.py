@@ -46,7 +46,7 @@ def overlap_add(m: object, rows: int, n: int) -> None:
 
 
 def resample(m: object, rows: int, n: int) -> None:
-    m.resample(empty(rows, 100), empty(4, rows, dtype=torch.float64), 29, 40, n)
+    m.resample(empty(rows, 100), empty(4, rows, dtype=torch.float64), 54, 60, n)
 
 
 def vocode(m: object, rows: int, n: int) -> None:

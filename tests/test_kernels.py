@@ -28,9 +28,9 @@ CASES = [
         "triton_resample",
         "_resample",
         "*fp32 *fp64 *fp32 *fp32 i32 i32 i32 i32",
-        {"TERMS": 9, "LANES": 512, "UNROLL": 2},
+        {"TERMS": 8, "LANES": 512, "UNROLL": 2},
     ),
-    ("triton_resample", "_fit", "*fp64 *fp32 i32 i32 fp32", {"TERMS": 9, "TAPS": 32}),
+    ("triton_resample", "_fit", "*fp64 *fp32 i32 i32 fp32", {"TERMS": 8, "TAPS": 32}),
     *(
         (
             "triton_median",

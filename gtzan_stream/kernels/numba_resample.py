@@ -1,13 +1,12 @@
-"""Windowed-sinc resampling of one row on one CPU core; `gtzan_stream.dsp.resample` has the formulas.
+"""Resampling of one row on one CPU core, in blocks of input samples; `gtzan_stream.dsp.resample` has the formulas.
 
-`tabulate_filters` makes the row's filters for delays of 0, 1/256, ..., 1 sample, [delay, tap], by interpolating the
-prototype. `apply_filters` splits each output's position into a whole sample `left` and a fraction, and sums the samples
-around `left` under the two filters nearest to the fraction, interpolated linearly:
+`resample` needs nothing special of the CPU. `gtzan_stream.kernels.lanes_resample` does the same with vectors, and uses
+`copy_block` and `locate`, too. A block is a copy of the input samples with which some outputs, one after another, are
+computed from beginning to end:
 
-    delay = fraction * N_DELAYS;  row = floor(delay)
-    y = sum over tap of x[left - half_width + 1 + tap] * lerp(table[row, tap], table[row + 1, tap], delay - row)
-
-A table costs as much as about 257 outputs. With it, samples and filters are read in order, so the sum vectorises.
+    flat  samples of the row from ``begin - width`` on, and zeros beyond the row's ends
+    u     the filtered signal from `begin` on, two samples for each input sample
+    out   a weighted sum of 16 samples of u for each output
 """
 
 from typing import no_type_check
@@ -16,54 +15,100 @@ import numpy as np
 
 from gtzan_stream.kernels.compiled import compiled
 
-N_DELAYS = 256
-"""Fractions of a sample with a filter of their own; interpolation between two of them is wrong by 1e-5 at most."""
-LANES = 16
-"""Filters are padded with zeros to a multiple of this, so that vectorised sums have no remainder."""
+TAPS = 16
+"""Samples of u for each output sample."""
+_BLOCK, _BATCH = 512, 256  # input samples of which u is computed at a time, and outputs that are located at a time
+_ZERO = np.float32(0)
 
 
 @compiled()
 @no_type_check
-def tabulate_filters(prototype: np.ndarray, points_per_crossing: int, cutoff: float, half_width: int) -> np.ndarray:
-    """Tabulate the low-pass filter for delays of 0, 1 / N_DELAYS, ..., 1 sample: float32 [N_DELAYS + 1, tap].
+def copy_block(waveform, width, n, rate, offset, o, length, flat):
+    """Copy what n input samples' u needs to `flat`, of at least n + 2 * width samples, for the outputs from `o` on.
 
-    Tap i is for input sample ``left - half_width + 1 + i``, where `left` is the sample at or before an output's
-    position.
-
-    `prototype` is one side of a windowed sinc with `points_per_crossing` points for each zero crossing; it ends in
-    zeros.
+    Return `begin`, the input time of u's first sample, the output after the last that this u is enough for, and whether
+    the block has samples of the row.
     """
-    table = np.zeros((N_DELAYS + 1, -(-2 * half_width // LANES) * LANES), np.float32)
-    for row in range(N_DELAYS + 1):
-        for tap in range(2 * half_width):
-            point = abs(tap - (half_width - 1) - row / N_DELAYS) * cutoff * points_per_crossing
-            index = int(point)
-            if index + 1 < len(prototype):
-                low, high = prototype[index], prototype[index + 1]
-                table[row, tap] = cutoff * (low + (point - index) * (high - low))
-    return table
+    begin = np.int64(np.floor(offset + o * rate)) - TAPS // 4
+    last = begin + n - TAPS // 4 - 1  # outputs before this time have all samples of u, whatever is rounded below
+    stop = max(min(length, np.int64(np.ceil((last - offset) / rate))), o + 1)
+    start = begin - width
+    first, end = max(-start, 0), min(len(waveform) - start, len(flat))
+    if first >= end:
+        return begin, stop, False
+    flat[:first] = _ZERO
+    flat[first:end] = waveform[start + first : start + end]
+    flat[end:] = _ZERO
+    return begin, stop, True
+
+
+@compiled()
+@no_type_check
+def locate(rate, offset, o, begin, table, places, rows, weights):
+    """Compute for outputs from `o` on: their first sample of u, a row of the table, and the weight of the next row."""
+    fractions = len(table) // TAPS - 1
+    for j in range(len(places)):
+        time = 2 * (offset + (o + j) * rate - begin)  # in samples of u; above 0
+        left = np.int32(time)
+        delay = (time - left) * fractions
+        row = np.int32(delay)
+        places[j] = left - np.int32(TAPS // 2 - 1)
+        rows[j] = row * np.int32(TAPS)
+        weights[j] = np.float32(delay - row)
 
 
 @compiled(fastmath={"contract", "reassoc", "nsz"})
 @no_type_check
-def apply_filters(
-    waveform: np.ndarray, table: np.ndarray, half_width: int, rate: float, offset: float, output: np.ndarray
-) -> None:
-    """Fill `output` [length] with `waveform` [time] filtered by `table` at positions ``offset + o * rate``."""
-    time, n_taps = len(waveform), table.shape[1]
-    padded = np.zeros(time + 2 * n_taps, np.float32)
-    padded[n_taps : n_taps + time] = waveform
-    for o in range(len(output)):
-        position = offset + o * rate
-        left = int(np.floor(position))
-        if left < -half_width or left >= time + half_width:
-            output[o] = 0
+def _double_rate(flat, taps, at_samples, between, u):
+    """Fill `u` with the filtered signal at the input samples, and half a sample after each."""
+    width, n = len(taps) // 2, len(at_samples)
+    at_samples[:], between[:] = _ZERO, _ZERO
+    for first in range(width):  # the smallest products come first, which rounds least
+        last = 2 * width - first
+        even, odd = taps[2 * (width - first)], taps[2 * (width - first) - 1]
+        before, here, ahead = flat[first : first + n], flat[first + 1 : first + 1 + n], flat[last : last + n]
+        for i in range(n):
+            at_samples[i] += even * (ahead[i] + before[i])
+            between[i] += odd * (ahead[i] + here[i])
+    at_samples += taps[0] * flat[width : width + n]
+    for i in range(n):
+        u[2 * i], u[2 * i + 1] = at_samples[i], between[i]
+
+
+@compiled(fastmath={"contract", "reassoc", "nsz"})
+@no_type_check
+def _read(u, table, places, rows, weights, out):
+    """Fill `out` with sums of 16 samples of `u` under filters between two rows of `table`."""
+    for j in range(len(out)):
+        samples, low, high = u[places[j] :], table[rows[j] :], table[rows[j] + TAPS :]
+        total = _ZERO
+        for tap in range(TAPS):
+            total += samples[tap] * (low[tap] + weights[j] * (high[tap] - low[tap]))
+        out[j] = total
+
+
+@compiled()
+@no_type_check
+def resample(waveform, taps, table, rate, offset, out):
+    """Fill `out` [length] with `waveform` [time] at positions ``offset + o * rate``, all float32.
+
+    `taps` [2 * width + 1] are one side of the filter h, at every half input sample. `table`, flat [fractions + 1, 16],
+    has the filters for u.
+    """
+    width = len(taps) // 2
+    flat, u = np.empty(_BLOCK + 2 * width, np.float32), np.empty(2 * _BLOCK, np.float32)
+    at_samples, between = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    places, rows, weights = np.empty(_BATCH, np.int32), np.empty(_BATCH, np.int32), np.empty(_BATCH, np.float32)
+    done = 0
+    while done < len(out):
+        begin, stop, has_samples = copy_block(waveform, width, _BLOCK, rate, offset, done, len(out), flat)
+        if not has_samples:
+            out[done:stop] = _ZERO
+            done = stop
             continue
-        delay = (position - left) * N_DELAYS
-        row = int(delay)
-        low, high = table[row], table[row + 1]
-        samples = padded[left - half_width + 1 + n_taps :]
-        fraction, total = np.float32(delay - row), np.float32(0)
-        for tap in range(n_taps):
-            total += samples[tap] * (low[tap] + fraction * (high[tap] - low[tap]))
-        output[o] = total
+        _double_rate(flat, taps, at_samples, between, u)
+        while done < stop:
+            n = min(stop - done, _BATCH)
+            locate(rate, offset, done, begin, table, places[:n], rows[:n], weights[:n])
+            _read(u, table, places, rows, weights, out[done : done + n])
+            done += n

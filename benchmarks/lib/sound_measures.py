@@ -12,6 +12,7 @@ everything that input and output both have.
 import functools
 
 import numpy as np
+from scipy.fft import next_fast_len
 
 SAMPLE_RATE = 22050
 EDGE_S = 0.5
@@ -27,8 +28,15 @@ PARTIAL_HZ = 2.0
 """A partial's energy counts within this distance of its frequency."""
 
 
-def level(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the change of the standard deviation in dB: -6.02 if the amplitude is halved."""
+def level(before: np.ndarray, after: np.ndarray, ratio: float = 1.0) -> float:
+    """Return the change of the standard deviation in dB: -6.02 if the amplitude is halved.
+
+    A pitch shift by `ratio` > 1 moves what is above ``1 / ratio`` of the input's band out of hearing: left out.
+    """
+    if ratio > 1:
+        spectrum = np.fft.rfft(before)
+        spectrum[int(len(spectrum) / ratio) :] = 0
+        before = np.fft.irfft(spectrum, len(before))
     return float(20 * np.log10(max(np.std(after), 1e-12) / np.std(before)))
 
 
@@ -55,35 +63,47 @@ def spectra(waveform: np.ndarray, centres: np.ndarray, n_fft: int = N_FFT, padde
     return np.abs(np.fft.rfft(samples[at[:, None] + np.arange(n_fft)] * window, max(padded, n_fft))).T
 
 
-def onset_curve(waveform: np.ndarray, middles: np.ndarray) -> np.ndarray:
+def onset_curve(waveform: np.ndarray, middles: np.ndarray, top: float = 1.0) -> np.ndarray:
     """Return how much the spectrum rises around each sample of `middles`.
 
-    The sum over bins of ``max(0, difference of log(1 + 100 |X|))``, from the frame `HOP` / 2 before to the one after.
+    The sum over bins of ``max(0, difference of log(1 + 100 |X|))``, from the frame `HOP` / 2 before to the one after,
+    over the share `top` of the bins, from the lowest.
     """
-    rise = np.log1p(100 * spectra(waveform, middles + HOP // 2)) - np.log1p(100 * spectra(waveform, middles - HOP // 2))
-    return np.maximum(rise, 0).sum(0)
+    bins = round(top * N_FFT / 2) + 1
+    earlier, later = (np.log1p(100 * spectra(waveform, middles + shift)[:bins]) for shift in (-HOP // 2, HOP // 2))
+    return np.maximum(later - earlier, 0).sum(0)
 
 
 def _middles(n_samples: int) -> np.ndarray:
     return np.arange(n_samples // HOP) * HOP + HOP / 2
 
 
-def onset_contrast(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the onset curve's standard deviation over its mean, output over input: 1 if onsets are as sharp."""
-    curves = (onset_curve(x, _middles(len(x))) for x in (before, after))
+def _tops(ratio: float) -> tuple[float, float]:
+    """Return which share of the input's band and of the output's hold the same sound after a shift by `ratio`."""
+    return min(1 / ratio, 1.0), min(ratio, 1.0)
+
+
+def onset_contrast(before: np.ndarray, after: np.ndarray, ratio: float = 1.0) -> float:
+    """Return the onset curve's standard deviation over its mean, output over input: 1 if onsets are as sharp.
+
+    After a pitch shift by `ratio`, both curves count only the frequencies that input and output both have.
+    """
+    curves = (onset_curve(x, _middles(len(x)), top) for x, top in zip((before, after), _tops(ratio), strict=True))
     contrast_before, contrast_after = (curve.std() / max(curve.mean(), 1e-12) for curve in curves)
     return float(contrast_after / contrast_before)
 
 
-def onset_correlation(before: np.ndarray, after: np.ndarray, rate: float) -> float:
+def onset_correlation(before: np.ndarray, after: np.ndarray, rate: float = 1.0, ratio: float = 1.0) -> float:
     """Return the correlation of the output's onset curve with the input's, read at the stretched times.
 
-    Both are smoothed with (1/4, 1/2, 1/4): frames of 6 ms are finer than the times of onsets in any stretch.
+    Both are smoothed with (1/4, 1/2, 1/4): frames of 6 ms are finer than the times of onsets in any stretch. Of a pitch
+    shift by `ratio`, as in `onset_contrast`.
     """
-    middles = _middles(len(after))
+    middles = _middles(min(len(after), round(len(before) / rate)))
     smooth = np.array([1, 2, 1]) / 4
-    curves = [np.convolve(onset_curve(*pair), smooth, "same") for pair in ((before, middles * rate), (after, middles))]
-    return float(np.corrcoef(curves)[0, 1])
+    top_before, top_after = _tops(ratio)
+    curves = [onset_curve(before, middles * rate, top_before), onset_curve(after, middles, top_after)]
+    return float(np.corrcoef([np.convolve(curve, smooth, "same") for curve in curves])[0, 1])
 
 
 def click_energy(after: np.ndarray, places: np.ndarray, above_hz: float = 0.0) -> float:
@@ -102,9 +122,12 @@ def click_energy(after: np.ndarray, places: np.ndarray, above_hz: float = 0.0) -
 
 
 def steady(waveform: np.ndarray) -> np.ndarray:
-    """Leave out `EDGE_S` at each end."""
+    """Leave out at least `EDGE_S` at each end, and more at the second, down to a length with a fast FFT."""
     edge = round(EDGE_S * SAMPLE_RATE)
-    return waveform[edge : len(waveform) - edge]
+    length = len(waveform) - 2 * edge
+    while next_fast_len(length, real=True) != length:
+        length -= 1
+    return np.asarray(waveform[edge : edge + length], np.float64)
 
 
 def purity(after: np.ndarray, partials_hz: tuple[float, ...]) -> float:
@@ -122,25 +145,27 @@ def purity(after: np.ndarray, partials_hz: tuple[float, ...]) -> float:
 def tone(after: np.ndarray, hz: float) -> tuple[float, float, float]:
     """Return how far a tone is from `hz` in cents, its SNR in dB, and the level of its loudest image in dB.
 
-    The frequency is that of the phase's advance from the first to the second half of the steady sound, within half a
-    turn. Signal is the sine of this frequency that fits best, noise the rest. An image is a line in the spectrum (with
-    a Blackman-Harris window) more than 20 Hz from the tone, relative to the tone.
+    The frequency is that of the loudest line of the spectrum within half a semitone, refined by the phase's advance
+    from the first to the second half of the steady sound. Signal is the sine of this frequency that fits best, noise
+    the rest. An image is a line more than 20 Hz from the tone, relative to the tone. Lines have a Blackman-Harris
+    window: its side lobes are at -92 dB, and a line between two bins reads up to 0.8 dB too low.
     """
     inner = steady(after)
-    half = len(inner) // 2
-    time = np.arange(len(inner)) / SAMPLE_RATE
-    slow = inner * np.exp(-2j * np.pi * hz * time)
+    half, samples = len(inner) // 2, np.arange(len(inner))
+    waves = np.cos(2 * np.pi * np.outer(np.arange(4), samples / len(inner)))
+    lines = np.abs(np.fft.rfft(inner * (np.array([0.35875, -0.48829, 0.14128, -0.01168]) @ waves)))
+    line_hz = np.fft.rfftfreq(len(inner), 1 / SAMPLE_RATE)
+    nearest = int(np.argmax(np.where(np.abs(np.log2(np.maximum(line_hz, 1e-9) / hz)) <= 1 / 24, lines, -1)))
+    slow = inner * np.exp(-2j * np.pi * line_hz[nearest] / SAMPLE_RATE * samples)
     window = np.hanning(half)
     turned = np.angle(np.sum(slow[half : 2 * half] * window) * np.sum(slow[:half] * window).conj())
-    found = hz + turned / (2 * np.pi) * SAMPLE_RATE / half
-    waves = np.stack([np.cos(2 * np.pi * found * time), np.sin(2 * np.pi * found * time)], axis=1)
-    fitted = waves @ np.linalg.lstsq(waves, inner, rcond=None)[0]
-    snr = 10 * np.log10(np.sum(fitted**2) / max(np.sum((inner - fitted) ** 2), 1e-24))
-    angles = 2 * np.pi * np.outer(np.arange(4), np.arange(len(inner)) / len(inner))
-    taper = np.array([0.35875, -0.48829, 0.14128, -0.01168]) @ np.cos(angles)
-    lines = np.abs(np.fft.rfft(inner * taper))
-    near = np.abs(np.fft.rfftfreq(len(inner), 1 / SAMPLE_RATE) - hz) <= 20
-    image = 20 * np.log10(max(lines[~near].max(), 1e-12) / max(lines[near].max(), 1e-12))
+    found = line_hz[nearest] + turned / (2 * np.pi) * SAMPLE_RATE / half
+    angle = 2 * np.pi * found / SAMPLE_RATE * samples
+    sine = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    fitted = sine @ np.linalg.lstsq(sine, inner, rcond=None)[0]
+    snr = 10 * np.log10(max(np.sum(fitted**2), 1e-24) / max(np.sum((inner - fitted) ** 2), 1e-24))
+    far = np.abs(line_hz - found) > 20
+    image = 20 * np.log10(max(lines[far].max(), 1e-12) / max(lines[nearest], 1e-12))
     return float(1200 * np.log2(found / hz)), float(snr), float(image)
 
 
@@ -187,7 +212,7 @@ def crop_distance(whole: np.ndarray, crop: np.ndarray) -> float:
 
     Over the first second, in frames of 1,024 every 512 samples, whole ones only. Both arrays begin at the crop.
     """
-    centres = np.arange(512, SAMPLE_RATE, 512)
+    centres = np.arange(512, SAMPLE_RATE - 511, 512)
     filters = mel_filters(4096)
     return _distance(*(filters @ spectra(x, centres, 1024, 4096) ** 2 for x in (whole, crop)))
 

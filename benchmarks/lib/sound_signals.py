@@ -33,9 +33,9 @@ CLIP_START_S = 5
 
 
 def clicks() -> np.ndarray:
-    """Return unit impulses at `CLICKS`."""
+    """Return impulses of 0.6 at `CLICKS`: with the chord, they stay below full scale, where files clip."""
     waveform = np.zeros(LENGTH)
-    waveform[CLICKS] = 1
+    waveform[CLICKS] = 0.6
     return waveform
 
 
@@ -50,8 +50,8 @@ def partials(amplitudes: dict[float, float], length: int = LENGTH) -> np.ndarray
 
 
 def chord() -> np.ndarray:
-    """Return a steady chord with nothing above 1 kHz, to put clicks on."""
-    return partials(dict.fromkeys((220.0, 277.2, 329.6, 440.0, 880.0), 1.0))
+    """Return a steady chord with a peak of at most 0.3 and nothing above 1 kHz, to put clicks on."""
+    return 0.6 * partials(dict.fromkeys((220.0, 277.2, 329.6, 440.0, 880.0), 1.0))
 
 
 def genre_clips(root: Path | None = None) -> dict[str, np.ndarray]:

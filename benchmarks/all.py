@@ -21,6 +21,7 @@ PROGRAMS = {
     "augment": ["augment.py"],
     "pitch-cost": ["pitch_cost.py"],
     "sound": ["sound.py"],
+    "detect": ["detect.py"],
     "features": ["features.py"],
     "throughput": ["throughput.py"],
     "sweep": ["throughput.py", "--sweep"],
@@ -30,7 +31,7 @@ PROGRAMS = {
     "floor": ["floor.py"],
     "soak": ["soak.py"],
 }
-ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling", "sound"}
+ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling", "sound", "detect"}
 HERE = Path(__file__).parent
 
 

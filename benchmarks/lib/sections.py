@@ -177,6 +177,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "augment": ("Augmentations compared with other libraries", compared),
     "pitch-cost": ("The cost of a pitch shift", of_pitch_cost),
     "sound": ("The sound of time stretches and pitch shifts", sound_table.section),
+    "detect": ("Can a network hear a time stretch?", sound_table.of_detect),
     "features": ("Log-mel compared with other libraries", compared),
     "floor": ("Compared with the GPU's memory bandwidth", of_floor),
     "scaling": ("The loader on more cores: a model", of_scaling),

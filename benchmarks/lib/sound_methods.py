@@ -37,7 +37,7 @@ class Method:
     hop : int
         Samples between output frames.
     brief : bool
-        Whether to measure clips only, as another method computes the same.
+        Whether to measure time stretches of some clips only, as another method computes the same.
     """
 
     name: str

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.lib import clips as packed
 from benchmarks.lib.sound_measures import SAMPLE_RATE
 from gtzan_stream.errors import UserError
 
@@ -70,3 +71,25 @@ def genre_clips(root: Path | None = None) -> dict[str, np.ndarray]:
             file.seek(CLIP_START_S * SAMPLE_RATE)
             found[path.stem] = file.read(LENGTH, dtype="float64")
     return found
+
+
+def whole_clips(shards: Path, n_clips: int = 80, most_s: float = 14.0) -> tuple[str, list[np.ndarray], list[str]]:
+    """Load whole clips, at most `most_s` seconds of each, float64.
+
+    Returns
+    -------
+    name : str
+        Of the set: "GTZAN", with all clips in GTZAN_ROOT if that is set; else `shards`.
+    clips : list of arrays [time]
+    genres : list of str
+        Of each clip. Clips of `shards` are dealt to ten in turn.
+    """
+    import soundfile
+
+    root = os.environ.get("GTZAN_ROOT", "")
+    if root and Path(root).is_dir():
+        paths = sorted(Path(root).glob("*/*.wav"))
+        clips = [soundfile.read(path, frames=round(most_s * SAMPLE_RATE))[0] for path in paths]
+        return "GTZAN", clips, [path.parent.name for path in paths]
+    waveform = packed.load(shards, n_clips, most_s).double().numpy()
+    return str(shards), list(waveform), [str(i % 10) for i in range(n_clips)]

@@ -127,7 +127,8 @@ def compared(rows: Rows, operation: str, measures: Sequence[Measure], groups: Se
             bounds = [bound(target, measure.digits) for target in measure.targets]
             bounds = bounds[:1] if len(set(bounds)) == 1 else bounds
             met = [meets(figure, t) for figure, t in zip(figures[OURS], measure.targets, strict=False)]
-            line += [" / ".join(bounds), "yes" if all(met) else " / ".join("yes" if yes else "**no**" for yes in met)]
+            words = "yes" if all(met) else " / ".join("yes" if yes else "**no**" for yes in met)
+            line += [" / ".join(bounds), words if measure.targets else ""]
         cells.append(line + [_together(figures[name], measure.digits) for name in methods])
     return ["", *(["target", "met"] if with_targets else []), *methods], cells
 
@@ -213,33 +214,37 @@ def section(result: dict[str, Any]) -> str:
 
 
 PANELS: list[tuple[str, str, Callable[[float], float]]] = [
-    ("log_mel", "log-mel distance to the ideal, dB\nlower is better", lambda figure: figure),
-    ("contrast", "onset contrast lost or added, %\nlower is better", lambda figure: 100 * abs(figure - 1)),
-    ("purity", "energy beside close partials, worst set, %\nlower is better", lambda figure: 100 - figure),
+    ("log_mel", "log-mel distance to the ideal, dB", lambda figure: figure),
+    ("contrast", "onset contrast lost or added, %", lambda figure: 100 * abs(figure - 1)),
+    ("purity", "energy beside close partials, %", lambda figure: 100 - figure),
 ]
+"""Measures to plot: the name, the words, and the figure's distance from the best, 0."""
 
 
 def plot(rows: Rows, path: Path) -> None:
     """Plot three measures of each time stretch at rates 0.8 and 1.25 against its cost, to a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     by_name = {measure.name: measure for measure in STRETCHED}
-    ms = {
-        row["method"]: row["ms_per_clip"]["median"]
-        for row in rows
-        if row.get("ms_per_clip") and row["operation"] == STRETCH
-    }
+    timed = [row for row in rows if "ms_per_clip" in row and row["operation"] == STRETCH]
     measured = [row for row in rows if "figures" in row]
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
     for panel, (name, words, shown) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        for number, method in enumerate(ms):
-            found = find(measured, STRETCH, method, by_name[name], FAR)
+        for number, row in enumerate(timed):
+            found = find(measured, STRETCH, row["method"], by_name[name], FAR)
             if found is not None:
-                panel.plot(ms[method], shown(found), "os^Dv*"[number % 6], color=f"C{number}", ms=9, label=method)
-        panel.set(xscale="log", xlabel="ms for a clip of 30 s on one core", ylabel=words, ylim=(0, None))
+                style = {"marker": "os^Dv*"[number % 6], "color": f"C{number}", "label": row["method"]}
+                panel.plot(row["ms_per_clip"]["median"], shown(found), ms=9, linestyle="", **style)
+        target = max(shown(limit) for limit in by_name[name].targets[1] if abs(limit) < ANY)
+        panel.axhline(target, color="0.5", linestyle="--", linewidth=1, label="target")
+        panel.set(xscale="log", xlabel="ms for a clip of 30 s on one core", title=words)
+        panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
-    figure.suptitle("Time stretch at rates 0.8 and 1.25: sound against cost; best is at the lower left")
+    figure.suptitle("Time stretch at rates 0.8 and 1.25: distance from the ideal against cost (lower left is better)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     FigureCanvasAgg(figure).print_png(path)

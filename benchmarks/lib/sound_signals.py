@@ -51,8 +51,13 @@ def partials(amplitudes: dict[float, float], length: int = LENGTH) -> np.ndarray
 
 
 def chord() -> np.ndarray:
-    """Return a steady chord with a peak of at most 0.3 and nothing above 1 kHz, to put clicks on."""
-    return 0.6 * partials(dict.fromkeys((220.0, 277.2, 329.6, 440.0, 880.0), 1.0))
+    """Return a chord with a peak of at most 0.3 and nothing above 1 kHz, to put clicks on.
+
+    It fades in and out within 0.1 s: cut ends would be clicks, too.
+    """
+    fade = np.minimum(np.arange(LENGTH) / (0.1 * SAMPLE_RATE), 1)
+    steady = partials(dict.fromkeys((220.0, 277.2, 329.6, 440.0, 880.0), 1.0))
+    return 0.6 * steady * np.sin(np.pi / 2 * np.minimum(fade, fade[::-1])) ** 2
 
 
 def genre_clips(root: Path | None = None) -> dict[str, np.ndarray]:

@@ -133,6 +133,25 @@ def test_costs_are_relative_to_the_vocoder(clips: dict[str, np.ndarray]):
     assert all(row["times_vocoder"]["median"] == 1 for row in rows if row["method"] == sound_methods.VOCODER)
 
 
+@pytest.mark.parametrize(("times", "met"), [(1.5, "yes"), (1.6, "**no**")])
+def test_the_table_of_costs(times: float, met: str):
+    rows = [
+        {
+            "operation": operation,
+            "method": name,
+            "ms_per_clip": {"median": 10 * relative},
+            "times_vocoder": {"median": relative},
+        }
+        for operation in ("time stretch", "pitch shift")
+        for name, relative in ((OURS, times), (sound_methods.VOCODER, 1.0))
+    ]
+    columns, cells = sound_table.cost(rows)
+    assert columns[1:3] == ["target", "met"]
+    assert cells[1][1:3] == ["at most 1.5", met]
+    assert cells[0][3:] == [str(10 * times), "10.0"]
+    assert cells[3][1:] == ["", "", f"{times:.1f}", "1.0"]
+
+
 def rows_of(method: str, levels: dict[float, float]) -> list[dict[str, Any]]:
     return [
         {"operation": "time stretch", "method": method, "value": rate, "figures": {"level": level, "contrast": 1.0}}

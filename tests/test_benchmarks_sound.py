@@ -118,6 +118,15 @@ def test_crops_of_the_whole_are_at_no_distance(clips: dict[str, np.ndarray]):
     assert sound.crops(late, 1.0, clip, clip)["crop"] > 0.5
 
 
+def test_the_drift_of_a_crop_is_relative_to_its_own_segment():
+    loud_early = np.random.default_rng(0).standard_normal(sound_signals.LENGTH)
+    loud_early[: SAMPLE_RATE // 2] *= 10
+    half_speed = replace(
+        NOTHING, crop=lambda x, start, rate, length: np.repeat(x[start : start + length // 2 + 1], 2)[:length]
+    )
+    assert abs(sound.crops(half_speed, 0.5, loud_early, np.repeat(loud_early, 2))["drift"]) < 0.05
+
+
 def test_the_worst_clip_is_reported():
     found = [{"level": level, "float64": error} for level, error in ((-0.1, -90.0), (-0.7, -120.0), (0.2, -100.0))]
     assert sound.over_clips(found) == pytest.approx({"level": -0.2, "level_worst": -0.7, "float64": -90})

@@ -243,6 +243,7 @@ def plot(rows: Rows, path: Path) -> None:
         panel.axhline(target, color="0.5", linestyle="--", linewidth=1, label="target")
         panel.set(xscale="log", xlabel="ms for a clip of 30 s on one core", title=words)
         panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
+        panel.set_xlim(0.6 * panel.get_xlim()[0], 1.6 * panel.get_xlim()[1])
         panel.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)

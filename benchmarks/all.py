@@ -20,6 +20,8 @@ from gtzan_stream.training.device import find
 PROGRAMS = {
     "augment": ["augment.py"],
     "pitch-cost": ["pitch_cost.py"],
+    "sound": ["sound.py"],
+    "detect": ["detect.py"],
     "features": ["features.py"],
     "throughput": ["throughput.py"],
     "sweep": ["throughput.py", "--sweep"],
@@ -29,7 +31,7 @@ PROGRAMS = {
     "floor": ["floor.py"],
     "soak": ["soak.py"],
 }
-ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling"}
+ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling", "sound", "detect"}
 HERE = Path(__file__).parent
 
 

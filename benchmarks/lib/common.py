@@ -36,6 +36,8 @@ _PACKAGES = [
     "librosa",
     "audiomentations",
     "torch-audiomentations",
+    "python-stretch",
+    "pyrubberband",
     "webdataset",
     "numpy",
     "scipy",

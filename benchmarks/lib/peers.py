@@ -58,12 +58,12 @@ def librosa(operation: str) -> Contender | None:
 def audiomentations(operation: str) -> Contender | None:
     """Return audiomentations' `operation`; None if it has none. It has no float64, so `exact` repeats its formulas."""
     runs = {
-        "time stretch": on_numpy(lambda x, rate: _of_audiomentations("TimeStretch", rate)(x, RATE), "rate"),
-        "pitch shift": on_numpy(lambda x, n: _of_audiomentations("PitchShift", n)(x, RATE), "n_steps"),
-        "speed": on_numpy(lambda x, rate: _of_audiomentations("Resample", round(RATE / rate))(x, RATE), "rate"),
-        "noise": on_numpy(lambda x, std: _of_audiomentations("AddGaussianNoise", std)(x, RATE), "std"),
-        "shift": on_numpy(lambda x, n: _of_audiomentations("Shift", int(n))(x, RATE), "shift"),
-        "gain": on_numpy(lambda x, g: _of_audiomentations("Gain", 20 * math.log10(g))(x, RATE), "gain"),
+        "time stretch": on_numpy(lambda x, rate: of_audiomentations("TimeStretch", rate)(x, RATE), "rate"),
+        "pitch shift": on_numpy(lambda x, n: of_audiomentations("PitchShift", n)(x, RATE), "n_steps"),
+        "speed": on_numpy(lambda x, rate: of_audiomentations("Resample", round(RATE / rate))(x, RATE), "rate"),
+        "noise": on_numpy(lambda x, std: of_audiomentations("AddGaussianNoise", std)(x, RATE), "std"),
+        "shift": on_numpy(lambda x, n: of_audiomentations("Shift", int(n))(x, RATE), "shift"),
+        "gain": on_numpy(lambda x, g: of_audiomentations("Gain", 20 * math.log10(g))(x, RATE), "gain"),
     }
     exact = {
         "noise": on_numpy(lambda x, std: x + std * np.random.randn(*x.shape), "std"),  # noqa: NPY002
@@ -155,7 +155,7 @@ def cached_by_thread(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cached_by_thread
-def _of_audiomentations(name: str, value: float) -> Any:
+def of_audiomentations(name: str, value: float) -> Any:
     import audiomentations as library
 
     more: dict[str, Any] = {

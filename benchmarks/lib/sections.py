@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.lib import accuracy_table, contest, figures, tables
+from benchmarks.lib import accuracy_table, contest, figures, sound_table, tables
 from benchmarks.lib.common import markdown
 from gtzan_stream.training import report as training_report
 
@@ -176,6 +176,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "baseline": ("Compared with a loader made of other libraries", of_baseline),
     "augment": ("Augmentations compared with other libraries", compared),
     "pitch-cost": ("The cost of a pitch shift", of_pitch_cost),
+    "sound": ("The sound of time stretches and pitch shifts", sound_table.section),
+    "detect": ("Can a network hear a time stretch?", sound_table.of_detect),
     "features": ("Log-mel compared with other libraries", compared),
     "floor": ("Compared with the GPU's memory bandwidth", of_floor),
     "scaling": ("The loader on more cores: a model", of_scaling),

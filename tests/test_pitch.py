@@ -1,11 +1,10 @@
-"""Pitch shift: frequencies, spectrograms like librosa's, and a cost that does not grow with the shift."""
+"""Pitch shift: frequencies, levels, edges, and spectrograms like librosa's with its vocoder."""
 
 import librosa
 import numpy as np
 import pytest
 import torch
 
-from gtzan_stream.dsp import pitch
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.pitch import pitch_shift, source
 from tests.conftest import no_synchronisation
@@ -40,7 +39,7 @@ def test_the_mel_spectrogram_resembles_librosas(n_steps):
     theirs = librosa.effects.pitch_shift(x, sr=SAMPLE_RATE, n_steps=n_steps)
 
     def correlation(steps: float) -> float:
-        ours = pitch_shift(torch.from_numpy(x).float()[None], steps, len(x))[0].numpy()
+        ours = pitch_shift(torch.from_numpy(x).float()[None], steps, len(x), method="vocoder")[0].numpy()
         mels = [
             np.log10(1e-2 + librosa.feature.melspectrogram(y=y, sr=SAMPLE_RATE, n_mels=64, fmax=4000))
             for y in (ours, theirs)
@@ -48,8 +47,7 @@ def test_the_mel_spectrogram_resembles_librosas(n_steps):
         return np.corrcoef(mels[0].ravel(), mels[1].ravel())[0, 1]
 
     same, other = correlation(float(n_steps)), correlation(n_steps + 1.0)
-    # Downwards librosa stretches first, as we do. Upwards the order differs: most for an octave.
-    assert same > (0.99 if n_steps < 0 else 0.94 if n_steps < 5 else 0.82)
+    assert same > 0.99
     assert other < same - 0.2
 
 
@@ -73,29 +71,6 @@ def test_the_output_has_no_edge_effects(backend, n_steps):
         wider = pitch_shift(x[None, first - 5120 : last + 3000], n_steps, length, offset=before + 5120)
     assert cut.abs().max() > 0.05
     torch.testing.assert_close(cut, wider, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("n_steps", [-12.0, -7.0, -1.0, 0.0, 1.0, 7.0, 12.0])
-def test_no_shift_stretches_or_resamples_more_than_none(monkeypatch, n_steps):
-    """Count the samples that go in and out of both steps, which determine the cost."""
-
-    def samples_handled(steps: float) -> int:
-        handled = []
-        for name in ("stretch_row", "resample_row"):
-            step = getattr(pitch, name)
-
-            def counted(source, ratio, offset, output, step=step):
-                handled.append(len(source) + len(output))
-                step(source, ratio, offset, output)
-
-            monkeypatch.setattr(pitch, name, counted)
-        with force("numba"):
-            pitch_shift(torch.zeros(1, 60_000), steps, 60_000)
-        monkeypatch.undo()
-        assert len(handled) == 2
-        return sum(handled)
-
-    assert samples_handled(n_steps) < 1.05 * samples_handled(0.0)
 
 
 def test_a_row_is_the_same_alone_bit_for_bit():

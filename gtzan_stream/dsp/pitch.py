@@ -1,25 +1,21 @@
-"""Pitch shift: resample by a frequency ratio, and stretch the time back.
+"""Pitch shift: stretch the time, and resample to the old duration.
 
-A shift by n semitones multiplies all frequencies by ``ratio = 2 ** (n / 12)``. Resampling at rate `ratio` does that and
-makes the sound `ratio` times shorter; stretching at rate ``1 / ratio`` gives it its old duration. Both orders are
-correct. The one with the shorter intermediate signal is used, so that large shifts do not cost more than small ones:
+A shift by n semitones multiplies all frequencies by ``ratio = 2 ** (n / 12)``. A stretch at rate ``1 / ratio`` makes
+the sound `ratio` times as long, and resampling at rate `ratio` gives it its old duration, with all frequencies
+multiplied.
 
-    up   (ratio > 1):   resample at `ratio`, to length / ratio samples,   then stretch at 1 / ratio, to length samples
-    down (ratio <= 1):  stretch at 1 / ratio, to length * ratio samples,  then resample at `ratio`, to length samples
+The other order is possible, too, and both cost about the same. But frames of 2,048 samples resolve what is in the sound
+only if they are taken before its frequencies change: two partials 25 Hz apart that are shifted down first come so close
+that the stretch blurs them. Upwards, frames that are resampled afterwards become shorter, and attacks sharper.
 
-The second step needs extra intermediate samples on both sides. Its `source` returns how many it needs before output
-sample 0 (`wanted`) and in total (`total`). The intermediate signal starts `preroll` samples before output sample 0, so
-its own sample 0 corresponds to input time
+Resampling needs some samples of the stretched signal on both sides. Its `source` returns how many it needs before
+output sample 0 (`wanted`) and in total. The stretched signal starts `preroll` samples before output sample 0, at input
+time ``offset - preroll / ratio``. ``preroll = wanted`` would begin in the silence before the input if `offset` is
+small, and the stretch would take its first phases from there. So the preroll is limited to the samples that exist,
+``offset * ratio``, rounded down.
 
-    up:    offset - preroll * ratio           second step: stretch, offset = preroll
-    down:  offset - preroll / ratio           second step: resample, offset = preroll
-
-``preroll = wanted`` would begin in the silence before the input if `offset` is small. The phase vocoder would then
-take its initial phases from silence and blur what follows. So the preroll is limited to the samples that exist,
-``offset / ratio`` (up) or ``offset * ratio`` (down), rounded down.
-
-Example: 12 semitones up, length 20,000, ratio 2. The stretch at rate 1/2 wants 1,280 samples before and needs 13,312 in
-all; the resampler makes these at rate 2 from 26,624 input samples and 64 more on each side.
+Example: 12 semitones up, length 20,000, ratio 2. Resampling at rate 2 needs 114 samples on each side, so the stretch at
+rate 1/2 makes 40,228 samples from about 22,000 of the input.
 """
 
 import numpy as np
@@ -29,7 +25,7 @@ from torch import Tensor
 from gtzan_stream.dsp import resample as resampling
 from gtzan_stream.dsp import stretch as stretching
 from gtzan_stream.dsp.backend import backend, fill_rows
-from gtzan_stream.dsp.parameters import per_example, to_device
+from gtzan_stream.dsp.parameters import per_example
 from gtzan_stream.dsp.resample import resample, resample_row
 from gtzan_stream.dsp.scratch import borrowed
 from gtzan_stream.dsp.stretch import stretch_row, time_stretch
@@ -67,7 +63,7 @@ def pitch_shift(
     Raises
     ------
     ValueError
-        If the number of shifts is neither 1 nor `batch`, or a shift is not finite.
+        If the number of shifts is neither 1 nor `batch`, a shift is not finite, or there is no such method.
 
     Examples
     --------
@@ -79,68 +75,44 @@ def pitch_shift(
     """
     batch = len(waveform)
     steps = per_example(n_steps, batch, "n_steps", positive=False)
-    ratio = np.exp2(steps / 12)
     offset = per_example(offset, batch, "offset", positive=False)
+    if not batch:
+        return waveform.new_empty(0, length)
     if backend(waveform) == "numba":
 
         def fill(samples: np.ndarray, n_steps: float, offset: float, output: np.ndarray) -> None:
             shift_row(samples, n_steps, offset, output, method=method)
 
         return fill_rows(fill, waveform, length, steps, offset)
-    output = waveform.new_empty(batch, length)
-    for rows, shift in ((np.flatnonzero(ratio > 1), _shift_up), (np.flatnonzero(ratio <= 1), _shift_down)):
-        if len(rows):
-            chosen = to_device(rows, waveform.device)
-            output.index_copy_(0, chosen, shift(waveform[chosen], ratio[rows], offset[rows], length, method))
-    return output
-
-
-def _shift_up(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int, method: str) -> Tensor:
-    wanted, total = stretching.source(length, 1 / ratio, method=method)
-    preroll = _limit_preroll(wanted, offset / ratio)
-    higher = resample(waveform, ratio, int(total.max()), offset=offset - preroll * ratio)
-    return time_stretch(higher, 1 / ratio, length, offset=preroll, method=method)
-
-
-def _shift_down(waveform: Tensor, ratio: np.ndarray, offset: np.ndarray, length: int, method: str) -> Tensor:
-    wanted, total = resampling.source(length, ratio)
-    preroll = _limit_preroll(wanted, offset * ratio)
-    start = offset - preroll / ratio
-    faster = time_stretch(waveform, 1 / ratio, int(total.max()), offset=start, method=method)
-    return resample(faster, ratio, length, offset=preroll)
-
-
-def _limit_preroll(wanted: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Limit the preroll to whole intermediate samples that the input has before output sample 0."""
-    return np.clip(np.floor(available), 0, wanted)
+    ratio = np.exp2(steps / 12)
+    preroll, total = _preroll(length, ratio, offset)
+    stretched = time_stretch(waveform, 1 / ratio, int(total.max()), offset=offset - preroll / ratio, method=method)
+    return resample(stretched, ratio, length, offset=preroll)
 
 
 def shift_row(
     samples: np.ndarray, n_steps: float, offset: float, output: np.ndarray, *, method: str = "locked"
 ) -> None:
     """Fill `output` [length] with the shifted `samples` [time], float32, on this thread."""
-    ratio = np.exp2(np.array([n_steps]) / 12)
-    speed, is_up, length = ratio.item(), ratio.item() > 1, len(output)
-    if is_up:
-        wanted, total = stretching.source(length, 1 / ratio, method=method)
-    else:
-        wanted, total = resampling.source(length, ratio)
-    preroll = _limit_preroll(wanted, offset / ratio if is_up else offset * ratio).item()
-    with borrowed(total.item(), np.float32) as intermediate:
-        if is_up:
-            resample_row(samples, speed, offset - preroll * speed, intermediate)
-            stretch_row(intermediate, 1 / speed, preroll, output, method=method)
-        else:
-            stretch_row(samples, 1 / speed, offset - preroll / speed, intermediate, method=method)
-            resample_row(intermediate, speed, preroll, output)
+    ratio = np.exp2(n_steps / 12)
+    (preroll,), (total,) = _preroll(len(output), np.array([ratio]), np.array([offset]))
+    with borrowed(int(total), np.float32) as stretched:
+        stretch_row(samples, 1 / ratio, offset - preroll / ratio, stretched, method=method)
+        resample_row(stretched, ratio, preroll, output)
+
+
+def _preroll(length: int, ratio: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stretched samples before output sample 0, whole numbers, and in total: [batch]."""
+    wanted, total = resampling.source(length, ratio)
+    return np.clip(np.floor(offset * ratio), 0, wanted), total
 
 
 def source(length: int | np.ndarray, n_steps: np.ndarray, *, method: str = "locked") -> tuple[np.ndarray, np.ndarray]:
     """Compute which input samples `pitch_shift` needs so that the output has no edge effects.
 
-    The second step's needs, in intermediate samples, are multiplied (up) or divided (down) by `ratio` to get input
-    samples, and the first step's own needs are added. `before` is rounded up, so the samples that the first step reads
-    begin up to one sample later: the ``+ 1`` in the totals covers that.
+    What resampling needs before output sample 0 is divided by `ratio` to get input samples, and what the stretch needs
+    is added. `before` is rounded up, so the samples that the stretch reads begin up to one sample later: the ``+ 1`` in
+    the total covers that.
 
     Parameters
     ----------
@@ -157,12 +129,6 @@ def source(length: int | np.ndarray, n_steps: np.ndarray, *, method: str = "lock
         Samples needed in all.
     """
     ratio = np.exp2(np.asarray(n_steps) / 12)
-    filter_width = resampling.half_width(ratio)
-    stretch_before, stretch_total = stretching.source(length, 1 / ratio, method=method)
-    up_before = np.ceil(stretch_before * ratio).astype(np.int64) + filter_width
-    up_total = np.ceil(stretch_total * ratio).astype(np.int64) + 2 * filter_width + 1
     resample_before, resample_total = resampling.source(length, ratio)
-    down_before, down_total = stretching.source(resample_total, 1 / ratio, method=method)
-    down_before = down_before + np.ceil(resample_before / ratio).astype(np.int64)
-    is_up = ratio > 1
-    return np.where(is_up, up_before, down_before), np.where(is_up, up_total, down_total + 1)
+    before, total = stretching.source(resample_total, 1 / ratio, method=method)
+    return before + np.ceil(resample_before / ratio).astype(np.int64), total + 1

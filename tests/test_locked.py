@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from gtzan_stream.dsp import locked
@@ -82,19 +81,6 @@ def test_every_backend_computes_the_documented_formulas(rate, offset):
         with force(backend):
             result = time_stretch(batch.float(), np.array([rate, 1.3]), length, offset=offset)
         assert error_db(result[0], expected) < (-100 if rate > 0.7 else -80), backend
-
-
-@pytest.mark.parametrize("rate", [0.8, 0.9, 1.1, 1.25])
-def test_float32_equals_float64_on_real_clips(gtzan_root, rate):
-    clips = sorted(gtzan_root.glob("*/*.00001.wav")) + sorted(gtzan_root.glob("*/*.00005.wav"))
-    assert clips
-    x = np.stack([soundfile.read(clip, frames=6 * 22050, start=5 * 22050)[0] for clip in clips])
-    batch, length = torch.from_numpy(x), round(6 * 22050 / rate)
-    exact = time_stretch(batch, rate, length)
-    for backend in BACKENDS:
-        with force(backend):
-            result = time_stretch(batch.float(), rate, length)
-        assert max(error_db(*rows) for rows in zip(result, exact.numpy(), strict=True)) < -80, backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -64,15 +64,15 @@ STRETCHED_FAR = [
     Measure("clicks_chord", "clicks within 5 ms, over a chord, %", 1, 100, ((98, ANY),) * 4),
 ]
 SHIFTED = [
-    Measure("level", "level, mean of the clips, dB", 2, 0),
-    Measure("level_worst", "level, worst clip, dB", 2, 0),
-    Measure("contrast", "onset contrast kept", 2, 1),
-    Measure("correlation", "correlation of onset curves", 3, 1),
-    Measure("cents", "pitch of tones, cents off", 4, 0),
-    Measure("snr", "SNR of tones, dB", 0, ANY),
-    Measure("image", "loudest image of a tone, dB", 0, -ANY),
-    Measure("purity", "purity of close partials, worst set, %", 1, 100),
-    Measure("log_mel", "log-mel distance to the ideal, dB", 2, 0),
+    Measure("level", "level, mean of the clips, dB", 2, 0, ((-0.3, ANY), (-0.5, ANY))),
+    Measure("level_worst", "level, worst clip, dB", 2, 0, ((-0.5, ANY), (-0.9, ANY))),
+    Measure("contrast", "onset contrast kept", 2, 1, ((0.93, 1.02), (0.88, 1.03))),
+    Measure("correlation", "correlation of onset curves", 3, 1, ((0.95, ANY), (0.92, ANY))),
+    Measure("cents", "pitch of tones, cents off", 4, 0, ((-ANY, 0.01), (-ANY, 0.01), (-ANY, 0.01))),
+    Measure("snr", "SNR of tones, dB", 0, ANY, ((70, ANY), (70, ANY), (70, ANY))),
+    Measure("image", "loudest image of a tone, dB", 0, -ANY, ((-ANY, -70), (-ANY, -70), (-ANY, -70))),
+    Measure("purity", "purity of close partials, worst set, %", 1, 100, ((90, ANY), (85, ANY))),
+    Measure("log_mel", "log-mel distance to the ideal, dB", 2, 0, ((-ANY, 1.3), (-ANY, 1.6))),
 ]
 COST_TARGET = 1.5
 """The most that our stretch may take, relative to the phase vocoder."""

@@ -69,8 +69,7 @@ if TYPE_CHECKING:
 N_FFT, HOP = 2048, 640
 LOW, HIGH = 300 / 22050, 3000 / 22050
 """Frequencies between which the smoothing widens, in cycles per sample."""
-WIDEST = 8
-"""Largest half width of the smoothing, in bins."""
+WIDEST = constants.WIDEST
 AGREEMENT = 0.2
 """Smallest |S| / M for which a bin keeps its level."""
 SILENT_SUM = 1e-16

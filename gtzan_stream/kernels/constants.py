@@ -44,5 +44,8 @@ SILENT_POWER = 1e-36
 RISE, ONSET_WEIGHT = 3.0, 0.75
 """The phase-locked vocoder's onsets: ``ONSET_WEIGHT * max(|B|^2 - RISE * |A|^2, 0)``. See dsp.locked."""
 
+WIDEST = 8
+"""Largest half width of the phase-locked vocoder's smoothing, in bins."""
+
 NO_WINDOW = 1e-30
 """A sample with a sum of squared windows up to this counts as covered by no frame, and is not divided by the sum."""

@@ -35,14 +35,12 @@ class Tables(NamedTuple):
     """What is the same for all rows, float32.
 
     window, half_window : [n_fft], for the inverse STFT, and times 1/2 for the STFT, as `lanes_rfft` needs it
-    is_near : [largest half width, width], row m - 1 is 1 for the bins with a half width of m or more, else 0
-    widest : int64, the largest half width in each vector of bins
+    is_near : [WIDEST, width], row m - 1 is 1 for the bins that are smoothed over m or more neighbours a side, else 0
     """
 
     window: np.ndarray
     half_window: np.ndarray
     is_near: np.ndarray
-    widest: np.ndarray
 
 
 class _Scratch(NamedTuple):
@@ -166,7 +164,7 @@ def _stretch(samples, starts, past_starts, late, slope, hop, first, tables, tabl
             shift = late[group + lane] + delay * slope
             powers(-2 * math.pi * shift / n_fft, n, scratch.phasor)
             rotations(scratch.turned, now, past, scratch.phasor, n, rotation)
-            smooth_and_turn(rotation, tables, now, n, limits, scratch.turned)
+            smooth_and_turn(rotation, tables.is_near, now, n, limits, scratch.turned)
         _to_spectrum(scratch.now_planes, scratch.now, n)
         join(scratch.now, table, scratch.buffer)
         fft(scratch.buffer, table)
@@ -187,8 +185,8 @@ def tables(window: np.ndarray, half_widths: np.ndarray) -> Tables:
     """Return the tables for a window [n_fft] and the half width of the smoothing for each bin."""
     n = width(len(window))
     wide = np.pad(half_widths, (0, n - len(half_widths)), mode="edge")
-    is_near = (wide >= np.arange(1, wide.max() + 1)[:, None]).astype(np.float32)
-    return Tables(window, window * np.float32(0.5), is_near.ravel(), wide.reshape(-1, LANES).max(1))
+    is_near = (wide >= np.arange(1, constants.WIDEST + 1)[:, None]).astype(np.float32)
+    return Tables(window, window * np.float32(0.5), is_near.ravel())
 
 
 def stretch(

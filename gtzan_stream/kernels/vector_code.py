@@ -89,6 +89,12 @@ def in_all_lanes(builder, number):
 
 
 @no_type_check
+def neighbours(builder, low, high, first):
+    """Return L lanes of two vectors side by side, from lane `first` on, a Python number from 0 to L."""
+    return builder.shuffle_vector(low, high, ir.Constant(INTS, [first + lane for lane in range(LANES)]))
+
+
+@no_type_check
 def call(builder, name, *vectors):
     """Call one of LLVM's own functions of vectors, such as sqrt."""
     kind = ir.FunctionType(FLOATS, [FLOATS] * len(vectors))

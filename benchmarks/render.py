@@ -22,6 +22,7 @@ from benchmarks.lib.sections import (
     of_demo,
     of_first_run,
     of_fleet,
+    of_sounds,
     of_throughput,
     on_machine,
 )
@@ -30,6 +31,7 @@ KINDS = ("cpu", "gpu")
 FIGURES = (
     ("train", "first-run", of_first_run),
     ("costs", "augment", of_costs),
+    ("sound", "sound", of_sounds),
     ("throughput", "throughput", of_throughput),
     ("fleet", "fleet", of_fleet),
 )

@@ -25,6 +25,7 @@ from benchmarks.lib.common import RESULTS, Shards, compete, run, save, show, spr
 from benchmarks.lib.contest import need, threads
 from benchmarks.lib.sound_measures import SAMPLE_RATE
 from benchmarks.lib.sound_methods import VOCODER, Function, Method, methods
+from benchmarks.lib.sound_plot import plot
 
 RATES, FAR_RATES = (0.8, 0.9, 1.1, 1.25), (0.5, 0.7, 1.5, 2.0)
 N_STEPS = (-12, -4, -2, 2, 4, 12)
@@ -200,7 +201,7 @@ def main(
         show(title, *table)
     settings = {"clips": list(clips), "dataset": name, "some": len(some), "rounds": rounds}
     path = save("sound", CPU, settings, rows)
-    tables.plot(rows, RESULTS / "sound-cpu.png")
+    plot(rows, RESULTS / "sound-cpu.png")
     print(f"written to {path}")
 
 

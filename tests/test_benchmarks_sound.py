@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import render, sound
-from benchmarks.lib import sound_methods, sound_signals, sound_table
+from benchmarks.lib import sound_methods, sound_plot, sound_signals, sound_table
 from benchmarks.lib.contest import OURS
 from benchmarks.lib.sound_measures import SAMPLE_RATE
 from gtzan_stream.errors import UserError
@@ -210,10 +210,23 @@ def test_tables_and_plot_of_the_results(tmp_path: Path):
     for columns, cells in sound_table.every(result["rows"]).values():
         assert cells
         assert {len(line) for line in cells} == {len(columns)}
-    sound_table.plot(result["rows"], tmp_path / "a.png")
+    sound_plot.plot(result["rows"], tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_crops_lie_inside_every_stretched_clip():
     shortest_s = sound_signals.LENGTH / SAMPLE_RATE / max(sound.RATES)
     assert max(sound.CROP_STARTS_S) + sound.CROP_S <= shortest_s
+
+
+def test_the_readmes_table_has_figures_near_rate_1_and_the_cost():
+    result = render.load(render.RESULTS)["sound-cpu"]
+    columns, cells = sound_table.brief(result["rows"])
+    assert columns[:3] == ["", OURS, f"{OURS}, vocoder"]
+    assert f"{OURS}, plain torch" not in columns
+    table = {line[0]: dict(zip(columns[1:], line[1:], strict=True)) for line in cells}
+    assert len(table) == len(sound_table.BRIEF) + 1
+    (level,) = (measure for measure in sound_table.STRETCHED if measure.name == "level")
+    worst = sound_table.find(result["rows"], "time stretch", OURS, level, (0.9, 1.1))
+    assert float(table[level.words][OURS]) == round(worst, 2)
+    assert float(table["time, ms for a clip of 30 s on one core"][OURS]) > 0

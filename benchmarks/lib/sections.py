@@ -140,6 +140,11 @@ def of_soak(result: Result) -> str:
     )
 
 
+def of_sounds(result: Result) -> str:
+    """Render the figures of time stretches that a reader of the README needs."""
+    return markdown(*sound_table.brief(result["rows"]))
+
+
 def of_first_run(result: Result) -> str:
     (report,) = result["rows"]
     training = report["training"]

@@ -1,8 +1,7 @@
-"""Render the results of benchmarks/sound.py: tables with targets, and a plot of sound against cost."""
+"""Render the results of benchmarks/sound.py and detect.py as tables with targets."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.lib.common import markdown
@@ -173,6 +172,29 @@ def every(rows: Rows) -> dict[str, Table]:
     }
 
 
+BRIEF = "level", "contrast", "clicks_chord", "purity", "log_mel", "crop", "crop_anywhere"
+"""Measures that the README shows."""
+
+
+def brief(rows: Rows) -> Table:
+    """Return the table of the README: some measures of time stretches at rates near 1, and their cost."""
+    columns, cells = compared(
+        [row for row in rows if "figures" in row and row["method"] not in (f"{OURS}, plain torch", "librosa")],
+        STRETCH,
+        [replace(measure, targets=()) for measure in STRETCHED if measure.name in BRIEF],
+        (NEAR,),
+    )
+    ms = {
+        row["method"]: row["ms_per_clip"]["median"]
+        for row in rows
+        if "ms_per_clip" in row and row["operation"] == STRETCH
+    }
+    return columns, [
+        *cells,
+        ["time, ms for a clip of 30 s on one core", *(milliseconds(ms[name]) for name in columns[1:])],
+    ]
+
+
 DETECTED_TARGET = 0.6
 """The largest share of crops that a network may classify correctly, for our stretch."""
 
@@ -213,41 +235,3 @@ def section(result: dict[str, Any]) -> str:
     for title, table in every(rows).items():
         parts += [f"**{title}**", markdown(*table)]
     return "\n\n".join([*parts, "![Sound against cost of time stretches](results/sound-cpu.png)"])
-
-
-PANELS: list[tuple[str, str, Callable[[float], float]]] = [
-    ("log_mel", "log-mel distance to the ideal, dB", lambda figure: figure),
-    ("contrast", "onset contrast lost or added, %", lambda figure: 100 * abs(figure - 1)),
-    ("purity", "energy beside close partials, %", lambda figure: 100 - figure),
-]
-"""Measures to plot: the name, the words, and the figure's distance from the best, 0."""
-
-
-def plot(rows: Rows, path: Path) -> None:
-    """Plot three measures of each time stretch at rates 0.8 and 1.25 against its cost, to a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    by_name = {measure.name: measure for measure in STRETCHED}
-    timed = [row for row in rows if "ms_per_clip" in row and row["operation"] == STRETCH]
-    measured = [row for row in rows if "figures" in row]
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    for panel, (name, words, shown) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        for number, row in enumerate(timed):
-            found = find(measured, STRETCH, row["method"], by_name[name], FAR)
-            if found is not None:
-                style = {"marker": "os^Dv*"[number % 6], "color": f"C{number}", "label": row["method"]}
-                panel.plot(row["ms_per_clip"]["median"], shown(found), ms=9, linestyle="", **style)
-        target = max(shown(limit) for limit in by_name[name].targets[1] if abs(limit) < ANY)
-        panel.axhline(target, color="0.5", linestyle="--", linewidth=1, label="target")
-        panel.set(xscale="log", xlabel="ms for a clip of 30 s on one core", title=words)
-        panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
-        panel.set_xlim(0.6 * panel.get_xlim()[0], 1.6 * panel.get_xlim()[1])
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
-        panel.xaxis.set_minor_formatter(NullFormatter())
-        panel.grid(alpha=0.3)
-    figure.suptitle("Time stretch at rates 0.8 and 1.25: distance from the ideal against cost (lower left is better)")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    FigureCanvasAgg(figure).print_png(path)

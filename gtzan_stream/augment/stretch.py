@@ -25,7 +25,8 @@ class TimeStretch(Warp):
 
     Notes
     -----
-    A sample that is not finite makes the rest of its row not finite, because the output phase is a running product.
+    With "vocoder", a sample that is not finite may make the rest of its row not finite, because the output phase is a
+    running product. With "locked", it does so to the frames that read it.
     """
 
     parameter = choice = "rate"

@@ -30,12 +30,11 @@ Energy that was not in A has no history to follow. It is added with the phase th
     s = (t[u] - offset + d) / rate - u * HOP - d                            how much later it belongs
     O[k] = 3/4 R[k] * exp(-2 pi i k s / N_FFT)
 
-At rate 1, Z is positive and s is 0, so the output is the input. The first frame is B itself. Errors do not add up: Y
-depends on ever less of what was long ago, so the stretch of a crop soon becomes that of the whole clip.
+At rate 1, Z is positive and s is 0, so the output is the input. The first frame, u = -1, is B itself. Errors do not add
+up: Y depends on ever less of what was long ago, so the stretch of a crop soon becomes that of the whole clip.
 
-R, D and O do not depend on Y and are computed for all frames at once. The recursion is sequential over frames and
-parallel over bins. Three versions of it exist: `_turn` here, `kernels.numba_locked.turn_frames` and
-`kernels.triton_locked._turn`.
+R, D and s do not depend on Y and are computed for all frames at once. The recursion is sequential over frames and
+parallel over bins. Three versions of it exist: `_turn` here, `kernels.lanes_turn` and `kernels.triton_locked._turn`.
 
 References
 ----------
@@ -97,7 +96,7 @@ def stretch_batch(waveform: Waveform, rate: np.ndarray, offset: np.ndarray, boun
 
     Output samples ``bounds[i, 0]`` to ``bounds[i, 1] - 1`` of row i are computed, and the others are zero.
     """
-    before, centre, late = _frames(rate, offset, length)
+    centre, late = _frames(rate, offset, length)
     starts = np.stack([centre, centre - HOP], axis=1) - N_FFT // 2  # of B and A
     window = hann(N_FFT, waveform.dtype, waveform.device)
     n_frames = centre.shape[1]
@@ -115,11 +114,11 @@ def stretch_batch(waveform: Waveform, rate: np.ndarray, offset: np.ndarray, boun
         turned = _turn(now, past, _shifts(_slopes(now, past), later, per_sample))
     valid = torch.ones(1, n_frames, dtype=torch.bool, device=waveform.device)
     limits = to_device(bounds, waveform.device)
-    return overlap_add(turned.transpose(1, 2), valid, limits, length, HOP, n_before=before)
+    return overlap_add(turned.transpose(1, 2), valid, limits, length, HOP, n_before=1)
 
 
-def _frames(rate: np.ndarray, offset: np.ndarray, length: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Compute where the output frames are read.
+def _frames(rate: np.ndarray, offset: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Compute where the output frames are read; the first is centred on output sample ``-HOP``.
 
     Parameters
     ----------
@@ -128,17 +127,14 @@ def _frames(rate: np.ndarray, offset: np.ndarray, length: int) -> tuple[int, np.
 
     Returns
     -------
-    before : int
-        Number of frames before the one that is centred on output sample 0. There is one if any input is before it.
     centre : int64 [batch, frame]
         The input sample t that a frame is centred on.
     late : float64 [batch, frame]
         By how many samples an event at t belongs after the frame's centre: s, if d is 0.
     """
-    before = int((offset != 0).any())
-    u = np.arange(-before, frames_covering(length, N_FFT, HOP))
+    u = np.arange(-1, frames_covering(length, N_FFT, HOP))
     centre = np.rint(offset[:, None] + u * HOP * rate[:, None])
-    return before, centre.astype(np.int64), (centre - offset[:, None]) / rate[:, None] - u * HOP
+    return centre.astype(np.int64), (centre - offset[:, None]) / rate[:, None] - u * HOP
 
 
 def _power(spectrum: Tensor) -> Tensor:
@@ -153,7 +149,11 @@ def _slopes(now: Tensor, past: Tensor) -> Tensor:
 
 
 def _shifts(slopes: Tensor, late: Tensor, per_sample: Tensor) -> Tensor:
-    """Compute s of each frame: float64 [batch, frame]. The frames begin at their first sample: D is negative."""
+    """Compute s of each frame: float64 [batch, frame].
+
+    The phases of `slopes` are those at a frame's first sample. At its centre, every second bin has the other sign, so D
+    has, too.
+    """
     heard = slopes.abs() > SILENT_SLOPE
     angle = torch.angle(torch.where(heard, -slopes, 1.0)).double()
     return late - N_FFT / (2 * math.pi) * angle * per_sample
@@ -211,9 +211,9 @@ def stretch_row(samples: np.ndarray, rate: float, offset: float, output: np.ndar
         return
     from gtzan_stream.kernels import lanes_locked
 
-    before, (centre,), (late,) = _frames(rates, offsets, len(output))
+    (centre,), (late,) = _frames(rates, offsets, len(output))
     with borrowed(lanes_locked.scratch_size(len(samples), len(centre), N_FFT, HOP), np.float32) as memory:
-        lanes_locked.stretch(samples, centre, HOP, -before, late, 1 / rate - 1, _tables(), LIMITS, memory, output)
+        lanes_locked.stretch(samples, centre, HOP, late, 1 / rate - 1, _tables(), LIMITS, memory, output)
 
 
 @lru_cache(maxsize=1)

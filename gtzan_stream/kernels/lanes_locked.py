@@ -133,7 +133,7 @@ def _to_spectrum(planes, spectrum, n_bins):
 
 @compiled()
 @no_type_check
-def _stretch(samples, starts, past_starts, late, slope, hop, first, tables, table, limits, scratch, out):
+def _stretch(samples, starts, past_starts, late, slope, hop, tables, table, limits, scratch, out):
     n_fft, n_frames = len(tables.window), len(late)
     n_bins, n = n_fft // 2 + 1, len(scratch.turned) // 2
     re, im = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
@@ -159,7 +159,7 @@ def _stretch(samples, starts, past_starts, late, slope, hop, first, tables, tabl
                 scratch.turned[:] = now
                 continue
             delay = 0.0
-            if math.hypot(re[lane], im[lane]) > limits[1]:  # the frames begin at their first sample: D is negative
+            if math.hypot(re[lane], im[lane]) > limits[1]:  # minus, as the phases are those at the frame's first sample
                 delay = -math.atan2(-im[lane], -re[lane]) * n_fft / (2 * math.pi)
             shift = late[group + lane] + delay * slope
             powers(-2 * math.pi * shift / n_fft, n, scratch.phasor)
@@ -170,9 +170,9 @@ def _stretch(samples, starts, past_starts, late, slope, hop, first, tables, tabl
         fft(scratch.buffer, table)
         to = group * hop
         add_frames(scratch.buffer, table.places, tables.window, total, to, hop, n_frames - 1 - group, spare - to)
-    begin = n_fft // 2 - first * hop
+    begin = n_fft // 2 + hop
     result = total[begin : begin + len(out)]
-    divide_by_windows(result, tables.window, hop, first, first + n_frames)
+    divide_by_windows(result, tables.window, hop, -1, n_frames - 1)
     out[:] = result
 
 
@@ -193,7 +193,6 @@ def stretch(
     samples: np.ndarray,
     centres: np.ndarray,
     hop: int,
-    first: int,
     late: np.ndarray,
     slope: float,
     tables: Tables,
@@ -207,8 +206,8 @@ def stretch(
     ----------
     centres : int64 [frame]
         The input sample that each output frame is centred on.
-    hop, first : int
-        Output frame i is centred on output sample ``(first + i) * hop``.
+    hop : int
+        Samples between output frames; the second one is centred on output sample 0.
     late : float64 [frame]
     slope : float
         An onset d samples after a frame's centre belongs ``late + slope * d`` samples later.
@@ -228,6 +227,6 @@ def stretch(
     around = np.pad(centres, (0, n - len(centres)), mode="edge") + (n_fft - n_fft // 2)
     now, past = (np.clip(at, 0, len(samples) + n_fft) for at in (around, around - hop))  # outside there are only zeros
     _stretch(
-        samples, now, past, late, slope, hop, first, tables, table, tuple(map(np.float32, limits)), _Scratch(*arrays),
+        samples, now, past, late, slope, hop, tables, table, tuple(map(np.float32, limits)), _Scratch(*arrays),
         out,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import render, sound
-from benchmarks.lib import sound_methods, sound_plot, sound_signals, sound_table
+from benchmarks.lib import sound_methods, sound_plot, sound_signals, sound_table, verdicts
 from benchmarks.lib.contest import OURS
 from benchmarks.lib.sound_measures import SAMPLE_RATE
 from gtzan_stream.errors import UserError
@@ -230,3 +230,28 @@ def test_the_readmes_table_has_figures_near_rate_1_and_the_cost():
     worst = sound_table.find(result["rows"], "time stretch", OURS, level, (0.9, 1.1))
     assert float(table[level.words][OURS]) == round(worst, 2)
     assert float(table["time, ms for a clip of 30 s on one core"][OURS]) > 0
+
+
+def test_verdicts_on_stretches():
+    def timed(method: str, ms: float) -> dict[str, Any]:
+        return {"operation": "time stretch", "method": method, "ms_per_clip": {"median": ms}}
+
+    rows = [timed(OURS, 10.0), timed(f"{OURS}, vocoder", 1.0), timed("librosa", 45.0)]
+    judge = verdicts.stretch_ahead({"librosa": 4})
+    assert judge({"rows": rows}) == ("4.5 times librosa", True)
+    assert judge({"rows": [*rows[:2], timed("librosa", 39.0)]})[1] is False
+    with pytest.raises(verdicts.NotMeasured):
+        verdicts.stretch_ahead({"librosa": 4, "audiomentations": 7})({"rows": rows})
+    words, met = verdicts.stretch_ahead({"audiomentations": 7})({"rows": [*rows, timed("audiomentations (x)", 80.0)]})
+    assert (words, met) == ("8.0 times audiomentations", True)
+    heard = {"method": OURS, "accuracy": 0.61, "half_interval": 0.05}
+    assert verdicts.unheard({"rows": [heard]}) == ("61% ± 5", False)
+    assert verdicts.unheard({"rows": [heard | {"accuracy": 0.6}]})[1] is True
+    result = render.load(render.RESULTS)["sound-cpu"]
+    words, met = verdicts.sounds_right(result)
+    assert words.endswith(" of 26 targets")
+    for row in result["rows"]:
+        if row["method"] == OURS and row.get("value") == 0.8:
+            row["figures"]["purity"] = 84.9
+    assert verdicts.sounds_right(result) != (words, met)
+    assert verdicts.sounds_right(result)[1] is False

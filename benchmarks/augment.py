@@ -33,7 +33,7 @@ OPERATIONS: dict[str, tuple[augment.Transform, str]] = {
     "gain": (augment.Gain(2.0, 2.0), "a factor of 2"),
 }
 
-SAME_AS_LIBROSA = {"time stretch", "percussive"}
+SAME_AS_LIBROSA = {"percussive"}
 """Operations with the same definition in librosa, so that results can be compared."""
 
 

@@ -185,4 +185,4 @@ def test_a_transform_can_be_part_of_a_module() -> None:
             self.linear = nn.Linear(4, 2)
 
     net = Net().to(torch.float64).eval()
-    assert "TimeStretch(0.9..1.1, p=1)" in repr(net)
+    assert "TimeStretch(0.9..1.1, vocoder, p=1)" in repr(net)

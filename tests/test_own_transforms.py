@@ -36,7 +36,7 @@ class ClippedTwice(Clipped):
 
 
 class Silent(TimeStretch):
-    dsp_warp = staticmethod(lambda waveform, rate, length, offset=None: waveform.new_zeros(len(waveform), length))
+    dsp_warp = staticmethod(lambda waveform, rate, length, **_: waveform.new_zeros(len(waveform), length))
 
 
 class Dry(Compose):

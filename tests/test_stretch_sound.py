@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks import sound
-from benchmarks.lib.contest import OURS
-from benchmarks.lib.sound_methods import ours
+from benchmarks.lib.sound_methods import Method, ours
 from benchmarks.lib.sound_signals import LENGTH
 from benchmarks.lib.sound_table import FAR, NEAR, SHIFTED, STRETCHED, STRETCHED_FAR, VERY_FAR, Measure, meets
 from tests.test_vocoder import music
 
-NUMBA, TORCH = ours(OURS, "locked"), ours(OURS, "locked", "torch")
+NUMBA, TORCH = ours("numba", "locked"), ours("torch", "locked", "torch")
 both = pytest.mark.parametrize("method", [NUMBA, TORCH], ids=["numba", "torch"])
 STEADY = "clicks_alone", "clicks_chord", "cents", "snr", "purity", "image"
 
@@ -68,8 +67,15 @@ def test_a_crop_is_as_loud_as_that_piece_of_the_stretched_clip_and_converges_to_
         assert (late < -25) == converges, late
 
 
-@both
-@pytest.mark.parametrize("rate", [*NEAR, *FAR])
+@pytest.mark.parametrize(
+    ("method", "rate"),
+    [
+        *((NUMBA, rate) for rate in (*NEAR, *FAR)),
+        (TORCH, 0.8),
+        *(pytest.param(TORCH, rate, marks=pytest.mark.slow) for rate in (0.9, 1.1, 1.25)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Method) else str(value),
+)
 def test_every_target_is_met_on_real_clips(gtzan_root: Path, monkeypatch: pytest.MonkeyPatch, method, rate):
     monkeypatch.setenv("GTZAN_ROOT", str(gtzan_root))
     _, clips = sound.load(Path(), 20)

@@ -178,6 +178,24 @@ def test_8_and_16_lanes_give_equal_bits():
     assert len(found) == 1
 
 
+@pytest.mark.skipif(not LANES, reason="there are no lanes on this machine")
+@pytest.mark.parametrize(("rate", "offset"), [(1.1, 0.0), (1.1, -400_000.0), (1.1, 400_000.0), (20.0, 0.0)])
+def test_a_row_uses_no_memory_but_its_own(rng, rate, offset):
+    """Kernels in lanes do not check positions: what they read around their memory would make the result NaN."""
+    from gtzan_stream.kernels import lanes_locked
+
+    x, out = rng.standard_normal(2000).astype(np.float32), np.empty(3000, np.float32)
+    before, (centre,), (late,) = locked._frames(np.array([rate]), np.array([offset]), len(out))
+    n, margin = lanes_locked.scratch_size(len(x), len(centre), N, HOP), 500_000
+    around = np.full(margin + n + margin, np.nan, np.float32)
+    memory = around[margin : margin + n]
+    lanes_locked.stretch(x, centre, HOP, -before, late, 1 / rate - 1, locked._tables(), locked.LIMITS, memory, out)
+    assert np.isfinite(out).all()
+    assert (abs(out).max() > 0) == (offset == 0)
+    assert np.isnan(around[:margin]).all()
+    assert np.isnan(around[margin + n :]).all()
+
+
 def test_without_lanes_rows_are_stretched_in_torch(monkeypatch):
     x = torch.from_numpy(music(1.0)).float()[None]
     with force("torch"):

@@ -84,6 +84,17 @@ def test_every_backend_computes_the_documented_formulas(rate, offset):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_a_clip_that_is_loud_from_its_first_sample_on(backend, offset):
+    """Without an offset, the first frame is copied, and nothing before it is read."""
+    x = music(2.0)[12_000:]
+    assert x[:64].std() > 0.05
+    with force(backend):
+        result = time_stretch(torch.from_numpy(x).float()[None], 0.8, 50_000, offset=offset)[0]
+    assert error_db(result[:2000], frame_by_frame(x, 0.8, 50_000, offset)[:2000]) < -90
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_rate_1_returns_the_input(backend):
     x = torch.from_numpy(music(2.0)).float()[None]
     with force(backend):

@@ -133,7 +133,7 @@ def shifted_clips(method: Method, n_steps: float, clips: Clips) -> Iterator[Foun
 def over_clips(found: Sequence[Found]) -> Found:
     """Return the mean of each figure over the clips, and the worst level as "level_worst" and error as "float64"."""
     merged = {name: float(np.mean([figures[name] for figures in found])) for name in found[0]}
-    merged["level_worst"] = min((figures["level"] for figures in found), key=lambda db: -abs(db))
+    merged["level_worst"] = min(figures["level"] for figures in found)
     if "float64" in merged:
         merged["float64"] = max(figures["float64"] for figures in found)
     return merged

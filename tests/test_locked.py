@@ -39,6 +39,8 @@ def frame_by_frame(x: np.ndarray, rate: float, length: int, offset: float = 0.0)
     before = None
     for u in range(-1, (length + N // 2 - 2) // HOP + 1):
         centre = round(offset + u * HOP * rate)
+        if centre < 0:
+            continue
         now, past = spectrum(centre), spectrum(centre - HOP)
         power = np.abs(now) ** 2
         rise = np.maximum(power - 3 * np.abs(past) ** 2, 0)
@@ -85,12 +87,33 @@ def test_every_backend_computes_the_documented_formulas(rate, offset):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_rows_with_and_without_samples_before_them_do_not_depend_on_each_other(backend):
-    x = torch.from_numpy(np.stack([music(2.0), music(2.0, 1)])).float().flip(1)
+    x = torch.randn(3, 40_000, generator=torch.Generator().manual_seed(0))
     with force(backend):
-        together = time_stretch(x, np.array([0.9, 1.2]), 30_000, offset=np.array([0.0, 3000.0]))
-        for row, rate, offset in ((0, 0.9, 0.0), (1, 1.2, 3000.0)):
+        together = time_stretch(x, np.array([0.9, 1.2, 0.8]), 30_000, offset=np.array([0.0, 3000.0, -2000.0]))
+        for row, rate, offset in ((0, 0.9, 0.0), (1, 1.2, 3000.0), (2, 0.8, -2000.0)):
             alone = time_stretch(x[row : row + 1], rate, 30_000, offset=offset)[0]
             assert error_db(together[row], alone.double().numpy()) < -100
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_a_clip_that_is_loud_from_its_first_sample_on(backend, offset):
+    """Without an offset, the first frame is copied, and nothing before it is read."""
+    x = music(2.0)[12_000:]
+    assert x[:64].std() > 0.05
+    with force(backend):
+        result = time_stretch(torch.from_numpy(x).float()[None], 0.8, 50_000, offset=offset)[0]
+    assert error_db(result[:2000], frame_by_frame(x, 0.8, 50_000, offset)[:2000]) < -90
+
+
+def test_an_overflow_does_not_reach_later_frames():
+    x = torch.from_numpy(music(3.0)).float()[None]
+    usual = time_stretch(x, 0.9, 70_000)[0]
+    x[0, 20_000] = 1e25
+    result = time_stretch(x, 0.9, 70_000)[0]
+    late = [torch.fft.rfft(y[45_000:]) for y in (result, usual)]
+    assert (late[0] - late[1]).norm() < 1e-4 * late[1].norm()
+    assert (late[0] - late[1])[-200:].norm() < 1e-2 * late[1][-200:].norm()  # the last bins, too
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -186,6 +209,24 @@ def test_8_and_16_lanes_give_equal_bits():
         for n in (8, 16)
     }  # fmt: skip
     assert len(found) == 1
+
+
+@pytest.mark.skipif(not LANES, reason="there are no lanes on this machine")
+@pytest.mark.parametrize(("rate", "offset"), [(1.1, 0.0), (1.1, -400_000.0), (1.1, 400_000.0), (20.0, 0.0)])
+def test_a_row_uses_no_memory_but_its_own(rng, rate, offset):
+    """Kernels in lanes do not check positions: what they read around their memory would make the result NaN."""
+    from gtzan_stream.kernels import lanes_locked
+
+    x, out = rng.standard_normal(2000).astype(np.float32), np.empty(3000, np.float32)
+    (centre,), (late,) = locked._frames(np.array([rate]), np.array([offset]), len(out))
+    n, margin = lanes_locked.scratch_size(len(x), len(centre), N, HOP), 500_000
+    around = np.full(margin + n + margin, np.nan, np.float32)
+    memory = around[margin : margin + n]
+    lanes_locked.stretch(x, centre, HOP, -1, late, 1 / rate - 1, locked._tables(), locked.LIMITS, memory, out)
+    assert np.isfinite(out).all()
+    assert (abs(out).max() > 0) == (offset == 0)
+    assert np.isnan(around[:margin]).all()
+    assert np.isnan(around[margin + n :]).all()
 
 
 def test_without_lanes_rows_are_stretched_in_torch(monkeypatch):

@@ -7,6 +7,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.pitch import pitch_shift, source
+from gtzan_stream.dsp.stretch import METHODS
 from tests.conftest import no_synchronisation
 from tests.test_vocoder import music
 
@@ -73,6 +74,18 @@ def test_the_output_has_no_edge_effects(backend, n_steps):
     torch.testing.assert_close(cut, wider, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_steps", np.linspace(-12, 12, 33))
+def test_samples_beyond_those_that_source_asks_for_are_not_read(rng, n_steps, method):
+    for length in (1, 1000, 1999):
+        before, total = source(length, np.array([n_steps]), method=method)
+        x = torch.from_numpy(rng.standard_normal((2, 2560 + int(total[0]) + 7)).astype(np.float32))
+        x[1] = x[0]
+        x[1, :2560], x[1, -7:] = 1e6, 1e6
+        one, other = pitch_shift(x, n_steps, length, offset=2560.0 + before[0], method=method)
+        assert torch.equal(one, other), length
+
+
 def test_a_row_is_the_same_alone_bit_for_bit():
     x = torch.from_numpy(np.stack([music(2.0, seed) for seed in range(3)])).float()
     n_steps = np.array([-4.0, 0.0, 9.5])
@@ -91,6 +104,16 @@ def test_every_backend_agrees_with_the_oracle(backend, offset):
     exact = pitch_shift(x, n_steps, 20_000, offset=offset).float()
     torch.testing.assert_close(result, exact, atol=5e-4, rtol=0)
     assert (result[1] == 0).all()
+
+
+def test_every_backend_stretches_by_the_method():
+    x, results = torch.from_numpy(music(1.0)[5000:]).float()[None], {}
+    for method in METHODS:
+        for backend in BACKENDS:
+            with force(backend):
+                results[method, backend] = pitch_shift(x, 3.0, 15_000, method=method)
+        torch.testing.assert_close(results[method, "numba"], results[method, "torch"], atol=5e-4, rtol=0)
+    assert (results["locked", "torch"] - results["vocoder", "torch"]).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

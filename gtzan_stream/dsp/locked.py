@@ -30,8 +30,9 @@ Energy that was not in A has no history to follow. It is added with the phase th
     s = (t[u] - offset + d) / rate - u * HOP - d                            how much later it belongs
     O[k] = 3/4 R[k] * exp(-2 pi i k s / N_FFT)
 
-At rate 1, Z is positive and s is 0, so the output is the input. The first frame, u = -1, is B itself. Errors do not add
-up: Y depends on ever less of what was long ago, so the stretch of a crop soon becomes that of the whole clip.
+The first frame is u = -1, but frames centred before the input do not exist. The first that exists is B itself. At rate
+1, Z is positive and s is 0, so the output is the input. Errors do not add up: Y depends on ever less of what was long
+ago, so the stretch of a crop soon becomes that of the whole clip.
 
 R, D and s do not depend on Y and are computed for all frames at once. The recursion is sequential over frames and
 parallel over bins. Three versions of it exist: `_turn` here, `kernels.lanes_turn` and `kernels.triton_locked._turn`.
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 
 N_FFT, HOP = 2048, 640
 LOW, HIGH = 300 / 22050, 3000 / 22050
-"""Frequencies between which the smoothing widens, in cycles per sample."""
+"""Frequencies between which the smoothing widens, in cycles per sample: 300 and 3,000 Hz at 22,050 Hz."""
 WIDEST = constants.WIDEST
 AGREEMENT = 0.2
 """Smallest |S| / M for which a bin keeps its level."""
@@ -97,11 +98,15 @@ def stretch_batch(waveform: Waveform, rate: np.ndarray, offset: np.ndarray, boun
     Output samples ``bounds[i, 0]`` to ``bounds[i, 1] - 1`` of row i are computed, and the others are zero.
     """
     centre, late = _frames(rate, offset, length)
+    n_frames, exists = centre.shape[1], centre >= 0
+    is_first = exists & ~np.roll(exists, 1, axis=1)  # its A is silent and s is 0, so Y is B
     starts = np.stack([centre, centre - HOP], axis=1) - N_FFT // 2  # of B and A
-    window = hann(N_FFT, waveform.dtype, waveform.device)
-    n_frames = centre.shape[1]
-    spectra = windowed_rfft_at(waveform, window, starts.reshape(len(starts), 2 * n_frames))
-    later, per_sample = to_device(np.stack([late, np.broadcast_to(1 / rate[:, None] - 1, late.shape)]), waveform.device)
+    silent = np.stack([~exists, ~exists | is_first], axis=1)
+    starts = np.where(silent, -N_FFT, starts).reshape(len(starts), 2 * n_frames)
+    spectra = windowed_rfft_at(waveform, hann(N_FFT, waveform.dtype, waveform.device), starts)
+    per_sample = np.broadcast_to(1 / rate[:, None] - 1, late.shape)
+    on_host = np.stack([np.where(is_first, 0, late), np.where(is_first, 0, per_sample), exists])
+    later, per_sample, valid = to_device(on_host, waveform.device)
     if backend(waveform) == "triton":
         from gtzan_stream.kernels import triton_locked
 
@@ -112,9 +117,8 @@ def stretch_batch(waveform: Waveform, rate: np.ndarray, offset: np.ndarray, boun
     else:
         now, past = spectra[:, :n_frames], spectra[:, n_frames:]
         turned = _turn(now, past, _shifts(_slopes(now, past), later, per_sample))
-    valid = torch.ones(1, n_frames, dtype=torch.bool, device=waveform.device)
     limits = to_device(bounds, waveform.device)
-    return overlap_add(turned.transpose(1, 2), valid, limits, length, HOP, n_before=1)
+    return overlap_add(turned.transpose(1, 2), valid > 0, limits, length, HOP, n_before=1)
 
 
 def _frames(rate: np.ndarray, offset: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -212,8 +216,13 @@ def stretch_row(samples: np.ndarray, rate: float, offset: float, output: np.ndar
     from gtzan_stream.kernels import lanes_locked
 
     (centre,), (late,) = _frames(rates, offsets, len(output))
+    first = int(np.searchsorted(centre, 0))  # the first frame that exists
+    centre, late = centre[first:], late[first:]
+    if not len(centre):
+        output[:] = 0
+        return
     with borrowed(lanes_locked.scratch_size(len(samples), len(centre), N_FFT, HOP), np.float32) as memory:
-        lanes_locked.stretch(samples, centre, HOP, late, 1 / rate - 1, _tables(), LIMITS, memory, output)
+        lanes_locked.stretch(samples, centre, HOP, first - 1, late, 1 / rate - 1, _tables(), LIMITS, memory, output)
 
 
 @lru_cache(maxsize=1)

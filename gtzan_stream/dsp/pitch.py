@@ -47,7 +47,7 @@ def pitch_shift(
     waveform : Tensor [batch, time], float32 or float64
         Samples, full scale at +/-1; zero beyond its ends. Not modified.
     n_steps : array [batch] or number, semitones
-        Any finite number; 12 is an octave up.
+        12 is an octave up. The stretched signal has ``2 ** (n_steps / 12)`` times the samples.
     length : int
         Output samples.
     offset : array [batch] or number, samples, optional

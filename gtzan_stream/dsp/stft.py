@@ -137,8 +137,10 @@ def overlap_add(
         Which frames are added and count in the sum of squared windows.
     bounds : Tensor [batch, 2], int64
         Output samples ``bounds[:, 0]`` to ``bounds[:, 1] - 1`` are kept; the others are zero.
-    length, hop_length : int
+    length : int
         As in `istft`.
+    hop_length : int
+        Samples from one frame's centre to the next's, fewer than ``freq - 1``.
     n_before : int
         Number of frames centred before sample 0, so that frame `n_before` is centred on sample 0.
 

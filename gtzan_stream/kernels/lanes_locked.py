@@ -133,7 +133,7 @@ def _to_spectrum(planes, spectrum, n_bins):
 
 @compiled()
 @no_type_check
-def _stretch(samples, starts, past_starts, late, slope, hop, tables, table, limits, scratch, out):
+def _stretch(samples, starts, past_starts, late, slope, hop, first, tables, table, limits, scratch, out):
     n_fft, n_frames = len(tables.window), len(late)
     n_bins, n = n_fft // 2 + 1, len(scratch.turned) // 2
     re, im = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
@@ -143,10 +143,10 @@ def _stretch(samples, starts, past_starts, late, slope, hop, tables, table, limi
     padded[n_fft + len(samples) :] = _ZERO
     total[:] = _ZERO
     rotation[:] = _ZERO
-    scratch.now[n_bins * STEP :] = _ZERO
     scratch.past[n_bins * STEP :] = _ZERO
     spare = len(total) - n_fft
     for group in range(0, n_frames, LANES):
+        scratch.now[n_bins * STEP :] = _ZERO  # Y was written there
         _transform(padded, starts[group : group + LANES], tables.half_window, table, scratch.buffer, scratch.now)
         _transform(padded, past_starts[group : group + LANES], tables.half_window, table, scratch.buffer, scratch.past)
         _slopes(scratch.now, scratch.past, n_bins, re, im)
@@ -170,10 +170,11 @@ def _stretch(samples, starts, past_starts, late, slope, hop, tables, table, limi
         fft(scratch.buffer, table)
         to = group * hop
         add_frames(scratch.buffer, table.places, tables.window, total, to, hop, n_frames - 1 - group, spare - to)
-    begin = n_fft // 2 + hop
-    result = total[begin : begin + len(out)]
-    divide_by_windows(result, tables.window, hop, -1, n_frames - 1)
-    out[:] = result
+    begin = first * hop - n_fft // 2  # of the first frame, in output samples
+    silent = min(max(begin, 0), len(out))
+    out[:silent] = _ZERO
+    out[silent:] = total[silent - begin : len(out) - begin]
+    divide_by_windows(out, tables.window, hop, first, first + n_frames)
 
 
 def scratch_size(n_samples: int, n_frames: int, n_fft: int, hop: int) -> int:
@@ -193,6 +194,7 @@ def stretch(
     samples: np.ndarray,
     centres: np.ndarray,
     hop: int,
+    first: int,
     late: np.ndarray,
     slope: float,
     tables: Tables,
@@ -206,8 +208,8 @@ def stretch(
     ----------
     centres : int64 [frame]
         The input sample that each output frame is centred on.
-    hop : int
-        Samples between output frames; the second one is centred on output sample 0.
+    hop, first : int
+        Output frame i is centred on output sample ``(first + i) * hop``.
     late : float64 [frame]
     slope : float
         An onset d samples after a frame's centre belongs ``late + slope * d`` samples later.
@@ -227,6 +229,6 @@ def stretch(
     around = np.pad(centres, (0, n - len(centres)), mode="edge") + (n_fft - n_fft // 2)
     now, past = (np.clip(at, 0, len(samples) + n_fft) for at in (around, around - hop))  # outside there are only zeros
     _stretch(
-        samples, now, past, late, slope, hop, tables, table, tuple(map(np.float32, limits)), _Scratch(*arrays),
+        samples, now, past, late, slope, hop, first, tables, table, tuple(map(np.float32, limits)), _Scratch(*arrays),
         out,
     )  # fmt: skip

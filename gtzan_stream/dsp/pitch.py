@@ -4,9 +4,10 @@ A shift by n semitones multiplies all frequencies by ``ratio = 2 ** (n / 12)``. 
 the sound `ratio` times as long, and resampling at rate `ratio` gives it its old duration, with all frequencies
 multiplied.
 
-The other order is possible, too, and both cost about the same. But frames of 2,048 samples resolve what is in the sound
-only if they are taken before its frequencies change: two partials 25 Hz apart that are shifted down first come so close
-that the stretch blurs them. Upwards, frames that are resampled afterwards become shorter, and attacks sharper.
+The other order is possible, too, and cheaper upwards, where the signal in between is the shorter one. But frames of
+2,048 samples resolve what is in the sound only if they are taken before its frequencies change: two partials 25 Hz
+apart that are shifted down first come so close that the stretch blurs them. Upwards, frames that are resampled
+afterwards become shorter, and attacks sharper.
 
 Resampling needs some samples of the stretched signal on both sides. Its `source` returns how many it needs before
 output sample 0 (`wanted`) and in total. The stretched signal starts `preroll` samples before output sample 0, at input

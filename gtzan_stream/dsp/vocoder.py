@@ -25,8 +25,7 @@ is and does not count in the overlap-add's sum of squared windows.
 
 The recursion is sequential over frames and independent for each bin, so all versions keep the bins of a frame side by
 side in memory ([frame, freq]) and vectorise over them. The phase is accumulated in three places, one for each backend:
-`_vocode` here (a cumulative product), `kernels.numba_vocoder.vocode` (a loop) and `kernels.triton_vocoder._vocode` (a
-parallel scan).
+`_vocode` here (a cumulative product), `kernels.numba_vocoder.vocode` and `kernels.triton_vocoder._vocode` (loops).
 """
 
 import math

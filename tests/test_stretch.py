@@ -29,7 +29,7 @@ def test_clicks_come_at_the_new_tempo(backend, method):
 
 @both_methods
 @both_backends
-@pytest.mark.parametrize("rate", [0.3, 0.8, 1.0, 1.37, 3.0])
+@pytest.mark.parametrize("rate", [0.3, 0.5, 0.8, 1.0, 1.1, 1.37, 2.0, 3.0])
 def test_samples_beyond_those_that_source_asks_for_change_nothing(backend, method, rate):
     x = torch.from_numpy(music(8.0)).float()
     length, start = 20_000, 60_000

@@ -19,6 +19,8 @@ Example: 12 semitones up, length 20,000, ratio 2. Resampling at rate 2 needs 114
 rate 1/2 makes 40,228 samples from about 22,000 of the input.
 """
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
@@ -80,11 +82,7 @@ def pitch_shift(
     if not batch:
         return waveform.new_empty(0, length)
     if backend(waveform) == "numba":
-
-        def fill(samples: np.ndarray, n_steps: float, offset: float, output: np.ndarray) -> None:
-            shift_row(samples, n_steps, offset, output, method=method)
-
-        return fill_rows(fill, waveform, length, steps, offset)
+        return fill_rows(partial(shift_row, method=method), waveform, length, steps, offset)
     ratio = np.exp2(steps / 12)
     preroll, total = _preroll(length, ratio, offset)
     stretched = time_stretch(waveform, 1 / ratio, int(total.max()), offset=offset - preroll / ratio, method=method)

@@ -7,6 +7,7 @@ There are two methods:
   than its input, and attacks lose nearly half of their contrast.
 """
 
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -73,11 +74,7 @@ def time_stretch(
     if not batch:
         return waveform.new_empty(0, length)
     if backend(waveform) == "numba":
-
-        def fill(samples: np.ndarray, rate: float, offset: float, output: np.ndarray) -> None:
-            stretch_row(samples, rate, offset, output, method=method)
-
-        return fill_rows(fill, waveform, length, rate, offset)
+        return fill_rows(partial(stretch_row, method=method), waveform, length, rate, offset)
     bounds = _output_bounds(waveform.shape[1], rate, offset)
     return _module(method).stretch_batch(waveform, rate, offset, bounds, length)
 

@@ -51,24 +51,11 @@ SILENCE = math.sqrt(constants.SILENT_POWER)
 
 
 def source(length: int | np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute which input samples `time_stretch` needs so that the output has no edge effects.
+    """Compute which input samples the stretch needs so that the output has no edge effects; see `stretch.source`.
 
     The first output frame needed is centred on output sample ``-HOP``, so on input sample ``offset - HOP * rate``; its
     STFT frame begins half a frame earlier. The last is centred on output sample `last` and also reads the frame after
     its own. Rate 1.5 and 22,050 output samples need 1,792 samples before and 37,888 in all.
-
-    Parameters
-    ----------
-    length : int or array [batch]
-        Output samples wanted.
-    rate : array [batch]
-
-    Returns
-    -------
-    before : int64 array [batch]
-        Samples needed before the input time of output sample 0. Pass it to `time_stretch` as `offset`.
-    total : int64 array [batch]
-        Samples needed in all.
     """
     before = np.ceil(N_FFT // 2 + HOP * np.asarray(rate)).astype(np.int64)
     last = (np.asarray(length) + N_FFT // 2 - 2) // HOP * HOP  # centre of the last output frame

@@ -24,13 +24,12 @@ from numba.extending import intrinsic
 
 from gtzan_stream.kernels.compiled import compiled
 from gtzan_stream.kernels.lane_count import LANES
-from gtzan_stream.kernels.numba_resample import TAPS, copy_block, locate
+from gtzan_stream.kernels.numba_resample import BATCH, TAPS, copy_block, locate
 from gtzan_stream.kernels.vector import broadcast, fma, load, splat, store
 from gtzan_stream.kernels.vector_blocks import transpose
 from gtzan_stream.kernels.vector_code import INT, INTS, call, code, is_flat
 
 SEGMENT = 64  # input samples of one lane in a block
-_BATCH = 256  # outputs that are located at a time
 _ZERO = np.float32(0)
 
 
@@ -121,8 +120,8 @@ def resample(waveform, taps, table, rate, offset, memory, out):
     lanes, end = memory[end : end + elements * LANES], end + elements * LANES
     both, end = memory[end : end + 2 * n], end + 2 * n
     u, end = memory[end : end + 2 * n], end + 2 * n
-    weights, results = memory[end : end + _BATCH], memory[end + _BATCH : end + 2 * _BATCH]
-    places, rows = np.zeros(_BATCH, np.int32), np.zeros(_BATCH, np.int32)
+    weights, results = memory[end : end + BATCH], memory[end + BATCH : end + 2 * BATCH]
+    places, rows = np.zeros(BATCH, np.int32), np.zeros(BATCH, np.int32)
     done = 0
     while done < len(out):
         begin, stop, has_samples = copy_block(waveform, width, n, rate, offset, done, len(out), flat)
@@ -136,7 +135,7 @@ def resample(waveform, taps, table, rate, offset, memory, out):
         for i in range(0, 2 * SEGMENT, LANES):
             transpose(both, i * LANES, LANES, u, i, 2 * SEGMENT)
         while done < stop:
-            count = min(stop - done, _BATCH)
+            count = min(stop - done, BATCH)
             locate(rate, offset, done, begin, table, places[:count], rows[:count], weights[:count])
             for i in range(0, count, LANES):  # the last L may have old places at the end, for results that are not used
                 _filter_block(u, places, table, rows, weights, i, results)
@@ -147,4 +146,4 @@ def resample(waveform, taps, table, rate, offset, memory, out):
 def scratch_size(half_width: int) -> int:
     """Return how many numbers `resample` needs for intermediate results."""
     elements = -(-(SEGMENT + 2 * half_width) // LANES) * LANES
-    return (LANES + 1) * elements + (5 * LANES - 1) * SEGMENT + 2 * _BATCH
+    return (LANES + 1) * elements + (5 * LANES - 1) * SEGMENT + 2 * BATCH

@@ -17,7 +17,9 @@ from gtzan_stream.kernels.compiled import compiled
 
 TAPS = 16
 """Samples of u for each output sample."""
-_BLOCK, _BATCH = 512, 256  # input samples of which u is computed at a time, and outputs that are located at a time
+BATCH = 256
+"""Outputs that are located at a time."""
+_BLOCK = 512  # input samples of which u is computed at a time
 _ZERO = np.float32(0)
 
 
@@ -98,7 +100,7 @@ def resample(waveform, taps, table, rate, offset, out):
     width = len(taps) // 2
     flat, u = np.empty(_BLOCK + 2 * width, np.float32), np.empty(2 * _BLOCK, np.float32)
     at_samples, between = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    places, rows, weights = np.empty(_BATCH, np.int32), np.empty(_BATCH, np.int32), np.empty(_BATCH, np.float32)
+    places, rows, weights = np.empty(BATCH, np.int32), np.empty(BATCH, np.int32), np.empty(BATCH, np.float32)
     done = 0
     while done < len(out):
         begin, stop, has_samples = copy_block(waveform, width, _BLOCK, rate, offset, done, len(out), flat)
@@ -108,7 +110,7 @@ def resample(waveform, taps, table, rate, offset, out):
             continue
         _double_rate(flat, taps, at_samples, between, u)
         while done < stop:
-            n = min(stop - done, _BATCH)
+            n = min(stop - done, BATCH)
             locate(rate, offset, done, begin, table, places[:n], rows[:n], weights[:n])
             _read(u, table, places, rows, weights, out[done : done + n])
             done += n

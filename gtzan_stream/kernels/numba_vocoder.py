@@ -1,4 +1,4 @@
-"""The phase vocoder's recursion on one CPU core; `gtzan_stream.dsp.stretch` has the formulas.
+"""The phase vocoder's recursion on one CPU core; `gtzan_stream.dsp.vocoder` has the formulas.
 
 Bins are independent, so the inner loop over frequency vectorises. Spectra are float32 views of complex64 arrays: real
 and imaginary parts alternate along the last axis.

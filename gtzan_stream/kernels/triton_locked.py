@@ -13,24 +13,10 @@ import triton
 import triton.language as tl
 
 from gtzan_stream.kernels import constants
+from gtzan_stream.kernels.complex_pairs import join, split
 
 LANES = 256  # bins in a tile
 RISE, ONSET_WEIGHT = tl.constexpr(constants.RISE), tl.constexpr(constants.ONSET_WEIGHT)
-
-
-@triton.jit
-@no_type_check
-def _split(pair):
-    """Return real and imaginary part of complex numbers that were read as one number of 64 bits."""
-    return pair.to(tl.int32).to(tl.float32, bitcast=True), (pair >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-@no_type_check
-def _join(re, im):
-    """Put real and imaginary parts into one number of 64 bits each."""
-    low = re.to(tl.uint32, bitcast=True).to(tl.int64)
-    return low | (im.to(tl.int32, bitcast=True).to(tl.int64) << 32)
 
 
 @triton.jit
@@ -42,9 +28,9 @@ def _slope(spectra, slopes, n_frames, n_freq, TILES: tl.constexpr, LANES: tl.con
     total_re, total_im = tl.zeros([LANES], tl.float32), tl.zeros([LANES], tl.float32)
     for tile in tl.static_range(TILES):
         k = 1 + tile * LANES + tl.arange(0, LANES)
-        br, bi = _split(tl.load(now + k, mask=k < n_freq, other=0))
-        cr, ci = _split(tl.load(now + k - 1, mask=k < n_freq, other=0))
-        ar, ai = _split(tl.load(past + k, mask=k < n_freq, other=0))
+        br, bi = split(tl.load(now + k, mask=k < n_freq, other=0))
+        cr, ci = split(tl.load(now + k - 1, mask=k < n_freq, other=0))
+        ar, ai = split(tl.load(past + k, mask=k < n_freq, other=0))
         power, threshold = br * br + bi * bi, RISE * (ar * ar + ai * ai)
         risen = tl.where(power > threshold, 1.0 - threshold / tl.where(power > threshold, power, 1.0), 0.0)
         total_re += risen * (br * cr + bi * ci)
@@ -73,7 +59,7 @@ def _turn(
         k = tile * LANES + lane
         first = tl.load(now + k, mask=k < n_freq, other=0)
         tl.store(out + k, first, mask=k < n_freq)
-        turned = turned + (_split(first),)  # noqa: RUF005
+        turned = turned + (split(first),)  # noqa: RUF005
     u = 1
     while u < n_frames:  # Triton's interpreter cannot run range() over an argument
         now += n_freq
@@ -83,8 +69,8 @@ def _turn(
         shift = tl.load(shifts + u)
         for tile in tl.static_range(TILES):
             k = tile * LANES + lane
-            br, bi = _split(tl.load(now + k, mask=k < n_freq, other=0))
-            ar, ai = _split(tl.load(past + k, mask=k < n_freq, other=0))
+            br, bi = split(tl.load(now + k, mask=k < n_freq, other=0))
+            ar, ai = split(tl.load(past + k, mask=k < n_freq, other=0))
             yr, yi = turned[tile]
             rise = ONSET_WEIGHT * tl.maximum(br * br + bi * bi - RISE * (ar * ar + ai * ai), 0.0)
             turns = k * shift / N_FFT
@@ -104,13 +90,13 @@ def _turn(
                 re += w * tl.load(half + k + (j - WIDEST))
                 im += w * tl.load(half + padded + k + (j - WIDEST))
                 total += w * tl.load(half + 2 * padded + k + (j - WIDEST))
-            br, bi = _split(tl.load(now + k, mask=k < n_freq, other=0))
+            br, bi = split(tl.load(now + k, mask=k < n_freq, other=0))
             size = tl.sqrt(re * re + im * im)
             heard = size > smallest
             scale = 1.0 / tl.where(heard, tl.maximum(size, agreement * total), 1.0)
             re, im = tl.where(heard, re * scale, 1.0), tl.where(heard, im * scale, 0.0)
             yr, yi = br * re - bi * im, br * im + bi * re
-            tl.store(out + k, _join(yr, yi), mask=k < n_freq)
+            tl.store(out + k, join(yr, yi), mask=k < n_freq)
             result = result + ((yr, yi),)  # noqa: RUF005
         turned = result
         u += 1

@@ -15,6 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
+from gtzan_stream.kernels.complex_pairs import split
+
 FRAMES, BANDS = 64, 16  # size of a tile
 BINS = 32  # bins in one pass of the loop
 PRECISION = "ieee" if torch.version.hip else "tf32x3"  # GPUs of AMD have no TF32
@@ -40,8 +42,7 @@ def _mel(
     while first < last:  # Triton's interpreter cannot run range() over a tensor
         k = first + tl.arange(0, BINS)
         pair = tl.load(source + k[None, :], mask=is_frame[:, None] & (k < last)[None, :], other=0)
-        real = pair.to(tl.int32).to(tl.float32, bitcast=True)
-        imag = (pair >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+        real, imag = split(pair)
         value = real * real + imag * imag
         if POWER == 1.0:
             value = tl.sqrt(value)

@@ -1,4 +1,4 @@
-"""The phase vocoder's recursion on CUDA; `gtzan_stream.dsp.stretch` has the formulas.
+"""The phase vocoder's recursion on CUDA; `gtzan_stream.dsp.vocoder` has the formulas.
 
 A program owns LANES bins of one example, a thread for each, and walks over its output frames, so that the phase is a
 running product in registers. FRAMES frames are loaded before the first of them is used, because a load takes as long as
@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from gtzan_stream.kernels import constants
+from gtzan_stream.kernels.complex_pairs import join, split
 
 FRAMES, LANES = 8, 128
 SILENT = tl.constexpr(constants.SILENT_POWER)
@@ -27,21 +28,12 @@ def _multiply(ar, ai, br, bi):
 @no_type_check
 def _unit(pair):
     """Split complex numbers into magnitude and unit phasor; the phasor of silence is 1."""
-    re = pair.to(tl.int32).to(tl.float32, bitcast=True)
-    im = (pair >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+    re, im = split(pair)
     power = re * re + im * im
     audible = power > SILENT
     level = tl.sqrt(power)
     scale = 1.0 / tl.where(audible, level, 1.0)
     return level, tl.where(audible, re * scale, 1.0), tl.where(audible, im * scale, 0.0)
-
-
-@triton.jit
-@no_type_check
-def _pair(re, im):
-    """Put real and imaginary parts into one number of 64 bits each."""
-    low = re.to(tl.uint32, bitcast=True).to(tl.int64)
-    return low | (im.to(tl.int32, bitcast=True).to(tl.int64) << 32)
 
 
 @triton.jit
@@ -80,7 +72,7 @@ def _vocode(spectrogram, position, out, n_in, n_out, n_freq, FRAMES: tl.constexp
             a_level, ar, ai = _unit(a)
             b_level, br, bi = _unit(b)
             level = a_level + alpha * (b_level - a_level)
-            tl.store(target, _pair(level * pr, level * pi), mask=is_bin & (begin + i < n_out))
+            tl.store(target, join(level * pr, level * pi), mask=is_bin & (begin + i < n_out))
             rr, ri = _multiply(ar, -ai, br, bi)  # how far the phase turns from this frame to the next
             pr, pi = _multiply(pr, pi, rr, ri)
             target += n_freq

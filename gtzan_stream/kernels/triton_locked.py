@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from gtzan_stream.kernels import constants
-from gtzan_stream.kernels.complex_pairs import join, split
+from gtzan_stream.kernels.triton_stft import join, split
 
 LANES = 256  # bins in a tile
 RISE, ONSET_WEIGHT = tl.constexpr(constants.RISE), tl.constexpr(constants.ONSET_WEIGHT)

@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from gtzan_stream.kernels.complex_pairs import split
+from gtzan_stream.kernels.triton_stft import split
 
 FRAMES, BANDS = 64, 16  # size of a tile
 BINS = 32  # bins in one pass of the loop

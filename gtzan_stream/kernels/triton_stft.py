@@ -1,4 +1,4 @@
-"""Overlap-add on CUDA; `gtzan_stream.dsp.stft` has the formula.
+"""Overlap-add on CUDA, and the complex numbers of spectra; `gtzan_stream.dsp.stft` has the formula.
 
 Each output sample gathers the frames that cover it, instead of each frame adding to its samples: no atomic additions,
 so the result is the same in every run.
@@ -15,6 +15,21 @@ from gtzan_stream.kernels import constants
 
 LANES = 512
 NO_WINDOW = tl.constexpr(constants.NO_WINDOW)
+
+
+@triton.jit
+@no_type_check
+def split(pair):
+    """Return real and imaginary part of complex numbers that were read as one number of 64 bits."""
+    return pair.to(tl.int32).to(tl.float32, bitcast=True), (pair >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+@no_type_check
+def join(re, im):
+    """Put real and imaginary parts into one number of 64 bits each."""
+    low = re.to(tl.uint32, bitcast=True).to(tl.int64)
+    return low | (im.to(tl.int32, bitcast=True).to(tl.int64) << 32)
 
 
 @triton.jit

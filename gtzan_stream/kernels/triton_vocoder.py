@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from gtzan_stream.kernels import constants
-from gtzan_stream.kernels.complex_pairs import join, split
+from gtzan_stream.kernels.triton_stft import join, split
 
 FRAMES, LANES = 8, 128
 SILENT = tl.constexpr(constants.SILENT_POWER)

@@ -236,6 +236,7 @@ def go(tiny: Path, tmp_path_factory: pytest.TempPathFactory):
             "5",
         ]
         smallest += [] if "--schedule" in arguments else ["--schedule", "plateau"]
+        smallest += [] if "--device" in arguments else ["--device", "cpu"]  # also on a machine with a GPU
         return CliRunner().invoke(train.app, [*(smallest if defaults else []), *arguments])
 
     run.out = out

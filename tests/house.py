@@ -15,8 +15,8 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs/house.svg"
 ROOMS = {
-    "cli": "the commands",
-    "cli_options": "options they share",
+    "cli": "starts a command",
+    "commands": "each with its options",
     "console": "tables and progress bars",
     "training": "a run: steps to report",
     "inference": "export, classify, preview",

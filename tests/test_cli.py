@@ -13,7 +13,7 @@ import pytest
 
 from gtzan_stream import __version__, audio, console, demo
 from gtzan_stream.cli import main
-from gtzan_stream.cli_options import Codec
+from gtzan_stream.commands.options import Codec
 from gtzan_stream.store.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ import soundfile
 FULL_SCALE = 32768
 """int16 value that corresponds to 1.0."""
 CODECS = {"wav": "PCM_16", "flac": "PCM_16"}
-"""libsndfile's subtype for each format that can be written. The command line lists them in `cli_options.Codec`."""
+"""libsndfile's subtype for each format that can be written. The command line lists them in `commands.options.Codec`."""
 
 
 def quantise(waveform: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The commands of `gtzan-stream`, by what they are about."""

@@ -36,7 +36,7 @@ from gtzan_stream.pages import Scale, hz_ticks
 FOLDER = Path(__file__).parent.parent / "docs/pictures"
 RATE, START_S, SHOWN_S = 22050, 3.0, 3.0
 SHOWN: list[Transform] = [
-    GaussianNoise(0.005, 0.02),
+    GaussianNoise(0.02, 0.1),
     TimeShift(-8000, 8000),
     TimeStretch(0.8, 1.25),
     PitchShift(-4.0, 4.0),

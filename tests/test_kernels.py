@@ -84,20 +84,29 @@ def test_every_triton_module_has_a_case():
     assert modules == {module for module, *_ in CASES}
 
 
+def aligned(name: str, num_warps: int, *, numbers: bool = False) -> dict[str, str]:
+    """Compile a kernel for pointers, and `numbers`, that are multiples of 16, which Triton notes of arguments."""
+    need("triton")
+    from triton import compiler
+    from triton.backends.compiler import GPUTarget
+
+    module, _, types, constants = next(case for case in CASES if case[1] == name)
+    kernel = getattr(import_module(f"gtzan_stream.kernels.{module}"), name)
+    signature = dict(zip(kernel.arg_names, [*types.split(), *["constexpr"] * len(constants)], strict=True))
+    specialised = [
+        param.num for param in kernel.params
+        if not (param.is_constexpr or param.do_not_specialize)
+        and (signature[param.name].startswith("*") or (numbers and signature[param.name] == "i32"))
+    ]  # fmt: skip
+    attributes = {(number,): [["tt.divisibility", 16]] for number in specialised}
+    source = compiler.ASTSource(kernel, signature, constexprs=constants, attrs=attributes)
+    return compiler.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": num_warps}).asm
+
+
 def test_the_resamplers_threads_have_single_samples_at_any_length():
     """With the length as a multiple of 16, which Triton notes of arguments, a thread would have four neighbouring ones.
 
     Each load of a tap would then touch four times as many cache lines.
     """
-    need("triton")
-    from triton import compiler
-    from triton.backends.compiler import GPUTarget
-
-    kernel = import_module("gtzan_stream.kernels.triton_resample")._resample
-    *_, types, constants = next(case for case in CASES if case[1] == "_resample")
-    signature = dict(zip(kernel.arg_names, [*types.split(), *["constexpr"] * len(constants)], strict=True))
-    specialised = [param.num for param in kernel.params if not (param.is_constexpr or param.do_not_specialize)]
-    attributes = {(number,): [["tt.divisibility", 16]] for number in specialised}
-    source = compiler.ASTSource(kernel, signature, constexprs=constants, attrs=attributes)
-    code = compiler.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4}).asm["ttgir"]
+    code = aligned("_resample", 4, numbers=True)["ttgir"]
     assert re.findall(r"sizePerThread = \[(\d)\]", code) == ["1"]

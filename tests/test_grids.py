@@ -72,7 +72,7 @@ def slopes(m: object, rows: int, n: int) -> None:
 
 def turn(m: object, rows: int, n: int) -> None:
     spectra, shifts = empty(rows, 6, n, dtype=torch.complex64), empty(rows, 3, dtype=torch.float64)
-    m.turn(spectra, shifts, empty(17, n), 1e-16, 0.2, empty(rows, 3, n, dtype=torch.complex64))
+    m.turn(spectra, shifts, empty(n), 1e-16, 0.2, empty(rows, 3, n, dtype=torch.complex64))
 
 
 def roll(m: object, rows: int, n: int) -> None:

@@ -194,6 +194,7 @@ def progress_bars(stage: str = "starting") -> Iterator[OnStage]:
     def update(stage: str, done: float, total: float | None) -> None:
         if stage != bar.tasks[0].description:
             bar.reset(task, description=stage, total=total)
+            bar.refresh()  # before the stage begins, as some hold the GIL
         bar.update(task, completed=done, total=total)
 
     with _quiet_libraries(), bar:

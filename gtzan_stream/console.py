@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +181,17 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
+def importing() -> Iterator[None]:
+    """Show that a program is alive while it imports its libraries in the block; Ctrl-C ends it with one line."""
+    try:
+        with progress_bar("starting") if os.environ.get("RANK", "0") == "0" else nullcontext():
+            yield
+    except KeyboardInterrupt:
+        print_error("Interrupted while starting; nothing was saved: run the command again")
+        sys.exit(130)
+
+
+@contextmanager
 def progress_bars(stage: str = "starting") -> Iterator[OnStage]:
     """Show a progress bar on stderr, if it is a terminal, until the block ends.
 
@@ -189,13 +200,16 @@ def progress_bars(stage: str = "starting") -> Iterator[OnStage]:
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     bar = Progress(*columns, TimeRemainingColumn(), console=stderr, transient=True, disable=not stderr.is_terminal)
-    task = bar.add_task(stage, total=None)
+    bar.add_task(stage, total=None)
 
     def update(stage: str, done: float, total: float | None) -> None:
-        if stage != bar.tasks[0].description:
-            bar.reset(task, description=stage, total=total)
+        (task,) = bar.tasks
+        if stage == task.description:
+            bar.update(task.id, completed=done, total=total)
+        else:
+            bar.remove_task(task.id)  # `reset` would keep a total instead of None
+            bar.add_task(stage, completed=done, total=total)  # type: ignore[arg-type]  # rich says int, means float
             bar.refresh()  # before the stage begins, as some hold the GIL
-        bar.update(task, completed=done, total=total)
 
     with _quiet_libraries(), bar:
         yield update

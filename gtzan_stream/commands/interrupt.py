@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gtzan_stream.errors import UserError
-
-FROM_THE_BEGINNING = "the same command starts from the beginning"
+from gtzan_stream.words import FROM_THE_BEGINNING
 
 
 class Interrupted(Exception):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtzan_stream import console
-from gtzan_stream.commands.interrupt import FROM_THE_BEGINNING, Interrupted, on_interrupt
+from gtzan_stream.commands.interrupt import Interrupted, on_interrupt
 from gtzan_stream.console import progress_bar
 from gtzan_stream.errors import UserError
-from gtzan_stream.words import count
+from gtzan_stream.words import FROM_THE_BEGINNING, count
 
 if TYPE_CHECKING:
     from gtzan_stream.inference.classify import Track

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gtzan_stream import console, folders
-from gtzan_stream.commands.interrupt import FROM_THE_BEGINNING, on_interrupt, replaces_set
+from gtzan_stream.commands.interrupt import on_interrupt, replaces_set
 from gtzan_stream.commands.options import (
     Address,
     AsJson,
@@ -23,7 +23,7 @@ from gtzan_stream.commands.options import (
 )
 from gtzan_stream.console import print_set, progress_bar, progress_bars
 from gtzan_stream.errors import UserError
-from gtzan_stream.words import count
+from gtzan_stream.words import FROM_THE_BEGINNING, count
 
 
 def demo(

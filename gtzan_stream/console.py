@@ -184,7 +184,7 @@ def _quiet_libraries() -> Iterator[None]:
 def importing() -> Iterator[None]:
     """Show that a program is alive while it imports its libraries in the block; Ctrl-C ends it with one line."""
     try:
-        with progress_bar("starting") if os.environ.get("RANK", "0") == "0" else nullcontext():
+        with progress_bars(quiet=False) if os.environ.get("RANK", "0") == "0" else nullcontext():
             yield
     except KeyboardInterrupt:
         print_error("Interrupted while starting; nothing was saved: run the command again")
@@ -192,11 +192,11 @@ def importing() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bars(stage: str = "starting") -> Iterator[OnStage]:
+def progress_bars(stage: str = "starting", *, quiet: bool = True) -> Iterator[OnStage]:
     """Show a progress bar on stderr, if it is a terminal, until the block ends.
 
     Yields a function (stage, done, total) that updates it; another stage starts the bar again. While the total is None,
-    the bar shows only that the program is alive.
+    the bar shows only that the program is alive. With `quiet`, messages of C libraries are discarded.
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     bar = Progress(*columns, TimeRemainingColumn(), console=stderr, transient=True, disable=not stderr.is_terminal)
@@ -211,7 +211,7 @@ def progress_bars(stage: str = "starting") -> Iterator[OnStage]:
             bar.add_task(stage, completed=done, total=total)  # type: ignore[arg-type]  # rich says int, means float
             bar.refresh()  # before the stage begins, as some hold the GIL
 
-    with _quiet_libraries(), bar:
+    with _quiet_libraries() if quiet else nullcontext(), bar:
         yield update
 
 

@@ -23,7 +23,7 @@ def classify(
     ],
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Audio, or folders of it; m4a and videos need the extra av."),
+        typer.Argument(metavar="PATH", help="Audio, or folders of it; m4a and videos need the extra av."),
     ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, with the probabilities over time.")

@@ -209,7 +209,6 @@ def progress_bars(stage: str = "starting", *, quiet: bool = True) -> Iterator[On
         else:
             bar.remove_task(task.id)  # `reset` would keep a total instead of None
             bar.add_task(stage, completed=done, total=total)  # type: ignore[arg-type]  # rich says int, means float
-            bar.refresh()  # before the stage begins, as some hold the GIL
 
     with _quiet_libraries() if quiet else nullcontext(), bar:
         yield update

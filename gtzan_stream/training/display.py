@@ -72,7 +72,6 @@ class Display:
         """Restart the bar for `steps` steps, of which `done` are done, or for a stage without steps."""
         self._bar.remove_task(self._task)  # `reset` would keep a total instead of None
         self._task = self._bar.add_task(what, total=steps, completed=done, measures="")
-        self._bar.refresh()  # before the stage begins, as some hold the GIL
 
     def advance(self) -> None:
         """Move the bar by one step."""

@@ -6,27 +6,31 @@ python train.py --resume runs/NAME
 torchrun --nproc-per-node 2 train.py --shards shards/
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
-import models
-from gtzan_stream.console import escape_unprintable, show_compilation
-from gtzan_stream.errors import BadSample, UserError, format_error
-from gtzan_stream.training import collectives, device, launch, processes
-from gtzan_stream.training.cli_options import with_options
-from gtzan_stream.training.config import Config
-from gtzan_stream.training.defaults import complete
-from gtzan_stream.training.interrupt import Interrupted
-from gtzan_stream.training.run import Run
+from gtzan_stream.console import escape_unprintable, importing, show_compilation
+
+with importing() if __name__ == "__main__" else nullcontext():
+    import models
+    from gtzan_stream.errors import BadSample, UserError, format_error
+    from gtzan_stream.training import collectives, device, launch, processes
+    from gtzan_stream.training.cli_options import with_options
+    from gtzan_stream.training.config import Config
+    from gtzan_stream.training.defaults import complete
+    from gtzan_stream.training.display import Display
+    from gtzan_stream.training.interrupt import Interrupted
+    from gtzan_stream.training.run import Run
 
 console = Console()
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
 @with_options
 def command(*, resume: Path | None, **given: Any) -> None:
     """Train a genre classifier on music streamed from shards."""
@@ -48,26 +52,30 @@ def command(*, resume: Path | None, **given: Any) -> None:
     except (UserError, OSError) as error:
         processes.end(2, f"error: {format_error(error)}", error=error)
     except KeyboardInterrupt:
-        processes.end(130, "Interrupted before training began")
+        processes.end(130, "Interrupted before training began; nothing was saved: run the command again")
     print_line(f"Report: {report}")
 
 
 def start(config: Config) -> Run:
     """Start a run, with the network's defaults for settings that were not given."""
-    return launch.start(complete(config, spec(config.model)), build=build, console=console)
+    network = spec(config.model)
+    with Display(console) as display:
+        display.begin(f"opening {config.shards}")
+        config = complete(config, network)
+    return launch.start(config, build=build, console=console)
 
 
 def train(run: Run) -> Path:
     """Print what will be trained, train and test it, and return the path of the report."""
     config = run.config
-    print_line(
-        f"{config.model}, {run.n_parameters:,} parameters, on {describe(run)} in {config.precision}; "
-        f"split {config.split}, {len(run.train_loader)} steps of {config.batch_size} an epoch, "
-        f"{run.steps} at most; augmentation {config.augment}. Files go to {run.folder}"
-    )
-    for note in run.notes:
-        print_line(note)
     try:
+        print_line(
+            f"{config.model}, {run.n_parameters:,} parameters, on {describe(run)} in {config.precision}; "
+            f"split {config.split}, {len(run.train_loader)} steps of {config.batch_size} an epoch, "
+            f"{run.steps} at most; augmentation {config.augment}. Files go to {run.folder}"
+        )
+        for note in run.notes:
+            print_line(note)
         run.train()
         return run.finish()
     except (Interrupted, KeyboardInterrupt) as stop:  # KeyboardInterrupt: a second Ctrl-C, or one while writing

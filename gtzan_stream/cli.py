@@ -6,15 +6,17 @@ import typer
 
 from gtzan_stream import console
 from gtzan_stream.commands import examples, models, shards
+from gtzan_stream.commands.interrupt import Interrupted
 from gtzan_stream.commands.options import Version
 from gtzan_stream.errors import BadSample, UserError, format_error
 
 app = typer.Typer(
-    help="Pack music into WebDataset shards, check and inspect them, and classify audio files by genre.",
+    help="Pack music into WebDataset shards, check and inspect them, and classify audio files.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: boxes leave half of a narrow terminal for the words
 )
 for command in (
     shards.demo,
@@ -45,6 +47,9 @@ def main() -> None:
         if isinstance(end, SystemExit) and end.code != 130:  # typer converts Ctrl-C to exit code 130
             raise
         console.print_error("gtzan-stream: interrupted")
+        sys.exit(130)
+    except Interrupted as stop:
+        console.print_error(f"gtzan-stream: interrupted; {stop}")
         sys.exit(130)
     except (UserError, BadSample, OSError) as error:
         console.print_error(f"gtzan-stream: {format_error(error)}")

@@ -8,11 +8,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+OnStage = Callable[[str, float, float | None], None]
+"""A function that shows progress: (stage, done, total)."""
 
 
 def escape_unprintable() -> None:
@@ -59,6 +62,16 @@ def show_compilation() -> None:
 class _Printer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         stderr.print(record.getMessage(), markup=False)
+
+
+def print_set(manifest: Manifest, *, as_json: bool) -> None:
+    """Describe a set of shards in words, or as one JSON document."""
+    from gtzan_stream.store.summary import summary
+
+    if as_json:
+        print_json(summary(manifest))
+    else:
+        print_summary(manifest)
 
 
 def print_summary(manifest: Manifest) -> None:
@@ -139,17 +152,6 @@ def print_tracks(tracks: list[Track]) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show progress bars on stderr, if it is a terminal, until the block ends."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with (
-        _quiet_libraries(),
-        Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bars,
-    ):
-        yield bars
-
-
-@contextmanager
 def _quiet_libraries() -> Iterator[None]:
     """Discard what C libraries write to stderr until the block ends.
 
@@ -179,22 +181,41 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar; yield a function (done, total) that updates it."""
-    with _progress() as bars:
-        task = bars.add_task(description, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+def importing() -> Iterator[None]:
+    """Show that a program is alive while it imports its libraries in the block; Ctrl-C ends it with one line."""
+    try:
+        with progress_bars(quiet=False) if os.environ.get("RANK", "0") == "0" else nullcontext():
+            yield
+    except KeyboardInterrupt:
+        print_error("Interrupted while starting; nothing was saved: run the command again")
+        sys.exit(130)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show a progress bar for each stage; yield a function (stage, bytes done, bytes in total) that updates it."""
-    tasks: dict[str, TaskID] = {}
-    with _progress() as bars:
+def progress_bars(stage: str = "starting", *, quiet: bool = True) -> Iterator[OnStage]:
+    """Show a progress bar on stderr, if it is a terminal, until the block ends.
 
-        def update(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+    Yields a function (stage, done, total) that updates it; another stage starts the bar again. While the total is None,
+    the bar shows only that the program is alive. With `quiet`, messages of C libraries are discarded.
+    """
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=stderr, transient=True, disable=not stderr.is_terminal)
+    bar.add_task(stage, total=None)
 
+    def update(stage: str, done: float, total: float | None) -> None:
+        (task,) = bar.tasks
+        if stage == task.description:
+            bar.update(task.id, completed=done, total=total)
+        else:
+            bar.remove_task(task.id)  # `reset` would keep a total instead of None
+            bar.add_task(stage, completed=done, total=total)  # type: ignore[arg-type]  # rich says int, means float
+
+    with _quiet_libraries() if quiet else nullcontext(), bar:
         yield update
+
+
+@contextmanager
+def progress_bar(stage: str) -> Iterator[Callable[[float, float], None]]:
+    """Show a progress bar for one stage; yield a function (done, total) that updates it."""
+    with progress_bars(stage) as update:
+        yield partial(update, stage)

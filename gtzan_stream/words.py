@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+FROM_THE_BEGINNING = "the same command starts from the beginning"
+"""How to continue after Ctrl-C, where nothing was kept."""
+
 
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless the number is 1.

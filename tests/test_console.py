@@ -124,6 +124,26 @@ def test_messages_of_c_libraries_do_not_reach_stderr(tmp_path: Path):
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
+def test_each_stage_is_shown_at_once_on_a_terminal_only(is_terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    text = io.StringIO()
+    monkeypatch.setattr(console, "stderr", Console(file=text, force_terminal=is_terminal, color_system=None, width=80))
+    shown = []
+    with console.progress_bars() as progress:
+        for stage, total in (("looking for [audio]", None), ("packing", 4), ("writing tables", None)):
+            before = len(text.getvalue())
+            progress(stage, 0, total)
+            shown.append(text.getvalue()[before:])
+        progress("packing", 3, 4)
+    if is_terminal:
+        for stage, part in zip(("looking for [audio]", "packing", "writing tables"), shown, strict=True):
+            assert stage in part
+        assert ["0%" in part for part in shown] == [False, True, False]  # no share of an unknown total
+        assert "75%" in text.getvalue()
+    else:
+        assert text.getvalue() == ""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
 def test_compilation_is_shown_on_a_terminal_only(is_terminal: bool, monkeypatch: pytest.MonkeyPatch):
     text, log = io.StringIO(), logging.getLogger("gtzan_stream.kernels")
     monkeypatch.setattr(log, "handlers", [])

@@ -209,13 +209,15 @@ def test_the_error_for_another_file_says_what_it_is(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/model.pt2").touch()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder/model.pt2").mkdir(parents=True)
     messages = {
         "best.pt": "is a checkpoint, which needs the network's code: expected the model.pt2 that train.py writes",
         "notes.txt": "is not a model of gtzan-stream: expected the model.pt2",
         "archive.zip": "is not a model of gtzan-stream: expected the model.pt2",
         "nowhere.pt2": "does not exist: expected the model.pt2",
-        "run": f"writes into a run's folder, {tmp_path / 'run/model.pt2'}\n",
-        "empty": "is a folder: expected the model.pt2 that train.py writes into a run's folder\n",
+        "run": f"{tmp_path}/run/model.pt2 is not a model of gtzan-stream: expected the model.pt2",
+        "empty": f"{tmp_path}/empty/model.pt2 does not exist: expected the model.pt2 that train.py writes into",
+        "folder": f"{tmp_path}/folder/model.pt2 is a folder: expected the model.pt2",
     }
     for name, message in messages.items():
         with pytest.raises(UserError) as caught:

@@ -187,13 +187,17 @@ def test_overlapping_folders_of_music_and_shards_are_refused(src: str, dst: str,
     pack(tmp_path / src, tmp_path / "music-shards")
 
 
-def test_the_survey_is_announced_before_the_first_clip(tmp_path: Path):
+def test_the_survey_is_announced_before_the_first_clip_and_each_stage_is_named(tmp_path: Path):
     calls: list[str] = []
     pack(
         music(tmp_path / "src", "rock/1.wav", "jazz/1.wav"),
         tmp_path / "out",
         announce=lambda survey: calls.extend(survey.describe()),
-        progress=lambda done, total: calls.append(f"{done} of {total}"),
+        progress=lambda stage, done, total: calls.append(f"{stage} {done} of {total}"),
     )
-    assert calls[0] == f"{tmp_path / 'src'}: 2 clips of 2 labels"
-    assert calls[-2:] == ["1 of 2", "2 of 2"]
+    assert calls[:2] == ["looking for audio 0 of None", f"{tmp_path / 'src'}: 2 clips of 2 labels"]
+    assert calls[-6:] == [
+        *(f"{stage} {done} of 2" for stage in ("reading headers", "packing") for done in (1, 2)),
+        "writing tables 0 of None",
+        "moving the set into place 0 of None",
+    ]

@@ -30,16 +30,17 @@ def test_an_intact_set_has_no_problems(shards: Path):
     assert len(calls) == len(Manifest.open(shards)) + 1
 
 
-def test_progress_of_index_counts_the_bytes_of_all_shards(tmp_path: Path):
-    ends, calls = [], list[tuple[int, int]]()
+def test_progress_of_index_counts_the_bytes_of_all_shards_and_names_each_stage(tmp_path: Path):
+    ends, calls = [], list[tuple[str, int, int | None]]()
     for name in "ab":
         write(tmp_path / f"{name}.tar", [{"__key__": f"rock_{name}{i}", "wav": sound(i)} for i in range(2)])
         with tarfile.open(tmp_path / f"{name}.tar") as tar:
             ends += [member.offset_data + member.size for member in tar]
     size = (tmp_path / "a.tar").stat().st_size
-    index(tmp_path, progress=lambda done, total: calls.append((done, total)))
+    index(tmp_path, progress=lambda *stage: calls.append(stage))
     total = size + (tmp_path / "b.tar").stat().st_size
-    assert calls == [(end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
+    assert calls[:4] == [("reading shards", end, total) for end in (*ends[:2], size + ends[2], size + ends[3])]
+    assert calls[4:] == [("computing checksums", 0, 2), ("computing checksums", 1, 2), ("writing tables", 0, None)]
 
 
 def test_a_flipped_bit_in_a_clip_is_found(copy: Path):

@@ -142,7 +142,8 @@ def test_sigterm_while_training_is_exit_status_143(go, tmp_path: Path, monkeypat
 def test_ctrl_c_before_training_prints_one_line(go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Normalization, "estimate", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     result = go("--out", str(tmp_path / "runs"), "--name", "a")
-    assert (result.exit_code, result.output) == (130, "Interrupted before training began\n")
+    message = "Interrupted before training began; nothing was saved: run the command again\n"
+    assert (result.exit_code, result.output) == (130, message)
     assert not (tmp_path / "runs").exists()
 
 

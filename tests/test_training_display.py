@@ -35,3 +35,20 @@ def test_a_file_gets_a_line_for_each_epoch_and_no_bar():
         end = headings.index(heading, end) + len(heading)
         assert row[end - 1] != " "
         assert row[end : end + 1] in (" ", "")
+
+
+def test_a_stage_without_steps_has_no_count_and_the_table_fits_into_80_columns():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with Display(console) as display:
+        display.begin("checking (MB)")
+        display.show(60, 169)
+        assert "60/169" in console.file.getvalue() + str(console.render_lines(display._bar.get_renderable()))
+        before = len(console.file.getvalue())
+        display.begin("exporting [model.pt2]")
+        now = console.file.getvalue()[before:]
+        assert "exporting [model.pt2]" in now
+        assert "/" not in now
+    plain = Console(file=io.StringIO())
+    Display(plain).print_headings()
+    Display(plain).print_row(ROW)
+    assert max(map(len, plain.file.getvalue().splitlines())) <= 80

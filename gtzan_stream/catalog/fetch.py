@@ -1,10 +1,11 @@
 """Fetch GTZAN: download the archive, unpack it, and compare every clip with the original's MD5 checksum."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import file_digest, md5
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gtzan_stream.catalog.download import download
@@ -18,7 +19,7 @@ URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.ta
 ARCHIVE_MD5 = "5b3d6dddb579ab49814ab86dba69e7c7"
 
 OnProgress = Callable[[str, int, int | None], None]
-"""Called with the stage ("download" or "unpack"), the bytes done, and the total or None while it is unknown."""
+"""Called with the stage ("download", "unpack" or "compare"), the bytes done, and the total or None if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class FetchReport:
                 lines.append(f"{len(names)} {word}: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
         return "\n".join(lines + [f"warning: {self.warning}"] * (self.warning is not None))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as a dict that JSON can hold."""
+        return {**asdict(self), "archive": str(self.archive), "folder": str(self.folder)}
+
 
 def fetch(folder: str | Path, url: str = URL, *, progress: OnProgress | None = None) -> FetchReport:
     """Download GTZAN into a folder, unpack it there, and report what differs from the original clips.
@@ -54,7 +59,7 @@ def fetch(folder: str | Path, url: str = URL, *, progress: OnProgress | None = N
     url : str
         Address of a tar archive: http://, https:// or file://.
     progress : OnProgress, optional
-        Called after every block of bytes.
+        Called when a stage begins, and after every block of bytes.
 
     Returns
     -------
@@ -69,23 +74,30 @@ def fetch(folder: str | Path, url: str = URL, *, progress: OnProgress | None = N
         If the folder cannot be written.
     """
     folder = Path(folder)
-    try:
-        path = urlsplit(url).path
-    except ValueError as error:
-        raise UserError(f"{url} is not an address: {error}") from None
-    archive = folder / (PurePosixPath(unquote(path)).name or "genres.tar.gz")
+    archive = archive_path(folder, url)
     on_progress = progress or (lambda stage, done, total: None)
     try:
         with created(folder):
             if not archive.exists():
+                on_progress("download", 0, None)
                 download(url, archive, progress=partial(on_progress, "download"))
             digests = unpack(archive, folder, progress=partial(on_progress, "unpack"))
+            on_progress("compare", 0, None)
             warning = _warning(archive)
     except WriteError:
         raise
     except (UserError, OSError) as error:
         raise UserError(f"{error}: {_remedy(url, archive)}") from error
     return FetchReport(archive=archive, folder=folder, warning=warning, **compare(digests))
+
+
+def archive_path(folder: Path, url: str) -> Path:
+    """Return where `fetch` keeps the archive at `url`. Raises UserError if it is not an address."""
+    try:
+        path = urlsplit(url).path
+    except ValueError as error:
+        raise UserError(f"{url} is not an address: {error}") from None
+    return folder / (PurePosixPath(unquote(path)).name or "genres.tar.gz")
 
 
 def compare(digests: Mapping[PurePosixPath, str]) -> dict:

@@ -41,14 +41,23 @@ Shards = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")
 Address = Annotated[
     str, typer.Argument(metavar="DIR", help="Folder of shards, or its https://, s3:// or hf:// address.")
 ]
-NumWorkers = Annotated[int | None, typer.Option(min=1, help="Number of threads; by default one per usable core.")]
+NumWorkers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Number of threads; by default one per usable core.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 SplitFile = Annotated[
     Path | None,
-    typer.Option("--splits", help="CSV file of key,part or path,part rows. The split is named after the file."),
+    typer.Option(
+        "--splits", metavar="FILE", help="CSV file of key,part or path,part rows. The split is named after the file."
+    ),
 ]
 LabelDepth = Annotated[
     int | None,
-    typer.Option(min=1, help="Level of the folders that are labels: 1 is directly below SRC. Split folders count too."),
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Level of the folders that are labels: 1 is directly below SRC. Split folders count too.",
+    ),
 ]
 LabelFile = Annotated[
     Path | None,

@@ -1,5 +1,6 @@
 """Classify audio files with an exported model: genre probabilities over time and for the whole track."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,12 @@ class Track:
         }
 
 
-def classify(model: Model, path: str | Path) -> Track:
+def classify(model: Model, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Track:
     """Classify an audio file in the way that an evaluation classifies a clip of the shards.
 
     The file is converted to 16-bit mono at the model's sample rate, as in packing, and cut into chunks. A chunk counts
     if at least half of it lies inside the file; the first always counts. Beyond the file's end, features are silence.
+    `progress` (done, total), if given, is called with the number of chunks after every few of them.
 
     Raises
     ------
@@ -90,6 +92,8 @@ def classify(model: Model, path: str | Path) -> Track:
     for first in range(0, n_chunks, BATCH):
         rows = slice(first, first + BATCH)
         logits.append(model(_waveforms(samples, segments.start[rows], segments.valid_frames[rows], geometry)))
+        if progress:
+            progress(min(first + BATCH, n_chunks), n_chunks)
     probabilities = torch.cat(logits).softmax(dim=1).numpy()
     return Track(
         path=str(path),

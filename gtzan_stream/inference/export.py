@@ -143,16 +143,20 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
-        """Read a file that `write` wrote. It is a program: only load files from people you trust.
+        """Read a file that `write` wrote, or the model.pt2 in a run's folder.
+
+        It is a program: only load files from people you trust.
 
         Raises
         ------
         UserError
             If it is not such a file, is damaged, or needs another version of torch.
         """
-        metadata = read_metadata(Path(path))
+        path = Path(path)
+        path = path / MODEL if path.is_dir() else path
+        metadata = read_metadata(path)
         try:
-            with Path(path).open("rb") as file, _quiet():
+            with path.open("rb") as file, _quiet():
                 exported = torch.export.load(file)
                 program, expected = exported.module(), _shapes(exported)
         except Exception as error:  # torch raises many types
@@ -182,7 +186,7 @@ def read_metadata(path: Path) -> Metadata:
     if not path.exists():
         raise UserError(f"{path} does not exist: {expected}")
     if path.is_dir():
-        raise UserError(f"{path} is a folder: {expected}" + f", {path / MODEL}" * (path / MODEL).is_file())
+        raise UserError(f"{path} is a folder: {expected}")
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:

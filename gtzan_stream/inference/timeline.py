@@ -1,7 +1,5 @@
 """Plot genre probabilities over time."""
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +11,6 @@ from gtzan_stream.inference.classify import Track
 from gtzan_stream.inference.png import write_png
 
 NAMED = 6  # number of genres with a colour and a legend entry; the others are grey
-
-
-def plot_timelines(path: Path, tracks: Sequence[Track]) -> None:
-    """Plot each track, to the PNG `path` or into the folder `path`. Equal file names get a number appended."""
-    used: Counter[str] = Counter()
-    for track in tracks:
-        stem = Path(track.path).stem
-        used[stem] += 1
-        name = f"{stem}.png" if used[stem] == 1 else f"{stem}-{used[stem]}.png"
-        plot_timeline(path if path.suffix.lower() == ".png" else path / name, track)
 
 
 def plot_timeline(path: Path, track: Track) -> None:

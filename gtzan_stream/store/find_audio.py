@@ -34,24 +34,32 @@ def find_audio_files(src: str | Path) -> tuple[list[str], list[Issue], int]:
     root = Path(src)
     if not root.is_dir():
         raise UserError(f"{src} is not a folder: give the folder that holds <label>/<clip>.<ext>")
-    walk = _Walk(root)
+    walk = AudioWalk(root)
     if not walk.paths:
         raise UserError(f"{src} holds no audio file: expected <label>/<clip>.<ext>, such as blues/blues.00000.wav")
     return sorted(walk.paths), walk.report, walk.n_hidden
 
 
-class _Walk:
-    """A walk through all folders below `root`.
+class AudioWalk:
+    """A walk through all folders below `root`, by the rules of `find_audio_files`.
 
     All ordinary folders are read before any folder behind a link, so that a folder below `root` that links also point
     to gets its real path. Folders behind links may contain more links, which are read in the next round.
+
+    Attributes
+    ----------
+    paths : list of str
+        The audio files, relative to `root`, in no order.
+    report : list of Issue
+    n_hidden, n_others : int
+        Number of audio files that are hidden, and of other files that are not.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths: list[str] = []
         self.report: list[Issue] = []
-        self.n_hidden = 0
+        self.n_hidden = self.n_others = 0
         self._seen: dict[str, str] = {}  # real path of each folder that was read -> its path below `root`
         self._links: list[str] = []  # links to folders, not followed yet
         self._read_tree("")
@@ -90,7 +98,7 @@ class _Walk:
         elif entry.is_dir():
             (self._links if entry.is_symlink() else pending).append(path)
         elif not _is_audio(entry.name):
-            return
+            self.n_others += 1
         elif entry.is_file():
             self.paths.append(path)
         else:

@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gtzan_stream.catalog import faults
 from gtzan_stream.catalog.splits import PART_OF
@@ -27,7 +29,7 @@ def index(
     splits: SplitFiles = None,
     num_workers: int | None = None,
     name: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Manifest:
     """Write manifest.json, samples.parquet and splits.parquet beside the ``*.tar`` shards in `root`.
 
@@ -41,7 +43,7 @@ def index(
     ----------
     root : folder
     splits, num_workers, name, progress
-        As in `pack`, but `progress` counts bytes of the shards.
+        As in `pack`, but while clips are read, `progress` counts bytes of the shards.
 
     Raises
     ------
@@ -56,7 +58,8 @@ def index(
         if not paths:
             raise UserError(f"{root} holds no *.tar shards (compressed ones cannot be read in part: decompress them)")
         file_splits = load_splits(splits)
-        found = scan_shards(paths, num_workers=num_workers, progress=progress)
+        on_stage = progress or (lambda stage, done, total: None)
+        found = scan_shards(paths, num_workers=num_workers, progress=partial(on_stage, "reading shards"))
         rows, report = found.rows, found.report
         if not rows:
             raise UserError(f"{root}: no clip with a label in {count(len(paths), 'shard')}; {_describe_first(report)}")
@@ -67,7 +70,11 @@ def index(
         named_splits, split_report = build_splits(
             rows, _split_by_shard_name(rows) | file_splits, groups=found.digests, is_gtzan=is_gtzan
         )
-        shards = [describe_file(path) for path in paths]
+        shards: list[dict[str, Any]] = []
+        for path in paths:
+            on_stage("computing checksums", len(shards), len(paths))
+            shards.append(describe_file(path))
+        on_stage("writing tables", 0, None)
         with replace_set(root, _TABLE_BYTES_PER_CLIP * len(rows)) as folder:
             write_samples(folder / SAMPLES, rows)
             counts = write_splits(folder / SPLITS, [row.key for row in rows], named_splits)

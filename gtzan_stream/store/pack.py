@@ -24,7 +24,7 @@ from gtzan_stream.store.swap import locked_for_packing, replace_set
 from gtzan_stream.store.tables import SAMPLES, SPLITS, describe_file, write_manifest, write_samples, write_splits
 from gtzan_stream.words import short_repr
 
-OnProgress = Callable[[int, int], None]
+OnStage = Callable[[str, int, int | None], None]
 _BYTES_PER_CLIP = 2500  # approximate overhead: headers and padding of tar, WAV and JSON, and table rows
 
 
@@ -64,7 +64,7 @@ def pack(
     num_workers: int | None = None,
     on_error: str = "skip",
     name: str | None = None,
-    progress: OnProgress | None = None,
+    progress: OnStage | None = None,
     announce: Callable[[Survey], None] | None = None,
 ) -> Manifest:
     """Pack every audio file below `src` into shards in `dst`, and replace the set that is there.
@@ -95,8 +95,9 @@ def pack(
     name : str, optional
         Name of the data set, with which the names of the shards begin. By default ``gtzan`` if every key is one of
         GTZAN's, else the name of `src`. Only a set named ``gtzan`` gets GTZAN's own splits and known faults.
-    progress : callable (done, total), optional
-        Called after each clip.
+    progress : callable (stage, done, total), optional
+        Called when a stage begins and, while headers and clips are read, after each clip; the total is None for the
+        other stages.
     announce : callable (survey), optional
         Called once before the first clip is packed, with the clips, labels and keys that were chosen.
 
@@ -110,6 +111,8 @@ def pack(
         codec=codec, sample_rate=sample_rate, shard_mb=shard_mb, num_workers=num_workers, on_error=on_error
     )
     refuse_overlap(src, dst)
+    on_stage = progress or (lambda stage, done, total: None)
+    on_stage("looking for audio", 0, None)
     found = survey(src, label_depth=label_depth, labels=labels, group_by=group_by)
     file_splits = load_splits(splits, found.lookup)
     if found.folder_split and "folders" in file_splits:
@@ -118,9 +121,10 @@ def pack(
     if announce:
         announce(found)
     with locked_for_packing(Path(dst)):
-        packer = _Packer(options, dataset, found.clips, progress or (lambda done, total: None))
+        packer = _Packer(options, dataset, found.clips, on_stage)
         with replace_set(Path(dst), packer.n_bytes) as folder:
             rows = packer.write(folder)
+            on_stage("writing tables", 0, None)
             digests = {row.key: row.sha256 for row in rows}  # one codec and rate: equal samples are equal files
             if not rows:
                 first = min(packer.report, key=Issue.sort_key)
@@ -148,6 +152,7 @@ def pack(
                 left_out=found.n_files - len(rows),
                 report=report,
             )
+            on_stage("moving the set into place", 0, None)
     return Manifest.open(dst)
 
 
@@ -180,9 +185,12 @@ _Encoded = tuple[Clip, EncodedClip | None, list[tuple[str, str]]]
 class _Packer:
     """One run of `pack`: decodes clips in threads, and writes them in an order that does not depend on the threads."""
 
-    def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], progress: OnProgress) -> None:
-        self.options, self.dataset, self.clips, self.progress = options, dataset, clips, progress
-        self.sizes = list(map_in_order(self._pcm_bytes, clips, options.num_workers))
+    def __init__(self, options: PackOptions, dataset: str, clips: list[Clip], on_stage: OnStage) -> None:
+        self.options, self.dataset, self.clips, self.on_stage = options, dataset, clips, on_stage
+        self.sizes: list[int] = []
+        for size in map_in_order(self._pcm_bytes, clips, options.num_workers):
+            self.sizes.append(size)
+            on_stage("reading headers", len(self.sizes), len(clips))
         self.report: list[Issue] = []
 
     @property
@@ -255,5 +263,5 @@ class _Packer:
             if self.dataset == "gtzan" and (fault := faults.known(clip.key)):
                 issues = [*issues, ("known fault", fault)]
             self.report += [Issue(kind, clip.key, clip.name, detail) for kind, detail in issues]
-            self.progress(done, len(self.clips))
+            self.on_stage("packing", done, len(self.clips))
             yield encoded

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gtzan_stream import audio
 from gtzan_stream.catalog.splits import PART_OF, PARTS
@@ -165,6 +166,33 @@ def survey(
         *_describe_groups(groups, group_by, labels, len(path_of)),
     ]
     return Survey(root, clips, lookup, split, groups, decisions, len(paths) + n_hidden, report)
+
+
+def survey_summary(found: Survey, files: SplitFiles = None) -> dict[str, Any]:
+    """Describe what would be packed, as JSON can hold it, with the names that the summary of a set has.
+
+    Returns
+    -------
+    dict
+        The folder, the number of clips and of files left out, the number of clips by label and by part of the folders'
+        split and of those in split files, decisions and warnings in words, the issues, and the file of each key.
+    """
+    keys = {clip.key for clip in found.clips}
+    splits = {"folders": found.folder_split} if found.folder_split else {}
+    splits |= load_splits(files, found.lookup)
+    label_counts = Counter(clip.label for clip in found.clips)
+    return {
+        "src": printable(str(found.src)),
+        "clips": len(found.clips),
+        "left_out": found.n_files - len(found.clips),
+        "labels": {label: label_counts[label] for label in sorted_labels(label_counts)},
+        "splits": {name: dict(Counter(split[key] for key in split.keys() & keys)) for name, split in splits.items()},
+        "decisions": found.decisions,
+        "warnings": found.warnings(),
+        "issues": dict(Counter(issue.kind for issue in found.report)),
+        "report": [issue.as_dict() for issue in found.report],
+        "keys": {clip.key: clip.name for clip in found.clips},
+    }
 
 
 def describe_splits(found: Survey, files: SplitFiles) -> list[str]:

@@ -14,6 +14,13 @@ OnProgress = Callable[[int, int], None]
 
 
 def verify(manifest: Manifest, *, num_workers: int | None = None, progress: OnProgress | None = None) -> list[str]:
+    """List the problems of a set: see `find_problems`."""
+    return list(find_problems(manifest, num_workers=num_workers, progress=progress))
+
+
+def find_problems(
+    manifest: Manifest, *, num_workers: int | None = None, progress: OnProgress | None = None
+) -> Iterator[str]:
     """Compare every shard and table with its checksum, and decode every clip to its end.
 
     The shards are read as `index` reads them. Every issue that `index` would report is a problem, unless the set's
@@ -27,12 +34,12 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: OnPr
     progress : callable (done, total), optional
         Called with the number of bytes of the shards.
 
-    Returns
-    -------
-    list of str
-        One sentence for each problem, with shard and key; empty if there is none.
+    Yields
+    ------
+    str
+        A sentence for each problem, with shard and key, as soon as it is found.
     """
-    problems = [problem for table in manifest.tables if (problem := _file_problem(manifest, table))]
+    yield from (problem for table in manifest.tables if (problem := _file_problem(manifest, table)))
     reported = {_issue_id(line["kind"], line["key"], line["source"]) for line in manifest.report}
     total = sum(shard.size for shard in manifest.shards)
     done = 0
@@ -40,16 +47,15 @@ def verify(manifest: Manifest, *, num_workers: int | None = None, progress: OnPr
         try:
             path = manifest.path(shard.name)
         except OSError as error:
-            problems.append(str(error))
+            yield str(error)
         else:
             if problem := _file_problem(manifest, vars(shard)):
-                problems.append(problem)
+                yield problem
             found = scan_shards([path], num_workers=num_workers, progress=_shifted(progress, done, total))
-            problems += _shard_problems(manifest, number, found, reported)
+            yield from _shard_problems(manifest, number, found, reported)
         done += shard.size
     if progress:
         progress(total, total)
-    return problems
 
 
 def _shifted(progress: OnProgress | None, before: int, total: int) -> OnProgress | None:

@@ -1,10 +1,18 @@
-"""Progress of a training run on the terminal: a bar for the current epoch, a line for each finished one."""
+"""Progress of a training run on the terminal: a bar for the current epoch or stage, a line for each finished epoch."""
 
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 HEADINGS = {
@@ -21,6 +29,13 @@ HEADINGS = {
 _FORMATS = {"epoch": "d", "lr": ".1e", "crops_per_second": ".0f", "train_loss": ".4f", "valid_loss": ".4f"}
 
 
+class _Steps(MofNCompleteColumn):
+    """Steps done and in total; nothing in a stage without steps."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
+
+
 class Display:
     """Shows the progress of a run on a console.
 
@@ -32,14 +47,15 @@ class Display:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            _Steps(),
             TextColumn("{task.fields[measures]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=console.quiet or not console.is_terminal,
         )
         self._task = self._bar.add_task("", measures="")
 
@@ -52,13 +68,18 @@ class Display:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, what: str, steps: int, done: int = 0) -> None:
-        """Restart the bar for `steps` steps, of which `done` are done."""
-        self._bar.reset(self._task, description=what, total=steps, completed=done, measures="")
+    def begin(self, what: str, steps: int | None = None, done: int = 0) -> None:
+        """Restart the bar for `steps` steps, of which `done` are done, or for a stage without steps."""
+        self._bar.remove_task(self._task)  # `reset` would keep a total instead of None
+        self._task = self._bar.add_task(what, total=steps, completed=done, measures="")
 
     def advance(self) -> None:
         """Move the bar by one step."""
         self._bar.advance(self._task)
+
+    def show(self, done: float, steps: float) -> None:
+        """Move the bar to `done` of `steps` steps."""
+        self._bar.update(self._task, completed=done, total=steps)
 
     def show_measures(self, measures: dict[str, float]) -> None:
         """Show the current epoch's loss, accuracy, speed and share of waiting beside the bar."""
@@ -74,5 +95,5 @@ class Display:
         self._line({name: format(row[name], _FORMATS.get(name, ".1%")) for name in HEADINGS})
 
     def _line(self, cells: dict[str, str]) -> None:
-        text = " ".join(cell.rjust(max(len(HEADINGS[name]), 8)) for name, cell in cells.items())
+        text = " ".join(cell.rjust(max(len(HEADINGS[name]), 7)) for name, cell in cells.items())
         self._console.print(Text(text), soft_wrap=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
 from gtzan_stream import folders
 from gtzan_stream.distributed import local_rank_and_size
@@ -17,6 +18,7 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, collectives, device, inputs
 from gtzan_stream.training.config import Config
+from gtzan_stream.training.display import Display
 from gtzan_stream.training.run import Build, Run
 from gtzan_stream.words import count
 
@@ -43,12 +45,18 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
     """
     config = collectives.of_first(config)  # the name has the time in it, and the precision depends on the machine
     folder, is_first = Path(config.out, str(config.name)), collectives.is_first()
-    check(config)
-    with folders.created(folder, folder / checkpoints.LAST) if is_first else nullcontext(), _locked(folder) as lock:
+    with (
+        Display(console or Console()) as display,
+        folders.created(folder, folder / checkpoints.LAST) if is_first else nullcontext(),
+        _locked(folder) as lock,
+    ):
+        check(config, display)
         if is_first and (folder / checkpoints.LAST).exists():
             raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
+        display.begin(f"opening {config.shards}")
         run = Run(config, folder, build=build, console=console)
-        estimate_statistics(run)
+        estimate_statistics(run, display)
+        display.begin(f"writing {folder / checkpoints.LAST}")
         run.save()  # before config.json: if this fails, the new folder is empty and is removed
         run.write_config()
         run.lock = lock.pop_all()
@@ -67,13 +75,14 @@ def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Consol
         setting, or the data has changed.
     """
     path = collectives.of_first(checkpoints.find(path) if collectives.is_first() else path)
-    with _locked(path.parent) as lock:
-        run = _resumed(path, changes, build=build, console=console)
+    with _locked(path.parent) as lock, Display(console or Console()) as display:
+        run = _resumed(path, changes, display, build=build, console=console)
         run.lock = lock.pop_all()
     return run
 
 
-def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None) -> Run:
+def _resumed(path: Path, changes: dict[str, Any], display: Display, *, build: Build, console: Console | None) -> Run:
+    display.begin(f"reading {path}")
     state = collectives.of_first(checkpoints.load(path) if collectives.is_first() else {})
     try:
         config = Config.from_dict(state.get("config"))
@@ -87,7 +96,8 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
         raise UserError(f"{', '.join(wrong)} cannot change in a resumed run, only {allowed} can: start a new run")
     config = dataclasses.replace(config, **changes)
     device.precision(config.precision, device.find(config.device))  # raises if this machine lacks it
-    check(config)
+    check(config, display)
+    display.begin(f"opening {config.shards}")
     run = Run(config, path.parent, build=build, console=console)
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
     try:
@@ -99,14 +109,21 @@ def _resumed(path: Path, changes: dict[str, Any], *, build: Build, console: Cons
     return run
 
 
-def estimate_statistics(run: Run) -> None:
+def estimate_statistics(run: Run, display: Display) -> None:
     """Estimate the features' mean and deviation from the first crops, not mixed: the same for any number of ranks."""
     if not run.normalization.needs_estimate:
         return
     features, frontend = run.train_loader.features, run.network.frontend
     with inputs.open_loader(run.config, features, run.device, rank=0, world_size=1) as loader:
-        batches = islice(loader, -(-STATISTICS_CROPS // loader.batch_size))
-        run.normalization.estimate((frontend(batch.features), batch.weights) for batch in batches)
+        n_batches = min(len(loader), -(-STATISTICS_CROPS // loader.batch_size))
+        display.begin("estimating the mean of the features", n_batches)
+
+        def shown() -> Iterator[tuple[Tensor, Tensor]]:
+            for batch in islice(loader, n_batches):
+                yield frontend(batch.features), batch.weights
+                display.advance()
+
+        run.normalization.estimate(shown())
 
 
 @contextmanager
@@ -125,11 +142,15 @@ def _locked(folder: Path) -> Iterator[ExitStack]:
         yield stack
 
 
-def check(config: Config) -> None:
+def check(config: Config, display: Display) -> None:
     """Raise UserError if the shards should be verified and differ from their manifest: one process a machine reads."""
-    if config.check and local_rank_and_size()[0] == 0 and (problems := verify(Manifest.open(config.shards))):
-        raise UserError(
-            f"{config.shards} is not as it was packed, {count(len(problems), 'problem')}: {problems[0]}; "
-            f"gtzan-stream verify {config.shards} lists them all: copy or pack the shards again"
-        )
+    if config.check and local_rank_and_size()[0] == 0:
+        display.begin("checking the shards (MB)")
+        manifest = Manifest.open(config.shards)
+        problems = verify(manifest, progress=lambda done, total: display.show(done // 10**6, total // 10**6))
+        if problems:
+            raise UserError(
+                f"{config.shards} is not as it was packed, {count(len(problems), 'problem')}: {problems[0]}; "
+                f"gtzan-stream verify {config.shards} lists them all: copy or pack the shards again"
+            )
     collectives.wait()

@@ -10,6 +10,7 @@ from rich.markdown import Markdown
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.inference import export
 from gtzan_stream.training import device, report
+from gtzan_stream.training.display import Display
 
 
 def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]) -> Path:
@@ -33,7 +34,9 @@ def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]
     """
     run.write_history()
     settings = run.config.to_dict()
-    export.write(run.folder / export.MODEL, run.network, loader.features, labels=run.labels, config=settings)
+    with Display(run.console) as display:
+        display.begin(f"exporting {export.MODEL}")
+        export.write(run.folder / export.MODEL, run.network, loader.features, labels=run.labels, config=settings)
     content = {
         "run": run.folder.name,
         "config": settings,
@@ -49,4 +52,6 @@ def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]
         "skipped": skipped,
     }
     run.console.print(Markdown(report.results(content)))
-    return report.write(run.folder, content, run.progress.history)
+    with Display(run.console) as display:
+        display.begin("plotting the report")
+        return report.write(run.folder, content, run.progress.history)

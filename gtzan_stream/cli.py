@@ -10,7 +10,7 @@ from gtzan_stream.commands.options import Version
 from gtzan_stream.errors import BadSample, UserError, format_error
 
 app = typer.Typer(
-    help="Pack music into WebDataset shards, check and inspect them, and classify audio files by genre.",
+    help="Pack music into WebDataset shards, check and inspect them, and classify audio files.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -54,13 +54,13 @@ def test_the_summary_has_every_measure_and_is_plain_json(chunks):
     assert summary["chunk_accuracy"] == pytest.approx(0.4)
     assert summary["track_accuracy"] == pytest.approx(1 / 3)
     assert summary["confusion"] == [[0, 1, 0], [0, 1, 1], [0, 0, 0]]
-    assert summary["genres"]["jazz"] == {
+    assert summary["labels"]["jazz"] == {
         "tracks": 2,
         "chunk_recall": pytest.approx(1 / 3),
         "track_recall": 0.5,
         "track_precision": 0.5,
     }
-    assert summary["genres"]["rock"] == {
+    assert summary["labels"]["rock"] == {
         "tracks": 0,
         "chunk_recall": None,
         "track_recall": None,

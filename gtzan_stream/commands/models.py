@@ -18,7 +18,7 @@ def classify(
         Path | None, typer.Option(help="Plot the probabilities over time to a PNG file, or to a folder of PNG files.")
     ] = None,
 ) -> None:
-    """Classify audio files by genre, with probabilities that are the mean over each file's chunks."""
+    """Classify audio files: the probability of each label, as the mean over a file's chunks."""
     from gtzan_stream.inference.classify import classify as classify_file
     from gtzan_stream.inference.export import Model
 

@@ -1,4 +1,4 @@
-"""Accuracy per chunk, per track and per genre, with confidence intervals."""
+"""Accuracy per chunk, per track and per label, with confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -124,7 +124,7 @@ def interval(correct: float, total: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
+def summary(chunks: Predictions, labels: Sequence[str]) -> dict[str, Any]:
     """Summarise an evaluation as a dict that JSON can hold.
 
     Chunks of one track are not independent, so both intervals are computed for as many examples as there are tracks.
@@ -139,13 +139,13 @@ def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
         "tracks": n,
         "track_accuracy": tracks.accuracy,
         "track_interval": list(interval(tracks.accuracy * n, n)),
-        "genres": {genre: _genre(number, chunks, tracks) for number, genre in enumerate(genres)},
+        "labels": {label: _of_label(number, chunks, tracks) for number, label in enumerate(labels)},
         "confusion": confusion(tracks).tolist(),
     }
 
 
-def _genre(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
-    """Return a genre's recall per chunk and per track, and its precision per track."""
+def _of_label(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
+    """Return a label's recall per chunk and per track, and its precision per track."""
     own = tracks.labels == number
     return {
         "tracks": int(own.sum()),

@@ -10,6 +10,7 @@ import numpy as np
 from gtzan_stream import crops
 from gtzan_stream.atomic import write_text
 from gtzan_stream.catalog.splits import PARTS
+from gtzan_stream.inference.png import write_png
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import plots
 
@@ -33,8 +34,8 @@ def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]
         The report to read: report.md.
     """
     write_json(folder / "report.json", report)
-    plots.learning_curves(folder / CURVES, history, best_epoch=report["training"]["best_epoch"])
-    plots.confusion_matrix(folder / CONFUSION, report["test"]["confusion"], list(report["test"]["genres"]))
+    write_png(folder / CURVES, plots.learning_curves(history, best_epoch=report["training"]["best_epoch"]))
+    write_png(folder / CONFUSION, plots.confusion_matrix(report["test"]["confusion"], list(report["test"]["labels"])))
     path = folder / REPORT
     write_text(path, render(report))
     return path
@@ -75,7 +76,7 @@ def render(report: dict[str, Any]) -> str:
         f"{data['dataset']}, augmentation `{config['augment']}`, seed {config['seed']}.",
         "",
         results(report),
-        f"![Confusion matrix: genre against predicted genre]({CONFUSION})",
+        f"![Confusion matrix: label against predicted label]({CONFUSION})",
         "",
         "## Training",
         "",
@@ -113,14 +114,14 @@ def results(report: dict[str, Any]) -> str:
         _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
         "",
         f"Evaluated on {'the chunks in the first 23.8 s' if config['chunks'] == 'study' else 'all chunks'} of each"
-        " track. A track's genre is the one with the highest mean probability over its chunks. Chunks of one track are"
-        " not independent, so both intervals are computed for as many examples as there are tracks.",
+        " track. A track's predicted label is the one with the highest mean probability over its chunks. Chunks of one"
+        " track are not independent, so both intervals are computed for as many examples as there are tracks.",
         "",
-        "## Genres",
+        "## Labels",
         "",
-        "| genre | tracks | recall per track | recall per chunk | precision per track |",
+        "| label | tracks | recall per track | recall per chunk | precision per track |",
         "|---|---|---|---|---|",
-        *(_genre_row(genre, row) for genre, row in test["genres"].items()),
+        *(_label_row(label, row) for label, row in test["labels"].items()),
         "",
     ]
     return "\n".join(lines)
@@ -130,10 +131,10 @@ def _accuracy_row(name: str, accuracy: float, interval: Sequence[float], total: 
     return f"| {name} | {accuracy:.1%} | {interval[0]:.1%} to {interval[1]:.1%} | {total} |"
 
 
-def _genre_row(genre: str, row: dict[str, Any]) -> str:
+def _label_row(label: str, row: dict[str, Any]) -> str:
     shares = (row["track_recall"], row["chunk_recall"], row["track_precision"])
     cells = " | ".join("" if share is None else f"{share:.0%}" for share in shares)
-    return f"| {genre} | {row['tracks']} | {cells} |"
+    return f"| {label} | {row['tracks']} | {cells} |"
 
 
 def _skipped(messages: Sequence[str]) -> list[str]:

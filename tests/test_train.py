@@ -22,7 +22,7 @@ from tests.train_cases import SMALL, completed, history_of
 
 def test_a_run_writes_its_checkpoints_model_and_reports(unbroken):
     files = ["best.pt", "config.json", "confusion_matrix.png", "last.pt", "learning_curves.png"]
-    files += ["metrics.jsonl", "model.pt2", "report.json", "report.md"]
+    files += ["metrics.jsonl", "model.pt2", "report.json", "report.md", "steps.jsonl"]
     assert sorted(path.name for path in unbroken.iterdir()) == files
     report = json.loads((unbroken / "report.json").read_text())
     assert 0 <= report["test"]["chunk_accuracy"] <= 1

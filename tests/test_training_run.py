@@ -17,7 +17,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.inference import export
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import checkpoints, device, launch
-from gtzan_stream.training.run import Build, Interrupted, Run
+from gtzan_stream.training.run import Interrupted, Run
 from tests.train_cases import TIMES, completed
 
 BATCH = 7
@@ -45,7 +45,7 @@ def build(name: str, n_classes: int) -> Layer:
 def start(checkout: Path, tmp_path: Path) -> Callable[..., Run]:
     """Return a function that starts a run of that network with some settings."""
 
-    def started(build: Build = build, **settings: Any) -> Run:
+    def started(build: Callable[..., Any] = build, **settings: Any) -> Run:
         defaults = {"batch_size": BATCH, "crops_per_clip": 1, "num_workers": 0, "augment": "none", "precision": "bf16"}
         defaults |= {"normalization": "clip", "optimizer": "sgd", "lr": 0.1, "schedule": "plateau", "name": "run"}
         paths = {"shards": str(checkout / "shards"), "out": str(tmp_path)}

@@ -17,7 +17,8 @@ from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, collectives, device, inputs
 from gtzan_stream.training.config import Config
-from gtzan_stream.training.run import Build, Run
+from gtzan_stream.training.run import Run
+from gtzan_stream.training.run_parts import Build
 from gtzan_stream.words import count
 
 CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}

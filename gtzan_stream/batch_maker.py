@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from gtzan_stream import crops, mixup
 from gtzan_stream.augment.base import Transform
-from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.draw import Draw, Examples, view_seed
 from gtzan_stream.augment.rows import can_use_steps
 from gtzan_stream.batch import Batch
@@ -116,9 +115,6 @@ class BatchMaker:
         self._cpu_rows.close()
         self.prefetch_executor.shutdown(wait=False, cancel_futures=True)
 
-    # Inference-mode tensors cannot be modified by other threads or used in autograd, so turn the mode off here.
-    @torch.inference_mode(mode=False)
-    @torch.no_grad()
     def make_batch(
         self, plan: EpochPlan, index: int, kind: BatchKind, rank: int = 0, world_size: int = 1
     ) -> tuple[Batch, Any]:
@@ -130,17 +126,34 @@ class BatchMaker:
         torch.cuda.Event or None
             On CUDA, the event that marks when the tensors are ready; pass it to `synchronize`.
         """
-        layout = plan.layout
-        own = rows_of_rank(rank, world_size, layout.batch_size)
-        numbers, n_own = np.arange(own.start, own.stop), len(own)
+        own, partner = np.asarray(rows_of_rank(rank, world_size, plan.layout.batch_size)), None
+        numbers = own
         if kind.mixup:
-            of_partners = mixup.partners(layout.batch_size, layout.n_groups)[numbers]
-            numbers = np.r_[numbers, np.setdiff1d(of_partners, numbers)]  # the rank's rows, then those of other ranks
-            partner = np.argsort(numbers)[np.searchsorted(np.sort(numbers), of_partners)]  # indices into `numbers`
-        rows = plan.rows(index, numbers)
-        views = self._views(rows, plan.epoch, kind)
+            numbers, partner = mixup.with_partners(own, plan.layout.batch_size, plan.layout.n_groups)
+        n_counted = self._count(plan, index, kind) if world_size > 1 else None
+        return self.make_rows(plan.rows(index, numbers), plan.epoch, kind, partner, world_size, n_counted)
+
+    # Inference-mode tensors cannot be modified by other threads or used in autograd, so turn the mode off here.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def make_rows(
+        self,
+        rows: Rows,
+        epoch: int,
+        kind: BatchKind,
+        partner: np.ndarray | None = None,
+        world_size: int = 1,
+        n_counted: int | None = None,
+    ) -> tuple[Batch, Any]:
+        """Make a batch of these rows; see `make_batch`.
+
+        With mixup, the batch has the first of `rows`, each mixed with the row `partner`. `n_counted` is the number of
+        rows of the global batch that count, by default those of `rows`.
+        """
+        n_own = len(rows.clips) if partner is None else len(partner)
+        views = self._views(rows, epoch, kind)
         weights = _weights(rows, views)
-        n_counted = max(weights.sum() if world_size == 1 else self._count(plan, index, kind), 1)
+        n_counted = max(weights.sum() if n_counted is None else n_counted, 1)
         labels = self._class_index[self.manifest.label[rows.clips]]
         errors = RowErrors(self.manifest, rows, skip=self._skip)
         with torch.cuda.stream(self._stream):
@@ -154,7 +167,7 @@ class BatchMaker:
             }
             tensors = {name: to_device(array, self.device) for name, array in host.items()}
             tensors["targets"] = tensors["labels"]
-            if kind.mixup:
+            if partner is not None:
                 share = mixup.draw_shares(views[0].examples, kind.mixup)[:n_own]
                 share = np.where(weights[partner] > 0, share, 1.0).astype(np.float32)
                 features, tensors["targets"] = self._mix(features, labels, partner, share)
@@ -166,7 +179,7 @@ class BatchMaker:
             crops=rows.crops[:n_own],
             starts=views[0].starts[:n_own],
             valid_frames=views[0].segments.valid_frames[:n_own],
-            epoch=plan.epoch,
+            epoch=epoch,
             skipped=tuple(message for row, message in sorted(errors.messages.items()) if row < n_own),
             transform=kind.transform,
             seed=self.seed,
@@ -193,9 +206,11 @@ class BatchMaker:
         self, clips: np.ndarray, segments: crops.Segments, transform: Transform, draw: Draw, errors: RowErrors
     ) -> Tensor:
         """Compute the features [batch, row, frame] of segments of clips."""
+        return self._rows_for(transform).compute(clips, segments, transform, draw, errors)
+
+    def _rows_for(self, transform: Transform) -> CpuRows | DeviceRows:
         on_cpu = self.device.type == "cpu" and backend(torch.empty(0, dtype=torch.float32)) == "numba"
-        rows = self._cpu_rows if on_cpu and can_use_steps(transform) else self._device_rows
-        return rows.compute(clips, segments, transform, draw, errors)
+        return self._cpu_rows if on_cpu and can_use_steps(transform) else self._device_rows
 
     def _count(self, plan: EpochPlan, index: int, kind: BatchKind) -> int:
         """Count the rows of a global batch, on all ranks, that are no fillers and have enough audio."""
@@ -215,12 +230,17 @@ class BatchMaker:
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def unaugmented(self, clips: np.ndarray, starts: np.ndarray) -> Tensor:
-        """Compute the features [batch, row, frame] of crops without augmentation."""
-        segments = crops.segments(starts, self.manifest.frames[clips], self.geometry)
-        rows, identity = Rows(clips, np.zeros_like(clips), np.ones(len(clips))), Identity()
-        errors = RowErrors(self.manifest, rows, skip=self._skip)
-        return self._features(clips, segments, identity, identity.draw(self.manifest.key_hash[clips]), errors)
+    def compute_crops(
+        self, clips: np.ndarray, starts: np.ndarray, transform: Transform, draw: Draw, *, as_waveforms: bool = False
+    ) -> Tensor:
+        """Compute crops that start at given samples: features, or the waveforms [batch, `read_length`] before them."""
+        rate, source = transform.rate(draw), transform.source(self.geometry.read_length, draw)
+        lengths = self.manifest.frames[clips]
+        segments = crops.segments(starts, lengths, self.geometry, rate, source.before, source.length)
+        errors = RowErrors(self.manifest, Rows(clips, draw.crops, np.ones(len(clips))), skip=self._skip)
+        rows = self._rows_for(transform)
+        compute = rows.waveforms if as_waveforms else rows.compute
+        return compute(clips, segments, transform, draw, errors)
 
     def synchronize(self, batch: Batch, event: Any) -> None:
         """Make the current CUDA stream wait until the batch is ready, and log its skipped examples."""

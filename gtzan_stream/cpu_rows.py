@@ -71,10 +71,10 @@ class CpuRows:
         -------
         Tensor [batch, row, frame]
         """
-        n, length = len(clips), self._geometry.read_length
-        steps = steps_by_row(transform.leaves(draw), np.full(n, length))
         kernel = getattr(self._features, "row_kernel", lambda: None)()
         if kernel is not None:
+            n = len(clips)
+            steps = steps_by_row(transform.leaves(draw), np.full(n, self._geometry.read_length))
             features = torch.empty(n, self._n_rows, self._geometry.frames, dtype=torch.float32)
             out, valid = features.numpy(), segments.valid_frames.tolist()
 
@@ -85,11 +85,20 @@ class CpuRows:
 
             self._for_rows(clips, segments, steps, draw, errors, finish)
             return features
+        waveform = self.waveforms(clips, segments, transform, draw, errors)
+        with self._computing:
+            return fill_padding(self._features(waveform), segments.valid_frames, self._geometry)
+
+    def waveforms(
+        self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
+    ) -> Tensor:
+        """Compute the waveforms, float32 [batch, `read_length`], that `compute` computes features from."""
+        n, length = len(clips), self._geometry.read_length
+        steps = steps_by_row(transform.leaves(draw), np.full(n, length))
         waveform = uninitialized((n, length), torch.float32)
         rows = waveform.numpy()
         self._for_rows(clips, segments, steps, draw, errors, lambda row, samples: write_float32(samples, rows[row]))
-        with self._computing:
-            return fill_padding(self._features(waveform), segments.valid_frames, self._geometry)
+        return waveform
 
     def close(self) -> None:
         """End the threads."""

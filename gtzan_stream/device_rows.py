@@ -54,15 +54,26 @@ class DeviceRows:
         """Compute the features [batch, row, frame] of segments of clips; see `CpuRows.compute`."""
         buffer = self._read(clips, segments, errors)
         with self._computing:
-            waveform = to_float32(self._to_device(buffer))
-            augmented = transform.apply(
-                waveform,
-                draw,
-                np.full(len(clips), self._geometry.read_length),
-                failed=lambda row, error: errors.failed(row, error, draw.label(row)),
-                overwrite=True,  # `waveform` is not used afterwards
-            )
+            augmented = self._augment(buffer, transform, draw, errors)
             return fill_padding(self._features(augmented), segments.valid_frames, self._geometry)
+
+    def waveforms(
+        self, clips: np.ndarray, segments: Segments, transform: Transform, draw: Draw, errors: RowErrors
+    ) -> Tensor:
+        """Compute the waveforms, float32 [batch, `read_length`], that `compute` computes features from."""
+        buffer = self._read(clips, segments, errors)
+        with self._computing:
+            return self._augment(buffer, transform, draw, errors)
+
+    def _augment(self, buffer: Tensor, transform: Transform, draw: Draw, errors: RowErrors) -> Tensor:
+        """Copy a buffer to the device, convert it to float32 and augment it."""
+        return transform.apply(
+            to_float32(self._to_device(buffer)),
+            draw,
+            np.full(len(buffer), self._geometry.read_length),
+            failed=lambda row, error: errors.failed(row, error, draw.label(row)),
+            overwrite=True,  # the converted buffer is not used afterwards
+        )
 
     def _to_device(self, buffer: Tensor) -> Tensor:
         """Copy a buffer to the device, on a GPU in a stream of its own: while the batch before is being computed."""

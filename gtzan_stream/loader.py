@@ -1,14 +1,12 @@
 """Loader: stream augmented features for training from shards."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from gtzan_stream import crops
+from gtzan_stream import chosen, crops
 from gtzan_stream import features as feature
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
@@ -206,19 +204,56 @@ class Loader(Epochs):
         """
         return Evaluation(self, self.labels, part, chunks)
 
+    def batch_of(self, keys: Sequence[str], crops: Sequence[int] | int = 0, *, epoch: int = 0) -> Batch:
+        """Make a batch of chosen examples of an epoch, as training gets them, but not mixed.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            Keys of any clips of the shards.
+        crops : sequence of int, or int for all
+            Crop indices; those of an epoch are 0 to ``crops_per_clip - 1``.
+
+        Raises UserError if a key does not exist, a number is out of range, or the loader is closed.
+        """
+        self._check_open()
+        return chosen.batch_of(self._maker, self._kind, keys, crops, epoch)
+
+    def transformed(self, batch: Batch, transform: Transform) -> Tensor:
+        """Compute the features [batch, row, frame] of a batch's crops with another transform.
+
+        Raises UserError if the batch is from other shards, or the loader is closed.
+        """
+        self._check_open()
+        return chosen.compute_again(self._maker, batch, transform)
+
     def unaugmented(self, batch: Batch) -> Tensor:
-        """Compute the features [batch, row, frame] of a batch's crops without augmentation.
+        """Compute the features [batch, row, frame] of a batch's crops without augmentation; see `transformed`."""
+        return self.transformed(batch, Identity())
+
+    def waveforms(self, batch: Batch, *, augmented: bool = True) -> Tensor:
+        """Compute the waveforms that the features of a batch were computed from: what the network hears.
+
+        Parameters
+        ----------
+        batch : Batch
+            Of this loader or of its evaluations.
+        augmented : bool
+            False for the same crops without augmentation. (For another one, use ``replace(batch, transform=...)``.)
+
+        Returns
+        -------
+        Tensor [batch, ``features.geometry.read_length``], float32
+            Full scale at +/-1. A crop begins at sample ``geometry.context``. Of several views, the first; not mixed.
 
         Raises
         ------
         UserError
-            If the batch is from another loader, or the loader is closed.
+            If the batch is from other shards, or the loader is closed.
         """
         self._check_open()
-        clips = pc.index_in(pa.array(batch.keys), value_set=self.manifest.keys)
-        if clips.null_count:
-            raise UserError(f"the batch is from another loader: {self.manifest.root} does not have all of its keys")
-        return self._maker.unaugmented(clips.to_numpy().astype(np.int64), batch.starts)
+        transform = batch.transform if augmented else Identity()
+        return chosen.compute_again(self._maker, batch, transform, as_waveforms=True)
 
     def close(self) -> None:
         """End the loader's threads, and close its shards and, if `augment` was a name, its transform.

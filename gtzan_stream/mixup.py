@@ -34,6 +34,24 @@ def partners(batch_size: int, n_groups: int = 1) -> np.ndarray:
     return rows - rows % length + (rows + 1) % length
 
 
+def with_partners(own: np.ndarray, batch_size: int, n_groups: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Add to the rows of a global batch that a rank holds those of other ranks that are their partners.
+
+    Returns
+    -------
+    int64 [rows]
+        The rows `own`, and then those of other ranks.
+    int64 [own]
+        Where the partner of each of `own` is in that array.
+
+    >>> with_partners(np.arange(2, 4), 6)
+    (array([2, 3, 0, 4]), array([2, 3]))
+    """
+    of_own = partners(batch_size, n_groups)[own]
+    rows = np.r_[own, np.setdiff1d(of_own, own)]
+    return rows, np.argsort(rows)[np.searchsorted(np.sort(rows), of_own)]
+
+
 def draw_shares(examples: Examples, alpha: float) -> np.ndarray:
     """Draw the share of its own sound and label that each example keeps: float64 [batch], in 0.5..1.
 

@@ -22,6 +22,7 @@ ROOMS = {
     "inference": "export, classify, preview",
     "loader": "Loader",
     "evaluation": "chunks in order",
+    "chosen": "examples by key",
     "epochs": "iterate, resume",
     "prefetch": "batches made ahead",
     "shard_requests": "downloads ahead",

@@ -130,7 +130,7 @@ def test_unaugmented_is_the_crop_without_augmentation(loader, shards):
 
 
 def test_unaugmented_needs_a_batch_of_this_loader(loader, batch):
-    with pytest.raises(UserError, match="the batch is from another loader"):
+    with pytest.raises(UserError, match="has no clip with the key 'another_key': its keys are like '"):
         loader.unaugmented(dataclasses.replace(batch, keys=["another_key", *batch.keys[1:]]))
     with torch.inference_mode():
         assert not loader.unaugmented(batch).is_inference()

@@ -43,7 +43,9 @@ def test_more_workers_than_cores_read_at_the_same_time(path, shards: Path, monke
     monkeypatch.setattr(ClipReader, "direct_rows", lambda *arguments: None)
     with force(path), Loader(shards, augment="none", batch_size=n, num_workers=n) as loader:
         clips = loader._plan(0).rows(0, range(n)).clips
-        assert loader._maker.unaugmented(clips, np.full(n, 4096)).isfinite().all()
+        draw = loader.transform.draw(np.arange(n, dtype=np.uint64))
+        features = loader._maker.compute_crops(clips, np.full(n, 4096), loader.transform, draw)
+        assert features.isfinite().all()
 
 
 @pytest.mark.parametrize("path", ["numba", "torch"])

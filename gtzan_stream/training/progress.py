@@ -18,17 +18,14 @@ class RunProgress:
         Number of the current epoch, from 0.
     batch, steps : int
         Steps done in this epoch, and in the whole run.
-    trained : bool
-        Whether all steps of this epoch are done and only its validation is missing.
     history : list of dict
-        One row for each finished epoch.
+        One row for each validation: after each epoch, and at the end of a run that ends within an epoch.
     seconds : float
         Duration of the run so far, including evaluations.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.epoch = self.batch = self.steps = 0
-        self.trained = False
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, examples
@@ -59,14 +56,25 @@ class RunProgress:
             "train_seconds": trained_s,
         }
 
-    def end_epoch(self, **measured: float) -> bool:
-        """Add this epoch's row to the history and begin the next epoch. Returns whether it is the best so far."""
+    @property
+    def validated(self) -> bool:
+        """Whether the network was validated after the last step."""
+        return bool(self.history) and self.history[-1]["step"] == self.steps
+
+    def add_row(self, **measured: float) -> bool:
+        """Add a row to the history, with the measures of the steps since the last row. Returns whether it is the best.
+
+        The epoch goes on, unless `end_epoch` is called, too.
+        """
         self.history.append({"epoch": self.epoch + 1, "step": self.steps, **self.measures(), **measured})
-        self.epoch += 1
-        self.batch, self.trained = 0, False
         self._sums.zero_()
         self._trained_s = self._waited_s = 0.0
         return self.best is self.history[-1]
+
+    def end_epoch(self) -> None:
+        """Begin the next epoch."""
+        self.epoch += 1
+        self.batch = 0
 
     @property
     def best(self) -> dict[str, Any]:
@@ -81,7 +89,7 @@ class RunProgress:
             for name in ("crops_per_second", "data_wait_share")
         }
         return {
-            "epochs": self.epoch,
+            "epochs": self.epoch + bool(self.batch),
             "steps": self.steps,
             "best_epoch": self.best["epoch"],
             "last_train_accuracy": self.history[-1]["train_accuracy"],

@@ -44,9 +44,9 @@ class Run(RunParts):
         with Display(self.console) as display, Interrupt() as interrupt, self.recording():
             display.print_headings()
             while not self.finished:
-                if not progress.trained:
-                    progress.trained = self.train_epoch(display, interrupt)
-                if progress.trained:
+                if progress.validated or not self.is_next_validation():
+                    self.train_epoch(display, interrupt)
+                if self.is_next_validation():
                     self.check_training()
                 valid = None if interrupt.requested else self.evaluate(self.valid_loader, display, interrupt)
                 if valid is None:
@@ -54,9 +54,12 @@ class Run(RunParts):
                     raise Interrupted(interrupt.requested)
                 self.check_loss(valid["loss"])
                 lr = schedule.lr
-                schedule.end_epoch(valid["loss"])
                 named = {f"valid_{name}": valid[name] for name in ("loss", "chunk_accuracy", "track_accuracy")}
-                if progress.end_epoch(lr=lr, **named):
+                is_best = progress.add_row(lr=lr, **named)
+                if progress.batch == len(self.train_loader):  # --steps may end the run before, and grow later
+                    schedule.end_epoch(valid["loss"])
+                    progress.end_epoch()
+                if is_best:
                     self.save(checkpoints.BEST)
                 self.write_history()
                 self.save()
@@ -72,6 +75,10 @@ class Run(RunParts):
             yield
         self.recorder = None
 
+    def is_next_validation(self) -> bool:
+        """Return whether all steps before the next validation are done."""
+        return self.progress.batch == len(self.train_loader) or self.progress.steps >= self.steps
+
     def check_training(self) -> None:
         """Raise UserError if the epoch had no example to train on, and Diverged if its loss is not finite."""
         measures = self.progress.measures()
@@ -86,8 +93,8 @@ class Run(RunParts):
                 f"the loss of epoch {self.progress.epoch + 1} is not finite: try --lr below {self.config.lr}"
             )
 
-    def train_epoch(self, display: Display, interrupt: Interrupt) -> bool:
-        """Train for the remaining steps of this epoch. Returns whether all were done, or False after an interrupt."""
+    def train_epoch(self, display: Display, interrupt: Interrupt) -> None:
+        """Train for the remaining steps of this epoch, or until an interrupt."""
         progress, clock, begun = self.progress, DataClock(self.device), time.perf_counter()
         self.network.train()
         steps = min(len(self.train_loader), progress.batch + self.steps - progress.steps)
@@ -110,7 +117,6 @@ class Run(RunParts):
         if self.recorder:
             self.recorder.write(clock.take_times())
             self.recorder.sync()
-        return progress.batch == steps
 
     def step(self, batch: Batch) -> None:
         """Do one training step."""

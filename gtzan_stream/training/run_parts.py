@@ -93,8 +93,8 @@ class RunParts:
 
     @property
     def finished(self) -> bool:
-        """Whether training has ended, with the last epoch validated."""
-        return not self.progress.trained and (self.progress.steps >= self.steps or self.schedule.finished)
+        """Whether training has ended, with the network validated."""
+        return self.progress.validated and (self.progress.steps >= self.steps or self.schedule.finished)
 
     @property
     def n_parameters(self) -> int:

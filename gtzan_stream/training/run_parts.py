@@ -12,7 +12,7 @@ from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import checkpoints, collectives, device, inputs, optimizers, report, schedules
+from gtzan_stream.training import checkpoints, collectives, device, inputs, optimizers, report, schedules, stored
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.progress import RunProgress
@@ -108,7 +108,7 @@ class RunParts:
     def write_config(self) -> None:
         """Write config.json into the run's folder, on rank 0."""
         if collectives.is_first():
-            report.write_json(self.folder / "config.json", self.config.to_dict())
+            report.write_json(self.folder / stored.CONFIG, self.config.to_dict())
 
     def write_history(self) -> None:
         """Write metrics.jsonl, on rank 0."""

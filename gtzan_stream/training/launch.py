@@ -21,7 +21,7 @@ from gtzan_stream.training.run import Run
 from gtzan_stream.training.run_parts import Build
 from gtzan_stream.words import count
 
-CHANGEABLE = {"shards", "device", "num_workers", "epochs", "steps", "on_error", "check"}
+CHANGEABLE = {"shards", "device", "num_workers", "epochs", "steps", "on_error", "check", "tensorboard"}
 """Settings that may differ in a resumed run."""
 LENGTH = {"epochs", "steps"}
 """Those that only may without a cosine, which is laid out over all steps."""

@@ -49,10 +49,13 @@ class Recorder:
         """Add a step, from the result of `sums_of` over all ranks, which must not change afterwards."""
         self._waiting.append(({"step": step, "epoch": epoch, "lr": lr}, sums))
 
-    def write(self, times: Sequence[tuple[float, float]]) -> None:
-        """Write the oldest steps that were added, one for each of `times`: seconds of waiting, and of work."""
+    def write(self, times: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
+        """Write the oldest steps that were added, one for each of `times`: seconds of waiting, and of work.
+
+        Returns the rows that were written.
+        """
         if not times:
-            return
+            return []
         written, self._waiting = self._waiting[: len(times)], self._waiting[len(times) :]
         measures = torch.stack([sums for _, sums in written]).tolist()
         rows = [
@@ -62,6 +65,7 @@ class Recorder:
         with writing(self._path):
             self._file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
             self._file.flush()
+        return rows
 
     def sync(self) -> None:
         """Make sure that the lines are on the disk, before a checkpoint counts their steps as done."""

@@ -5,8 +5,6 @@ The network comes from a function that the caller passes in, so this package doe
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from gtzan_stream.training.display import Display
 from gtzan_stream.training.interrupt import Interrupt, Interrupted
 from gtzan_stream.training.losses import loss_of
 from gtzan_stream.training.progress import sums_of
-from gtzan_stream.training.recorder import Recorder
 from gtzan_stream.training.run_parts import RunParts
 
 
@@ -43,8 +40,10 @@ class Run(RunParts):
         collectives.broadcast(self.network.state_dict().values())
         with Display(self.console) as display, Interrupt() as interrupt, self.recording():
             display.print_headings()
+            if self.board:
+                self.board.add_settings(self.config.to_dict(), progress.steps + 1)
             while not self.finished:
-                if progress.validated or not self.is_next_validation():
+                if not self.is_next_validation():
                     self.train_epoch(display, interrupt)
                 if self.is_next_validation():
                     self.check_training()
@@ -64,16 +63,8 @@ class Run(RunParts):
                 self.write_history()
                 self.save()
                 display.print_row(progress.history[-1])
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record the steps of the block in steps.jsonl, on rank 0."""
-        if not collectives.is_first():
-            yield
-            return
-        with Recorder(self.folder, self.progress.steps) as self.recorder:
-            yield
-        self.recorder = None
+                if self.board:
+                    self.board.add_epoch(progress.history[-1])
 
     def is_next_validation(self) -> bool:
         """Return whether all steps before the next validation are done."""
@@ -102,21 +93,30 @@ class Run(RunParts):
         shown, batches = begun, clock.watch(collectives.begin_together(self.train_loader))
         for batch in batches:
             self.step(batch)
+            if self.board and progress.batch == 1:
+                self.board.add_batch(batch, self.train_loader, self.network.frontend, progress.steps)
             display.advance()
             is_last = interrupt.check() or progress.batch == steps
             if is_last or time.perf_counter() - shown > 0.5:
                 shown = time.perf_counter()
                 collectives.settle()
                 display.show_measures(progress.measures(shown - begun, clock.waiting))
-                if self.recorder:
-                    self.recorder.write(clock.take_times())
+                self.record_steps(clock)
             if is_last:
                 break
         batches.close()  # takes the time of the last step
         progress.add_time(time.perf_counter() - begun, clock.waiting)
+        self.record_steps(clock)
         if self.recorder:
-            self.recorder.write(clock.take_times())
             self.recorder.sync()
+
+    def record_steps(self, clock: DataClock) -> None:
+        """Record the steps whose times are known."""
+        rows = self.recorder.write(clock.take_times()) if self.recorder else []
+        if self.board:
+            for row in rows:
+                self.board.add_step(row)
+            self.board.flush()
 
     def step(self, batch: Batch) -> None:
         """Do one training step."""
@@ -160,10 +160,12 @@ class Run(RunParts):
         """Test the best network, write model.pt2 and the report, and print the results. Returns the report's path."""
         self.load_best()
         loader = self.evaluation("test")
-        with Display(self.console) as display, Interrupt() as interrupt:
+        with Display(self.console) as display, Interrupt() as interrupt, self.recording():
             test = self.evaluate(loader, display, interrupt)
-        if test is None:
-            raise Interrupted(interrupt.requested)
+            if test is None:
+                raise Interrupted(interrupt.requested)
+            if self.board:  # one step later, so that a resumed run shows only its own test
+                self.board.add_test(test, self.progress.steps + 1)
         own = {*self.train_loader.skipped, *self.valid_loader.skipped, *loader.skipped}
         skipped = sorted(set().union(*collectives.gather(own)))
         if collectives.is_first():

@@ -1,7 +1,7 @@
 """What a training run consists of, from its settings, and how it is kept in files."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import checkpoints, collectives, device, inputs, optimizers, report, schedules, stored
+from gtzan_stream.training import board, checkpoints, collectives, device, inputs, optimizers, report, schedules, stored
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.progress import RunProgress
@@ -46,6 +46,8 @@ class RunParts:
 
     def __init__(self, config: Config, folder: Path, *, build: Build, console: Console | None = None) -> None:
         self.config, self.folder, self.console, self.lock = config, folder, console or Console(), ExitStack()
+        if config.tensorboard:
+            board.check_installed()
         self.device = device.find(config.device)
         if self.device.index is not None:
             torch.cuda.set_device(self.device)  # Triton and NCCL use the current device
@@ -76,6 +78,7 @@ class RunParts:
         )
         self.progress = RunProgress(self.device)
         self.recorder: Recorder | None = None
+        self.board: board.Board | None = None
         self.parts: dict[str, checkpoints.Stateful] = {
             "network": self.network,
             "optimizer": self.optimizer,
@@ -121,6 +124,19 @@ class RunParts:
             parts = self.parts if name == checkpoints.LAST else {"network": self.network}
             checkpoints.save(self.folder / name, parts, config=self.config.to_dict(), labels=self.labels)
         collectives.wait()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record what happens in the block in steps.jsonl and, if wanted, for TensorBoard; on rank 0."""
+        if not collectives.is_first():
+            yield
+            return
+        with ExitStack() as files:
+            self.recorder = files.enter_context(Recorder(self.folder, self.progress.steps))
+            if self.config.tensorboard:
+                self.board = files.enter_context(board.Board(self.folder, self.progress.steps))
+            yield
+        self.recorder = self.board = None
 
     def load_best(self) -> None:
         """Load the network of the best epoch."""

@@ -1,6 +1,7 @@
 """Count what a run has done so far, with running sums over the current epoch."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -79,22 +80,17 @@ class RunProgress:
     @property
     def best(self) -> dict[str, Any]:
         """Row of the epoch with the highest validation accuracy per chunk; the lowest loss breaks ties."""
-        return max(self.history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
+        return best_of(self.history)
 
     def summary(self) -> dict[str, Any]:
-        """Return figures of the whole run; means are weighted by the epochs' durations."""
-        seconds = sum(row["train_seconds"] for row in self.history)
-        means = {
-            name: sum(row[name] * row["train_seconds"] for row in self.history) / seconds
-            for name in ("crops_per_second", "data_wait_share")
-        }
+        """Return figures of the whole run."""
         return {
             "epochs": self.epoch + bool(self.batch),
             "steps": self.steps,
             "best_epoch": self.best["epoch"],
             "last_train_accuracy": self.history[-1]["train_accuracy"],
             "seconds": self.seconds,
-            **means,
+            **means_of(self.history),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,6 +100,20 @@ class RunProgress:
         sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
         counts = {name: checked_int(f"{name} of a run", state[name]) for name in ("epoch", "batch", "steps")}
         self.__dict__.update({**state, **counts, "_sums": sums})
+
+
+def best_of(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row with the highest validation accuracy per chunk; the lowest loss breaks ties."""
+    return max(history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
+
+
+def means_of(history: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the means of speed and waiting, weighted by the rows' durations."""
+    seconds = sum(row["train_seconds"] for row in history)
+    return {
+        name: sum(row[name] * row["train_seconds"] for row in history) / seconds
+        for name in ("crops_per_second", "data_wait_share")
+    }
 
 
 def sums_of(loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

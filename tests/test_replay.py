@@ -112,6 +112,25 @@ def test_a_mixed_example_is_said_to_be_mixed(run, unbroken: Path, tmp_path: Path
     assert "mixup" not in run(unbroken, "--key", key, "--out", tmp_path / "a.wav").out
 
 
+def test_a_program_can_read_what_was_written(run, shards: Path, tmp_path: Path):
+    with Loader(shards, augment="study") as loader:
+        key = loader.manifest.keys[0].as_py()
+        batch = loader.batch_of([key], 3, epoch=2)
+    out = tmp_path / "a.wav"
+    written = json.loads(run(shards, "--key", key, "--crop", 3, "--epoch", 2, "--out", out, "--json").out)
+    assert written == {
+        "file": str(out),
+        "key": key,
+        "crop": 3,
+        "epoch": 2,
+        "start_s": round(batch.starts[0] / 22050, 4),
+        "augmentation": batch.draw.describe(0),
+        "seconds": round(len(soundfile.read(out)[0]) / 22050, 4),
+        "sample_rate": 22050,
+        "mixup": False,
+    }
+
+
 def test_wrong_requests_are_refused(run, shards: Path, tmp_path: Path):
     assert "has no clip with the key 'x'" in run(shards, "--key", "x", "--out", tmp_path / "a.wav", code=2).err
     assert "a replay is a WAV file" in run(shards, "--key", "x", "--out", tmp_path / "a.mp3", code=2).err

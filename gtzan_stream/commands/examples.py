@@ -97,6 +97,7 @@ def replay(
     sample_rate: Annotated[int | None, setting("sample_rate")] = None,
     n_fft: Annotated[int | None, setting("n_fft")] = None,
     hop_length: Annotated[int | None, setting("hop_length")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Write exactly what a network heard of one crop in one epoch: the samples its features were computed from.
 
@@ -110,8 +111,15 @@ def replay(
     given = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
     loader, _, mixup = _open(source, augment, None, None, seed, shards, given, crop=crop)
     with loader:
-        words = write_replay(loader, key, crop, epoch, out, untouched=untouched)
-    console.print_line(f"{out}: {words}" + ("; mixup then mixed its features with another crop's" if mixup else ""))
+        written = {**write_replay(loader, key, crop, epoch, out, untouched=untouched), "mixup": mixup}
+    if as_json:
+        console.print_json(written)
+        return
+    console.print_line(
+        "{file}: {key}, crop {crop} of epoch {epoch}, from {start_s:.2f} s: {augmentation}; {seconds:.2f} s at "
+        "{sample_rate} Hz".format(**written)
+        + ("; mixup then mixed its features with another crop's" if mixup else "")
+    )
 
 
 def _open(

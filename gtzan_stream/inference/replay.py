@@ -1,13 +1,16 @@
 """Write what a network heard of one example as a sound file."""
 
 from pathlib import Path
+from typing import Any
 
 from gtzan_stream.atomic import write_bytes
 from gtzan_stream.audio import encode_float
 from gtzan_stream.loader import Loader
 
 
-def replay(loader: Loader, key: str, crop: int, epoch: int, path: Path, *, untouched: Path | None = None) -> str:
+def replay(
+    loader: Loader, key: str, crop: int, epoch: int, path: Path, *, untouched: Path | None = None
+) -> dict[str, Any]:
     """Write the waveform that the features of an example were computed from, as a WAV file of float32.
 
     It has the samples that the frames inside the clip read: `LogMel` of the file gives their features again, and
@@ -26,8 +29,8 @@ def replay(loader: Loader, key: str, crop: int, epoch: int, path: Path, *, untou
 
     Returns
     -------
-    str
-        The example and its augmentation in words.
+    dict
+        What was written: the example, where its crop starts, its augmentation in words, and the sound's length.
 
     Raises
     ------
@@ -41,8 +44,13 @@ def replay(loader: Loader, key: str, crop: int, epoch: int, path: Path, *, untou
         if file is not None:
             samples = loader.waveforms(batch, augmented=augmented)[0, :length].cpu().numpy()
             write_bytes(file, encode_float(samples, geometry.sample_rate))
-    start_s = float(batch.starts[0]) / geometry.sample_rate
-    return (
-        f"{key}, crop {crop} of epoch {epoch}, from {start_s:.2f} s: {batch.draw.describe(0)}; "
-        f"{length / geometry.sample_rate:.2f} s at {geometry.sample_rate} Hz"
-    )
+    return {
+        "file": str(path),
+        "key": key,
+        "crop": crop,
+        "epoch": epoch,
+        "start_s": round(float(batch.starts[0]) / geometry.sample_rate, 4),
+        "augmentation": batch.draw.describe(0),
+        "seconds": round(length / geometry.sample_rate, 4),
+        "sample_rate": geometry.sample_rate,
+    }

@@ -73,7 +73,7 @@ def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str,
     """Return the probabilities of each chunk of an evaluation, by clip."""
     collector = metrics.Collector()
     for batch in Loader(shards, features=features, num_workers=0).evaluation(chunks="all"):
-        collector.add(network(batch.features), batch.labels, batch.weights, batch.keys)
+        collector.add(network(batch.features), batch.labels, batch.weights, batch.keys, batch.crops)
     found = collector.result()
     return {
         key: found.probabilities[[row for row, name in enumerate(found.keys) if name == key]]

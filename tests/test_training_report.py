@@ -1,22 +1,31 @@
 """The pictures and files of results."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.training import plots, report
 
 
+def curves(history: list[dict[str, Any]], best_epoch: int) -> Figure:
+    """Draw all curves."""
+    figure = Figure()
+    for panel, what in zip(figure.subplots(1, 2), plots.CURVES, strict=True):
+        plots.draw_curves(panel, what, history, best_epoch=best_epoch)
+    return figure
+
+
 def test_the_pictures_show_the_numbers(tmp_path):
     columns = ("train_loss", "valid_loss", "train_accuracy", "valid_chunk_accuracy", "valid_track_accuracy")
     history = [{"epoch": epoch, **{name: epoch / n for n, name in enumerate(columns, 1)}} for epoch in (1, 2, 3)]
-    drawn = [plots.learning_curves(history, best_epoch=2)]
-    drawn.append(plots.confusion_matrix([[3, 1], [0, 0]], ["blues", "r$o$ck"]))
+    drawn = [curves(history, best_epoch=2), plots.confusion_matrix([[3, 1], [0, 0]], ["blues", "r$o$ck"])]
     panels = drawn[0].get_axes()
-    curves = [[line.get_ydata()[0] for line in panel.get_lines()[:-1]] for panel in panels]
-    assert curves == [[1 / 1, 1 / 2], [1 / 3, 1 / 4, 1 / 5]]
+    starts = [[line.get_ydata()[0] for line in panel.get_lines()[:-1]] for panel in panels]
+    assert starts == [[1 / 1, 1 / 2], [1 / 3, 1 / 4, 1 / 5]]
     legends = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in panels]
     assert legends[0] == ["training", "validation", "kept: epoch 2"]
     assert legends[1] == ["training, per chunk", "validation, per chunk", "validation, per track", "kept: epoch 2"]
@@ -39,7 +48,7 @@ def test_no_curve_is_cut_off(losses, scale):
     columns = {"train_loss": losses, "valid_loss": losses, "train_accuracy": shares}
     columns |= {"valid_chunk_accuracy": shares, "valid_track_accuracy": shares}
     history = [{"epoch": i + 1, **{name: v[i] for name, v in columns.items()}} for i in range(len(losses))]
-    panels = plots.learning_curves(history, best_epoch=1).get_axes()
+    panels = curves(history, best_epoch=1).get_axes()
     assert panels[0].get_yscale() == scale
     for panel in panels:
         for line in panel.get_lines()[:-1]:

@@ -22,21 +22,6 @@ WITH_COUNTS = 40  # most labels with a number in each cell of the confusion matr
 MAX_INCHES = 24.0  # largest side of the confusion matrix
 
 
-def learning_curves(history: Sequence[dict[str, Any]], *, best_epoch: int) -> Figure:
-    """Plot loss and accuracy by epoch, and mark the epoch of the network that was kept.
-
-    Parameters
-    ----------
-    history : sequence of dict
-        The rows of metrics.jsonl.
-    best_epoch : int
-    """
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
-    for panel, what in zip(figure.subplots(1, 2), CURVES, strict=True):
-        draw_curves(panel, what, history, best_epoch=best_epoch)
-    return figure
-
-
 def draw_curves(panel: Axes, what: str, history: Sequence[dict[str, Any]], *, best_epoch: int) -> None:
     """Draw the curves of `what`, a key of `CURVES`, by epoch. No line or point is cut off or lies under the legend."""
     epochs = [row["epoch"] for row in history]

@@ -149,7 +149,7 @@ class Run(RunParts):
         for batch in collectives.begin_together(loader):
             with device.autocast(self.config.precision, self.device):
                 logits = self.network(batch.features)
-            collector.add(logits, batch.labels, batch.weights, batch.keys)
+            collector.add(logits, batch.labels, batch.weights, batch.keys, batch.crops)
             display.advance()
             if interrupt.check():
                 return None

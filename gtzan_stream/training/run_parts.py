@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
+from gtzan_stream.evaluation import Evaluation
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training import board, checkpoints, collectives, device, inputs, optimizers, report, schedules, stored
@@ -104,7 +104,7 @@ class RunParts:
         """Number of the network's parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def evaluation(self, part: str) -> Epochs:
+    def evaluation(self, part: str) -> Evaluation:
         """Return the loader that evaluates on the clips of `part`."""
         return self.train_loader.evaluation(part, chunks=self.config.chunks)  # type: ignore[arg-type]
 

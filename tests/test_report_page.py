@@ -104,8 +104,8 @@ def test_a_perfect_network_and_many_labels_and_strange_names_fit(report):
     n = report_page.MOST_CELLS + 1
     none = {"tracks": 0, "track_recall": None, "chunk_recall": None, "track_precision": None}
     labels = {"<b>&": none, **{f"label {number}": none for number in range(1, n)}}
-    changed = report | {"test": report["test"] | {"labels": labels, "most_wrong": [], "confusion": np.eye(n, dtype=int).tolist()}}
-    changed["skipped"] = ["shards/a.tar, key <i>: broken"]
+    test = {"labels": labels, "most_wrong": [], "confusion": np.eye(n, dtype=int).tolist()}
+    changed = report | {"test": report["test"] | test, "skipped": ["shards/a.tar, key <i>: broken"]}
     page = report_page.page(changed, HISTORY, report_page.NO_SOUNDS)
     assert "Every test track was predicted correctly." in page
     assert "&lt;b&gt;&amp;" in page

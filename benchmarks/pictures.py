@@ -130,7 +130,7 @@ def main(folder: Path = FOLDER) -> None:
     strongest |= dict(list(of_name.items())[-1] for of_name in drawn.values())
     draw(strongest, folder / "augmentations.png", n_columns=4)
     content = {"source": source_digest(), "figures": figures(drawn)}
-    (folder / "pictures.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "pictures.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"{len(drawn) + 1} pictures are in {folder}")
 
 

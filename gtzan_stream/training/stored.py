@@ -30,7 +30,7 @@ def read_config(folder: Path) -> Config:
     """
     path = folder / CONFIG
     try:
-        return Config.from_dict(json.loads(path.read_text()))
+        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{folder} is not the folder of a run: it has no {CONFIG}") from None
     except ValueError as error:  # JSON, UTF-8 and Config

@@ -1,4 +1,4 @@
-"""Train a genre classifier on music that is streamed, augmented and turned into features on the fly.
+"""Train a classifier on sound that is streamed, augmented and turned into features on the fly.
 
 python train.py --shards shards/
 python train.py --shards shards/ --split folds --fold 2 --model vgg16 --augment strong
@@ -33,7 +33,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 @with_options
 def command(*, resume: Path | None, **given: Any) -> None:
-    """Train a genre classifier on music streamed from shards."""
+    """Train a classifier on sound streamed from shards."""
     settings = {name: value for name, value in given.items() if value is not None}
     try:
         processes.connect()

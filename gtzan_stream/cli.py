@@ -1,17 +1,17 @@
-"""The command line: `gtzan-stream demo | fetch | pack | index | info | verify | preview | replay | classify`."""
+"""The commands: `gtzan-stream demo | fetch | pack | index | info | verify | preview | replay | classify | compare`."""
 
 import sys
 
 import typer
 
 from gtzan_stream import console
-from gtzan_stream.commands import examples, models, shards
+from gtzan_stream.commands import examples, models, runs, shards
 from gtzan_stream.commands.interrupt import Interrupted
 from gtzan_stream.commands.options import Version
 from gtzan_stream.errors import BadSample, UserError, format_error
 
 app = typer.Typer(
-    help="Pack music into WebDataset shards, check and inspect them, and classify audio files.",
+    help="Pack music into WebDataset shards, check and inspect them, classify audio files and compare runs.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -28,6 +28,7 @@ for command in (
     examples.preview,
     examples.replay,
     models.classify,
+    runs.compare,
 ):
     app.command()(command)
 

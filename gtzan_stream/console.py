@@ -142,12 +142,12 @@ def print_report(lines: Sequence[dict[str, str]]) -> None:
 
 
 def print_tracks(tracks: list[Track]) -> None:
-    """Print a line for each track: its most probable genre, and the others with at least 0.5 %."""
-    table = Table(Column("file", overflow="fold"), "genre", Column("probability", justify="right"), "others")
+    """Print a line for each track: its most probable label, and the others with at least 0.5 %."""
+    table = Table(Column("file", overflow="fold"), "label", Column("probability", justify="right"), "others")
     for track in tracks:
-        (genre, probability), *others = track.ranking
+        (label, probability), *others = track.ranking
         others_text = ", ".join(f"{name} {share:.0%}" for name, share in others if share >= 0.005)
-        table.add_row(*map(Text, (track.path, genre, f"{probability:.0%}", others_text)))
+        table.add_row(*map(Text, (track.path, label, f"{probability:.0%}", others_text)))
     out.print(table)
 
 

@@ -1,11 +1,13 @@
 """Evaluation: stream the features of a part's clips in order, chunk by chunk and not augmented."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from gtzan_stream import crops
+from gtzan_stream import chosen, crops
 from gtzan_stream.augment.compose import Identity
+from gtzan_stream.batch import Batch
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.errors import UserError
 from gtzan_stream.layout import Layout
@@ -56,6 +58,10 @@ class Evaluation(Epochs):
             num_workers=loader.num_workers,
             ranks=loader._ranks,
         )
+
+    def batch_of(self, keys: Sequence[str], chunks: Sequence[int]) -> Batch:
+        """Make a batch of these chunks of clips. Raises UserError if there is no such clip."""
+        return chosen.batch_of(self._maker, self._kind, keys, chunks, 0)
 
 
 def clips_of(manifest: Manifest, split: str | None, part: str | None) -> np.ndarray:

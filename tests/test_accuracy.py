@@ -146,7 +146,7 @@ def test_a_cell_that_diverges_does_not_stop_the_others(run_cnn2d, monkeypatch):
 
 def test_finished_cells_keep_only_their_reports(run_cnn2d, steps):
     files = {path.name for path in (runs(run_cnn2d) / "cnn2d-study-global-adamw-seed-0").iterdir()}
-    assert files >= {"config.json", "report.json", "report.md", "metrics.jsonl"}
+    assert files >= {"config.json", "report.json", "report.html", "metrics.jsonl"}
     assert not [name for name in files if ".pt" in name]
 
 

@@ -62,6 +62,26 @@ def preview(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def report(unbroken: Path) -> Path:
+    return unbroken / "report.html"
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_a_report_fits_its_window_in_light_and_dark_and_plays(width: int, show: Any, report: Path):
+    for scheme in ("light", "dark"):
+        page = show(report, width, scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        text = "getComputedStyle(document.querySelector('.curves svg text')).fill"
+        assert page.evaluate(text) == page.evaluate("getComputedStyle(document.body).color")
+        size = page.evaluate("document.querySelector('.curves svg text').getBoundingClientRect().height")
+        assert size >= 9  # pixels: legible
+        assert page.evaluate("[...document.querySelectorAll('.heat img')].every((i) => i.naturalWidth === 64)")
+    page.click("figure >> nth=0 >> button.play")
+    played(page, 0, 0.2)
+    assert playing(page) == [0]
+
+
 def playing(page: Any) -> list[int]:
     """Return the numbers of the players that play."""
     return page.evaluate("[...document.querySelectorAll('audio')].flatMap((a, i) => a.paused ? [] : [i])")

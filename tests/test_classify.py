@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from matplotlib.image import imread
 from torch import nn
 
 import models
@@ -17,8 +16,7 @@ from gtzan_stream import console
 from gtzan_stream.cli import main
 from gtzan_stream.features import LogMel, RawWaveform, whole_clips
 from gtzan_stream.inference import export
-from gtzan_stream.inference.classify import Track, classify
-from gtzan_stream.inference.timeline import plot_timeline
+from gtzan_stream.inference.classify import classify
 from gtzan_stream.loader import Loader
 from gtzan_stream.normalization import Normalization
 from gtzan_stream.store.pack import pack
@@ -75,7 +73,7 @@ def expected(network: nn.Module, features: nn.Module, shards: Path) -> dict[str,
     """Return the probabilities of each chunk of an evaluation, by clip."""
     collector = metrics.Collector()
     for batch in Loader(shards, features=features, num_workers=0).evaluation(chunks="all"):
-        collector.add(network(batch.features), batch.labels, batch.weights, batch.keys)
+        collector.add(network(batch.features), batch.labels, batch.weights, batch.keys, batch.crops)
     found = collector.result()
     return {
         key: found.probabilities[[row for row, name in enumerate(found.keys) if name == key]]
@@ -191,8 +189,8 @@ def test_a_table_and_pictures_are_made(run, music, tmp_path):
     tracks = json.loads(run(*files, "--json").out)
     for file, track in zip(files, tracks, strict=True):
         line = next(line for line in printed.out.splitlines() if str(file) in line)
-        assert f" {track['genre']} " in line
-        assert f" {track['probabilities'][track['genre']]:.0%} " in line
+        assert f" {track['label']} " in line
+        assert f" {track['probabilities'][track['label']]:.0%} " in line
     names = ["blues.00000-2.png", "blues.00000.png", "metal.00002.png"]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == names
 
@@ -202,7 +200,7 @@ def test_json_has_all_results(run, music, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
     assert track["duration_s"] == 9.0
     assert list(track["probabilities"].values()) == sorted(track["probabilities"].values(), reverse=True)
-    assert track["genre"] == next(iter(track["probabilities"]))
+    assert track["label"] == next(iter(track["probabilities"]))
     assert [chunk["start_s"] for chunk in track["chunks"]] == [i * 65536 / 22050 for i in range(3)]
     for label in LABELS:
         mean = np.mean([chunk["probabilities"][label] for chunk in track["chunks"]])
@@ -230,34 +228,3 @@ def test_wrong_options_give_one_line(run, music, tmp_path):
     assert "best.pt is a checkpoint, which needs the network's code: expected the model.pt2" in message
     message = run(clip, clip, "--plot", "a.png", code=2).err
     assert message == "gtzan-stream: --plot a.png is one picture for 2 files: name a folder\n"
-
-
-def test_the_picture_shows_the_genre_over_time(tmp_path):
-    track = Track("a$b$\N{GUITAR}.wav", 8.0, LABELS, np.array([0.0, 4.0]), 4.0, np.eye(3, dtype=np.float32)[[0, 2]])
-    plot_timeline(tmp_path / "new/a.png", track)
-    image = imread(tmp_path / "new/a.png")[:, :, :3]  # [row, column, colour]
-    columns = {}
-    for colour, rgb in {"blue": (0x1F, 0x77, 0xB4), "orange": (0xFF, 0x7F, 0x0E)}.items():
-        columns[colour] = np.flatnonzero((np.abs(image - np.array(rgb) / 255) < 0.01).all(2).sum(0) > 200)
-    assert len(columns["blue"]) > 200
-    assert abs(len(columns["blue"]) - len(columns["orange"])) < 5
-    assert columns["blue"].max() < columns["orange"].min()
-
-
-def test_the_picture_stacks_the_genres_and_ends_with_the_track(tmp_path, monkeypatch):
-    from gtzan_stream.inference import timeline as module
-
-    drawn = []
-    monkeypatch.setattr(module, "write_png", lambda path, figure: drawn.append(figure))
-    chunks = np.random.default_rng(0).dirichlet(np.ones(9), 2).astype(np.float32)
-    plot_timeline(tmp_path / "a.png", Track("a.wav", 7.0, list("abcdefghi"), np.array([0.0, 4.0]), 4.0, chunks))
-    (panel,) = drawn[0].get_axes()
-    order = np.argsort(-chunks.mean(axis=0))
-    stack = np.stack([*chunks[:, order[:6]].T, chunks[:, order[6:]].sum(axis=1)])  # the three others together, in grey
-    bars = [[bar.get_bbox().bounds for bar in container] for container in panel.containers]
-    for layer, (first, second) in enumerate(bars):
-        bottom = stack[:layer].sum(axis=0)
-        np.testing.assert_allclose(first, (0, bottom[0], 4, stack[layer, 0]), atol=1e-6)
-        np.testing.assert_allclose(second, (4, bottom[1], 3, stack[layer, 1]), atol=1e-6)
-    legend = [text.get_text().split()[0] for text in panel.get_legend().get_texts()]
-    assert legend == ["3", *("abcdefghi"[genre] for genre in order[5::-1])]

@@ -96,7 +96,7 @@ def test_json_escapes_only_letters_that_stdout_cannot_encode(monkeypatch: pytest
         assert expected in stdout.buffer.getvalue().decode(encoding)
 
 
-def test_improbable_genres_are_left_out(capsys: pytest.CaptureFixture[str]):
+def test_improbable_labels_are_left_out(capsys: pytest.CaptureFixture[str]):
     chunks = np.array([[0.096, 0.9, 0.004]], np.float32)
     console.print_tracks([Track("a.wav", 3.0, ["rock", "jazz", "pop"], np.zeros(1), 3.0, chunks)])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "a.wav" in line]

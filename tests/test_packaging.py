@@ -227,6 +227,7 @@ assert recipe("strong")(torch.zeros(2, 22050)).shape == (2, 22050)
         ("from gtzan_stream.augment import recipe; recipe('audiomentations')", "audiomentations"),
         ("from gtzan_stream import audio; audio.decode(bytes(4) + b'ftypM4A ' + bytes(99))", "av"),
         ("from gtzan_stream import Manifest; Manifest.open('s3://bucket/shards')", "remote"),
+        ("from gtzan_stream.training.board import check_installed; check_installed()", "tensorboard"),
     ],
 )
 def test_the_error_of_a_missing_library_names_its_extra(

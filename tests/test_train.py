@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from importlib import metadata
 from itertools import islice
 
 import pytest
@@ -21,8 +22,8 @@ from tests.train_cases import SMALL, completed, history_of
 
 
 def test_a_run_writes_its_checkpoints_model_and_reports(unbroken):
-    files = ["best.pt", "config.json", "confusion_matrix.png", "last.pt", "learning_curves.png"]
-    files += ["metrics.jsonl", "model.pt2", "report.json", "report.md"]
+    files = ["best.pt", "config.json", "last.pt", "metrics.jsonl", "model.pt2", "report.html", "report.json"]
+    files.append("steps.jsonl")
     assert sorted(path.name for path in unbroken.iterdir()) == files
     report = json.loads((unbroken / "report.json").read_text())
     assert 0 <= report["test"]["chunk_accuracy"] <= 1
@@ -32,9 +33,10 @@ def test_a_run_writes_its_checkpoints_model_and_reports(unbroken):
     assert report["training"]["steps"] == 8
     assert report["training"]["last_train_accuracy"] == history_of(unbroken)[-1]["train_accuracy"]
     assert sum(map(sum, report["test"]["confusion"])) == 10
-    text = (unbroken / "report.md").read_text()
-    assert f"| per track | {report['test']['track_accuracy']:.1%} |" in text
-    assert all(genre in text for genre in report["data"]["labels"])
+    assert report["versions"]["torch"] == metadata.version("torch")
+    text = (unbroken / "report.html").read_text()
+    assert f"{100 * report['test']['track_accuracy']:.1f} %" in text
+    assert all(label in text for label in report["data"]["labels"])
 
 
 def test_the_stored_settings_are_complete(unbroken):
@@ -123,7 +125,7 @@ def test_clips_too_short_for_a_network_are_counted(go, no_export):
     result = go("--model", "cnn1d", "--name", "padded", "--epochs", "1", "--augment", "none")
     assert result.exit_code == 0, result.output
     assert json.loads((go.out / "padded" / "report.json").read_text())["data"]["padded"] == 40
-    assert "40 clips are shorter" in (go.out / "padded" / "report.md").read_text()
+    assert "40 clips are shorter" in (go.out / "padded" / "report.html").read_text()
 
 
 def test_defaults_depend_on_the_fold_the_network_and_the_optimizer(tiny):

@@ -88,6 +88,19 @@ def test_a_finished_run_can_be_continued_for_more_epochs(go, unbroken):
     assert_equal_runs(unbroken, go.out / "short")
 
 
+def test_a_finished_run_can_be_continued_for_more_steps(go, unbroken):
+    assert go("--name", "four", *SMALL, "--steps", "4").exit_code == 0
+    result = go("--resume", str(go.out / "four"), "--steps", "8", defaults=False)
+    assert result.exit_code == 0, result.output
+    assert_equal_runs(unbroken, go.out / "four")
+    result = go("--resume", str(go.out / "four"), "--steps", "7", defaults=False)
+    message = "error: --steps 7 is less than the 8 steps that this run has done: give 8 or more\n"
+    assert (result.exit_code, result.output) == (2, message)
+    result = go("--resume", str(go.out / "four"), "--epochs", "1", defaults=False)
+    message = "error: --epochs 1 is less than the 2 epochs that this run has begun: give 2 or more\n"
+    assert (result.exit_code, result.output) == (2, message)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,7 +13,7 @@ import pytest
 from gtzan_stream import folders
 from gtzan_stream.inference import export
 from gtzan_stream.normalization import Normalization
-from gtzan_stream.training import checkpoints, metrics, report
+from gtzan_stream.training import checkpoints, metrics, report_page
 from gtzan_stream.training.run import Run
 from tests.train_cases import SMALL
 
@@ -110,7 +110,7 @@ def test_a_run_that_is_stopped_after_its_last_epoch_says_how_to_continue(
     owner, name = {
         "in the test": (metrics.Collector, "add"),
         "in the export": (export, "write"),
-        "in the report": (report, "write"),
+        "in the report": (report_page, "page"),
     }[moment]
     original = getattr(owner, name)
 

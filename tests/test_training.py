@@ -11,8 +11,7 @@ from torch import nn
 
 from gtzan_stream.checks import MAX_INT, MAX_SEED
 from gtzan_stream.errors import UserError
-from gtzan_stream.inference.png import write_png
-from gtzan_stream.training import clock, device, optimizers, plots, report
+from gtzan_stream.training import clock, device, optimizers
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.interrupt import Interrupt
 from gtzan_stream.training.progress import RunProgress, sums_of
@@ -116,19 +115,26 @@ def test_progress_weights_examples_and_knows_its_best_epoch():
     assert measures["data_wait_share"] == pytest.approx(0.25)
     shown = progress.measures(2.0, 0.75)  # with time that was not added yet
     assert (shown["crops_per_second"], shown["data_wait_share"]) == pytest.approx((0.75, 0.5))
-    progress.trained = True
-    assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.0)
-    assert (progress.epoch, progress.steps, progress.batch, progress.trained) == (1, 2, 0, False)
+    assert not progress.validated
+    assert progress.add_row(valid_chunk_accuracy=0.5, valid_loss=1.0)
+    assert (progress.epoch, progress.steps, progress.batch, progress.validated) == (0, 2, 2, True)
+    progress.end_epoch()
+    assert (progress.epoch, progress.steps, progress.batch, progress.validated) == (1, 2, 0, True)
     progress.step(sums_of(torch.tensor(21.0), logits, torch.tensor([1, 0, 1]), torch.ones(3)))
     progress.add_time(1.0, 0.0)
-    assert not progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=1.5)
+    assert not progress.validated
+    assert not progress.add_row(valid_chunk_accuracy=0.5, valid_loss=1.5)
+    progress.end_epoch()
     assert (progress.history[1]["train_loss"], progress.history[1]["train_accuracy"]) == (7.0, 0.0)
     progress.step(sums_of(torch.tensor(1.0), logits, torch.tensor([0, 1, 0]), torch.ones(3)))
     progress.add_time(1.0, 0.0)
-    assert progress.end_epoch(valid_chunk_accuracy=0.5, valid_loss=0.9)
+    assert progress.add_row(valid_chunk_accuracy=0.5, valid_loss=0.9)
+    progress.end_epoch()
     progress.step(sums_of(torch.tensor(1.0), logits, torch.tensor([1, 0, 1]), torch.ones(3)))
     progress.add_time(1.0, 0.0)
-    assert not progress.end_epoch(valid_chunk_accuracy=0.4, valid_loss=0.1)
+    assert not progress.add_row(valid_chunk_accuracy=0.4, valid_loss=0.1)
+    assert progress.summary()["epochs"] == 4  # the fourth has begun
+    progress.end_epoch()
     summary = progress.summary()
     assert (summary["best_epoch"], summary["epochs"], summary["steps"], summary["seconds"]) == (3, 4, 5, 5.0)
     assert summary["last_train_accuracy"] == 0.0
@@ -189,50 +195,3 @@ def test_an_unknown_device_is_refused(name, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=message):
         device.find(name)
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_pictures_show_the_numbers(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plots, "write_png", lambda path, figure: drawn.append(figure) or write_png(path, figure))
-    columns = ("train_loss", "valid_loss", "train_accuracy", "valid_chunk_accuracy", "valid_track_accuracy")
-    history = [{"epoch": epoch, **{name: epoch / n for n, name in enumerate(columns, 1)}} for epoch in (1, 2, 3)]
-    plots.learning_curves(tmp_path / "curves.png", history, best_epoch=2)
-    plots.confusion_matrix(tmp_path / "confusion.png", [[3, 1], [0, 0]], ["blues", "rock"])
-    panels = drawn[0].get_axes()
-    curves = [[line.get_ydata()[0] for line in panel.get_lines()[:-1]] for panel in panels]
-    assert curves == [[1 / 1, 1 / 2], [1 / 3, 1 / 4, 1 / 5]]
-    legends = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in panels]
-    assert legends[0] == ["training", "validation", "kept: epoch 2"]
-    assert legends[1] == ["training, per chunk", "validation, per chunk", "validation, per track", "kept: epoch 2"]
-    assert [set(panel.get_lines()[-1].get_xdata()) for panel in panels] == [{2}, {2}]
-    (panel,) = drawn[1].get_axes()
-    assert panel.get_images()[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
-    assert {text.get_position(): text.get_text() for text in panel.texts} == {(0, 0): "3", (1, 0): "1"}
-    for name in ("curves.png", "confusion.png"):
-        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-
-
-def test_history_is_a_line_an_epoch(tmp_path):
-    report.write_history(tmp_path / "metrics.jsonl", [{"epoch": 1}, {"epoch": 2}])
-    assert [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
-
-
-def test_the_results_are_labelled():
-    blues = {"tracks": 4, "track_recall": 0.75, "chunk_recall": 0.5, "track_precision": 1.0}
-    rock = {"tracks": 0, "track_recall": None, "chunk_recall": None, "track_precision": None}
-    test = {
-        "tracks": 4,
-        "track_accuracy": 0.75,
-        "track_interval": [0.3, 0.95],
-        "genres": {"blues": blues, "rock": rock},
-    }
-    test |= {"chunks": 8, "chunk_accuracy": 0.5, "chunk_interval": [0.1, 0.9]}
-    text = report.results({"config": {"chunks": "all"}, "test": test})
-    assert (
-        "| per track | 75.0% | 30.0% to 95.0% | 4 tracks |\n| per chunk | 50.0% | 10.0% to 90.0% | 8 chunks |" in text
-    )
-    assert "| blues | 4 | 75% | 50% | 100% |\n| rock | 0 |  |  |  |\n" in text
-    assert "Evaluated on all chunks of each track" in text

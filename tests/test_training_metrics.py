@@ -14,8 +14,8 @@ from gtzan_stream.training.losses import loss_of
 def predictions(rows: list[tuple[str, int, list[float]]]) -> metrics.Predictions:
     """Collect predictions from rows of key, label and probabilities."""
     collector = metrics.Collector()
-    for key, label, probabilities in rows:
-        collector.add(torch.tensor([probabilities]).log(), torch.tensor([label]), torch.ones(1), [key])
+    for number, (key, label, probabilities) in enumerate(rows):
+        collector.add(torch.tensor([probabilities]).log(), torch.tensor([label]), torch.ones(1), [key], [number])
     return collector.result()
 
 
@@ -54,13 +54,13 @@ def test_the_summary_has_every_measure_and_is_plain_json(chunks):
     assert summary["chunk_accuracy"] == pytest.approx(0.4)
     assert summary["track_accuracy"] == pytest.approx(1 / 3)
     assert summary["confusion"] == [[0, 1, 0], [0, 1, 1], [0, 0, 0]]
-    assert summary["genres"]["jazz"] == {
+    assert summary["labels"]["jazz"] == {
         "tracks": 2,
         "chunk_recall": pytest.approx(1 / 3),
         "track_recall": 0.5,
         "track_precision": 0.5,
     }
-    assert summary["genres"]["rock"] == {
+    assert summary["labels"]["rock"] == {
         "tracks": 0,
         "chunk_recall": None,
         "track_recall": None,
@@ -68,6 +68,17 @@ def test_the_summary_has_every_measure_and_is_plain_json(chunks):
     }
     assert summary["track_interval"] == pytest.approx(metrics.interval(1, 3))
     assert summary["chunk_interval"] == pytest.approx(metrics.interval(0.4 * 3, 3))
+
+
+def test_the_most_wrong_tracks_are_those_whose_label_is_least_probable(chunks):
+    found = metrics.summary(chunks, ["blues", "jazz", "rock"])["most_wrong"]
+    assert [row["key"] for row in found] == ["c", "a"]  # b is right
+    assert found[0] == {
+        **{"key": "c", "label": "jazz", "predicted": "rock", "chunk": 4},
+        **{"label_probability": pytest.approx(0.2), "predicted_probability": pytest.approx(0.7)},
+    }
+    assert (found[1]["label"], found[1]["predicted"], found[1]["chunk"]) == ("blues", "jazz", 2)
+    assert len(metrics.most_wrong(chunks, metrics.by_track(chunks), "abc", most=1)) == 1
 
 
 def test_intervals_of_chunks_are_as_wide_as_those_of_their_tracks():
@@ -88,7 +99,7 @@ def test_bf16_logits_are_measured_in_float32():
     logits = torch.tensor([[1.0, 3.0, -2.0], [0.5, 0.0, 0.25]]).bfloat16()
     labels, weights = torch.tensor([1, 2]), torch.ones(2)
     collector = metrics.Collector()
-    collector.add(logits, labels, weights, ["a", "b"])
+    collector.add(logits, labels, weights, ["a", "b"], [0, 0])
     found, expected = collector.result(), logits.float().log_softmax(dim=1)
     torch.testing.assert_close(found.probabilities, expected.exp())
     torch.testing.assert_close(found.losses, -expected[[0, 1], labels])
@@ -98,16 +109,17 @@ def test_bf16_logits_are_measured_in_float32():
 def test_rows_of_weight_zero_do_not_count():
     collector = metrics.Collector()
     logits = torch.tensor([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
-    collector.add(logits, torch.tensor([0, 1, 1]), torch.tensor([1.0, 0.0, 1.0]), ["a", "b", "c"])
+    collector.add(logits, torch.tensor([0, 1, 1]), torch.tensor([1.0, 0.0, 1.0]), ["a", "b", "c"], [4, 5, 6])
     result = collector.result()
     assert result.keys == ["a", "c"]
+    assert result.chunks == [4, 6]
     assert result.accuracy == 1.0
     assert result.loss < 0.001
 
 
 def test_nothing_to_measure_is_an_error():
     collector = metrics.Collector()
-    collector.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1), ["a"])
+    collector.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1), ["a"], [0])
     with pytest.raises(UserError, match="nothing to evaluate: every clip is too short for a crop or was skipped; run"):
         collector.result()
 

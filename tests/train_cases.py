@@ -45,9 +45,16 @@ def history_of(folder: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
+def steps_of(folder: Path) -> list[dict[str, float]]:
+    """Read the measures of each step of a run, without times."""
+    rows = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
 def assert_equal_runs(one: Path, other: Path) -> None:
-    """Check that two runs have the same history, weights and test results."""
+    """Check that two runs have the same history, steps, weights and test results."""
     assert history_of(one) == history_of(other)
+    assert steps_of(one) == steps_of(other)
     for name in (checkpoints.LAST, checkpoints.BEST):
         a, b = network_of(one, name), network_of(other, name)
         assert all(torch.equal(a[key], b[key]) for key in a), name

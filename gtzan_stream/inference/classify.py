@@ -1,4 +1,4 @@
-"""Classify audio files with an exported model: genre probabilities over time and for the whole track."""
+"""Classify audio files with an exported model: probabilities of the labels over time and for the whole track."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Track:
             "file": self.path,
             "duration_s": self.duration_s,
             **({"damage": self.damage} if self.damage else {}),
-            "genre": self.ranking[0][0],
+            "label": self.ranking[0][0],
             "probabilities": dict(self.ranking),
             "chunks": [
                 {"start_s": start, "probabilities": dict(zip(self.labels, row, strict=True))}

@@ -81,7 +81,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], sums: Tensor) -> Tenso
                 continue
             parameter.grad = torch.empty_like(parameter)
         parameter.grad.copy_(mean.view_as(parameter) / world_size)
-    return total
+    return total.clone()  # a view would keep the copy of all gradients in memory
 
 
 def agree(number: int) -> int:

@@ -109,6 +109,9 @@ class Config:
         ("auto", "bf16", "fp32"),
     )
     num_workers: int = _option(min(4, cores()), "0 makes each batch when it is needed; more read as many rows at once.")
+    tensorboard: bool = _option(
+        False, "Show the run in TensorBoard, too; needs the extra tensorboard. Its files go to the run's folder."
+    )
     seed: int = _option(0, "Seed of the weights, dropout, the order of examples and the augmentation.")
     out: str = _option("runs", "Folder in which runs are written.")
     name: str | None = _option(None, "Name of the run. (default: model, augmentation, seed and time)")

@@ -19,11 +19,14 @@ from gtzan_stream.store.verify import verify
 from gtzan_stream.training import checkpoints, collectives, device, inputs
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.display import Display
-from gtzan_stream.training.run import Build, Run
+from gtzan_stream.training.run import Run
+from gtzan_stream.training.run_parts import Build
 from gtzan_stream.words import count
 
-CHANGEABLE = {"shards", "device", "num_workers", "epochs", "on_error", "check"}
-"""Settings that may differ in a resumed run; `epochs` only without a cosine, which is laid out over all steps."""
+CHANGEABLE = {"shards", "device", "num_workers", "epochs", "steps", "on_error", "check", "tensorboard"}
+"""Settings that may differ in a resumed run."""
+LENGTH = {"epochs", "steps"}
+"""Those that only may without a cosine, which is laid out over all steps."""
 STATISTICS_CROPS = 512
 """Number of crops from which the mean and standard deviation of the features are estimated."""
 
@@ -66,7 +69,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
 def resume(path: Path, changes: dict[str, Any], *, build: Build, console: Console | None = None) -> Run:
     """Restore a run, from its folder or a checkpoint, at the step where it stopped.
 
-    Only settings in `CHANGEABLE` may change, and with a cosine schedule not `epochs`.
+    Only settings in `CHANGEABLE` may change, and with a cosine schedule not those in `LENGTH`.
 
     Raises
     ------
@@ -88,8 +91,8 @@ def _resumed(path: Path, changes: dict[str, Any], display: Display, *, build: Bu
         config = Config.from_dict(state.get("config"))
     except UserError as error:
         raise UserError(f"{path} holds settings that this train.py does not accept: {error}; start a new run") from None
-    # A cosine is laid out over all steps of the run, so another number of epochs would change the steps already done.
-    changeable = CHANGEABLE - ({"epochs"} if config.schedule == "cosine" else set())
+    # A cosine is laid out over all steps of the run, so another length would change the steps already done.
+    changeable = CHANGEABLE - (LENGTH if config.schedule == "cosine" else set())
     wrong = [option_name(name) for name in changes if name not in changeable and changes[name] != getattr(config, name)]
     if wrong:
         allowed = ", ".join(sorted(map(option_name, changeable)))
@@ -100,6 +103,7 @@ def _resumed(path: Path, changes: dict[str, Any], display: Display, *, build: Bu
     display.begin(f"opening {config.shards}")
     run = Run(config, path.parent, build=build, console=console)
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
+    check_length(run)
     try:
         run.write_config()
     except WriteError as error:  # a resumed run stays in its folder, so give another remedy
@@ -107,6 +111,21 @@ def _resumed(path: Path, changes: dict[str, Any], display: Display, *, build: Bu
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
         raise WriteError(words) from error
     return run
+
+
+def check_length(run: Run) -> None:
+    """Raise UserError if a resumed run should be shorter than what it has done."""
+    done, bound = run.progress.steps, run.config.steps
+    if bound and bound < done:
+        raise UserError(
+            f"--steps {bound} is less than the {count(done, 'step')} that this run has done: give {done} or more"
+        )
+    epochs = -(-done // len(run.train_loader))
+    if run.config.epochs and run.config.epochs < epochs:
+        raise UserError(
+            f"--epochs {run.config.epochs} is less than the {count(epochs, 'epoch')} that this run has begun: give "
+            f"{epochs} or more"
+        )
 
 
 def estimate_statistics(run: Run, display: Display) -> None:

@@ -1,10 +1,11 @@
-"""Accuracy per chunk, per track and per genre, with confidence intervals."""
+"""Accuracy per chunk, per track and per label, with confidence intervals."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -25,12 +26,15 @@ class Predictions:
         Cross-entropy.
     keys : list of str
         Key of the track that each example is from.
+    chunks : list of int
+        Which chunk of its track each example is; empty for whole tracks.
     """
 
     probabilities: Tensor
     labels: Tensor
     losses: Tensor
     keys: list[str]
+    chunks: list[int]
 
     @property
     def correct(self) -> Tensor:
@@ -54,12 +58,22 @@ class Collector:
     def __init__(self) -> None:
         self._batches: list[Predictions] = []
 
-    def add(self, logits: Tensor, labels: Tensor, weights: Tensor, keys: Sequence[str]) -> None:
-        """Add a batch: logits [batch, n_classes], labels [batch], weights [batch], and the key of each row's track."""
+    def add(
+        self, logits: Tensor, labels: Tensor, weights: Tensor, keys: Sequence[str], chunks: Sequence[int] | np.ndarray
+    ) -> None:
+        """Add a batch: logits [batch, n_classes], labels, weights, keys of tracks and numbers of chunks [batch]."""
         logits, labels, counted = logits.float().cpu(), labels.cpu(), weights.cpu() > 0
         losses = cross_entropy(logits, labels, reduction="none")
-        kept = [key for key, counts in zip(keys, counted.tolist(), strict=True) if counts]
-        self._batches.append(Predictions(logits.softmax(dim=1)[counted], labels[counted], losses[counted], kept))
+        kept = counted.nonzero()[:, 0].tolist()
+        self._batches.append(
+            Predictions(
+                logits.softmax(dim=1)[counted],
+                labels[counted],
+                losses[counted],
+                [keys[row] for row in kept],
+                [int(chunks[row]) for row in kept],
+            )
+        )
 
     def result(self) -> Predictions:
         """Return the predictions of all batches and ranks, in the order in which one process has them.
@@ -80,6 +94,7 @@ class Collector:
             torch.cat([batch.labels for batch in batches]),
             torch.cat([batch.losses for batch in batches]),
             [key for batch in batches for key in batch.keys],
+            [chunk for batch in batches for chunk in batch.chunks],
         )
 
 
@@ -91,7 +106,7 @@ def by_track(chunks: Predictions) -> Predictions:
     probabilities /= torch.bincount(track)[:, None]
     labels = torch.zeros(len(numbers), dtype=torch.int64).index_copy(0, track, chunks.labels)
     losses = -probabilities.gather(1, labels[:, None])[:, 0].clamp(min=1e-12).log()
-    return Predictions(probabilities, labels, losses, list(numbers))
+    return Predictions(probabilities, labels, losses, list(numbers), [])
 
 
 def confusion(predictions: Predictions) -> Tensor:
@@ -124,7 +139,7 @@ def interval(correct: float, total: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
+def summary(chunks: Predictions, labels: Sequence[str]) -> dict[str, Any]:
     """Summarise an evaluation as a dict that JSON can hold.
 
     Chunks of one track are not independent, so both intervals are computed for as many examples as there are tracks.
@@ -139,13 +154,36 @@ def summary(chunks: Predictions, genres: Sequence[str]) -> dict[str, Any]:
         "tracks": n,
         "track_accuracy": tracks.accuracy,
         "track_interval": list(interval(tracks.accuracy * n, n)),
-        "genres": {genre: _genre(number, chunks, tracks) for number, genre in enumerate(genres)},
+        "labels": {label: _of_label(number, chunks, tracks) for number, label in enumerate(labels)},
         "confusion": confusion(tracks).tolist(),
+        "most_wrong": most_wrong(chunks, tracks, labels),
     }
 
 
-def _genre(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
-    """Return a genre's recall per chunk and per track, and its precision per track."""
+def most_wrong(chunks: Predictions, tracks: Predictions, labels: Sequence[str], most: int = 12) -> list[dict[str, Any]]:
+    """Return the tracks with a wrong prediction whose own label is least probable, and the worst chunk of each."""
+    worst = torch.argsort(tracks.losses, descending=True, stable=True).tolist()
+    rows = []
+    for track in [track for track in worst if not tracks.correct[track]][:most]:
+        key, probabilities = tracks.keys[track], tracks.probabilities[track]
+        own, predicted = int(tracks.labels[track]), int(probabilities.argmax())
+        of_track = [i for i, other in enumerate(chunks.keys) if other == key]
+        chunk = max(of_track, key=lambda i: float(chunks.losses[i]))
+        rows.append(
+            {
+                "key": key,
+                "label": labels[own],
+                "predicted": labels[predicted],
+                "label_probability": float(probabilities[own]),
+                "predicted_probability": float(probabilities[predicted]),
+                "chunk": chunks.chunks[chunk],
+            }
+        )
+    return rows
+
+
+def _of_label(number: int, chunks: Predictions, tracks: Predictions) -> dict[str, Any]:
+    """Return a label's recall per chunk and per track, and its precision per track."""
     own = tracks.labels == number
     return {
         "tracks": int(own.sum()),

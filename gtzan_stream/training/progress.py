@@ -1,6 +1,7 @@
 """Count what a run has done so far, with running sums over the current epoch."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,17 +19,14 @@ class RunProgress:
         Number of the current epoch, from 0.
     batch, steps : int
         Steps done in this epoch, and in the whole run.
-    trained : bool
-        Whether all steps of this epoch are done and only its validation is missing.
     history : list of dict
-        One row for each finished epoch.
+        One row for each validation: after each epoch, and at the end of a run that ends within an epoch.
     seconds : float
         Duration of the run so far, including evaluations.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.epoch = self.batch = self.steps = 0
-        self.trained = False
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, examples
@@ -59,34 +57,40 @@ class RunProgress:
             "train_seconds": trained_s,
         }
 
-    def end_epoch(self, **measured: float) -> bool:
-        """Add this epoch's row to the history and begin the next epoch. Returns whether it is the best so far."""
+    @property
+    def validated(self) -> bool:
+        """Whether the network was validated after the last step."""
+        return bool(self.history) and self.history[-1]["step"] == self.steps
+
+    def add_row(self, **measured: float) -> bool:
+        """Add a row to the history, with the measures of the steps since the last row. Returns whether it is the best.
+
+        The epoch goes on, unless `end_epoch` is called, too.
+        """
         self.history.append({"epoch": self.epoch + 1, "step": self.steps, **self.measures(), **measured})
-        self.epoch += 1
-        self.batch, self.trained = 0, False
         self._sums.zero_()
         self._trained_s = self._waited_s = 0.0
         return self.best is self.history[-1]
 
+    def end_epoch(self) -> None:
+        """Begin the next epoch."""
+        self.epoch += 1
+        self.batch = 0
+
     @property
     def best(self) -> dict[str, Any]:
         """Row of the epoch with the highest validation accuracy per chunk; the lowest loss breaks ties."""
-        return max(self.history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
+        return best_of(self.history)
 
     def summary(self) -> dict[str, Any]:
-        """Return figures of the whole run; means are weighted by the epochs' durations."""
-        seconds = sum(row["train_seconds"] for row in self.history)
-        means = {
-            name: sum(row[name] * row["train_seconds"] for row in self.history) / seconds
-            for name in ("crops_per_second", "data_wait_share")
-        }
+        """Return figures of the whole run."""
         return {
-            "epochs": self.epoch,
+            "epochs": self.epoch + bool(self.batch),
             "steps": self.steps,
             "best_epoch": self.best["epoch"],
             "last_train_accuracy": self.history[-1]["train_accuracy"],
             "seconds": self.seconds,
-            **means,
+            **means_of(self.history),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,6 +100,20 @@ class RunProgress:
         sums = torch.tensor(state["_sums"], dtype=torch.float64, device=self._sums.device)
         counts = {name: checked_int(f"{name} of a run", state[name]) for name in ("epoch", "batch", "steps")}
         self.__dict__.update({**state, **counts, "_sums": sums})
+
+
+def best_of(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row with the highest validation accuracy per chunk; the lowest loss breaks ties."""
+    return max(history, key=lambda row: (row["valid_chunk_accuracy"], -row["valid_loss"]))
+
+
+def means_of(history: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the means of speed and waiting, weighted by the rows' durations."""
+    seconds = sum(row["train_seconds"] for row in history)
+    return {
+        name: sum(row[name] * row["train_seconds"] for row in history) / seconds
+        for name in ("crops_per_second", "data_wait_share")
+    }
 
 
 def sums_of(loss: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

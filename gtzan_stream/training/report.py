@@ -1,7 +1,9 @@
-"""The report of a run: report.json, and report.md with two plots rendered from it."""
+"""The report of a run: report.json, report.html, and what is printed at its end."""
 
 import json
+import platform
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +13,11 @@ from gtzan_stream import crops
 from gtzan_stream.atomic import write_text
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.loader import Loader
-from gtzan_stream.training import plots
 
-REPORT, CURVES, CONFUSION = "report.md", "learning_curves.png", "confusion_matrix.png"
-
-
-def write(folder: Path, report: dict[str, Any], history: Sequence[dict[str, Any]]) -> Path:
-    """Write a run's report into its folder.
-
-    Parameters
-    ----------
-    folder : Path
-    report : dict
-        Content of report.json.
-    history : sequence of dict
-        The rows of metrics.jsonl.
-
-    Returns
-    -------
-    Path
-        The report to read: report.md.
-    """
-    write_json(folder / "report.json", report)
-    plots.learning_curves(folder / CURVES, history, best_epoch=report["training"]["best_epoch"])
-    plots.confusion_matrix(folder / CONFUSION, report["test"]["confusion"], list(report["test"]["genres"]))
-    path = folder / REPORT
-    write_text(path, render(report))
-    return path
+REPORT = "report.html"
+PACKAGES = ["gtzan-stream", "torch", "torchaudio", "torchvision", "triton", "nnAudio", "nnAudio2", "numpy", "scipy"]
+PACKAGES += ["numba", "soundfile", "soxr", "av", "pyarrow", "webdataset", "audiomentations"]
+"""Packages whose versions a report has, where they are installed."""
 
 
 def describe_data(loader: Loader, split: str) -> dict[str, Any]:
@@ -55,56 +35,29 @@ def describe_data(loader: Loader, split: str) -> dict[str, Any]:
     }
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a run uses."""
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain data as indented JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Write metrics.jsonl: one line per epoch."""
+    """Write metrics.jsonl: one line for each validation."""
     write_text(path, "".join(json.dumps(row) + "\n" for row in history))
 
 
-def render(report: dict[str, Any]) -> str:
-    """Render the content of report.json as Markdown."""
-    config, data, training = (report[name] for name in ("config", "data", "training"))
-    lines = [
-        f"# {report['run']}",
-        "",
-        f"{config['model']} ({report['model']['parameters']:,} parameters) on the split `{data['split']}` of "
-        f"{data['dataset']}, augmentation `{config['augment']}`, seed {config['seed']}.",
-        "",
-        results(report),
-        f"![Confusion matrix: genre against predicted genre]({CONFUSION})",
-        "",
-        "## Training",
-        "",
-        f"{training['epochs']} epochs, {training['steps']:,} steps of {config['batch_size']}; {training['stopped']}. "
-        f"The network of epoch {training['best_epoch']} was kept, the best per chunk on the validation clips.",
-        "",
-        f"![Learning curves]({CURVES})",
-        "",
-        f"- {training['crops_per_second']:.0f} crops a second, {training['data_wait_share']:.1%} of the time waiting"
-        f" for data, {training['seconds']:.0f} s in all, evaluations included",
-        f"- {report['machine']['device']}, {config['precision']}, torch {report['machine']['torch']}",
-        "- clips: " + ", ".join(f"{count} {part}" for part, count in data["clips"].items()),
-        *(
-            [f"- {data['padded']} clips are shorter than the network's input and were padded with silence"]
-            * bool(data["padded"])
-        ),
-        *_skipped(report["skipped"]),
-        "",
-        "## Settings",
-        "",
-        "| setting | value |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in config.items()),
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def results(report: dict[str, Any]) -> str:
-    """Render the test results as Markdown, which a run also prints at its end."""
+    """Render the test results as Markdown, which a run prints at its end."""
     config, test = report["config"], report["test"]
     lines = [
         "| test | accuracy | 95 % interval | of |",
@@ -113,14 +66,14 @@ def results(report: dict[str, Any]) -> str:
         _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
         "",
         f"Evaluated on {'the chunks in the first 23.8 s' if config['chunks'] == 'study' else 'all chunks'} of each"
-        " track. A track's genre is the one with the highest mean probability over its chunks. Chunks of one track are"
-        " not independent, so both intervals are computed for as many examples as there are tracks.",
+        " track. A track's predicted label is the one with the highest mean probability over its chunks. Chunks of one"
+        " track are not independent, so both intervals are computed for as many examples as there are tracks.",
         "",
-        "## Genres",
+        "## Labels",
         "",
-        "| genre | tracks | recall per track | recall per chunk | precision per track |",
+        "| label | tracks | recall per track | recall per chunk | precision per track |",
         "|---|---|---|---|---|",
-        *(_genre_row(genre, row) for genre, row in test["genres"].items()),
+        *(_label_row(label, row) for label, row in test["labels"].items()),
         "",
     ]
     return "\n".join(lines)
@@ -130,13 +83,7 @@ def _accuracy_row(name: str, accuracy: float, interval: Sequence[float], total: 
     return f"| {name} | {accuracy:.1%} | {interval[0]:.1%} to {interval[1]:.1%} | {total} |"
 
 
-def _genre_row(genre: str, row: dict[str, Any]) -> str:
+def _label_row(label: str, row: dict[str, Any]) -> str:
     shares = (row["track_recall"], row["chunk_recall"], row["track_precision"])
     cells = " | ".join("" if share is None else f"{share:.0%}" for share in shares)
-    return f"| {genre} | {row['tracks']} | {cells} |"
-
-
-def _skipped(messages: Sequence[str]) -> list[str]:
-    if not messages:
-        return []
-    return ["- Examples were skipped:", *(f"  - {message}" for message in messages)]
+    return f"| {label} | {row['tracks']} | {cells} |"

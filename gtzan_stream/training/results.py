@@ -7,20 +7,21 @@ from typing import Any
 import torch
 from rich.markdown import Markdown
 
-from gtzan_stream.epochs import Epochs
+from gtzan_stream.atomic import write_text
+from gtzan_stream.evaluation import Evaluation
 from gtzan_stream.inference import export
-from gtzan_stream.training import device, report
+from gtzan_stream.training import device, report, report_page
 from gtzan_stream.training.display import Display
 
 
-def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]) -> Path:
+def write(run: Any, loader: Evaluation, test: dict[str, Any], skipped: Sequence[str]) -> Path:
     """Write a run's model and report, and print the results.
 
     Parameters
     ----------
     run : Run
         With the network that was tested.
-    loader : Epochs
+    loader : Evaluation
         The evaluation of the test.
     test : dict
         Summary of the test.
@@ -43,6 +44,7 @@ def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]
         "data": {"labels": run.labels, **report.describe_data(run.train_loader, str(run.config.split))},
         "model": {"name": run.config.model, "parameters": run.n_parameters},
         "machine": {"device": device.describe(run.device), "torch": torch.__version__},
+        "versions": report.versions(),
         "training": {
             **run.progress.summary(),
             "stopped": "the learning rate is below its floor" if run.schedule.finished else "all steps are done",
@@ -51,7 +53,11 @@ def write(run: Any, loader: Epochs, test: dict[str, Any], skipped: Sequence[str]
         "test": test,
         "skipped": skipped,
     }
+    report.write_json(run.folder / "report.json", content)
     run.console.print(Markdown(report.results(content)))
     with Display(run.console) as display:
-        display.begin("plotting the report")
-        return report.write(run.folder, content, run.progress.history)
+        display.begin("writing the report")
+        path: Path = run.folder / report.REPORT
+        sounds = report_page.most_wrong(test["most_wrong"], run.train_loader, loader)
+        write_text(path, report_page.page(content, run.progress.history, sounds))
+    return path

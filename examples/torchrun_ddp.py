@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 examples/torchrun_ddp.py --shards shards/
 
 import argparse
 import os
+import time
 
 import torch
 from torch import distributed, nn
@@ -38,5 +39,5 @@ for epoch in range(3):
     if distributed.get_rank() == 0:
         print(f"epoch {epoch}: loss {total / distributed.get_world_size() / len(loader):.4f}")
 loader.close()
-distributed.barrier()  # without it, gloo's threads may crash a process that ends while they free the last tensors
 distributed.destroy_process_group()
+time.sleep(0.5)  # until the threads of gloo have freed the last tensors, else they may crash (pytorch issue 190489)

@@ -1,4 +1,4 @@
-"""Render the JSON in benchmarks/results as benchmarks/report.md, and its figures into README.md and docs/fleet.md.
+"""Render the JSON in benchmarks/results as benchmarks/report.md, and its figures into README.md and the pages of docs.
 
 ``python benchmarks/render.py`` writes both; with ``--check`` it writes nothing, and fails if they differ from the JSON.
 """
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the
 
 from benchmarks.lib import aims
 from benchmarks.lib.common import RESULTS, ROOT, markdown
+from benchmarks.lib.headline import briefly, headline
 from benchmarks.lib.sections import (
     SECTIONS,
     Result,
@@ -36,7 +37,7 @@ FIGURES = (
     ("fleet", "fleet", of_fleet),
 )
 """For each marked section of a document: its name, the result it shows, and the function that renders it."""
-DOCUMENTS = ("README.md", "docs/fleet.md")
+DOCUMENTS = ("README.md", *(f"docs/{page}.md" for page in ("augmentations", "fleet", "performance", "training")))
 """Documents with marked sections."""
 
 
@@ -76,13 +77,14 @@ def figures(results: dict[str, Result]) -> dict[str, str]:
     for kind in KINDS:
         for name, key, section in FIGURES:
             if result := results.get(f"{key}-{kind}"):
-                found.setdefault(name, []).extend([section(result), f"*{on_machine(result)}*"])
+                found.setdefault(name, []).extend([section(result), f"*{briefly(result)}*"])
         models = results.get(f"accuracy-models-{kind}")
         if models and models["settings"]["dataset"] == "demo":
             found.setdefault("demo", []).append(of_demo(models))
     if results:
         found["aims"] = [markdown(*aims.table(results), words=4)]
         found["losses"] = [losses(results)]
+        found["headline"] = [headline(results)]
     return {name: "\n\n".join(parts) for name, parts in found.items()}
 
 
@@ -102,7 +104,7 @@ def render(results: Path = RESULTS, root: Path = ROOT) -> dict[Path, str]:
 
 
 def main(check: Annotated[bool, typer.Option(help="Only compare; exit 1 if a document differs.")] = False) -> None:
-    """Render the benchmarks' results into report.md, README.md and docs/fleet.md."""
+    """Render the benchmarks' results into report.md, README.md and the pages of docs."""
     for path, text in render().items():
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             print(f"{path.name} differs from benchmarks/results: run python benchmarks/render.py", file=sys.stderr)

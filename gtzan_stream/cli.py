@@ -1,4 +1,4 @@
-"""The command line: `gtzan-stream demo | fetch | pack | index | info | verify | preview | classify`."""
+"""The command line: `gtzan-stream demo | fetch | pack | index | info | verify | preview | replay | classify`."""
 
 import sys
 
@@ -24,6 +24,7 @@ for command in (
     shards.info,
     shards.verify,
     examples.preview,
+    examples.replay,
     models.classify,
 ):
     app.command()(command)

@@ -150,7 +150,7 @@ class Loader(Epochs):
         features = feature.check(features).to(device)
         clips = clips_of(manifest, split, part)
         self.labels = manifest.labels if split is None else manifest.labels_of(split)
-        self.on_error, self.seed = on_error, seed
+        self.split, self.on_error, self.seed = split, on_error, seed
         self.n_rows = feature.n_rows(features, device)
         maker = BatchMaker(
             manifest,

@@ -20,6 +20,7 @@ ROOMS = {
     "console": "tables and progress bars",
     "training": "a run: steps to report",
     "inference": "export, classify, preview",
+    "pages": "pages in one file",
     "loader": "Loader",
     "evaluation": "chunks in order",
     "chosen": "examples by key",

@@ -1,6 +1,7 @@
 """The report rendered from the JSON results of the benchmarks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_report_is_rendered(results: Path):
     assert "2.00 times at most, at 1 semitones | **no** |" in report
     assert "| GPU: memory | flat over 10,000 batches | not measured |  |" in report
     assert "| time stretch | 1 core | audiomentations | 2.0 | in a hurry |" in report
+    assert "- **" in render.figures(render.load(results / "results"))["headline"]
     assert f"torch {torch.__version__.split('+')[0]}" in report
     assert list(documents) == [results / "README.md", results / "benchmarks" / "report.md"]
 
@@ -121,6 +123,11 @@ def test_the_table_of_the_floor_has_as_many_cells_as_columns():
 
 
 def test_documents_show_the_results():
-    """report.md and README.md hold the figures of the committed JSON."""
+    """report.md, README.md and the pages of docs hold the figures of the committed JSON, and every mark is known."""
+    names = {*render.figures(render.load(render.RESULTS))}
+    for page in [render.ROOT / "README.md", *(render.ROOT / "docs").glob("*.md")]:
+        marks = set(re.findall(r"<!-- figures:(\w+) -->", page.read_text()))
+        assert marks <= names
+        assert not marks or str(page.relative_to(render.ROOT)) in render.DOCUMENTS
     for path, text in render.render().items():
         assert path.read_text() == text, f"{path.name} differs from benchmarks/results: run python benchmarks/render.py"

@@ -126,3 +126,14 @@ def test_chunks_of_an_evaluation_can_be_heard(loader: Loader):
     whole = batch.valid_frames == 128
     heard = loader.waveforms(batch)
     torch.testing.assert_close(loader.features(heard)[whole], batch.features[whole], rtol=0, atol=1e-6)
+
+
+def test_waveforms_on_a_gpu_are_those_of_its_features(shards: Path, cuda: torch.device):
+    with Loader(shards, batch_size=16, augment="strong", seed=5, num_workers=0, device=cuda) as loader:
+        batch = next(iter(loader))
+        heard = loader.waveforms(batch)
+        assert heard.device.type == "cuda"
+        whole = torch.from_numpy(batch.valid_frames == 128).to(cuda)
+        torch.testing.assert_close(loader.features(heard)[whole], batch.features[whole], rtol=0, atol=1e-5)
+        chosen = loader.batch_of(batch.keys, batch.crops.tolist())
+        torch.testing.assert_close(chosen.features, batch.features, rtol=0, atol=1e-5)

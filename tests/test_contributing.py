@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md and the README are added to a copy of the repository, where the tests must pass."""
+"""The examples of CONTRIBUTING.md and docs/ are added to a copy of the repository, where the tests must pass."""
 
 import ast
 import os
@@ -17,7 +17,8 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 CHANGES = dict(re.findall(r"```diff\n--- (\S+)\n(.*?)```", PAGE, re.DOTALL))
 ADDED = ["polarity", "quiet", "pooled", "level", "trial", "voc"]
-README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = "".join((ROOT / "docs" / page).read_text() for page in ("augmentations.md", "training.md"))
+DOCUMENTED = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
 
 
 def changed(text: str, change: str) -> str:
@@ -57,9 +58,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def copy_with_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with the transform and the network of the README."""
-    (transform,) = (block for block in README if "class Invert(Transform)" in block)
-    (network,) = (block for block in README if "def tiny(" in block)
+    """A copy of the repository with the transform and the network of the pages."""
+    (transform,) = (block for block in DOCUMENTED if "class Invert(Transform)" in block)
+    (network,) = (block for block in DOCUMENTED if "def tiny(" in block)
     (entry,) = re.findall(r"# in REGISTRY: +(.*)", network)
     public = "from gtzan_stream.augment import Transform"  # files of the package import from augment.base instead
     assert public in transform

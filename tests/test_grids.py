@@ -72,7 +72,7 @@ def slopes(m: object, rows: int, n: int) -> None:
 
 def turn(m: object, rows: int, n: int) -> None:
     spectra, shifts = empty(rows, 6, n, dtype=torch.complex64), empty(rows, 3, dtype=torch.float64)
-    m.turn(spectra, shifts, empty(17, n), 1e-16, 0.2, empty(rows, 3, n, dtype=torch.complex64))
+    m.turn(spectra, shifts, empty(n), 1e-16, 0.2, empty(rows, 3, n, dtype=torch.complex64))
 
 
 def roll(m: object, rows: int, n: int) -> None:
@@ -95,8 +95,9 @@ LAUNCHES = [
     ("triton_hpss", "_magnitude", magnitudes, 32 * 32),
     ("triton_hpss", "_mask", mask, 512),
     ("triton_stft", "_overlap_add", overlap_add, 512),
-    ("triton_resample", "_fit", resample, 2**62),
-    ("triton_resample", "_resample", resample, 512),
+    ("triton_resample", "_taps", resample, 2**62),
+    ("triton_resample", "_double_rate", resample, 2**62),
+    ("triton_resample", "_read", resample, 512),
     ("triton_locked", "_slope", slopes, 1),
     ("triton_locked", "_turn", turn, 2**62),
     ("triton_vocoder", "_vocode", vocode, 3 * 128),

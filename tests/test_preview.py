@@ -12,12 +12,16 @@ from gtzan_stream.cli import main
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.inference import preview
-from gtzan_stream.inference.preview import Pair, example_pairs
+from gtzan_stream.inference.preview import Pair, pairs_of
 from gtzan_stream.loader import Loader
 
 
 def loader_of(shards: Path, augment: str | Transform, **settings: object) -> Loader:
     return Loader(shards, batch_size=6, augment=augment, seed=3, num_workers=0, **settings)
+
+
+def example_pairs(loader: Loader) -> list[Pair]:
+    return pairs_of(loader, next(iter(loader)))
 
 
 def test_unaugmented_features_are_those_of_a_loader_without_augmentation(shards):
@@ -136,7 +140,8 @@ def test_the_features_are_those_of_training_with_the_same_options(run, words, tm
     monkeypatch.setattr(preview, "plot_pairs", lambda path, pairs, frame_s: shown.append((pairs, frame_s)))
     sizes = ["--hop-length", "50", "--frames", "64", "--n-mels", "40", "--n-fft", "300", "--f-min", "100"]
     sizes += ["--f-max", "3000", "--sample-rate", "8000"]
-    run(words, "--split", "words", "--augment", "none", *sizes, "--seed", "3", "--epoch", "2")
+    out = tmp_path / "a.png"
+    run(words, "--split", "words", "--out", out, "--augment", "none", *sizes, "--seed", "3", "--epoch", "2")
     ((pairs_shown, frame_s),) = shown
     features = LogMel(sample_rate=8000, hop_length=50, frames=64, n_mels=40, n_fft=300, f_min=100.0, f_max=3000.0)
     with Loader(words, split="words", part="train", batch_size=8, augment="none", features=features, seed=3) as loader:
@@ -148,7 +153,8 @@ def test_the_features_are_those_of_training_with_the_same_options(run, words, tm
         np.testing.assert_array_equal(pair.augmented, batch.features[row])
 
 
-def test_wrong_sizes_are_refused(run, words):
+def test_wrong_sizes_are_refused(run, words, tmp_path):
     assert "choose shorter crops: --frames 16, or" in run(words, "--split", "words", code=2).err
     assert "features logmel: n_fft must be even and at least 2, got 301" in run(words, "--n-fft", "301", code=2).err
-    run(words, "--split", "words", "--sample-rate", "16000", "--frames", "16")  # resampled
+    out = tmp_path / "resampled.png"
+    run(words, "--split", "words", "--sample-rate", "16000", "--frames", "16", "--out", out)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from gtzan_stream import demo
 from tests.house import ROOT
@@ -34,7 +33,7 @@ def run(kind: str, text: str, folder: Path) -> str:
 
 def test_the_page_has_commands_programs_and_outputs() -> None:
     kinds = [kind for kind, _ in STEPS]
-    assert [kinds.count(kind) for kind in ("sh", "text", "python")] == [5, 4, 2]
+    assert [kinds.count(kind) for kind in ("sh", "text", "python")] == [5, 4, 1]
 
 
 @pytest.mark.slow
@@ -46,12 +45,10 @@ def test_the_steps_work_and_print_what_the_page_says(tmp_path: Path) -> None:
     printed = ""
     for kind, text in STEPS:
         if kind == "text":
-            assert set(text.splitlines()) <= set(printed.splitlines()), printed
+            wanted, found = (re.sub(r"\d+ MB\)", "MB)", lines).splitlines() for lines in (text, printed))
+            assert set(wanted) <= set(found), printed
         else:
             printed = run(kind, text, tmp_path)
-    assert (tmp_path / "preview.png").stat().st_size > 10_000
+    assert "data:audio/" in (tmp_path / "preview.html").read_text(encoding="utf-8")
     report = (tmp_path / "runs/first/report.md").read_text(encoding="utf-8")
-    assert "interval" in report
-    for row in range(4):
-        sounds = [soundfile.read(tmp_path / f"{row}-{what}.wav")[0] for what in ("untouched", "augmented")]
-        assert [len(sound) for sound in sounds] == [66048, 66048]
+    assert "95 % interval" in report

@@ -1,4 +1,4 @@
-"""The README's Python runs as it is printed, and its commands exist."""
+"""The Python of the README and of the pages in docs runs as it is printed, and their commands exist."""
 
 import re
 import subprocess
@@ -9,13 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OTHER_TESTS = {"trainers.md", "coming-from.md", "quickstart.md"}
+"""Pages with tests of their own."""
+PAGES = [README, *(path.read_text() for path in (ROOT / "docs").glob("*.md") if path.name not in OTHER_TESTS)]
+BLOCKS = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
 TARGETS = re.findall(r"^(?:\$ )?make (\w+)", README, re.MULTILINE)
-COMMANDS = sorted(set(re.findall(r"gtzan-stream (\w+) ", README)))
+COMMANDS = sorted(
+    {command for page in PAGES for command in re.findall(r"(?:^|`)gtzan-stream (\w+)", page, re.MULTILINE)}
+)
 
 
-def test_the_readme_has_blocks_targets_and_commands() -> None:
-    assert len(BLOCKS) >= 3
+def test_the_documents_have_blocks_targets_and_commands() -> None:
+    assert len(BLOCKS) >= 8
     assert {"train", "test"} <= set(TARGETS)
     assert {"fetch", "pack"} <= set(COMMANDS)
 

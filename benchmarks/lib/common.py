@@ -147,7 +147,7 @@ def _commit() -> str | None:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
 
     head = git("rev-parse", "--short", "HEAD").stdout.strip()
-    written = (f":!{path}" for path in ("README.md", "benchmarks/report.md", "benchmarks/results"))
+    written = (f":!{path}" for path in ("README.md", "docs", "benchmarks/report.md", "benchmarks/results"))
     changed = git("diff", "--quiet", "HEAD", "--", ".", *written).returncode
     return f"{head}-dirty" if head and changed else head or None
 

@@ -1,4 +1,4 @@
-"""Convert waveforms to 16 bits and write WAV and FLAC files."""
+"""Convert waveforms to 16 bits and write WAV and FLAC files, and write WAV files of floats."""
 
 import io
 
@@ -31,4 +31,11 @@ def encode(samples: np.ndarray, sample_rate: int, codec: str = "wav") -> bytes:
         raise TypeError(f"expected int16 samples, got {samples.dtype}; quantise them first")
     file = io.BytesIO()
     soundfile.write(file, samples, sample_rate, format=codec.upper(), subtype=CODECS[codec])
+    return file.getvalue()
+
+
+def encode_float(samples: np.ndarray, sample_rate: int) -> bytes:
+    """Encode float samples [time] as a mono WAV file of 32-bit floats, which keeps them exactly."""
+    file = io.BytesIO()
+    soundfile.write(file, samples.astype(np.float32), sample_rate, format="WAV", subtype="FLOAT")
     return file.getvalue()

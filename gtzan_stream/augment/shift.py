@@ -38,7 +38,8 @@ class TimeShift(Transform):
         self.min_shift, self.max_shift = int(min_shift), int(max_shift)
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
-        return {"shift": np.floor(between(self.min_shift, self.max_shift + 1, examples.uniform(f"{path}.shift")))}
+        drawn = between(self.min_shift, self.max_shift + 1, examples.uniform(f"{path}.shift"))
+        return {"shift": np.minimum(np.floor(drawn), self.max_shift)}  # rounding may reach max_shift + 1
 
     def source_of(self, length: np.ndarray, draw: Draw) -> Source:
         return Source(draw.values["shift"].astype(np.int64), length)

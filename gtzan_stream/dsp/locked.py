@@ -112,8 +112,8 @@ def stretch_batch(waveform: Waveform, rate: np.ndarray, offset: np.ndarray, boun
 
         turned = empty_spectrum((len(waveform), n_frames, spectra.shape[2]), spectra)
         shifts = _shifts(triton_locked.slopes(spectra), later, per_sample)
-        weights = _weights(waveform.dtype, waveform.device, cuda_stream_id(waveform.device))
-        triton_locked.turn(spectra, shifts, weights, SILENT_SUM, AGREEMENT, turned)
+        widths = _device_half_widths(waveform.device, cuda_stream_id(waveform.device))
+        triton_locked.turn(spectra, shifts, widths, SILENT_SUM, AGREEMENT, turned)
     else:
         now, past = spectra[:, :n_frames], spectra[:, n_frames:]
         turned = _turn(now, past, _shifts(_slopes(now, past), later, per_sample))
@@ -192,6 +192,13 @@ def half_widths() -> np.ndarray:
     frequency = np.maximum(np.arange(N_FFT // 2 + 1), 0.5) / N_FFT  # 0 has no logarithm
     place = np.log(frequency / LOW) / np.log(HIGH / LOW)
     return np.rint(1 + (WIDEST - 1) * np.clip(place, 0, 1)).astype(np.int64)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
+def _device_half_widths(device: torch.device, stream: int) -> Tensor:
+    """Return `half_widths` for a kernel: float32 [freq]."""
+    return to_device(half_widths().astype(np.float32), device)
 
 
 @lru_cache(maxsize=32)

@@ -25,8 +25,8 @@ Nyquist frequency, so a short filter, the same at all rates, is enough to read i
 
 Each input sample costs 2 half_width multiplications, as the two sides of h are equal, and each output sample 32. White
 noise differs from the reference by a millionth: that much remains of what u has around its own sampling rate, and the
-reader lowers what h leaves between N and 3 N. The Triton kernel fits polynomials in the fraction of a sample, one for
-each tap of a row.
+reader lowers what h leaves between N and 3 N. The Triton kernels take the same two steps, with 18 samples of u for each
+output sample.
 """
 
 from functools import cache, lru_cache

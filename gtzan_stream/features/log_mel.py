@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +106,7 @@ class LogMel(nn.Module):
         _require(power > 0, f"power must be positive, got {power}")
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
         self.power, self.trainable = float(power), trainable
+        self._mel_scale = (n_mels, f_min, f_max)
         # In dB: m sums magnitudes ** power, so dB = 20 / power * log10(m), which is DB_FLOOR at the floor of m.
         self.compression = (
             LogCompression(scale=1 / math.log(10), gain=10.0, floor=0.0)
@@ -119,6 +121,11 @@ class LogMel(nn.Module):
         window = nnaudio.get_buffer("stft.window_mask").flatten().float()
         for name, value in {"window": window, **mel_bands._asdict()}.items():
             self.register_buffer(name, value, persistent=False)
+
+    @property
+    def centres_hz(self) -> np.ndarray:
+        """Frequency of each band's peak in Hz: float64 [n_mels]."""
+        return _band_edges(*self._mel_scale)[1:-1]
 
     def forward(self, waveform: Waveform) -> Features:
         """Compute the features of the frames that are wholly inside the waveform; nothing is padded.
@@ -204,8 +211,13 @@ def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_m
 
 def _first_band_width(n_mels: int, f_min: float, f_max: float) -> float:
     """Compute the width of the first mel band in Hz."""
-    first, _, last = _nnaudio("librosa_functions").mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)[:3]
+    first, _, last = _band_edges(n_mels, f_min, f_max)[:3]
     return float(last - first)
+
+
+def _band_edges(n_mels: int, f_min: float, f_max: float) -> np.ndarray:
+    """Return the frequencies in Hz at which bands begin, peak and end: band m at ``m``, ``m + 1`` and ``m + 2``."""
+    return _nnaudio("librosa_functions").mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)
 
 
 def _nnaudio_mel(

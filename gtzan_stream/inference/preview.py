@@ -1,7 +1,7 @@
 """Plot crops before and after augmentation, exactly as a loader yields them."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gtzan_stream.batch import Batch
 from gtzan_stream.errors import UserError
-from gtzan_stream.features import build
+from gtzan_stream.inference.first_crops import first_crops
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.loader import Loader
-from gtzan_stream.store.manifest import Manifest
 
 COLUMNS = 4
 
@@ -41,64 +41,42 @@ class Pair:
     augmented: np.ndarray
 
 
-def plot_preview(
-    path: Path,
-    shards: str | Path,
-    *,
-    augment: str = "study",
-    split: str | None = None,
-    part: str | None = None,
-    seed: int = 0,
-    epoch: int = 0,
-    count: int = 8,
-    settings: Mapping[str, object] | None = None,
-) -> None:
-    """Plot the first `count` crops of a training epoch before and after augmentation, and write a PNG.
+def plot_preview(path: Path, loader: Loader, *, epoch: int = 0, count: int = 8) -> None:
+    """Plot the first `count` crops of an epoch before and after augmentation, and write a PNG.
 
     Parameters
     ----------
     path : Path
         File to write; its folder is created.
-    shards, augment, split, seed
-        See `Loader`.
-    part : str, optional
-        By default "train" if there is a split.
+    loader : Loader
+        With features that are a spectrogram.
     epoch, count : int
-        Which epoch, and how many crops of it.
-    settings : mapping
-        Settings of `LogMel`; the sample rate is that of the shards by default.
 
     Raises
     ------
     UserError
-        For the reasons of `Loader`; if a setting is out of range; if all crops are mostly padding.
+        If all crops are mostly padding.
     """
-    given = {name: value for name, value in (settings or {}).items() if value is not None}
-    given.setdefault("sample_rate", Manifest.open(shards).sample_rate)
-    features = build("logmel", **given)
-    part = part or ("train" if split else None)
-    with Loader(
-        shards, split=split, part=part, batch_size=count, augment=augment, features=features, seed=seed, num_workers=0
-    ) as loader:
-        loader.set_epoch(epoch)
-        geometry = loader.features.geometry
-        plot_pairs(path, example_pairs(loader), frame_s=geometry.step / geometry.sample_rate)
+    geometry = loader.features.geometry
+    pairs = pairs_of(loader, first_crops(loader, epoch, count))
+    plot_pairs(path, pairs, frame_s=geometry.step / geometry.sample_rate)
 
 
-def example_pairs(loader: Loader) -> list[Pair]:
-    """Return the examples of the loader's next batch, each with the features of the same crop without augmentation.
+def pairs_of(loader: Loader, batch: Batch) -> list[Pair]:
+    """Return the examples of a batch, each with the features of the same crop without augmentation.
 
     Parameters
     ----------
     loader : Loader
-        At the beginning of an epoch. Examples of weight 0 are left out.
+        The batch's loader.
+    batch : Batch
+        Examples of weight 0 are left out.
 
     Raises
     ------
     UserError
         If all have weight 0.
     """
-    batch = next(iter(loader))
     shown = np.flatnonzero(batch.weights.cpu().numpy()).tolist()
     if not shown:
         raise UserError(

@@ -42,7 +42,7 @@ def _log(u):
 
 @triton.jit
 @no_type_check
-def _sine_cosine(h):
+def sine_cosine(h):
     """Compute sine and cosine of ``2 pi h`` for ``|h| <= 1/2``, by those of half the angle."""
     z = h * h
     s = S5 * z + S4
@@ -62,7 +62,7 @@ def _box_muller(first, second):
     u = ((first >> 8).to(tl.int32).to(tl.float32) + 1.0) * ulp
     radius = tl.sqrt_rn(-2.0 * _log(u))
     h = (second.to(tl.int32, bitcast=True) >> 8).to(tl.float32) * ulp
-    s, c = _sine_cosine(h)
+    s, c = sine_cosine(h)
     return radius * c, radius * s
 
 

@@ -1,4 +1,4 @@
-"""Overlap-add on CUDA, and the complex numbers of spectra; `gtzan_stream.dsp.stft` has the formula.
+"""Overlap-add on CUDA, by the formula of `gtzan_stream.dsp.stft`; complex numbers, and matrices of four columns.
 
 Each output sample gathers the frames that cover it, instead of each frame adding to its samples: no atomic additions,
 so the result is the same in every run.
@@ -30,6 +30,23 @@ def join(re, im):
     """Put real and imaginary parts into one number of 64 bits each."""
     low = re.to(tl.uint32, bitcast=True).to(tl.int64)
     return low | (im.to(tl.int32, bitcast=True).to(tl.int64) << 32)
+
+
+@triton.jit
+@no_type_check
+def columns(matrix):
+    """Return the columns of [lane, 4]. A thread has a whole row, so nothing is moved."""
+    even, odd = tl.split(tl.reshape(matrix, [matrix.shape[0], 2, 2]))
+    c0, c2 = tl.split(even)
+    c1, c3 = tl.split(odd)
+    return c0, c1, c2, c3
+
+
+@triton.jit
+@no_type_check
+def matrix(c0, c1, c2, c3):
+    """Return [lane, 4] with these columns."""
+    return tl.reshape(tl.join(tl.join(c0, c2), tl.join(c1, c3)), [c0.shape[0], 4])
 
 
 @triton.jit

@@ -31,6 +31,7 @@ from gtzan_stream.training import (
     report,
     results,
     schedules,
+    stored,
 )
 from gtzan_stream.training.clock import DataClock
 from gtzan_stream.training.config import Config
@@ -133,7 +134,7 @@ class Run:
     def write_config(self) -> None:
         """Write config.json into the run's folder, on rank 0."""
         if collectives.is_first():
-            report.write_json(self.folder / "config.json", self.config.to_dict())
+            report.write_json(self.folder / stored.CONFIG, self.config.to_dict())
 
     def write_history(self) -> None:
         """Write metrics.jsonl, on rank 0."""

@@ -1,0 +1,65 @@
+"""Open what a run was trained on, from the settings that are stored in its folder."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.loader import Loader
+from gtzan_stream.training import inputs
+from gtzan_stream.training.config import Config
+
+CONFIG = "config.json"
+
+
+def is_run(folder: str | Path) -> bool:
+    """Return whether this is the folder of a run."""
+    return (Path(folder) / CONFIG).is_file()
+
+
+def read_config(folder: Path) -> Config:
+    """Read the settings of a run.
+
+    Raises
+    ------
+    UserError
+        If they are missing, damaged, or not those of this version.
+    """
+    path = folder / CONFIG
+    try:
+        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{folder} is not the folder of a run: it has no {CONFIG}") from None
+    except ValueError as error:  # JSON, UTF-8 and Config
+        raise UserError(f"{path} does not hold the settings of a run: {error}") from None
+
+
+def open_training_loader(
+    folder: Path, *, shards: str | None = None, augment: str | None = None
+) -> tuple[Config, Loader]:
+    """Open a loader of the examples that a run was trained on, on the CPU.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    shards : str, optional
+        Where its shards are now.
+    augment : str, optional
+        Another recipe.
+
+    Raises
+    ------
+    UserError
+        If the settings cannot be read, or the shards are not there.
+    """
+    config = read_config(folder)
+    changes: dict[str, Any] = {"shards": shards, "augment": augment}
+    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+    if "://" not in config.shards and not Path(config.shards).exists():
+        raise UserError(f"{folder} was trained on {config.shards}, which is not here: name its place with --shards")
+    features = inputs.build_features(config)
+    return config, inputs.open_loader(config, features, torch.device("cpu"))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import gtzan_stream
-from gtzan_stream import Loader, augment
+from gtzan_stream import Loader, Manifest, augment
 from tests.conftest import need
 from tests.house import ROOT, imported_modules
 
@@ -24,6 +24,7 @@ STEMS = sorted(path.stem for path in FOLDER.glob("*.py"))
 ALONE = ["accelerate_loop", "lightning_trainer", "torchrun_ddp"]
 """Examples whose own tests run them in a process of their own; the others run in that of the tests, too."""
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+PARTS = ("train", "valid", "test")
 Run = Callable[[str], str]
 
 
@@ -202,6 +203,9 @@ def test_the_echo_of_a_crop_is_that_of_its_clip(tiny: Path) -> None:
         expected = dry[row, int(delay) :] + level * dry[row, : -int(delay)]
         torch.testing.assert_close(wet[row, int(delay) :], expected.float())
     whole_batch = echo.apply(dry, batch.draw)
+    for row, delay in enumerate(batch.draw.values["delay"].astype(int)):
+        assert torch.equal(whole_batch[row, :delay], dry[row, :delay]), "nothing comes before a whole clip"
+        torch.testing.assert_close(whole_batch[row, delay:], wet[row, delay:])
     assert all(torch.equal(echo.apply(dry[i : i + 1], batch.draw[i : i + 1])[0], whole_batch[i]) for i in range(8))
 
 
@@ -233,7 +237,10 @@ def test_labels_from_csv(run: Run) -> None:
     parts = re.search(r"'train': (\d+), 'valid': (\d+), 'test': (\d+)", out)
     assert parts
     assert sum(map(int, parts.groups())) == 40
-    assert all(int(count) and int(count) % 2 == 0 for count in parts.groups()), "artists have two clips each"
+    assert all(map(int, parts.groups()))
+    manifest = Manifest.open("csv-demo/shards")
+    keys = [{int(manifest.keys[clip].as_py()) for clip in manifest.part("stratified", part)} for part in PARTS]
+    assert all(number ^ 1 in part for part in keys for number in part), "an artist has clips 2 n and 2 n + 1"
     rows = re.findall(r"(\d+) is (\w+): loudest in mel band (\d+)", out)
     assert len(rows) == 16
     assert {label for _, label, _ in rows} == {"high", "low"}

@@ -56,7 +56,12 @@ HOUSE = list(ROOMS)
 GROUND = {"atomic", "checks", "distributed", "errors", "folders", "geometry"}
 GROUND |= {"feature_settings", "registry", "shapes", "threads", "words"}
 """Modules that every room but kernels may import."""
-PROGRAMS = {"train.py": "trains a network", "benchmarks": "measurements", "models": "the networks"}
+PROGRAMS = {
+    "train.py": "trains a network",
+    "examples": "to copy from",
+    "benchmarks": "measurements",
+    "models": "the networks",
+}
 """Code above the package: it runs from the checkout and is not installed."""
 FILES = sorted((ROOT / "gtzan_stream").rglob("*.py"))
 

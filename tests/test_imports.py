@@ -10,7 +10,9 @@ import pytest
 from tests.house import FILES, GROUND, HOUSE, ROOT, imported_modules, room_of
 
 EVERY_FILE = sorted(
-    path for folder in ("gtzan_stream", "models", "benchmarks", "tests", ".") for path in (ROOT / folder).glob("*.py")
+    path
+    for folder in ("gtzan_stream", "models", "benchmarks", "examples", "tests", ".")
+    for path in (ROOT / folder).glob("*.py")
 )
 EVERY_FILE += sorted(path for path in (*FILES, *(ROOT / "benchmarks/lib").glob("*.py")) if path not in EVERY_FILE)
 MAX_LINES = 270

@@ -23,8 +23,9 @@ from tests.conftest import need
 
 ROOT = Path(__file__).parent.parent
 GENERATED = {"PKG-INFO"}
-FOLDERS = ("models", "benchmarks", "docs", "tests", "gtzan_stream", ".ci", ".github")
+FOLDERS = ("models", "benchmarks", "docs", "examples", "tests", "gtzan_stream", ".ci", ".github")
 PRIVATE = ["clip.wav", "notes.txt", "shards/demo-000000.tar", "runs/one/best.pt", ".venv/pyvenv.cfg", "preview.png"]
+PRIVATE += ["examples/.ipynb_checkpoints/tour-checkpoint.ipynb", "examples/tour-shards/demo-000000.tar"]
 PRIVATE += [
     f"{folder}/{name}" for folder in FOLDERS for name in ("clip.wav", "__pycache__/x.pyc", ".DS_Store", "a.tar")
 ]

@@ -244,7 +244,10 @@ def test_calls_without_an_encoding_are_found():
     assert not any(without_encoding(ast.parse(line)) for line in other)
 
 
-@pytest.mark.parametrize("path", [*FILES, *RUN_FROM_CHECKOUT], ids=lambda p: str(p.relative_to(ROOT)))
+EXAMPLES = [*(ROOT / "examples").glob("*.py")]
+
+
+@pytest.mark.parametrize("path", [*FILES, *RUN_FROM_CHECKOUT, *EXAMPLES], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_text_file_has_an_encoding(path: Path):
     lines = without_encoding(ast.parse(path.read_text()))
     assert not lines, f"{path}, lines {lines}: without encoding=, text is cp1252 on Windows"

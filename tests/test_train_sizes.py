@@ -125,13 +125,13 @@ def test_a_setting_that_is_not_given_is_the_default_of_the_features(words, tiny)
 def test_every_setting_is_an_option_of_both_programs():
     import inspect
 
-    from gtzan_stream import cli
+    from gtzan_stream.commands import examples
 
     fields = Config.__dataclass_fields__
     for name, (kind, text) in FEATURE_SETTINGS.items():
         assert fields[name].type == kind | None
         assert fields[name].metadata["help"] == text
-        assert inspect.signature(cli.preview).parameters[name].annotation.__metadata__[0].help == text
+        assert inspect.signature(examples.preview).parameters[name].annotation.__metadata__[0].help == text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Compose, Identity, OneOf
-from gtzan_stream.augment.draw import Draw, Source
+from gtzan_stream.augment.draw import Draw, Examples, Source
 from gtzan_stream.augment.external import Audiomentations
 from gtzan_stream.augment.gain import Gain
 from gtzan_stream.augment.noise import GaussianNoise
@@ -18,6 +18,7 @@ __all__ = [
     "Audiomentations",
     "Compose",
     "Draw",
+    "Examples",
     "Gain",
     "GaussianNoise",
     "Identity",

@@ -140,6 +140,13 @@ def test_fetch_says_what_it_keeps(interrupted, music: Path, tmp_path: Path):
     assert whole.read_bytes() == archive.read_bytes()
 
 
+def test_preview_writes_nothing_before_its_page_is_complete(interrupted, shards: Path, tmp_path: Path):
+    out = tmp_path / "preview.html"
+    result = interrupted(f"opening {shards}", "preview", shards, "--out", out, "--count", 1, after=2)
+    assert result.stderr == f"gtzan-stream: interrupted; {out} was not written; {AGAIN}\n"
+    assert not [*tmp_path.iterdir()]
+
+
 def test_verify_prints_the_problems_that_it_found(interrupted, shards: Path, tmp_path: Path):
     done = interrupted("verifying", "verify", shards)
     assert done.stderr == f"gtzan-stream: interrupted; 0 problems until then; {AGAIN}\n"

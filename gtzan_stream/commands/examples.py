@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from gtzan_stream import console
+from gtzan_stream.commands.interrupt import on_interrupt
 from gtzan_stream.commands.options import setting
 from gtzan_stream.errors import UserError
 from gtzan_stream.feature_settings import option_name
+from gtzan_stream.words import FROM_THE_BEGINNING
 from gtzan_stream.words import count as count_words
 
 Source = Annotated[
@@ -65,20 +67,20 @@ def preview(
         "f_min": f_min,
         "f_max": f_max,
     }
-    loader, name, _ = _open(source, augment, split, part, seed, shards, given)
-    with loader:
-        if suffix == ".png":
-            plot_preview(out, loader, epoch=epoch, count=count or 8)
-            console.print_line(
-                f"{out}: the first {count or 8} crops of epoch {epoch}, augmentation {name}, seed {loader.seed}"
-            )
-            return
-        with console.progress_bar("computing crops") as progress:
-            n_clips = preview_page.write(out, loader, augment=name, epoch=epoch, count=count, progress=progress)
-    console.print_line(
-        f"{out}: {count_words(n_clips, 'crop')} of epoch {epoch}, augmentation {name}, seed {loader.seed}; "
-        f"open it in a browser ({out.stat().st_size / 1e6:.0f} MB)"
-    )
+    with (
+        on_interrupt(lambda: f"{out} was not written; {FROM_THE_BEGINNING}"),
+        console.progress_bar(f"opening {source}") as progress,
+    ):
+        loader, name, _ = _open(source, augment, split, part, seed, shards, given)
+        with loader:
+            if suffix == ".png":
+                plot_preview(out, loader, epoch=epoch, count=count or 8)
+                shown = f"the first {count or 8} crops"
+            else:
+                n_clips = preview_page.write(out, loader, augment=name, epoch=epoch, count=count, progress=progress)
+                shown = count_words(n_clips, "crop")
+    how = f"; open it in a browser ({out.stat().st_size / 1e6:.0f} MB)" if suffix == ".html" else ""
+    console.print_line(f"{out}: {shown} of epoch {epoch}, augmentation {name}, seed {loader.seed}{how}")
 
 
 def replay(

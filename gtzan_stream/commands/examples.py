@@ -48,9 +48,10 @@ def preview(
     f_min: Annotated[float | None, setting("f_min")] = None,
     f_max: Annotated[float | None, setting("f_max")] = None,
 ) -> None:
-    """Hear and see crops of a training epoch, without and with augmentation, and what is in the set.
+    """Write a page to hear and see the crops of a training epoch.
 
-    A page plays them, also with each transform alone at several strengths. It is one file and loads nothing else.
+    It plays them untouched and augmented, also with each transform alone at several strengths, and shows
+    what is in the set. It is one file and loads nothing else. With a name that ends in .png, it is a picture.
     """
     from gtzan_stream.inference import preview_page
     from gtzan_stream.inference.preview import plot_preview
@@ -101,7 +102,9 @@ def replay(
     hop_length: Annotated[int | None, setting("hop_length")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
-    """Write exactly what a network heard of one crop in one epoch: the samples its features were computed from.
+    """Write what a network heard of one crop to a sound file.
+
+    These are exactly the samples that its features were computed from in that epoch.
 
     Name the folder of a run to hear what that run heard, or shards and the settings of a run.
     """

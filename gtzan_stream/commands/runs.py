@@ -21,7 +21,10 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare runs of train.py: settings that differ, accuracies and speed. A folder that is no run is left out."""
+    """Compare runs of train.py as a table, and as a plot.
+
+    It lists the settings that differ, accuracies and speed. A folder that is no run is left out.
+    """
     from gtzan_stream.inference.png import write_png
     from gtzan_stream.training import comparison
 

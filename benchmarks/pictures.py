@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import typer
 from matplotlib.figure import Figure, SubFigure
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
+from benchmarks.lib.common import run
 from gtzan_stream import demo
 from gtzan_stream.augment import (
     Gain,
@@ -135,4 +135,4 @@ def main(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

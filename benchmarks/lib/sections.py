@@ -148,7 +148,7 @@ def of_sounds(result: Result) -> str:
 def of_first_run(result: Result) -> str:
     (report,) = result["rows"]
     training = report["training"]
-    accuracy, *_ = training_report.results(report).split("\n\n")  # its first table
+    accuracy = training_report.accuracies(report["test"])
     return (
         f"{accuracy}\n\n"
         f"{report['seconds']:.0f} s in all; {training['crops_per_second']:.0f} crops a second, "

@@ -60,10 +60,7 @@ def results(report: dict[str, Any]) -> str:
     """Render the test results as Markdown, which a run prints at its end."""
     config, test = report["config"], report["test"]
     lines = [
-        "| test | accuracy | 95 % interval | of |",
-        "|---|---|---|---|",
-        _accuracy_row("per track", test["track_accuracy"], test["track_interval"], f"{test['tracks']} tracks"),
-        _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
+        accuracies(test),
         "",
         f"Evaluated on {'the chunks in the first 23.8 s' if config['chunks'] == 'study' else 'all chunks'} of each"
         " track. A track's predicted label is the one with the highest mean probability over its chunks. Chunks of one"
@@ -77,6 +74,18 @@ def results(report: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def accuracies(test: dict[str, Any]) -> str:
+    """Render the accuracies of a test as a Markdown table."""
+    return "\n".join(
+        [
+            "| test | accuracy | 95 % interval | of |",
+            "|---|---|---|---|",
+            _accuracy_row("per track", test["track_accuracy"], test["track_interval"], f"{test['tracks']} tracks"),
+            _accuracy_row("per chunk", test["chunk_accuracy"], test["chunk_interval"], f"{test['chunks']} chunks"),
+        ]
+    )
 
 
 def _accuracy_row(name: str, accuracy: float, interval: Sequence[float], total: str) -> str:

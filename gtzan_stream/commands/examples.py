@@ -73,7 +73,7 @@ def preview(
                 f"{out}: the first {count or 8} crops of epoch {epoch}, augmentation {name}, seed {loader.seed}"
             )
             return
-        with console.progress_bar("computing crops") as progress:
+        with console.progress_bars() as progress:
             n_clips = preview_page.write(out, loader, augment=name, epoch=epoch, count=count, progress=progress)
     console.print_line(
         f"{out}: {count_words(n_clips, 'crop')} of epoch {epoch}, augmentation {name}, seed {loader.seed}; "
@@ -108,6 +108,8 @@ def replay(
     for option, path in (("--out", out), ("--untouched", untouched)):
         if path is not None and path.suffix.lower() != ".wav":
             raise UserError(f"{option} {path}: a replay is a WAV file, with the suffix .wav")
+    if untouched == out:
+        raise UserError(f"--untouched {untouched} is also the file of --out: name another")
     given = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
     loader, _, mixup = _open(source, augment, None, None, seed, shards, given, crop=crop)
     with loader:

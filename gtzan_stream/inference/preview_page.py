@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def write(
     augment: str,
     epoch: int = 0,
     count: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> int:
     """Write the page for the first crops of each label in an epoch.
 
@@ -46,7 +47,7 @@ def write(
     epoch : int
     count : int, optional
         Number of crops. By default one of each label, at most `MOST_LABELS`.
-    progress : callable (done, total)
+    progress : callable (stage, done, total)
 
     Returns
     -------
@@ -68,21 +69,27 @@ def write(
         epoch=epoch,
         seed=loader.seed,
         version=__version__,
-        facts=set_facts(loader.manifest, loader.split),
+        facts=set_facts(loader.manifest, loader.split, progress=partial(progress, "measuring levels")),
         ticks=pages.hz_ticks(features.centres_hz),
         seconds=geometry.stride / geometry.sample_rate,
         context_s=geometry.context / geometry.sample_rate,
         menu=[{"group": group, "name": name, "strengths": list(of_name)} for group, name, of_name in menu],
-        **_clips(loader, batch, menu, progress),
+        **_clips(loader, batch, menu, partial(progress, "computing crops")),
     )
     write_text(path, page)
     return len(batch)
 
 
 def picture_features(loader: Loader) -> LogMel:
-    """Return the features that pictures of a loader's crops show."""
-    features = loader.features
-    return features if isinstance(features, LogMel) else LogMel(sample_rate=features.geometry.sample_rate)
+    """Return the features that pictures of a loader's crops show: `LogMel`, with fewer bands for very short crops."""
+    features, geometry = loader.features, loader.features.geometry
+    if isinstance(features, LogMel):
+        return features
+    shown = LogMel(sample_rate=geometry.sample_rate)
+    if (n_fft := shown.geometry.frame_length) > geometry.read_length:
+        shorter = geometry.read_length // 2 * 2
+        shown = LogMel(sample_rate=geometry.sample_rate, n_fft=shorter, n_mels=max(32 * shorter // n_fft, 1))
+    return shown.to(loader._maker.device)
 
 
 Menu = list[tuple[str, str, dict[str, Transform]]]

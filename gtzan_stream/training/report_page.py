@@ -89,7 +89,7 @@ def most_wrong(tracks: Sequence[Mapping[str, Any]], loader: Loader, evaluation: 
     geometry, features = loader.features.geometry, picture_features(loader)
     batch = evaluation.batch_of([track["key"] for track in tracks], [track["chunk"] for track in tracks])
     samples = loader.waveforms(batch)
-    images = batch.features if features is loader.features else features.to(samples.device)(samples)
+    images = batch.features if features is loader.features else features(samples)
     heard, drawn = samples.cpu().numpy(), images.float().cpu().numpy()
     scale = pages.Scale.of(list(drawn))
     wrong = []

@@ -105,6 +105,13 @@ def test_runs_on_other_clips_or_splits_are_marked(run, runs):
     assert "accuracies cannot be compared" in run(*folders).out
 
 
+def test_runs_with_the_same_name_are_told_apart(run, runs, tmp_path):
+    (tmp_path / "more").mkdir()
+    folders = [runs("a"), runs("more/a"), runs("b")]
+    names = [row["run"] for row in json.loads(run(*folders, "--json").out)]
+    assert names == [f"{tmp_path}/a", f"{tmp_path}/more/a", "b"]
+
+
 def test_folders_that_are_no_runs_are_left_out(run, runs, tmp_path):
     good, bad, other, old = runs("good"), runs("bad"), runs("other"), runs("old")
     (bad / "metrics.jsonl").write_bytes(b'{"epoch": 1, "st')
@@ -147,3 +154,6 @@ def test_the_plot_has_every_run_and_cuts_nothing_off(runs):
     assert [line.get_xdata().tolist() for line in tests.get_lines()] == [[0.72, 1.0], [1.0]]
     assert [text.get_text() for text in tests.get_yticklabels()] == ["perfect", "plain, not finished"]
     assert not any(line.get_clip_on() for panel in (curves, tests) for line in panel.get_lines())
+    curves, _ = comparison.plot(11 * read[1:], comparison.compare(11 * read[1:])).get_axes()
+    first, *_, last = curves.get_lines()
+    assert (first.get_color(), first.get_linestyle(), last.get_color(), last.get_linestyle()) == ("C0", "-", "C0", "--")

@@ -59,6 +59,12 @@ def test_the_search_for_rare_labels_ends(shards: Path, monkeypatch):
         first_crops.first_of_each_label(loader, 0, 1)
 
 
+def test_the_crops_of_an_epoch_are_shown_once(shards: Path):
+    with Loader(shards, batch_size=7, crops_per_clip=1) as loader:  # the last batch has fillers
+        assert len(loader.manifest) % 7
+        assert sorted(first_crops.first_crops(loader, 0, 1000).keys) == sorted(loader.manifest.keys.to_pylist())
+
+
 def test_equal_transforms_have_numbers(monkeypatch):
     twice = Compose([Gain(1.0, 2.0), Gain(3.0, 4.0)])
     monkeypatch.setattr(preview_page, "recipe", lambda name: twice)

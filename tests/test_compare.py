@@ -11,6 +11,7 @@ import pytest
 
 from gtzan_stream import console
 from gtzan_stream.cli import main
+from gtzan_stream.errors import UserError
 from gtzan_stream.training import comparison
 from gtzan_stream.training.comparison import read_run
 
@@ -140,6 +141,16 @@ def test_any_damage_is_one_line(run, runs, file, content):
     good, bad = runs("good"), runs("bad")
     (bad / file).write_bytes(content)
     assert run(good, bad).err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", ["0.5", float("nan"), None, [1]])
+@pytest.mark.parametrize("name", comparison.COLUMNS)
+def test_a_measure_that_is_no_number_is_one_line(runs, name, number):
+    bad = runs("bad")
+    row = json.loads((bad / "metrics.jsonl").read_text().splitlines()[0])
+    (bad / "metrics.jsonl").write_text(json.dumps(row | {name: number}) + "\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl that is damaged or of another version"):
+        read_run(bad)
 
 
 def test_the_plot_has_every_run_and_cuts_nothing_off(runs):

@@ -65,6 +65,26 @@ def test_the_crops_of_an_epoch_are_shown_once(shards: Path):
         assert sorted(first_crops.first_crops(loader, 0, 1000).keys) == sorted(loader.manifest.keys.to_pylist())
 
 
+def test_crops_that_training_skips_are_not_shown(shards: Path, tmp_path: Path, monkeypatch):
+    read, manifest = ClipReader.read, Manifest.open(shards)
+    unreadable = set(np.flatnonzero(manifest.label == 0).tolist())
+
+    def failing(self: ClipReader, clip: int, start: int, out: np.ndarray) -> None:
+        if clip in unreadable:
+            raise BadSample("broken")
+        read(self, clip, start, out)
+
+    monkeypatch.setattr(ClipReader, "read", failing)
+    monkeypatch.setattr(ClipReader, "direct_rows", lambda *arguments: None)
+    with Loader(shards, on_error="skip") as loader:
+        assert preview_page.write(tmp_path / "a.html", loader, augment="none") == len(manifest.labels) - 1
+        shown = data_of((tmp_path / "a.html").read_text())["clips"]
+        assert [clip["label"] for clip in shown] == manifest.labels[1:]
+        unreadable.update(range(len(manifest)))
+        with pytest.raises(UserError, match="there is nothing to show, training skips these crops: broken"):
+            preview_page.write(tmp_path / "a.html", loader, augment="none")
+
+
 def test_equal_transforms_have_numbers(monkeypatch):
     twice = Compose([Gain(1.0, 2.0), Gain(3.0, 4.0)])
     monkeypatch.setattr(preview_page, "recipe", lambda name: twice)

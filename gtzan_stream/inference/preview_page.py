@@ -14,6 +14,7 @@ from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import recipe
 from gtzan_stream.batch import Batch
+from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.inference.first_crops import first_of_each_label
 from gtzan_stream.inference.set_facts import set_facts
@@ -57,10 +58,12 @@ def write(
     Raises
     ------
     UserError
-        If all clips are much shorter than a crop.
+        If all clips are much shorter than a crop, or training skips all crops that would be shown.
     """
     n_labels = len(np.unique(loader.manifest.label[loader._plan(epoch).layout.clips]))
     batch = first_of_each_label(loader, epoch, count or min(n_labels, MOST_LABELS))
+    if not batch.weights.any():
+        raise UserError(f"there is nothing to show, training skips these crops: {batch.skipped[0]}")
     menu = _menu(augment)
     geometry, features = loader.features.geometry, picture_features(loader)
     page = pages.render(
@@ -77,7 +80,7 @@ def write(
         **_clips(loader, batch, menu, partial(progress, "computing crops")),
     )
     write_text(path, page)
-    return len(batch)
+    return int(batch.weights.count_nonzero())
 
 
 def picture_features(loader: Loader) -> LogMel:
@@ -120,7 +123,7 @@ def _clips(loader: Loader, batch: Batch, menu: Menu, progress: Callable[[int, in
     scale = Scale.of([images for *_, images in computed])
     geometry = loader.features.geometry
     clips = []
-    for row, key in enumerate(batch.keys):
+    for row in np.flatnonzero(batch.weights.cpu().numpy()).tolist():  # without crops that training skips
         full_scale = pages.peak(*(samples[row] for _, _, samples, _ in computed))
         own = {
             name: pages.draw_crop(
@@ -139,7 +142,7 @@ def _clips(loader: Loader, batch: Batch, menu: Menu, progress: Callable[[int, in
         label, index = loader.labels[int(batch.labels[row])], int(batch.crops[row])
         clips.append(
             {
-                "key": key,
+                "key": batch.keys[row],
                 "label": label,
                 "crop": index,
                 "start_s": start_s,

@@ -104,6 +104,10 @@ def test_runs_on_other_clips_or_splits_are_marked(run, runs):
     folders = [runs("a"), runs("b", digest="0" * 64), runs("c", split="stratified"), runs("d")]
     assert [row["data"] for row in json.loads(run(*folders, "--json").out)] == ["A", "B", "C", "A"]
     assert "accuracies cannot be compared" in run(*folders).out
+    gone = [runs(name, shards=str(folders[0] / "gone")) for name in ("e", "f")]
+    for folder in gone:
+        (folder / "report.json").unlink()
+    assert [row["data"] for row in json.loads(run(folders[0], *gone, "--json").out)] == ["A", "B", "C"]
 
 
 def test_runs_with_the_same_name_are_told_apart(run, runs, tmp_path):

@@ -58,14 +58,14 @@ class ReadRun:
     finished: Finished | None
 
     @property
-    def data(self) -> tuple[str, str | None]:
-        """The split and the digest of the clips; None if the run has not finished and its shards are not there."""
+    def data(self) -> tuple[str, str]:
+        """The split and the digest of the clips; the run's folder if it has not finished and its shards are gone."""
         if self.finished:
             return str(self.config.split), self.finished.digest
         try:
             return str(self.config.split), Manifest.open(self.config.shards, check_sizes=False).digest
         except (UserError, OSError):
-            return str(self.config.split), None
+            return str(self.config.split), str(self.folder)
 
 
 def read_run(folder: Path) -> ReadRun:
@@ -133,10 +133,10 @@ def compare(runs: Sequence[ReadRun]) -> list[dict[str, Any]]:
         for name in settings[0]
         if name not in SHOWN_APART and any(other[name] != settings[0][name] for other in settings)
     ]
-    sets = list(dict.fromkeys(run.data for run in runs))
-    names = [run.folder.resolve().name for run in runs]
+    data, names = [run.data for run in runs], [run.folder.resolve().name for run in runs]
+    letters = {own: _letter(number) for number, own in enumerate(dict.fromkeys(data))}
     rows = []
-    for run, own, name in zip(runs, settings, names, strict=True):
+    for run, own, name, of_run in zip(runs, settings, names, data, strict=True):
         best = best_of(run.history) if run.history else {}
         test = run.finished.test if run.finished else {}
         rows.append(
@@ -146,7 +146,7 @@ def compare(runs: Sequence[ReadRun]) -> list[dict[str, Any]]:
                 "augmentation": run.config.augment,
                 "settings": {setting: own[setting] for setting in differing},
                 "split": run.config.split,
-                "data": _letter(sets.index(run.data)),
+                "data": letters[of_run],
                 "finished": run.finished is not None,
                 "epochs": run.history[-1]["epoch"] if run.history else 0,
                 "steps": run.history[-1]["step"] if run.history else 0,

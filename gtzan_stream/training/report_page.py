@@ -40,7 +40,6 @@ def page(report: Mapping[str, Any], history: Sequence[dict[str, Any]], sounds: M
     return pages.render(
         "report.html",
         report=report,
-        history=history,
         curves=[curves_svg(what, history, report["training"]["best_epoch"]) for what in plots.CURVES],
         matrix=matrix_rows(test["confusion"]),
         matrix_picture=matrix_picture(test["confusion"]) if len(test["labels"]) > MOST_CELLS else "",

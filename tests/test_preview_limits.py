@@ -11,7 +11,7 @@ from gtzan_stream.augment import Compose, Gain
 from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.geometry import Geometry
-from gtzan_stream.inference import first_crops, preview_page, set_facts
+from gtzan_stream.inference import first_crops, preview, preview_page, set_facts
 from gtzan_stream.store.levels import levels_db
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.read import ClipReader
@@ -38,6 +38,12 @@ def test_other_features_are_shown_as_spectrograms(features, shards: Path, tmp_pa
         assert clip["crops"]["untouched/"]["picture"].startswith("data:image/png")
         assert {stage for stage, _, _ in stages} == {"measuring levels", "computing crops"}
         assert sum(done == total for _, done, total in stages) == 2
+        (pair,) = preview.pairs_of(loader, loader.batch_of([clip["key"]], clip["crop"]))
+        shown = preview_page.picture_features(loader)
+        torch.testing.assert_close(
+            torch.from_numpy(pair.augmented), shown(loader.waveforms(loader.batch_of([pair.key], pair.crop)))[0]
+        )
+        assert len(pair.augmented) > 1
         key = loader.manifest.keys[int(loader.manifest.part("three", "test")[0])].as_py()
         sounds = report_page.most_wrong([{"key": key, "chunk": 0}], loader, loader.evaluation("test"))
         assert sounds["wrong"][0][2].picture.startswith("data:image/png")

@@ -13,6 +13,7 @@ import torch
 from gtzan_stream import Loader
 from gtzan_stream.cli import main
 from gtzan_stream.features import LogMel
+from gtzan_stream.training import stored
 
 
 @pytest.fixture
@@ -101,6 +102,12 @@ def test_a_run_whose_shards_were_moved(run, unbroken: Path, tmp_path: Path):
     assert "config.json does not hold the settings of a run" in run(folder, *out, code=2).err
     shutil.rmtree(folder)
     assert "moved does not exist" in run(folder, *out, code=2).err
+
+
+def test_a_run_on_remote_shards_is_opened_there(unbroken: Path, monkeypatch):
+    monkeypatch.setattr(stored.inputs, "open_loader", lambda config, *others: config.shards)
+    address = "https://example.org/shards"
+    assert stored.open_training_loader(unbroken, shards=address)[1] == address
 
 
 def test_an_example_that_training_skips_is_not_replayed(run, unbroken: Path, tmp_path: Path):

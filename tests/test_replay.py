@@ -57,6 +57,8 @@ def test_samples_beyond_full_scale_are_kept(run, shards: Path, tmp_path: Path):
         key = loader.manifest.keys[0].as_py()
     run(shards, "--key", key, "--augment", "tests.test_replay:louder", "--out", tmp_path / "a.wav")
     assert np.abs(soundfile.read(tmp_path / "a.wav")[0]).max() > 1.5
+    content = (tmp_path / "a.wav").read_bytes()
+    assert content[content.index(b"PEAK") + 12 :][:4] == bytes(4)  # no time at which it was written
 
 
 def louder():
@@ -105,9 +107,11 @@ def test_a_run_whose_shards_were_moved(run, unbroken: Path, tmp_path: Path):
 
 
 def test_a_run_on_remote_shards_is_opened_there(unbroken: Path, monkeypatch):
-    monkeypatch.setattr(stored.inputs, "open_loader", lambda config, *others: config.shards)
-    address = "https://example.org/shards"
-    assert stored.open_training_loader(unbroken, shards=address)[1] == address
+    opened = []
+    with Loader(json.loads((unbroken / "config.json").read_text())["shards"]) as loader:
+        monkeypatch.setattr(stored.inputs, "open_loader", lambda config, *_: opened.append(config.shards) or loader)
+        stored.open_training_loader(unbroken, shards="https://example.org/shards")
+    assert opened == ["https://example.org/shards"]
 
 
 def test_an_example_that_training_skips_is_not_replayed(run, unbroken: Path, tmp_path: Path):

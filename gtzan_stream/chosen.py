@@ -1,7 +1,6 @@
 """Chosen examples: make a batch of given examples, and compute the crops of a batch again."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,7 @@ def batch_of(maker: BatchMaker, kind: BatchKind, keys: Sequence[str], crops: Seq
         raise UserError(f"crops: expected one for each of {len(keys)} keys, got {len(indices)}")
     indices = [checked_int("crop", index, 0, 2**32 - 1) for index in indices]
     rows = Rows(clips, np.array(indices, np.int64), np.ones(len(clips), np.float32))
-    batch, event = maker.make_rows(rows, epoch, replace(kind, mixup=0.0))
+    batch, event = maker.make_rows(rows, epoch, kind)  # not mixed, as there is no other row to mix with
     maker.synchronize(batch, event)
     return batch
 

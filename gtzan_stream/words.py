@@ -1,5 +1,6 @@
 """Format values for messages: numbers with nouns, lists of names, one-line texts."""
 
+import re
 from collections.abc import Iterable
 
 FROM_THE_BEGINNING = "the same command starts from the beginning"
@@ -32,6 +33,15 @@ def one_line(text: str) -> str:
     'a\\\\nb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def markdown(text: str) -> str:
+    r"""Escape a text for Markdown, also in the cell of a table.
+
+    >>> print(markdown("a|b <i>"))
+    a\|b \<i\>
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", one_line(text))
 
 
 def short_repr(value: object, most: int = 60) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,12 @@ def test_a_chain_left_out_draws_nothing_inside() -> None:
 def test_describe_lists_the_transforms_of_a_chain() -> None:
     chain = Compose([Gain(2.0, 2.0), Compose([TimeShift(100, 100)]), Gain(p=0.0)])
     assert chain.draw(keys(1)).describe(0) == "Gain(gain=2) > TimeShift(shift=100)"
+
+
+def test_numbers_that_are_not_finite_are_described() -> None:
+    draw = Gain(2.0, 2.0).draw(keys(2))
+    changed = replace(draw, values={"gain": np.array([np.nan, -np.inf])})
+    assert [changed.describe(row) for row in (0, 1)] == ["Gain(gain=nan)", "Gain(gain=-inf)"]
 
 
 steps = st.one_of(

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from gtzan_stream.cli import main
+from gtzan_stream.commands import models
 from gtzan_stream.inference import export
 from tests.test_classify import Level, model_of
 
@@ -87,3 +88,9 @@ def test_results_are_printed_if_a_picture_cannot_be_written(run: Run, tmp_path: 
     assert len(json.loads(printed.out)) == 1
     assert printed.err.startswith(f"gtzan-stream: {tmp_path}/file")
     assert printed.err.count("\n") == 1
+
+
+def test_the_progress_moves_within_a_file():
+    shown = []
+    models._advance(lambda *numbers: shown.append(numbers), 1, 4, 2, 8)
+    assert shown == [(1.25, 4)]

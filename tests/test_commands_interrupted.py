@@ -142,7 +142,7 @@ def test_fetch_says_what_it_keeps(interrupted, music: Path, tmp_path: Path):
 
 def test_preview_writes_nothing_before_its_page_is_complete(interrupted, shards: Path, tmp_path: Path):
     out = tmp_path / "preview.html"
-    result = interrupted(f"opening {shards}", "preview", shards, "--out", out, "--count", 1, after=2)
+    result = interrupted("computing crops", "preview", shards, "--out", out, "--count", 1, after=2)
     assert result.stderr == f"gtzan-stream: interrupted; {out} was not written; {AGAIN}\n"
     assert not [*tmp_path.iterdir()]
 

@@ -11,6 +11,7 @@ import pytest
 
 from gtzan_stream import console
 from gtzan_stream.cli import main
+from gtzan_stream.errors import UserError
 from gtzan_stream.training import comparison
 from gtzan_stream.training.comparison import read_run
 
@@ -103,6 +104,17 @@ def test_runs_on_other_clips_or_splits_are_marked(run, runs):
     folders = [runs("a"), runs("b", digest="0" * 64), runs("c", split="stratified"), runs("d")]
     assert [row["data"] for row in json.loads(run(*folders, "--json").out)] == ["A", "B", "C", "A"]
     assert "accuracies cannot be compared" in run(*folders).out
+    gone = [runs(name, shards=str(folders[0] / "gone")) for name in ("e", "f")]
+    for folder in gone:
+        (folder / "report.json").unlink()
+    assert [row["data"] for row in json.loads(run(folders[0], *gone, "--json").out)] == ["A", "B", "C"]
+
+
+def test_runs_with_the_same_name_are_told_apart(run, runs, tmp_path):
+    (tmp_path / "more").mkdir()
+    folders = [runs("a"), runs("more/a"), runs("b")]
+    names = [row["run"] for row in json.loads(run(*folders, "--json").out)]
+    assert names == [f"{tmp_path}/a", f"{tmp_path}/more/a", "b"]
 
 
 def test_folders_that_are_no_runs_are_left_out(run, runs, tmp_path):
@@ -135,6 +147,16 @@ def test_any_damage_is_one_line(run, runs, file, content):
     assert run(good, bad).err.count("\n") == 1
 
 
+@pytest.mark.parametrize("number", ["0.5", float("nan"), None, [1]])
+@pytest.mark.parametrize("name", comparison.COLUMNS)
+def test_a_measure_that_is_no_number_is_one_line(runs, name, number):
+    bad = runs("bad")
+    row = json.loads((bad / "metrics.jsonl").read_text().splitlines()[0])
+    (bad / "metrics.jsonl").write_text(json.dumps(row | {name: number}) + "\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl that is damaged or of another version"):
+        read_run(bad)
+
+
 def test_the_plot_has_every_run_and_cuts_nothing_off(runs):
     perfect, plain = runs("perfect"), runs("plain")
     report = json.loads((perfect / "report.json").read_text())
@@ -147,3 +169,6 @@ def test_the_plot_has_every_run_and_cuts_nothing_off(runs):
     assert [line.get_xdata().tolist() for line in tests.get_lines()] == [[0.72, 1.0], [1.0]]
     assert [text.get_text() for text in tests.get_yticklabels()] == ["perfect", "plain, not finished"]
     assert not any(line.get_clip_on() for panel in (curves, tests) for line in panel.get_lines())
+    curves, _ = comparison.plot(11 * read[1:], comparison.compare(11 * read[1:])).get_axes()
+    first, *_, last = curves.get_lines()
+    assert (first.get_color(), first.get_linestyle(), last.get_color(), last.get_linestyle()) == ("C0", "-", "C0", "--")

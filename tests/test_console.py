@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,15 @@ def test_commands_and_train_py_show_compilation(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(train.collectives, "is_first", lambda is_first=is_first: is_first)
         CliRunner().invoke(train.app, ["--shards", "nowhere"])
     assert shown == ["command", "train.py"]
+
+
+def test_only_one_rank_shows_that_it_is_importing(monkeypatch):
+    shown = []
+    monkeypatch.setattr(console, "progress_bars", lambda **options: shown.append(options) or nullcontext())
+    for environment in ({}, {"RANK": "0"}, {"RANK": "1"}):
+        monkeypatch.delenv("RANK", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with console.importing():
+            pass
+    assert len(shown) == 2

@@ -66,7 +66,7 @@ def test_a_scale_covers_all_pictures():
     assert scale.low == 1
     assert 7.9 < scale.high <= 8
     assert Scale.of([np.zeros((2, 2))]) == (0, 1)
-    assert Scale.of([]) == (0, 1)
+    assert Scale.of([]) == Scale.of([np.full((2, 2), np.nan), np.full(3, np.inf)]) == (0, 1)
 
 
 def test_ticks_are_at_their_frequency_and_apart():
@@ -89,14 +89,15 @@ def test_a_waveform_fills_its_box():
 
 def test_a_crop_is_silent_after_its_clip():
     samples = np.ones(GEOMETRY.read_length, np.float32)
+    samples[: GEOMETRY.context] = -1  # before the crop: heard, but not drawn
     drawn = pages.draw_crop(
         samples, np.ones((4, 20)), "words", geometry=GEOMETRY, valid_frames=7, scale=Scale(0, 1), full_scale=2.0
     )
     heard = sound(drawn.sound)
     assert len(heard) == GEOMETRY.read_length
-    np.testing.assert_allclose(heard[: GEOMETRY.span(7)], 0.5, atol=1e-4)
+    np.testing.assert_allclose(heard[: GEOMETRY.span(7)], samples[: GEOMETRY.span(7)] / 2, atol=1e-4)
     assert not heard[GEOMETRY.span(7) :].any()
-    assert (samples == 1).all()
+    assert (np.abs(samples) == 1).all()
     assert drawn.words == "words"
     assert drawn.path.startswith("M0 50L")
 

@@ -50,5 +50,5 @@ def test_the_steps_work_and_print_what_the_page_says(tmp_path: Path) -> None:
         else:
             printed = run(kind, text, tmp_path)
     assert "data:audio/" in (tmp_path / "preview.html").read_text(encoding="utf-8")
-    report = (tmp_path / "runs/first/report.md").read_text(encoding="utf-8")
+    report = (tmp_path / "runs/first/report.html").read_text(encoding="utf-8")
     assert "95 % interval" in report

@@ -13,6 +13,7 @@ import torch
 from gtzan_stream import Loader
 from gtzan_stream.cli import main
 from gtzan_stream.features import LogMel
+from gtzan_stream.training import stored
 
 
 @pytest.fixture
@@ -56,6 +57,8 @@ def test_samples_beyond_full_scale_are_kept(run, shards: Path, tmp_path: Path):
         key = loader.manifest.keys[0].as_py()
     run(shards, "--key", key, "--augment", "tests.test_replay:louder", "--out", tmp_path / "a.wav")
     assert np.abs(soundfile.read(tmp_path / "a.wav")[0]).max() > 1.5
+    content = (tmp_path / "a.wav").read_bytes()
+    assert content[content.index(b"PEAK") + 12 :][:4] == bytes(4)  # no time at which it was written
 
 
 def louder():
@@ -103,6 +106,28 @@ def test_a_run_whose_shards_were_moved(run, unbroken: Path, tmp_path: Path):
     assert "moved does not exist" in run(folder, *out, code=2).err
 
 
+def test_a_run_on_remote_shards_is_opened_there(unbroken: Path, monkeypatch):
+    opened = []
+    with Loader(json.loads((unbroken / "config.json").read_text())["shards"]) as loader:
+        monkeypatch.setattr(stored.inputs, "open_loader", lambda config, *_: opened.append(config.shards) or loader)
+        stored.open_training_loader(unbroken, shards="https://example.org/shards")
+    assert opened == ["https://example.org/shards"]
+
+
+def test_an_example_that_training_skips_is_not_replayed(run, unbroken: Path, tmp_path: Path):
+    config = json.loads((unbroken / "config.json").read_text())
+    shutil.copytree(config["shards"], tmp_path / "shards")
+    with Loader(tmp_path / "shards") as loader:
+        key, path = loader.manifest.keys[0].as_py(), tmp_path / "shards" / loader.manifest.shards[0].name
+    path.write_bytes(bytes(path.stat().st_size))
+    changed = {**config, "shards": str(tmp_path / "shards"), "on_error": "skip"}
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    refused = run(tmp_path, "--key", key, "--out", tmp_path / "a.wav", code=2).err
+    assert "the network heard nothing of it, training skips it: " in refused
+    assert f"key {key}" in refused
+    assert not (tmp_path / "a.wav").exists()
+
+
 def test_a_mixed_example_is_said_to_be_mixed(run, unbroken: Path, tmp_path: Path):
     config = json.loads((unbroken / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "mixup": 0.4}))
@@ -136,6 +161,8 @@ def test_wrong_requests_are_refused(run, shards: Path, tmp_path: Path):
     assert "a replay is a WAV file" in run(shards, "--key", "x", "--out", tmp_path / "a.mp3", code=2).err
     refused = run(shards, "--key", "x", "--out", tmp_path / "a.wav", "--untouched", tmp_path / "b.flac", code=2)
     assert "--untouched" in refused.err
+    same = ["--out", tmp_path / "a.wav", "--untouched", tmp_path / "a.wav"]
+    assert "is also the file of --out" in run(shards, "--key", "x", *same, code=2).err
     only_runs = run(shards, "--key", "x", "--out", tmp_path / "a.wav", "--shards", "y", code=2)
     assert "--shards goes with the folder of a run" in only_runs.err
     assert not list(tmp_path.iterdir())

@@ -49,5 +49,7 @@ def test_the_picture_stacks_the_labels_and_ends_with_the_track(tmp_path, monkeyp
         np.testing.assert_allclose(layer.get_data().values, stack[: number + 1].sum(axis=0), atol=1e-6)
         assert layer.get_data().edges.tolist() == [0, 4, 7]
         assert layer.get_data().baseline == 0
-    legend = [text.get_text().split()[0] for text in panel.get_legend().get_texts()]
+    texts = panel.get_legend().get_texts()
+    assert not any(text.get_parse_math() for text in texts)
+    legend = [text.get_text().split()[0] for text in texts]
     assert legend == ["3", *("abcdefghi"[label] for label in order[5::-1])]

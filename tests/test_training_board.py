@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from gtzan_stream import Loader
+from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.training import board, launch
 from gtzan_stream.training.run import Interrupted, Run
 from tests.conftest import need
@@ -85,6 +88,53 @@ def test_pictures_of_examples_are_the_right_way_up_and_have_one_scale():
     left, right = brightness[:, width // 4], brightness[:, 3 * width // 4]
     assert left[int(0.95 * height)] > right[int(0.95 * height)] > left[height // 2] == right[height // 2]
     assert Image.fromarray(image).size == (640, 320)
+
+
+class Writer:
+    """Stands for TensorBoard's writer, and lists what it is called with."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **options: self.calls.append((name, *arguments))
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch) -> board.Board:
+    need("tensorboard")
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
+    return board.Board(tmp_path, 0)
+
+
+def test_a_step_without_a_measure_has_no_point(written):
+    written.add_step(
+        {"step": 3, "loss": 1.0, "accuracy": None, "lr": 0.1, "crops_per_second": 9.0} | {"data_wait_share": None}
+    )
+    assert written._writer.calls == [
+        ("add_scalar", "step/loss", 1.0, 3),
+        ("add_scalar", "step/learning rate", 0.1, 3),
+        ("add_scalar", "step/crops per second", 9.0, 3),
+    ]
+
+
+@pytest.mark.parametrize("features", [LogMel(n_mels=32, frames=16), RawWaveform(frames=1000)])
+def test_rows_that_count_are_shown_on_one_scale(written, shards, features):
+    with Loader(shards, features=features, batch_size=4) as loader:
+        for batch in islice(loader, 2):
+            batch.weights[0] = 0
+            written.add_batch(batch, loader, lambda features: features, 1)
+            scale = written._scale
+    assert [call[1] for call in written._writer.calls if call[0] == "add_audio"] == [
+        f"augmented/sound {number}" for number in (1, 2, 3, 1, 2, 3)
+    ]
+    pictures = [call for call in written._writer.calls if call[0] == "add_image"]
+    assert len(pictures) == (2 if isinstance(features, LogMel) else 0)
+    with Loader(shards, features=features, batch_size=4) as loader:
+        batch = next(iter(loader))
+        batch.features *= 2
+        written.add_batch(batch, loader, lambda features: features, 2)
+    assert written._scale is scale
 
 
 def test_a_missing_tensorboard_is_an_error_before_training(go, monkeypatch):

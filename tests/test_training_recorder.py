@@ -9,6 +9,8 @@ import torch
 from gtzan_stream.errors import UserError
 from gtzan_stream.training.progress import sums_of
 from gtzan_stream.training.recorder import STEPS, Recorder
+from gtzan_stream.training.run import Run
+from tests.test_training_run import start  # noqa: F401
 from tests.train_cases import history_of, steps_of
 
 
@@ -91,3 +93,17 @@ def test_a_full_disk_is_an_error_of_one_line(tmp_path):
         recorder.add(sums(1.0, 3), step=1, epoch=1, lr=0.1)
         with pytest.raises(UserError, match=r"steps\.jsonl cannot be written: No space left on device; .* make room"):
             recorder.write([(1.0, 1.0)])
+
+
+def test_the_lines_are_on_the_disk_before_a_checkpoint(tmp_path, monkeypatch, start):  # noqa: F811
+    synced, calls = [], []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with Recorder(tmp_path, 0) as recorder:
+        recorder.sync()
+        assert synced == [recorder._file.fileno()]
+    run, sync, save = start(epochs=2), Recorder.sync, Run.save
+    monkeypatch.setattr(Recorder, "sync", lambda self: calls.append("sync") or sync(self))
+    monkeypatch.setattr(Run, "save", lambda self, *name: calls.append("save") or save(self, *name))
+    run.train()
+    assert calls[:2] == ["sync", "save"]
+    assert calls.count("sync") == 2

@@ -1,11 +1,14 @@
 """The pictures and files of results."""
 
+import io
 import json
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markdown import Markdown
 
 from gtzan_stream.inference.png import write_png
 from gtzan_stream.training import plots, report
@@ -86,3 +89,14 @@ def test_the_results_are_labelled():
     )
     assert "| blues | 4 | 75% | 50% | 100% |\n| rock | 0 |  |  |  |\n" in text
     assert "Evaluated on all chunks of each track" in text
+
+
+def test_any_label_is_printed_as_it_is():
+    labels = ["a|b <i>c</i>", r"*d* [e](f) \g &amp; `h` ~~i~~", "#1_2_3"]
+    row = {"tracks": 4, "track_recall": 0.75, "chunk_recall": 0.5, "track_precision": 1.0}
+    test = {f"{of}_{name}": 1 for of in ("track", "chunk") for name in ("accuracy",)} | {"tracks": 4, "chunks": 4}
+    test |= {"track_interval": [0, 1], "chunk_interval": [0, 1], "labels": dict.fromkeys(labels, row)}
+    file = io.StringIO()
+    Console(file=file, width=120).print(Markdown(report.results({"config": {"chunks": "all"}, "test": test})))
+    for label in labels:
+        assert f" {label} " in file.getvalue()

@@ -125,7 +125,7 @@ class Draw:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:.5g}"
+    return str(int(value)) if float(value).is_integer() else f"{value:.5g}"
 
 
 @dataclass(frozen=True)

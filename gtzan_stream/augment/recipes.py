@@ -48,7 +48,7 @@ def without(name: str) -> Transform:
 
 
 def strong() -> Transform:
-    """Build a chain for genre classification, with wider ranges and several augmentations per example.
+    """Build a chain for classification, with wider ranges and several augmentations per example.
 
     Each example gets at most one change of tempo or pitch, since the artefacts of two would add up. The percussive
     part is rare, because it is the slowest and changes the sound the most. Gain and noise imitate other recordings.

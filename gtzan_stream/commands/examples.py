@@ -70,7 +70,7 @@ def preview(
     }
     with (
         on_interrupt(lambda: f"{out} was not written; {FROM_THE_BEGINNING}"),
-        console.progress_bar(f"opening {source}") as progress,
+        console.progress_bars(f"opening {source}") as progress,
     ):
         loader, name, _ = _open(source, augment, split, part, seed, shards, given)
         with loader:
@@ -113,6 +113,8 @@ def replay(
     for option, path in (("--out", out), ("--untouched", untouched)):
         if path is not None and path.suffix.lower() != ".wav":
             raise UserError(f"{option} {path}: a replay is a WAV file, with the suffix .wav")
+    if untouched == out:
+        raise UserError(f"--untouched {untouched} is also the file of --out: name another")
     given = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
     loader, _, mixup = _open(source, augment, None, None, seed, shards, given, crop=crop)
     with loader:

@@ -62,8 +62,8 @@ def _add_folder(found: Found, folder: Path) -> list[str]:
 def picture_names(names: Iterable[str]) -> Iterator[str]:
     """Yield a path of a PNG for each name of an audio file, with a number appended where it would not be new.
 
-    >>> list(picture_names(["a/x.wav", "a/x.mp3", "x.wav"]))
-    ['a/x.png', 'a/x-2.png', 'x.png']
+    >>> list(picture_names(["a/x.wav", "a/x.mp3", "x.wav", "X.mp3"]))  # x.png and X.png may be one file
+    ['a/x.png', 'a/x-2.png', 'x.png', 'X-2.png']
     """
     used = set[str]()
     for name in names:

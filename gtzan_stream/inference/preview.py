@@ -13,6 +13,7 @@ from gtzan_stream.batch import Batch
 from gtzan_stream.errors import UserError
 from gtzan_stream.inference.first_crops import first_crops
 from gtzan_stream.inference.png import write_png
+from gtzan_stream.inference.preview_page import picture_features
 from gtzan_stream.loader import Loader
 
 COLUMNS = 4
@@ -49,7 +50,7 @@ def plot_preview(path: Path, loader: Loader, *, epoch: int = 0, count: int = 8) 
     path : Path
         File to write; its folder is created.
     loader : Loader
-        With features that are a spectrogram.
+        Its features are shown if they are `LogMel`; else those of `LogMel`, as on the page.
     epoch, count : int
 
     Raises
@@ -57,7 +58,7 @@ def plot_preview(path: Path, loader: Loader, *, epoch: int = 0, count: int = 8) 
     UserError
         If all crops are mostly padding.
     """
-    geometry = loader.features.geometry
+    geometry = picture_features(loader).geometry
     pairs = pairs_of(loader, first_crops(loader, epoch, count))
     plot_pairs(path, pairs, frame_s=geometry.step / geometry.sample_rate)
 
@@ -83,7 +84,12 @@ def pairs_of(loader: Loader, batch: Batch) -> list[Pair]:
             f"there is nothing to show: all of the first {len(batch.keys)} crops are mostly padding; "
             "show more with --count, or shorter ones with --frames"
         )
-    draw, unaugmented, augmented = batch.draw, loader.unaugmented(batch).cpu().numpy(), batch.features.cpu().numpy()
+    features, draw = picture_features(loader), batch.draw
+    if features is loader.features:
+        images = [loader.unaugmented(batch), batch.features]
+    else:
+        images = [features(loader.waveforms(batch, augmented=augmented)) for augmented in (False, True)]
+    unaugmented, augmented = (image.cpu().numpy() for image in images)
     return [
         Pair(
             key=batch.keys[row],

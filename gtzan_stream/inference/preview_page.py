@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.compose import Identity
 from gtzan_stream.augment.recipes import recipe
 from gtzan_stream.batch import Batch
+from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
 from gtzan_stream.inference.first_crops import first_of_each_label
 from gtzan_stream.inference.set_facts import set_facts
@@ -31,7 +33,7 @@ def write(
     augment: str,
     epoch: int = 0,
     count: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> int:
     """Write the page for the first crops of each label in an epoch.
 
@@ -46,7 +48,7 @@ def write(
     epoch : int
     count : int, optional
         Number of crops. By default one of each label, at most `MOST_LABELS`.
-    progress : callable (done, total)
+    progress : callable (stage, done, total)
 
     Returns
     -------
@@ -56,10 +58,12 @@ def write(
     Raises
     ------
     UserError
-        If all clips are much shorter than a crop.
+        If all clips are much shorter than a crop, or training skips all crops that would be shown.
     """
     n_labels = len(np.unique(loader.manifest.label[loader._plan(epoch).layout.clips]))
     batch = first_of_each_label(loader, epoch, count or min(n_labels, MOST_LABELS))
+    if not batch.weights.any():
+        raise UserError(f"there is nothing to show, training skips these crops: {batch.skipped[0]}")
     menu = _menu(augment)
     geometry, features = loader.features.geometry, picture_features(loader)
     page = pages.render(
@@ -68,21 +72,27 @@ def write(
         epoch=epoch,
         seed=loader.seed,
         version=__version__,
-        facts=set_facts(loader.manifest, loader.split),
+        facts=set_facts(loader.manifest, loader.split, progress=partial(progress, "measuring levels")),
         ticks=pages.hz_ticks(features.centres_hz),
         seconds=geometry.stride / geometry.sample_rate,
         context_s=geometry.context / geometry.sample_rate,
         menu=[{"group": group, "name": name, "strengths": list(of_name)} for group, name, of_name in menu],
-        **_clips(loader, batch, menu, progress),
+        **_clips(loader, batch, menu, partial(progress, "computing crops")),
     )
     write_text(path, page)
-    return len(batch)
+    return int(batch.weights.count_nonzero())
 
 
 def picture_features(loader: Loader) -> LogMel:
-    """Return the features that pictures of a loader's crops show."""
-    features = loader.features
-    return features if isinstance(features, LogMel) else LogMel(sample_rate=features.geometry.sample_rate)
+    """Return the features that pictures of a loader's crops show: `LogMel`, with fewer bands for very short crops."""
+    features, geometry = loader.features, loader.features.geometry
+    if isinstance(features, LogMel):
+        return features
+    shown = LogMel(sample_rate=geometry.sample_rate)
+    if (n_fft := shown.geometry.frame_length) > geometry.read_length:
+        shorter = geometry.read_length // 2 * 2
+        shown = LogMel(sample_rate=geometry.sample_rate, n_fft=shorter, n_mels=max(32 * shorter // n_fft, 1))
+    return shown.to(loader._maker.device)
 
 
 Menu = list[tuple[str, str, dict[str, Transform]]]
@@ -113,7 +123,7 @@ def _clips(loader: Loader, batch: Batch, menu: Menu, progress: Callable[[int, in
     scale = Scale.of([images for *_, images in computed])
     geometry = loader.features.geometry
     clips = []
-    for row, key in enumerate(batch.keys):
+    for row in np.flatnonzero(batch.weights.cpu().numpy()).tolist():  # without crops that training skips
         full_scale = pages.peak(*(samples[row] for _, _, samples, _ in computed))
         own = {
             name: pages.draw_crop(
@@ -132,7 +142,7 @@ def _clips(loader: Loader, batch: Batch, menu: Menu, progress: Callable[[int, in
         label, index = loader.labels[int(batch.labels[row])], int(batch.crops[row])
         clips.append(
             {
-                "key": key,
+                "key": batch.keys[row],
                 "label": label,
                 "crop": index,
                 "start_s": start_s,

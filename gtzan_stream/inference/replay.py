@@ -5,6 +5,7 @@ from typing import Any
 
 from gtzan_stream.atomic import write_bytes
 from gtzan_stream.audio import encode_float
+from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 
 
@@ -35,9 +36,11 @@ def replay(
     Raises
     ------
     UserError
-        If there is no such clip, a number is out of range, or a file cannot be written.
+        If there is no such clip, a number is out of range, training skipped the example, or a file cannot be written.
     """
     batch = loader.batch_of([key], crop, epoch=epoch)
+    if batch.skipped:
+        raise UserError(f"the network heard nothing of it, training skips it: {batch.skipped[0]}")
     geometry = loader.features.geometry
     length = geometry.span(max(int(batch.valid_frames[0]), 1))
     for file, augmented in ((path, True), (untouched, False)):

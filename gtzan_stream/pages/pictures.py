@@ -36,7 +36,9 @@ class Scale(NamedTuple):
     @classmethod
     def of(cls, images: Sequence[np.ndarray]) -> "Scale":
         """Return a scale for pictures that are compared: from the least value to nearly the greatest."""
-        values = np.concatenate([image[np.isfinite(image)].ravel() for image in images] or [np.zeros(1)])
+        values = np.concatenate([np.empty(0), *(image[np.isfinite(image)] for image in images)])
+        if not len(values):
+            return cls(0.0, 1.0)
         low, high = float(values.min()), float(np.percentile(values, 99.8))
         return cls(low, high if high > low else low + 1)
 

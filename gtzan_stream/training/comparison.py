@@ -1,7 +1,8 @@
 """Compare runs: read their folders, and find what differs between them."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from gtzan_stream.training.stored import read_config
 
 SHOWN_APART = {"name", "out", "shards", "split", "fold", "model", "augment"}
 """Settings that are not listed as differences: names of places, and those with a column."""
+COLUMNS = ["step", "epoch", "train_seconds", "valid_loss", "valid_chunk_accuracy", "valid_track_accuracy"]
+COLUMNS += ["crops_per_second", "data_wait_share"]
+"""Columns of metrics.jsonl that are read."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,14 @@ class ReadRun:
     finished: Finished | None
 
     @property
-    def data(self) -> tuple[str, str | None]:
-        """The split and the digest of the clips; None if the run has not finished and its shards are not there."""
+    def data(self) -> tuple[str, str]:
+        """The split and the digest of the clips; the run's folder if it has not finished and its shards are gone."""
         if self.finished:
             return str(self.config.split), self.finished.digest
         try:
             return str(self.config.split), Manifest.open(self.config.shards, check_sizes=False).digest
         except (UserError, OSError):
-            return str(self.config.split), None
+            return str(self.config.split), str(self.folder)
 
 
 def read_run(folder: Path) -> ReadRun:
@@ -80,17 +84,24 @@ def read_run(folder: Path) -> ReadRun:
     report = _parsed(folder / "report.json", text) if text else None
     try:
         for row in history:
-            _ = [float(row[name]) for name in ("step", "epoch", "train_seconds", "valid_loss", "valid_track_accuracy")]
+            _check_numbers(row[name] for name in COLUMNS)
         if history:
-            means_of(history), best_of(history)
+            means_of(history)  # raises if no time was measured
         if report is None or not history or report["training"]["steps"] != history[-1]["step"]:
             return ReadRun(folder, config, history, None)
         test = {name: report["test"][name] for name in ("track_accuracy", "track_interval", "tracks")}
-        _ = [float(number) for number in (test["track_accuracy"], *test["track_interval"])]
+        _check_numbers((test["track_accuracy"], *test["track_interval"], test["tracks"]))
         return ReadRun(folder, config, history, Finished(test, str(report["data"]["digest"])))
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         what = f"{folder} has a report.json or metrics.jsonl that is damaged or of another version"
         raise UserError(f"{what} ({error!r}): leave it out") from None
+
+
+def _check_numbers(values: Iterable[Any]) -> None:
+    """Raise TypeError or ValueError if a value is not a finite number."""
+    for value in values:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not finite")
 
 
 def _text(path: Path) -> str:
@@ -122,10 +133,10 @@ def compare(runs: Sequence[ReadRun]) -> list[dict[str, Any]]:
         for name in settings[0]
         if name not in SHOWN_APART and any(other[name] != settings[0][name] for other in settings)
     ]
-    sets = list(dict.fromkeys(run.data for run in runs))
-    names = [run.folder.resolve().name for run in runs]
+    data, names = [run.data for run in runs], [run.folder.resolve().name for run in runs]
+    letters = {own: _letter(number) for number, own in enumerate(dict.fromkeys(data))}
     rows = []
-    for run, own, name in zip(runs, settings, names, strict=True):
+    for run, own, name, of_run in zip(runs, settings, names, data, strict=True):
         best = best_of(run.history) if run.history else {}
         test = run.finished.test if run.finished else {}
         rows.append(
@@ -135,7 +146,7 @@ def compare(runs: Sequence[ReadRun]) -> list[dict[str, Any]]:
                 "augmentation": run.config.augment,
                 "settings": {setting: own[setting] for setting in differing},
                 "split": run.config.split,
-                "data": _letter(sets.index(run.data)),
+                "data": letters[of_run],
                 "finished": run.finished is not None,
                 "epochs": run.history[-1]["epoch"] if run.history else 0,
                 "steps": run.history[-1]["step"] if run.history else 0,

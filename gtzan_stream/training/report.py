@@ -13,6 +13,7 @@ from gtzan_stream import crops
 from gtzan_stream.atomic import write_text
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.loader import Loader
+from gtzan_stream.words import markdown
 
 REPORT = "report.html"
 PACKAGES = ["gtzan-stream", "torch", "torchaudio", "torchvision", "triton", "nnAudio", "nnAudio2", "numpy", "scipy"]
@@ -95,4 +96,4 @@ def _accuracy_row(name: str, accuracy: float, interval: Sequence[float], total: 
 def _label_row(label: str, row: dict[str, Any]) -> str:
     shares = (row["track_recall"], row["chunk_recall"], row["track_precision"])
     cells = " | ".join("" if share is None else f"{share:.0%}" for share in shares)
-    return f"| {label} | {row['tracks']} | {cells} |"
+    return f"| {markdown(label)} | {row['tracks']} | {cells} |"

@@ -40,7 +40,6 @@ def page(report: Mapping[str, Any], history: Sequence[dict[str, Any]], sounds: M
     return pages.render(
         "report.html",
         report=report,
-        history=history,
         curves=[curves_svg(what, history, report["training"]["best_epoch"]) for what in plots.CURVES],
         matrix=matrix_rows(test["confusion"]),
         matrix_picture=matrix_picture(test["confusion"]) if len(test["labels"]) > MOST_CELLS else "",
@@ -89,7 +88,7 @@ def most_wrong(tracks: Sequence[Mapping[str, Any]], loader: Loader, evaluation: 
     geometry, features = loader.features.geometry, picture_features(loader)
     batch = evaluation.batch_of([track["key"] for track in tracks], [track["chunk"] for track in tracks])
     samples = loader.waveforms(batch)
-    images = batch.features if features is loader.features else features.to(samples.device)(samples)
+    images = batch.features if features is loader.features else features(samples)
     heard, drawn = samples.cpu().numpy(), images.float().cpu().numpy()
     scale = pages.Scale.of(list(drawn))
     wrong = []

@@ -173,6 +173,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow  # compiles all kernels again
 def test_8_and_16_lanes_give_equal_bits(tmp_path: Path):
     program = "from tests.test_lanes_hpss import digest; print(digest())"
     environment = os.environ | {"GTZAN_STREAM_LANES": {8: "16", 16: "8"}[LANES], "NUMBA_CACHE_DIR": str(tmp_path)}

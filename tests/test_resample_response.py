@@ -175,6 +175,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow  # compiles all kernels again
 @pytest.mark.parametrize("backend", ["numba"], indirect=True)
 @pytest.mark.skipif(not LANES, reason="there are no lanes on this machine, or GTZAN_STREAM_LANES=0")
 def test_8_and_16_lanes_give_equal_bits(tmp_path: Path, backend):

@@ -22,7 +22,7 @@ parser.add_argument("--epochs", type=int, default=3)
 arguments = parser.parse_args()
 
 accelerator = Accelerator()
-loader = Loader(arguments.shards, split="demo", part="train", batch_size=16, device=accelerator.device)
+loader = Loader(arguments.shards, split="stratified", part="train", batch_size=16, device=accelerator.device)
 torch.manual_seed(0)
 layers = nn.Conv1d(128, 64, 5), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(64, len(loader.labels))
 network = nn.Sequential(*layers)

@@ -23,7 +23,7 @@ if __name__ == "__main__":  # worker processes may import this file
         audiomentations.ClippingDistortion(max_percentile_threshold=20, p=0.5),
     ])  # fmt: skip
     augment = Compose([PitchShift(-2, 2), Audiomentations(theirs, p=0.8)])
-    with Loader(arguments.shards, split="demo", part="train", batch_size=8, augment=augment, seed=1) as loader:
+    with Loader(arguments.shards, split="stratified", part="train", batch_size=8, augment=augment, seed=1) as loader:
         first = next(iter(loader))
         again = next(iter(loader))  # the epoch was left, so it begins again
         print("the same epoch gives the same batch:", torch.equal(first.features, again.features))

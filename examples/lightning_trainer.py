@@ -43,6 +43,6 @@ if __name__ == "__main__":  # with more devices, Lightning starts this program o
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
-    loader = Loader(arguments.shards, split="demo", part="train", batch_size=16, augment="study")
+    loader = Loader(arguments.shards, split="stratified", part="train", batch_size=16, augment="study")
     trainer = lightning.Trainer(max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.fit(Classifier(len(loader.labels)), loader, loader.evaluation("valid"))

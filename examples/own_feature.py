@@ -49,7 +49,7 @@ if __name__ == "__main__":
         loudest = chroma(PitchShift(n_steps, n_steps)(tone)).mean(2).argmax(1)
         print(f"a tone of 440 Hz, {n_steps} semitones up, is {NAMES[loudest]}")
 
-    with Loader(arguments.shards, split="demo", part="train", batch_size=8, features=chroma) as loader:
+    with Loader(arguments.shards, split="stratified", part="train", batch_size=8, features=chroma) as loader:
         batch = next(iter(loader))
     print(f"features {list(batch.features.shape)}")
     for key, row in zip(batch.keys, batch.features.mean(2), strict=True):

@@ -34,7 +34,7 @@ parser.add_argument("--shards", default="shards/")
 arguments = parser.parse_args()
 
 torch.manual_seed(0)
-with Loader(arguments.shards, split="demo", part="train", augment="study", mixup=0.2) as loader:
+with Loader(arguments.shards, split="stratified", part="train", augment="study", mixup=0.2) as loader:
     network = Recurrent(len(loader.labels))
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
     for epoch in range(3):

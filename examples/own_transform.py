@@ -56,7 +56,7 @@ if __name__ == "__main__":
     for row, samples in enumerate(echo(clicks, keys)):
         print(f"{keys[row]}: {echo.draw(keys).describe(row)}: clicks at samples {samples.nonzero().flatten().tolist()}")
 
-    with Loader(arguments.shards, split="demo", part="train", batch_size=8, augment=Echo(p=0.5)) as loader:
+    with Loader(arguments.shards, split="stratified", part="train", batch_size=8, augment=Echo(p=0.5)) as loader:
         batch = next(iter(loader))
         changed = (batch.features - loader.unaugmented(batch)).abs().amax((1, 2))
         for row, key in enumerate(batch.keys):

@@ -14,7 +14,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--shards", default="shards/")
 
 torch.manual_seed(0)
-with Loader(parser.parse_args().shards, split="demo", part="train", batch_size=16, augment="study") as loader:
+with Loader(parser.parse_args().shards, split="stratified", part="train", batch_size=16, augment="study") as loader:
     layers = nn.Conv1d(128, 64, 5), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(64, len(loader.labels))
     network = nn.Sequential(*layers)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)

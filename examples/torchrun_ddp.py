@@ -21,7 +21,7 @@ distributed.init_process_group("nccl" if has_gpus else "gloo")
 device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpus else torch.device("cpu")
 
 # `batch_size` is that of the global batch. The loader asks torch.distributed for its rank when an epoch begins.
-loader = Loader(arguments.shards, split="demo", part="train", batch_size=16, augment="study", device=device)
+loader = Loader(arguments.shards, split="stratified", part="train", batch_size=16, augment="study", device=device)
 torch.manual_seed(0)
 layers = nn.Conv1d(128, 64, 5), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(64, len(loader.labels))
 network = nn.parallel.DistributedDataParallel(nn.Sequential(*layers).to(device))

@@ -18,7 +18,7 @@ torch.manual_seed(0)
 layers = nn.Conv1d(128, 64, 5), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 32)
 encoder = nn.Sequential(*layers)
 optimizer = torch.optim.AdamW(encoder.parameters(), lr=2e-3)
-with Loader(arguments.shards, split="demo", part="train", batch_size=16, views=2, augment="strong") as loader:
+with Loader(arguments.shards, split="stratified", part="train", batch_size=16, views=2, augment="strong") as loader:
     for epoch in range(2):
         total = found = 0.0
         for batch in loader:  # features [batch, 2, mel, frame]: two draws for each crop

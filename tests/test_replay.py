@@ -84,6 +84,13 @@ def test_a_run_says_what_it_did_not_hear(run, unbroken: Path, tmp_path: Path):
     out = ["--out", tmp_path / "a.wav"]
     assert "an epoch of " in (err := run(unbroken, "--key", "x", "--crop", 1, *out, code=2).err)
     assert "has crops 0 to 0 of each clip" in err
+    config = json.loads((unbroken / "config.json").read_text())
+    with Loader(config["shards"], split=config["split"], part="test") as loader:
+        other = loader.batch_of([loader.manifest.keys[int(loader.manifest.part(config["split"], "test")[0])].as_py()])
+        heard = loader.manifest.keys[int(loader.manifest.part(config["split"], "train")[0])].as_py()
+    assert "was not trained on this clip" in run(unbroken, "--key", other.keys[0], *out, code=2).err
+    assert "has begun epochs 0 to 1" in run(unbroken, "--key", heard, "--epoch", 2, *out, code=2).err
+    run(unbroken, "--key", heard, "--epoch", 1, *out)
     assert "--seed, --frames: the run in " in run(unbroken, "--key", "x", "--seed", 1, "--frames", 9, *out, code=2).err
 
 
@@ -93,7 +100,7 @@ def test_a_run_whose_shards_were_moved(run, unbroken: Path, tmp_path: Path):
     config = json.loads((unbroken / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "shards": str(tmp_path / "gone")}))
     with Loader(config["shards"]) as loader:
-        key = loader.manifest.keys[0].as_py()
+        key = loader.manifest.keys[int(loader.manifest.part(config["split"], "train")[0])].as_py()
     out = ["--key", key, "--out", tmp_path / "a.wav"]
     assert "gone, which is not here: name its place with --shards" in run(folder, *out, code=2).err
     run(folder, *out, "--shards", config["shards"])
@@ -118,7 +125,9 @@ def test_an_example_that_training_skips_is_not_replayed(run, unbroken: Path, tmp
     config = json.loads((unbroken / "config.json").read_text())
     shutil.copytree(config["shards"], tmp_path / "shards")
     with Loader(tmp_path / "shards") as loader:
-        key, path = loader.manifest.keys[0].as_py(), tmp_path / "shards" / loader.manifest.shards[0].name
+        clip = int(loader.manifest.part(config["split"], "train")[0])
+        key = loader.manifest.keys[clip].as_py()
+        path = tmp_path / "shards" / loader.manifest.shards[int(loader.manifest.shard[clip])].name
     path.write_bytes(bytes(path.stat().st_size))
     changed = {**config, "shards": str(tmp_path / "shards"), "on_error": "skip"}
     (tmp_path / "config.json").write_text(json.dumps(changed))
@@ -132,7 +141,7 @@ def test_a_mixed_example_is_said_to_be_mixed(run, unbroken: Path, tmp_path: Path
     config = json.loads((unbroken / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "mixup": 0.4}))
     with Loader(config["shards"]) as loader:
-        key = loader.manifest.keys[0].as_py()
+        key = loader.manifest.keys[int(loader.manifest.part(config["split"], "train")[0])].as_py()
     assert "mixup then mixed its features" in run(tmp_path, "--key", key, "--out", tmp_path / "a.wav").out
     assert "mixup" not in run(unbroken, "--key", key, "--out", tmp_path / "a.wav").out
 

@@ -72,7 +72,7 @@ def preview(
         on_interrupt(lambda: f"{out} was not written; {FROM_THE_BEGINNING}"),
         console.progress_bars(f"opening {source}") as progress,
     ):
-        loader, name, _ = _open(source, augment, split, part, seed, shards, given)
+        loader, name, _ = _open(source, augment, split, part, seed, shards, given, epoch=epoch)
         with loader:
             if suffix == ".png":
                 plot_preview(out, loader, epoch=epoch, count=count or 8)
@@ -116,7 +116,7 @@ def replay(
     if untouched == out:
         raise UserError(f"--untouched {untouched} is also the file of --out: name another")
     given = {"frames": frames, "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length}
-    loader, _, mixup = _open(source, augment, None, None, seed, shards, given, crop=crop)
+    loader, _, mixup = _open(source, augment, None, None, seed, shards, given, crop=crop, epoch=epoch, key=key)
     with loader:
         written = {**write_replay(loader, key, crop, epoch, out, untouched=untouched), "mixup": mixup}
     if as_json:
@@ -139,6 +139,8 @@ def _open(
     given: dict[str, Any],
     *,
     crop: int = 0,
+    epoch: int = 0,
+    key: str | None = None,
 ) -> tuple[Any, str, bool]:
     """Open the loader of a run or of shards; return it, the name of its recipe, and whether the run mixed examples."""
     from gtzan_stream.features import build
@@ -172,4 +174,13 @@ def _open(
     if crop >= config.crops_per_clip:
         loader.close()
         raise UserError(f"--crop {crop}: an epoch of {source} has crops 0 to {config.crops_per_clip - 1} of each clip")
+    begun = stored.epochs_begun(Path(source))
+    if begun is not None and epoch >= max(begun, 1):
+        loader.close()
+        raise UserError(f"--epoch {epoch}: counted from 0, {source} has begun epochs 0 to {max(begun, 1) - 1}")
+    if key is not None and key in (everything := loader.manifest.keys.to_pylist()):
+        part_keys = {everything[clip] for clip in loader.manifest.part(str(config.split), "train").tolist()}
+        if key not in part_keys:
+            loader.close()
+            raise UserError(f"--key {key}: {source} was not trained on this clip, which is not in the part train")
     return loader, config.augment, config.mixup > 0

@@ -11,6 +11,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import inputs
 from gtzan_stream.training.config import Config
+from gtzan_stream.training.recorder import STEPS
 
 CONFIG = "config.json"
 
@@ -35,6 +36,16 @@ def read_config(folder: Path) -> Config:
         raise UserError(f"{folder} is not the folder of a run: it has no {CONFIG}") from None
     except ValueError as error:  # JSON, UTF-8 and Config
         raise UserError(f"{path} does not hold the settings of a run: {error}") from None
+
+
+def epochs_begun(folder: Path) -> int | None:
+    """Return how many epochs a run has begun, by its log of steps; None without one."""
+    try:
+        lines = (folder / STEPS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    epochs = [json.loads(line)["epoch"] for line in lines if line.endswith("}")]  # the last one may be incomplete
+    return max(epochs, default=0)
 
 
 def open_training_loader(

@@ -171,16 +171,9 @@ def _open(
             f"{', '.join(wrong)}: the run in {source} has its own; leave it out, or name the shards instead"
         )
     config, loader = stored.open_training_loader(Path(source), shards=shards, augment=augment)
-    if crop >= config.crops_per_clip:
+    try:
+        stored.check_heard(Path(source), config, loader, key=key, crop=crop, epoch=epoch)
+    except UserError:
         loader.close()
-        raise UserError(f"--crop {crop}: an epoch of {source} has crops 0 to {config.crops_per_clip - 1} of each clip")
-    begun = stored.epochs_begun(Path(source))
-    if begun is not None and epoch >= max(begun, 1):
-        loader.close()
-        raise UserError(f"--epoch {epoch}: counted from 0, {source} has begun epochs 0 to {max(begun, 1) - 1}")
-    if key is not None and key in (everything := loader.manifest.keys.to_pylist()):
-        part_keys = {everything[clip] for clip in loader.manifest.part(str(config.split), "train").tolist()}
-        if key not in part_keys:
-            loader.close()
-            raise UserError(f"--key {key}: {source} was not trained on this clip, which is not in the part train")
+        raise
     return loader, config.augment, config.mixup > 0

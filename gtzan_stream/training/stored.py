@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gtzan_stream.chosen import clips_of_keys
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from gtzan_stream.training import inputs
@@ -74,3 +75,16 @@ def open_training_loader(
         raise UserError(f"{folder} was trained on {config.shards}, which is not here: name its place with --shards")
     features = inputs.build_features(config)
     return config, inputs.open_loader(config, features, torch.device("cpu"))
+
+
+def check_heard(folder: Path, config: Config, loader: Loader, *, key: str | None, crop: int, epoch: int) -> None:
+    """Raise UserError if a run has not heard this crop, of any clip or of the one with this key, in this epoch."""
+    if crop >= config.crops_per_clip:
+        raise UserError(f"--crop {crop}: an epoch of {folder} has crops 0 to {config.crops_per_clip - 1} of each clip")
+    begun = epochs_begun(folder)
+    if begun is not None and epoch >= max(begun, 1):
+        raise UserError(f"--epoch {epoch}: counted from 0, {folder} has begun epochs 0 to {max(begun, 1) - 1}")
+    if key is not None and clips_of_keys(loader.manifest, [key])[0] not in loader.manifest.part(
+        str(config.split), "train"
+    ):
+        raise UserError(f"--key {key}: {folder} was not trained on this clip, which is not in the part train")

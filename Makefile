@@ -35,7 +35,7 @@ types: $(VENV)/installed-dev
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gtzan-stream needs Python 3.11 or newer, this is " + sys.version)'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audiomentations]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audiomentations,service]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

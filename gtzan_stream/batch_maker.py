@@ -67,6 +67,8 @@ class BatchMaker:
 
     Attributes
     ----------
+    seed, n_rows : int
+    n_classes : int
     prefetch_executor : Executor
         Two threads, for making batches ahead of their consumer.
     closed : bool
@@ -95,7 +97,7 @@ class BatchMaker:
                 len(manifest),
                 self.manifest.sample_rate,
             )
-        self.seed, self._skip, self._n_classes = seed, on_error == "skip", len(labels)
+        self.seed, self.n_rows, self.n_classes, self._skip = seed, n_rows, len(labels), on_error == "skip"
         self.closed = False
         # Class of each label of the manifest; -1 for labels that the split does not have.
         self._class_index = np.array([labels.index(name) if name in labels else -1 for name in manifest.labels])
@@ -226,7 +228,7 @@ class BatchMaker:
         own = len(partner)
         index, shares, classes = (to_device(array, self.device) for array in (partner, share, labels))
         mixed = mixup.mix(features[:own], features[index], shares)
-        return mixed, mixup.mix_labels(classes[:own], classes[index], shares, self._n_classes)
+        return mixed, mixup.mix_labels(classes[:own], classes[index], shares, self.n_classes)
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()

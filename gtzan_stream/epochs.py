@@ -22,6 +22,7 @@ The examples of an epoch are a pure function of the settings and the epoch, so t
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
@@ -186,8 +187,7 @@ class Epochs:
         rank, world_size = self.rank, self.world_size
         requests = ShardRequests(self.manifest, plan, rows_of_rank(rank, world_size, self.batch_size), first)
         calls = (partial(self._make, requests, plan, k, rank, world_size) for k in range(first, len(plan)))
-        executor = self._maker.prefetch_executor if self.num_workers else None
-        with closing(requests), closing(prefetch(calls, _PREFETCH_DEPTH, executor)) as batches:
+        with closing(requests), closing(prefetch(calls, *self._prefetching())) as batches:
             yield from self._yielded(batches, epoch, plan, first)
 
     def _yielded(
@@ -203,6 +203,10 @@ class Epochs:
             yield batch
             if number < len(plan):  # closing after the last batch is fine
                 self._check_open()
+
+    def _prefetching(self) -> tuple[int, Executor | None]:
+        """Return how many batches to make ahead, and the threads that do."""
+        return _PREFETCH_DEPTH, self._maker.prefetch_executor if self.num_workers else None
 
     def _make(self, requests: ShardRequests, plan: EpochPlan, index: int, rank: int, world_size: int) -> Any:
         """Make a batch and its event, while shards of its block and the next are downloaded."""
@@ -221,6 +225,30 @@ class Epochs:
         """Return the rows of the ranks on this machine, which share a cache; if the rank was passed in, its rows."""
         ranks = range(self.rank, self.rank + 1) if self._ranks else ranks_here()
         return rows_of_ranks(ranks, self.world_size, self.batch_size)
+
+    def make_at(self, epoch: int, number: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """Make one batch of any epoch, without moving the loader's position.
+
+        Parameters
+        ----------
+        epoch : int
+        number : int
+            Index of the global batch in the epoch.
+        rank, world_size : int
+            Which of its rows to make; all by default.
+
+        Raises
+        ------
+        UserError
+            If a number is out of range, or the loader is closed.
+        """
+        self._check_open()
+        epoch, number = checked_int("epoch", epoch), checked_int("number", number, 0, len(self) - 1)
+        world_size = checked_int("world_size", world_size, 1, self.batch_size)
+        rank = checked_int("rank", rank, 0, world_size - 1)
+        batch, event = self._maker.make_batch(self._plan(epoch), number, self._kind, rank, world_size)
+        self._maker.synchronize(batch, event)
+        return batch
 
     def _check_open(self) -> None:
         if self._closed or self._maker.closed:

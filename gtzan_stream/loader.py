@@ -39,7 +39,7 @@ class Loader(Epochs):
 
     Parameters
     ----------
-    shards : path or address
+    shards : path, address or Manifest
         Folder with shards and their manifest, made by ``gtzan-stream pack`` or ``demo``. Shards at an address that
         fsspec supports (s3://, gs://, https://, hf://) are downloaded to a local cache before they are needed.
     split, part : str, optional
@@ -111,7 +111,7 @@ class Loader(Epochs):
 
     def __init__(
         self,
-        shards: str | Path,
+        shards: str | Path | Manifest,
         *,
         split: str | None = None,
         part: str | None = None,
@@ -145,7 +145,7 @@ class Loader(Epochs):
         transform = as_transform(augment).to(device)
         # close() closes a transform that was built here, but not one that was passed in.
         self._own_transform = transform if isinstance(augment, str) else Identity()
-        manifest = Manifest.open(shards)
+        manifest = shards if isinstance(shards, Manifest) else Manifest.open(shards)
         features = LogMel(sample_rate=manifest.sample_rate) if features is None else features
         features = feature.check(features).to(device)
         clips = clips_of(manifest, split, part)

@@ -104,12 +104,12 @@ class Manifest:
         self._set_sample_rate(metadata["sample_rate"])
 
     @classmethod
-    def open(cls, root: str | Path, *, check_sizes: bool = True) -> "Manifest":
+    def open(cls, root: str | Path | Folder, *, check_sizes: bool = True) -> "Manifest":
         """Open a folder of shards.
 
         Parameters
         ----------
-        root : path of a local folder, or address that fsspec knows
+        root : path of a local folder, address that fsspec knows, or Folder
             The shards at an address are downloaded when they are needed.
         check_sizes : bool
             Whether to compare the sizes of local files with those in the manifest.
@@ -119,7 +119,9 @@ class Manifest:
         UserError
             If `root` or one of its files is missing, a file has a wrong size or content, or the format version differs.
         """
-        folder = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
+        if not isinstance(root, Folder):
+            root = RemoteFolder(str(root)) if is_remote(root) else Folder(Path(root))
+        folder = root
         content = folder.manifest_path().read_bytes()
         folder.record_manifest(content)
         metadata = load_metadata(content, folder.address(MANIFEST))

@@ -1,0 +1,78 @@
+"""Batches as messages: what a server sends of a batch, and the batch that a client builds from it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from gtzan_stream.batch import Batch
+from gtzan_stream.batch_maker import BatchMaker
+from gtzan_stream.service.protocol import Header, ServiceError, array_header, arrays_of
+from gtzan_stream.views import BatchKind
+from gtzan_stream.words import short_repr
+
+
+def message_of(batch: Batch) -> tuple[Header, list[np.ndarray]]:
+    """Return the header and the arrays of a batch. Its tensors must be on the CPU."""
+    tensors = {"features": batch.features, "labels": batch.labels}
+    if batch.targets.is_floating_point():  # with mixup; else they are the labels
+        tensors["targets"] = batch.targets
+    tensors |= {"weights": batch.weights, "loss_weights": batch.loss_weights}
+    arrays = {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}
+    arrays |= {"crops": batch.crops, "starts": batch.starts, "valid_frames": batch.valid_frames}
+    arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
+    header = {"arrays": array_header(arrays), "keys": batch.keys, "skipped": list(batch.skipped)}
+    return header, [np.ascontiguousarray(array) for array in arrays.values()]
+
+
+def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMaker, *, epoch: int, n: int) -> Batch:
+    """Build the batch of `n` rows in a reply, as `maker` would make it.
+
+    Its features are in the memory of the reply's frame, which is this process's own and writable.
+
+    Raises
+    ------
+    ServiceError
+        If the reply is not such a batch.
+    """
+    arrays = arrays_of(header, frames, _expected(kind, maker, n))
+    tensors = {
+        name: torch.from_numpy(arrays[name] if name == "features" else arrays[name].copy())
+        for name in ("features", "labels", "targets", "weights", "loss_weights")
+        if name in arrays
+    }
+    keys, skipped = _strings(header.get("keys")), _strings(header.get("skipped"))
+    if len(keys) != n:
+        raise ServiceError(f"a batch of {n} rows came with {len(keys)} keys")
+    batch = Batch(
+        **{"targets": tensors["labels"], **tensors},
+        keys=keys,
+        crops=arrays["crops"].copy(),
+        starts=arrays["starts"].copy(),
+        valid_frames=arrays["valid_frames"].copy(),
+        epoch=epoch,
+        skipped=tuple(skipped),
+        transform=kind.transform,
+        seed=maker.seed,
+        n_views=kind.views,
+    )
+    return batch if maker.device.type == "cpu" else batch.to(maker.device)
+
+
+def _expected(kind: BatchKind, maker: BatchMaker, n: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return type and shape of each array of a batch of `n` rows."""
+    views = () if kind.views == 1 else (kind.views,)
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        "features": ("<f4", (n, *views, maker.n_rows, maker.geometry.frames)),
+        "labels": ("<i8", (n,)),
+    }
+    if kind.mixup:
+        expected["targets"] = ("<f4", (n, maker.n_classes))
+    expected |= dict.fromkeys(("weights", "loss_weights"), ("<f4", (n,)))
+    return expected | dict.fromkeys(("crops", "starts", "valid_frames"), ("<i8", (n,)))
+
+
+def _strings(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ServiceError(f"expected a list of strings, got {short_repr(value)}")
+    return value

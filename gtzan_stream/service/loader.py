@@ -1,0 +1,181 @@
+"""ServedLoader: a loader that gets its batches from a feature service."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from gtzan_stream import crops
+from gtzan_stream.batch import Batch
+from gtzan_stream.described import describe_features, describe_transform
+from gtzan_stream.epochs import Epochs
+from gtzan_stream.errors import UserError
+from gtzan_stream.evaluation import Evaluation
+from gtzan_stream.loader import Loader
+from gtzan_stream.plan import EpochPlan, rows_of_rank
+from gtzan_stream.service.batches import batch_of
+from gtzan_stream.service.manifest import served_manifest
+from gtzan_stream.service.probe import digest_of_probe
+from gtzan_stream.service.protocol import Refused, ServiceError
+from gtzan_stream.service.servers import AHEAD, Servers
+from gtzan_stream.service.stream import Stream
+from gtzan_stream.store.manifest import Manifest
+
+_log = logging.getLogger(__name__)
+_WITHOUT_SERVER_S = 60.0
+_START_S = 15.0  # servers may be started at the same time as trainers
+
+
+class ServedEpochs(Epochs):
+    """Epochs whose batches come from servers, or are made here if no server is left and the shards are at hand."""
+
+    _servers: Servers
+    _stream: Stream
+    _has_shards: bool
+    _makes_here = False  # and has said so
+
+    def _prefetching(self) -> tuple[int, Any]:
+        return AHEAD, self._servers.executor if self.num_workers else None
+
+    def _make(self, requests: Any, plan: EpochPlan, index: int, rank: int, world_size: int) -> tuple[Batch, Any]:
+        """Get a batch from a server, or make it here."""
+        header = {
+            "ask": "get",
+            "stream": self._stream.digest,
+            "epoch": plan.epoch,
+            "number": index,
+            "rank": rank,
+            "world_size": world_size,
+        }
+        latest = time.monotonic() + _WITHOUT_SERVER_S
+        while True:
+            try:
+                found = self._servers.get(self._stream, index, header)
+                if found is not None:
+                    reply, frames, state = found
+                    try:
+                        n = len(rows_of_rank(rank, world_size, self.batch_size))
+                        return batch_of(reply, frames, self._kind, self._maker, epoch=plan.epoch, n=n), None
+                    except ServiceError as error:
+                        self._servers.failed(state, error)
+                        continue
+            except Refused as refused:  # the shards here may be intact; if they are not, the error is the same
+                if not self._has_shards:
+                    raise refused.error from None
+                return self._maker.make_batch(plan, index, self._kind, rank, world_size)
+            if self._has_shards:
+                self._note_makes_here()
+                return self._maker.make_batch(plan, index, self._kind, rank, world_size)
+            if time.monotonic() > latest:
+                raise UserError(
+                    f"no server of the feature service could be reached for {_WITHOUT_SERVER_S:g} s: start them again, "
+                    "or give shards= to make the batches here meanwhile"
+                )
+            self._servers.wait()
+
+    def _note_makes_here(self) -> None:
+        """Warn, once, that batches are made here, and compare a probe batch with the servers'."""
+        if self._makes_here:
+            return
+        self._makes_here = True
+        _log.warning("no server of the feature service is left: making batches here")
+        expected, own = self._servers.probe_of(self._stream), digest_of_probe(self)
+        if None not in (expected, own) and expected != own:
+            message = "the servers computed other bits than this machine: it has another processor, device or libraries"
+            if self._servers.strict:
+                raise UserError(f"{message}; start the servers again, or leave out strict")
+            _log.warning("%s", message)
+
+
+class ServedEvaluation(ServedEpochs, Evaluation):
+    """An evaluation whose batches come from servers; see `ServedLoader.evaluation`."""
+
+    def __init__(self, loader: "ServedLoader", part: str | None, chunks: crops.Chunks) -> None:
+        super().__init__(loader, loader.labels, part, chunks)
+        self._servers, self._has_shards = loader._servers, loader._has_shards
+        self._stream = loader._stream.evaluation(part, chunks)
+
+
+class ServedLoader(ServedEpochs, Loader):
+    """A `Loader` whose batches are made by the servers of a feature service, to the bit as it would make them.
+
+    It yields each batch once and in order, whatever happens to the servers. If one fails, the others are asked. If none
+    is left, the batches are made here; without `shards`, the loader waits a minute for a server and raises UserError.
+
+    Parameters
+    ----------
+    addresses : str or sequence of str
+        host:port of one or more servers, as a list or with commas between them. They tell the loader of the others.
+    shards : path or address, optional
+        The servers' shards, to make batches here if no server is left. Without, only the manifest is downloaded.
+    keys : path, optional
+        Folder with the keys of the service; see ``gtzan-stream serve --make-keys``.
+    strict : bool
+        Refuse servers that compute other bits than the first one. By default, they are warned about.
+    arguments
+        Those of `Loader`. `augment` and `features` must be of kinds that can be described as JSON; see
+        `gtzan_stream.described`. `device` is where the batches' tensors are put; servers choose where they compute.
+        `num_workers` 0 asks for each batch when it is requested, otherwise four are asked for ahead.
+
+    Raises
+    ------
+    UserError
+        If no server answers within 15 s and there are no `shards`, the servers have other shards or another version,
+        or an argument is wrong or cannot be described.
+
+    Examples
+    --------
+    Train on one part and evaluate on another::
+
+        with ServedLoader("127.0.0.1:5690", split="filtered", part="train", augment="study") as loader:
+            for features, targets in loader: ...
+            for features, labels in loader.evaluation("valid"): ...
+    """
+
+    def __init__(
+        self,
+        addresses: Any,
+        shards: str | Path | None = None,
+        *,
+        keys: str | Path | None = None,
+        strict: bool = False,
+        **arguments: Any,
+    ) -> None:
+        self._servers, self._has_shards = Servers(addresses, keys=keys, strict=strict), shards is not None
+        try:
+            if problem := self._servers.connect(0 if self._has_shards else _START_S):
+                words = f"no server of the feature service answers ({problem})"
+                if shards is None:
+                    raise UserError(f"{words}: start it with `gtzan-stream serve SHARDS`, or correct the address")
+                _log.warning("%s", words)
+            manifest = served_manifest(self._servers) if shards is None else Manifest.open(shards)
+            self._servers.check_manifest(manifest)
+            augment = describe_transform(arguments.get("augment", "study"))
+            super().__init__(manifest, **arguments)
+            self._stream = Stream(
+                manifest_digest=manifest.digest,
+                augment=augment,
+                features=describe_features(self.features),
+                split=self.split,
+                part=arguments.get("part"),
+                batch_size=self.batch_size,
+                on_error=self.on_error,
+                seed=self.seed,
+                crops_per_clip=self._settings["crops_per_clip"],
+                shuffle_shards=self._settings["shuffle_shards"],
+                shard_groups=self._settings["shard_groups"],
+                views=self._kind.views,
+                mixup=self._kind.mixup,
+            )
+        except BaseException:
+            self._servers.close()
+            raise
+
+    def evaluation(self, part: str | None = None, *, chunks: crops.Chunks = "study") -> ServedEvaluation:
+        """Return an iterable over the chunks of a part's clips, made by the servers; see `Loader.evaluation`."""
+        return ServedEvaluation(self, part, chunks)
+
+    def close(self) -> None:
+        """Close the connections, and the shards if there are any."""
+        self._servers.close()
+        super().close()

@@ -1,0 +1,65 @@
+"""The manifest of a service's shards, for trainers that do not have the shards."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.service.protocol import ServiceError
+from gtzan_stream.service.servers import Servers
+from gtzan_stream.store.folder import File, Folder
+from gtzan_stream.store.manifest import Manifest
+from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
+
+
+class ServedFolder(Folder):
+    """A temporary folder with the manifest and the tables of shards that only the servers have.
+
+    Parameters
+    ----------
+    address : str
+        Of a server, for messages.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._files = tempfile.TemporaryDirectory(prefix="gtzan-stream-served-")  # removed with this object
+        super().__init__(Path(self._files.name))
+        self.root = self._address = address
+
+    def register_files(self, files: Sequence[File], *, check_sizes: bool = True) -> None:
+        """Check the tables, and leave out the shards."""
+        tables = [file for file in files if file["name"] in (SAMPLES, SPLITS)]
+        super().register_files(tables, check_sizes=check_sizes)
+        for table in tables:
+            if hashlib.sha256(self.path(table["name"]).read_bytes()).hexdigest() != table["sha256"]:
+                raise UserError(f"{self.address(table['name'])} is not the table that the manifest lists: start again")
+
+    def path(self, name: str) -> Path:
+        """Return the path of a table. Raises UserError for a shard."""
+        if name not in (MANIFEST, SAMPLES, SPLITS):
+            raise UserError(
+                f"{self.address(name)} is only on the servers: to read clips here too, copy the shards and give shards="
+            )
+        return super().path(name)
+
+    def address(self, name: str = "") -> str:
+        """Return the server's address and a file's name, for messages."""
+        return f"{self._address}/{name}" if name else self._address
+
+
+def served_manifest(servers: Servers) -> Manifest:
+    """Download the manifest and the tables of the shards that servers have.
+
+    Raises
+    ------
+    UserError
+        If it does not arrive, or is damaged.
+    """
+    folder = ServedFolder(servers.first_address)
+    try:
+        for name in (MANIFEST, SAMPLES, SPLITS):
+            Path(folder._files.name, name).write_bytes(servers.file(name))
+    except ServiceError as error:
+        raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
+    return Manifest.open(folder)

@@ -1,0 +1,138 @@
+"""Messages of the feature service: a JSON header and raw little-endian arrays, as the frames of a ZeroMQ message.
+
+A request is ``[id, header]``; its reply is ``[id, header, array, ...]``. The id is chosen by the client and comes back
+unchanged, so the frames of a reply can be kept and sent to several clients.
+
+    request                                                              reply
+    {"ask": "hello"}                                                     versions, manifest digest, device, servers
+    {"ask": "file", "name": "samples.parquet", "offset": 0}              up to 1 MB of one of the manifest's files
+    {"ask": "open", "stream": {...}}                                     digest of a probe batch
+    {"ask": "get", "stream": digest, "epoch", "number", "rank", "world_size"}   a batch
+    {"ask": "stats"}                                                     counters
+    {"ask": "ping"}                                                      nothing
+
+A request also has "client", a name for logs. A reply whose header has "error" reports that the request failed; see
+`ERRORS`. Nothing in a message is ever unpickled, and no length in a header decides how much memory is allocated: the
+frames have their sizes already, and `arrays_of` compares them with the header.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gtzan_stream.errors import BadSample, UserError
+from gtzan_stream.words import short_repr
+
+VERSION = 1
+"""Clients and servers with another number do not understand each other."""
+DEFAULT_PORT = 5690
+MAX_REQUEST_BYTES = 1 << 20
+"""Size of a request's largest frame; the connection of a client that sends more is closed."""
+MAX_HEADER_BYTES = 64 << 20
+"""Size of the largest header of a reply: the keys of a batch with a million rows fit."""
+FILE_BYTES = 1 << 20
+"""Bytes of a file in one reply."""
+MAX_OPEN_REQUESTS = 16
+"""Requests of one connection that a server works on."""
+MAX_ARRAYS = 16
+
+Header = dict[str, Any]
+
+
+class ServiceError(Exception):
+    """A server or its messages are not as they should be; the client asks another server."""
+
+
+class Refused(ServiceError):
+    """The server cannot do what was asked, for the reason `error`: the shard cannot be read there, for instance."""
+
+    def __init__(self, error: UserError | BadSample) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class NoSuchStream(ServiceError):
+    """The server does not know the stream, for instance because it was restarted: open it again."""
+
+
+class Busy(ServiceError):
+    """The connection has too many open requests."""
+
+
+ERRORS: dict[str, type[Exception]] = {
+    "UserError": UserError,
+    "BadSample": BadSample,
+    "NoSuchStream": NoSuchStream,
+    "Busy": Busy,
+    "ServiceError": ServiceError,
+}
+"""Errors that a reply can report, by the name in its header."""
+
+
+def encode(header: Header) -> bytes:
+    """Return a header as bytes."""
+    return json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
+
+
+def decode(frame: Any) -> Header:
+    """Parse a header. Raises ServiceError if it is not a JSON object."""
+    if len(frame) > MAX_HEADER_BYTES:
+        raise ServiceError(f"a header has {len(frame):,} bytes")
+    try:
+        header = json.loads(bytes(frame))
+    except (ValueError, RecursionError) as error:
+        raise ServiceError(f"a header is not JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise ServiceError(f"a header is not a JSON object but {short_repr(header)}")
+    return header
+
+
+def error_header(error: BaseException) -> Header:
+    """Return the header that reports an error of the list `ERRORS`; any other becomes a ServiceError."""
+    name = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), "ServiceError")
+    return {"error": name, "message": str(error)}
+
+
+def raise_error(header: Header) -> None:
+    """Raise the error that a reply reports, if there is one: a ServiceError, or Refused with any other."""
+    if "error" in header:
+        error = ERRORS.get(str(header["error"]), ServiceError)(str(header.get("message", "")))
+        raise Refused(error) if isinstance(error, UserError | BadSample) else error
+
+
+def array_header(arrays: dict[str, np.ndarray]) -> list[list[Any]]:
+    """Describe arrays for a header: name, type and shape of each."""
+    return [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
+
+
+def arrays_of(
+    header: Header, frames: Sequence[Any], expected: dict[str, tuple[str, tuple[int, ...]]]
+) -> dict[str, Any]:
+    """Return the arrays of a reply, in the memory of its frames.
+
+    Parameters
+    ----------
+    header : dict
+        With the list "arrays" that `array_header` made.
+    frames : sequence of buffers
+        One for each array.
+    expected : dict of name to (dtype, shape)
+        What the arrays must be.
+
+    Raises
+    ------
+    ServiceError
+        If they are something else.
+    """
+    stated = header.get("arrays")
+    wanted = [[name, dtype, list(shape)] for name, (dtype, shape) in expected.items()]
+    if stated != wanted or len(frames) != len(wanted):
+        raise ServiceError(f"expected the arrays {wanted}, got {short_repr(stated)} in {len(frames)} frames")
+    arrays = {}
+    for frame, (name, (dtype, shape)) in zip(frames, expected.items(), strict=True):
+        if len(frame) != (size := int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))):
+            raise ServiceError(f"array {name}: expected {size} bytes, got {len(frame)}")
+        arrays[name] = np.frombuffer(frame, dtype).reshape(shape)
+    return arrays

@@ -22,7 +22,7 @@ def message_of(batch: Batch) -> tuple[Header, list[np.ndarray]]:
     arrays |= {"crops": batch.crops, "starts": batch.starts, "valid_frames": batch.valid_frames}
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     header = {"arrays": array_header(arrays), "keys": batch.keys, "skipped": list(batch.skipped)}
-    return header, [np.ascontiguousarray(array) for array in arrays.values()]
+    return header, list(arrays.values())
 
 
 def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMaker, *, epoch: int, n: int) -> Batch:

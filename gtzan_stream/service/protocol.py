@@ -1,6 +1,7 @@
 """Messages of the feature service: a JSON header and raw little-endian arrays, as the frames of a ZeroMQ message.
 
-A request is ``[id, header]``; its reply is ``[id, header, array, ...]``. The id is chosen by the client and comes back
+A request is ``[id, header]``; its reply is ``[id, header, ...]``, for a batch ``[id, header, features, other arrays one
+after another]``: a frame of its own for each small array would take longer to send than its bytes. The id is chosen by the client and comes back
 unchanged, so the frames of a reply can be kept and sent to several clients.
 
     request                                                              reply
@@ -117,7 +118,7 @@ def arrays_of(
     header : dict
         With the list "arrays" that `array_header` made.
     frames : sequence of buffers
-        One for each array.
+        One with the first array, and one with all others, one after another.
     expected : dict of name to (dtype, shape)
         What the arrays must be.
 
@@ -128,11 +129,15 @@ def arrays_of(
     """
     stated = header.get("arrays")
     wanted = [[name, dtype, list(shape)] for name, (dtype, shape) in expected.items()]
-    if stated != wanted or len(frames) != len(wanted):
-        raise ServiceError(f"expected the arrays {wanted}, got {short_repr(stated)} in {len(frames)} frames")
-    arrays = {}
-    for frame, (name, (dtype, shape)) in zip(frames, expected.items(), strict=True):
-        if len(frame) != (size := int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))):
-            raise ServiceError(f"array {name}: expected {size} bytes, got {len(frame)}")
-        arrays[name] = np.frombuffer(frame, dtype).reshape(shape)
-    return arrays
+    if stated != wanted:
+        raise ServiceError(f"expected the arrays {wanted}, got {short_repr(stated)}")
+    counts = [int(np.prod(shape, dtype=np.int64)) for _, shape in expected.values()]
+    sizes = [count * np.dtype(dtype).itemsize for count, (dtype, _) in zip(counts, expected.values(), strict=True)]
+    got = [len(frame) for frame in frames]
+    if got != [sizes[0], sum(sizes[1:])]:
+        raise ServiceError(f"expected frames of {sizes[0]} and {sum(sizes[1:])} bytes, got {got}")
+    offsets = [0, *np.cumsum([0, *sizes[1:]]).tolist()]
+    return {
+        name: np.frombuffer(frames[min(i, 1)], dtype, counts[i], offsets[i]).reshape(shape)
+        for i, (name, (dtype, shape)) in enumerate(expected.items())
+    }

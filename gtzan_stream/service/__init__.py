@@ -12,6 +12,7 @@ except ImportError as error:
     ) from error
 
 from gtzan_stream.service.loader import ServedLoader
+from gtzan_stream.service.manifest import download_manifest
 from gtzan_stream.service.server import Server
 
-__all__ = ["ServedLoader", "Server"]
+__all__ = ["ServedLoader", "Server", "download_manifest"]

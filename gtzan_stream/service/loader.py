@@ -23,7 +23,6 @@ from gtzan_stream.store.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 _WITHOUT_SERVER_S = 60.0
-_START_S = 15.0  # servers may be started at the same time as trainers
 
 
 class ServedEpochs(Epochs):
@@ -143,12 +142,12 @@ class ServedLoader(ServedEpochs, Loader):
     ) -> None:
         self._servers, self._has_shards = Servers(addresses, keys=keys, strict=strict), shards is not None
         try:
-            if problem := self._servers.connect(0 if self._has_shards else _START_S):
-                words = f"no server of the feature service answers ({problem})"
-                if shards is None:
-                    raise UserError(f"{words}: start it with `gtzan-stream serve SHARDS`, or correct the address")
-                _log.warning("%s", words)
-            manifest = served_manifest(self._servers) if shards is None else Manifest.open(shards)
+            if shards is None:
+                manifest = served_manifest(self._servers)
+            else:
+                manifest = Manifest.open(shards)
+                if problem := self._servers.connect(0):
+                    _log.warning("no server of the feature service answers (%s)", problem)
             self._servers.check_manifest(manifest)
             augment = describe_transform(arguments.get("augment", "study"))
             super().__init__(manifest, **arguments)

@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.service.protocol import ServiceError
@@ -11,6 +12,9 @@ from gtzan_stream.service.servers import Servers
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
+
+_START_S = 15.0  # servers may be started at the same time as trainers
+_latest: dict[str, Manifest] = {}  # the last manifest that was downloaded, by its digest: a run opens it several times
 
 
 class ServedFolder(Folder):
@@ -49,17 +53,36 @@ class ServedFolder(Folder):
 
 
 def served_manifest(servers: Servers) -> Manifest:
-    """Download the manifest and the tables of the shards that servers have.
+    """Connect to the servers, and download the manifest and the tables of their shards, unless this process has them.
 
     Raises
     ------
     UserError
-        If it does not arrive, or is damaged.
+        If no server answers within 15 s, or the manifest does not arrive, or it is damaged.
     """
+    if problem := servers.connect(_START_S):
+        raise UserError(
+            f"no server of the feature service answers ({problem}): start it with `gtzan-stream serve SHARDS`, or "
+            "correct the address"
+        )
+    if manifest := _latest.get(str(servers.description.get("manifest_digest"))):
+        return manifest
     folder = ServedFolder(servers.first_address)
     try:
         for name in (MANIFEST, SAMPLES, SPLITS):
             Path(folder._files.name, name).write_bytes(servers.file(name))
     except ServiceError as error:
         raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
-    return Manifest.open(folder)
+    manifest = Manifest.open(folder)
+    _latest.clear()
+    _latest[manifest.digest] = manifest
+    return manifest
+
+
+def download_manifest(addresses: Any, *, keys: str | Path | None = None) -> Manifest:
+    """Download the manifest of the shards at these servers; see `served_manifest`."""
+    servers = Servers(addresses, keys=keys)
+    try:
+        return served_manifest(servers)
+    finally:
+        servers.close()

@@ -60,7 +60,7 @@ def start(config: Config) -> Run:
     """Start a run, with the network's defaults for settings that were not given."""
     network = spec(config.model)
     with Display(console) as display:
-        display.begin(f"opening {config.shards}")
+        display.begin(f"opening {config.source}")
         config = complete(config, network)
     return launch.start(config, build=build, console=console)
 

@@ -86,7 +86,7 @@ def _refuse_other(folder: Path, config: Config) -> None:
                 f"{folder} was trained with {option_name(name)} {stored.get(name)}, not {wanted.get(name)}: {remedy}"
             )
     report = folder / "report.json"
-    digest = Manifest.open(config.shards).digest
+    digest = Manifest.open(config.source).digest
     if report.exists() and json.loads(report.read_text(encoding="utf-8"))["data"]["digest"] != digest:
         raise UserError(f"{folder} was trained on other clips than those of {config.shards}: {remedy}")
 

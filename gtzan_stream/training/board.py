@@ -79,14 +79,14 @@ class Board:
                 self._writer.add_scalar(f"epoch/{name.replace('_', ' ')}", value, row["step"])
 
     @torch.no_grad()
-    def add_batch(self, batch: Batch, loader: Loader, frontend: Callable[[Tensor], Tensor], step: int) -> None:
+    def add_batch(self, batch: Batch, loader: Loader | None, frontend: Callable[[Tensor], Tensor], step: int) -> None:
         """Show the first examples of a batch, as augmented: their sound, and their features as a picture.
 
         Parameters
         ----------
         batch : Batch
-        loader : Loader
-            Which made the batch.
+        loader : Loader, optional
+            Which made the batch. Without, no sound is shown.
         frontend : callable
             Maps the features of the batch to those of the network. With one row, they are not drawn.
         step : int
@@ -94,12 +94,12 @@ class Board:
         shown = [row for row, weight in enumerate(batch.weights.tolist()) if weight][:SHOWN]
         if not shown:
             return
-        waveforms = loader.waveforms(batch)[shown].cpu().numpy()
         images = frontend(batch.features[shown]).float().cpu().numpy()
         names = [f"{batch.keys[row]}, crop {batch.crops[row]}" for row in shown]
-        for number, waveform in enumerate(waveforms, 1):
+        if loader is not None:
             sample_rate = loader.features.geometry.sample_rate
-            self._writer.add_audio(f"augmented/sound {number}", waveform[None], step, sample_rate)
+            for number, waveform in enumerate(loader.waveforms(batch)[shown].cpu().numpy(), 1):
+                self._writer.add_audio(f"augmented/sound {number}", waveform[None], step, sample_rate)
         if images.shape[1] > 1:
             self._scale = self._scale or Scale.of(list(images))  # one for all epochs, so that they can be compared
             figure = draw_examples(names, images, self._scale)

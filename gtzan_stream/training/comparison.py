@@ -17,6 +17,7 @@ from gtzan_stream.training.progress import best_of, means_of
 from gtzan_stream.training.stored import read_config
 
 SHOWN_APART = {"name", "out", "shards", "split", "fold", "model", "augment"}
+SHOWN_APART |= {"served", "served_keys", "served_strict"}
 """Settings that are not listed as differences: names of places, and those with a column."""
 COLUMNS = ["step", "epoch", "train_seconds", "valid_loss", "valid_chunk_accuracy", "valid_track_accuracy"]
 COLUMNS += ["crops_per_second", "data_wait_share"]
@@ -59,13 +60,16 @@ class ReadRun:
 
     @property
     def data(self) -> tuple[str, str]:
-        """The split and the digest of the clips; the run's folder if it has not finished and its shards are gone."""
-        if self.finished:
-            return str(self.config.split), self.finished.digest
+        """The split and the digest of the clips; the run's folder if it has not finished and has no shards here."""
+        return str(self.config.split), self.finished.digest if self.finished else self._digest_of_shards()
+
+    def _digest_of_shards(self) -> str:
         try:
-            return str(self.config.split), Manifest.open(self.config.shards, check_sizes=False).digest
-        except (UserError, OSError):
-            return str(self.config.split), str(self.folder)
+            if self.config.shards is not None:
+                return Manifest.open(self.config.shards, check_sizes=False).digest
+        except (UserError, OSError):  # they are gone
+            pass
+        return str(self.folder)
 
 
 def read_run(folder: Path) -> ReadRun:

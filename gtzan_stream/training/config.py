@@ -16,6 +16,9 @@ from gtzan_stream.threads import cores
 from gtzan_stream.training import optimizers, schedules
 from gtzan_stream.words import short_repr
 
+NOT_SERVED = "none"
+"""Value of the setting `served` of a run that makes its batches itself."""
+
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"help": help, "choices": choices})
@@ -31,7 +34,17 @@ class Config:
         If a value has the wrong type or is out of range; the message names the option.
     """
 
-    shards: str = _option("shards", "Folder of packed shards.")
+    shards: str | None = _option(
+        None,
+        "Folder of packed shards, or their address. (default: shards, or with --served none: the servers have them)",
+    )
+    served: str = _option(
+        NOT_SERVED,
+        "Addresses of a feature service, which makes the batches: host:port, or several with commas between them. "
+        "Needs the extra service.",
+    )
+    served_keys: str | None = _option(None, "Folder with the keys of the service, if it has any.")
+    served_strict: bool = _option(False, "Refuse servers that compute other bits than the first one; else warn.")
     split: str | None = _option(
         None,
         "Split to train on: filtered, study, stratified, folds or one of your own. (default: your own if there is "
@@ -159,8 +172,24 @@ class Config:
             choices, value = entry.metadata["choices"], getattr(self, entry.name)
             if choices and value is not None and value not in choices:
                 raise UserError(f"{option_name(entry.name)} must be one of {', '.join(choices)}, got {value!r}")
+        if not self.is_served and (self.served_keys or self.served_strict):
+            raise UserError("--served-keys and --served-strict go with --served ADDRESS")
+        if self.check and self.is_served and self.shards is None:
+            raise UserError(
+                "--check reads the shards, and with --served they are elsewhere: give --shards, or --no-check"
+            )
         if self.fold is not None and self.split not in (None, "folds"):
             raise UserError(f"--fold goes with --split folds, got --split {self.split}")
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a feature service makes the batches."""
+        return self.served != NOT_SERVED
+
+    @property
+    def source(self) -> str:
+        """Where the clips are, for messages: the shards, or the servers that have them."""
+        return self.shards or (self.served if self.is_served else "shards")
 
     @classmethod
     def from_dict(cls, settings: Any) -> "Config":

@@ -9,8 +9,7 @@ from gtzan_stream.catalog.splits import PARTS, PUBLISHED, SEEDED
 from gtzan_stream.errors import UserError
 from gtzan_stream.feature_settings import FEATURE_SETTINGS
 from gtzan_stream.features import check_settings
-from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import device, optimizers
+from gtzan_stream.training import clips, device, optimizers
 from gtzan_stream.training.config import Config
 
 PREFERRED = ("filtered", "stratified", "study")  # splits that `pack` adds by itself, the preferred one first
@@ -55,7 +54,8 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
     UserError
         If settings contradict each other, the features do not take one of them, or there are no such shards or device.
     """
-    manifest = Manifest.open(config.shards)
+    config = complete_shards(config)
+    manifest = clips.open_manifest(config)
     usual = DEMO if manifest.dataset == "demo" else STUDY
     optimizer = config.optimizer or usual["optimizer"]
     # The learning rate is the user's, else the network's, else the demo set's, else the optimizer's.
@@ -81,6 +81,11 @@ def complete(config: Config, network: NetworkDefaults) -> Config:
         batch_size=config.batch_size or network.batch_size,
         name=config.name or _name(config),
     )
+
+
+def complete_shards(config: Config) -> Config:
+    """Return `config` with the default of `shards` filled in: the folder shards, or none if servers have them."""
+    return config if config.is_served else dataclasses.replace(config, shards=config.source)
 
 
 def _split(config: Config, splits: Mapping[str, list[str]]) -> str:

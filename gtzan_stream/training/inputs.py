@@ -10,7 +10,6 @@ from gtzan_stream import features, short_clips
 from gtzan_stream.catalog.splits import PARTS
 from gtzan_stream.errors import UserError
 from gtzan_stream.feature_settings import FEATURE_SETTINGS, format_options
-from gtzan_stream.loader import Loader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import TrainableLogMel
@@ -34,26 +33,6 @@ def build_frontend(config: Config) -> TrainableLogMel | None:
         return None
     spectrogram: Any = features.build("logmel", trainable=True, **_settings(config))
     return TrainableLogMel(spectrogram)
-
-
-def open_loader(config: Config, features: nn.Module, device: torch.device, **options: Any) -> Loader:
-    """Open the training clips, with the features that `build_features` built and further options of `Loader`."""
-    return Loader(
-        config.shards,
-        split=config.split,
-        part="train",
-        batch_size=config.batch_size or 1,
-        augment=config.augment,
-        features=features,
-        device=device,
-        num_workers=config.num_workers,
-        seed=config.seed,
-        crops_per_clip=config.crops_per_clip,
-        on_error=config.on_error,
-        shuffle_shards=config.shuffle_shards,
-        shard_groups=config.shard_groups,
-        **options,
-    )
 
 
 def check_inputs(config: Config, manifest: Manifest, network: nn.Module, inputs: nn.Module, n_rows: int) -> list[str]:

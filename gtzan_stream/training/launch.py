@@ -14,16 +14,17 @@ from gtzan_stream import folders
 from gtzan_stream.distributed import local_rank_and_size
 from gtzan_stream.errors import UserError, WriteError
 from gtzan_stream.feature_settings import option_name
-from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.verify import verify
-from gtzan_stream.training import checkpoints, collectives, device, inputs
-from gtzan_stream.training.config import Config
+from gtzan_stream.training import checkpoints, clips, collectives, device
+from gtzan_stream.training.config import NOT_SERVED, Config
+from gtzan_stream.training.defaults import complete_shards
 from gtzan_stream.training.display import Display
 from gtzan_stream.training.run import Run
 from gtzan_stream.training.run_parts import Build
 from gtzan_stream.words import count
 
 CHANGEABLE = {"shards", "device", "num_workers", "epochs", "steps", "on_error", "check", "tensorboard"}
+CHANGEABLE |= {"served", "served_keys", "served_strict"}
 """Settings that may differ in a resumed run."""
 LENGTH = {"epochs", "steps"}
 """Those that only may without a cosine, which is laid out over all steps."""
@@ -56,7 +57,7 @@ def start(config: Config, *, build: Build, console: Console | None = None) -> Ru
         check(config, display)
         if is_first and (folder / checkpoints.LAST).exists():
             raise UserError(f"{folder} holds a run: continue it with --resume {folder}, or choose another --name")
-        display.begin(f"opening {config.shards}")
+        display.begin(f"opening {config.source}")
         run = Run(config, folder, build=build, console=console)
         estimate_statistics(run, display)
         display.begin(f"writing {folder / checkpoints.LAST}")
@@ -97,10 +98,10 @@ def _resumed(path: Path, changes: dict[str, Any], display: Display, *, build: Bu
     if wrong:
         allowed = ", ".join(sorted(map(option_name, changeable)))
         raise UserError(f"{', '.join(wrong)} cannot change in a resumed run, only {allowed} can: start a new run")
-    config = dataclasses.replace(config, **changes)
+    config = _changed(config, changes)
     device.precision(config.precision, device.find(config.device))  # raises if this machine lacks it
     check(config, display)
-    display.begin(f"opening {config.shards}")
+    display.begin(f"opening {config.source}")
     run = Run(config, path.parent, build=build, console=console)
     checkpoints.restore(state, run.parts, f"{path}, of {config.model},")
     check_length(run)
@@ -111,6 +112,15 @@ def _resumed(path: Path, changes: dict[str, Any], display: Display, *, build: Bu
         words = words.replace("choose another folder", "make it writable, or copy the run elsewhere")
         raise WriteError(words) from error
     return run
+
+
+def _changed(config: Config, changes: dict[str, Any]) -> Config:
+    """Return the settings of a resumed run. Servers that are named now have the shards, unless these are named, too."""
+    if changes.get("served") == NOT_SERVED:
+        changes = {"served_keys": None, "served_strict": False, **changes}
+    elif "served" in changes:
+        changes = {"shards": None, **changes}
+    return complete_shards(dataclasses.replace(config, **changes))
 
 
 def check_length(run: Run) -> None:
@@ -133,7 +143,7 @@ def estimate_statistics(run: Run, display: Display) -> None:
     if not run.normalization.needs_estimate:
         return
     features, frontend = run.train_loader.features, run.network.frontend
-    with inputs.open_loader(run.config, features, run.device, rank=0, world_size=1) as loader:
+    with clips.open_loader(run.config, features, run.device, rank=0, world_size=1) as loader:
         n_batches = min(len(loader), -(-STATISTICS_CROPS // loader.batch_size))
         display.begin("estimating the mean of the features", n_batches)
 
@@ -165,7 +175,7 @@ def check(config: Config, display: Display) -> None:
     """Raise UserError if the shards should be verified and differ from their manifest: one process a machine reads."""
     if config.check and local_rank_and_size()[0] == 0:
         display.begin("checking the shards (MB)")
-        manifest = Manifest.open(config.shards)
+        manifest = clips.open_manifest(config)
         problems = verify(manifest, progress=lambda done, total: display.show(done // 10**6, total // 10**6))
         if problems:
             raise UserError(

@@ -22,9 +22,11 @@ MOST_CELLS = 60
 
 NO_SOUNDS = {"wrong": [], "ticks": [], "seconds": 1.0, "context_s": 0.0, "scale": None, "scale_uri": ""}
 """Result of `most_wrong` for a network that is always right."""
+Sounds = dict[str, Any]
+"""Tracks, and what the page needs to draw and play the worst chunk of each."""
 
 
-def page(report: Mapping[str, Any], history: Sequence[dict[str, Any]], sounds: Mapping[str, Any]) -> str:
+def page(report: Mapping[str, Any], history: Sequence[dict[str, Any]], sounds: Sounds) -> str:
     """Render a report as a page.
 
     Parameters
@@ -33,8 +35,8 @@ def page(report: Mapping[str, Any], history: Sequence[dict[str, Any]], sounds: M
         The content of report.json.
     history : sequence of dict
         The rows of metrics.jsonl.
-    sounds : mapping
-        The result of `most_wrong`.
+    sounds : dict
+        The result of `most_wrong` or `without_sounds`.
     """
     test = report["test"]
     return pages.render(
@@ -72,7 +74,7 @@ def matrix_picture(counts: Sequence[Sequence[int]]) -> str:
     return pages.heat_map_uri(shares[::-1], pages.Scale(0.0, 1.0))
 
 
-def most_wrong(tracks: Sequence[Mapping[str, Any]], loader: Loader, evaluation: Evaluation) -> dict[str, Any]:
+def most_wrong(tracks: Sequence[Mapping[str, Any]], loader: Loader, evaluation: Evaluation) -> Sounds:
     """Draw and encode the worst chunk of each of the tracks `most_wrong` of a report, on one scale of colours.
 
     Parameters
@@ -112,6 +114,11 @@ def most_wrong(tracks: Sequence[Mapping[str, Any]], loader: Loader, evaluation: 
         "scale": scale,
         "scale_uri": pages.scale_uri(),
     }
+
+
+def without_sounds(tracks: Sequence[Mapping[str, Any]]) -> Sounds:
+    """Return the tracks `most_wrong` of a report for a page that plays none of them, because there are no shards."""
+    return {**NO_SOUNDS, "wrong": [(track, "", None) for track in tracks]}
 
 
 def clock(seconds: float) -> str:

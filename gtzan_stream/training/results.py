@@ -58,6 +58,9 @@ def write(run: Any, loader: Evaluation, test: dict[str, Any], skipped: Sequence[
     with Display(run.console) as display:
         display.begin("writing the report")
         path: Path = run.folder / report.REPORT
-        sounds = report_page.most_wrong(test["most_wrong"], run.train_loader, loader)
+        if run.config.shards is None:
+            sounds = report_page.without_sounds(test["most_wrong"])
+        else:
+            sounds = report_page.most_wrong(test["most_wrong"], run.train_loader, loader)
         write_text(path, report_page.page(content, run.progress.history, sounds))
     return path

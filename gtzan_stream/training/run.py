@@ -94,7 +94,8 @@ class Run(RunParts):
         for batch in batches:
             self.step(batch)
             if self.board and progress.batch == 1:
-                self.board.add_batch(batch, self.train_loader, self.network.frontend, progress.steps)
+                loader = self.train_loader if self.config.shards is not None else None  # waveforms are read from shards
+                self.board.add_batch(batch, loader, self.network.frontend, progress.steps)
             display.advance()
             is_last = interrupt.check() or progress.batch == steps
             if is_last or time.perf_counter() - shown > 0.5:

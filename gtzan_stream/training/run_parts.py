@@ -11,8 +11,18 @@ from torch import nn
 from gtzan_stream.errors import UserError
 from gtzan_stream.evaluation import Evaluation
 from gtzan_stream.normalization import Normalization
-from gtzan_stream.store.manifest import Manifest
-from gtzan_stream.training import board, checkpoints, collectives, device, inputs, optimizers, report, schedules, stored
+from gtzan_stream.training import (
+    board,
+    checkpoints,
+    clips,
+    collectives,
+    device,
+    inputs,
+    optimizers,
+    report,
+    schedules,
+    stored,
+)
 from gtzan_stream.training.config import Config
 from gtzan_stream.training.network import Classifier
 from gtzan_stream.training.progress import RunProgress
@@ -53,19 +63,20 @@ class RunParts:
             torch.cuda.set_device(self.device)  # Triton and NCCL use the current device
         if config.sync_batch_norm and self.device.type != "cuda":
             raise UserError("--sync-batch-norm needs GPUs: torch's SyncBatchNorm has no CPU version; leave it out")
-        manifest = Manifest.open(config.shards)
+        manifest = clips.open_manifest(config)
         torch.manual_seed(config.seed)  # for the weights and for dropout
         device.make_repeatable(self.device)
         self.labels = manifest.labels_of(str(config.split))
         if len(self.labels) < 2:
-            raise UserError(f"split {config.split} of {config.shards} has one label: a classifier needs at least two")
+            raise UserError(f"split {config.split} of {config.source} has one label: a classifier needs at least two")
         features, frontend = inputs.build_features(config), inputs.build_frontend(config)
         self.n_rows = inputs.rows_of(features, frontend)
         plain = build(config.model, len(self.labels))
         self.notes = inputs.check_inputs(config, manifest, plain, features, self.n_rows)
+        self.notes += clips.notes_on_source(config)
         if config.sync_batch_norm:
             plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
-        self.train_loader = inputs.open_loader(config, features, self.device, mixup=config.mixup)
+        self.train_loader = clips.open_loader(config, features, self.device, mixup=config.mixup)
         self.valid_loader = self.evaluation("valid")
         self.normalization = Normalization(str(config.normalization), n_mels=self.n_rows)
         network = Classifier(plain, self.normalization, frontend=frontend)

@@ -10,8 +10,8 @@ import torch
 from gtzan_stream.chosen import clips_of_keys
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
-from gtzan_stream.training import inputs
-from gtzan_stream.training.config import Config
+from gtzan_stream.training import clips, inputs
+from gtzan_stream.training.config import NOT_SERVED, Config
 from gtzan_stream.training.recorder import STEPS
 
 CONFIG = "config.json"
@@ -69,12 +69,17 @@ def open_training_loader(
         If the settings cannot be read, or the shards are not there.
     """
     config = read_config(folder)
-    changes: dict[str, Any] = {"shards": shards, "augment": augment}
-    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
-    if "://" not in config.shards and not Path(config.shards).exists():
-        raise UserError(f"{folder} was trained on {config.shards}, which is not here: name its place with --shards")
+    shards = shards or config.shards
+    if shards is None:
+        raise UserError(
+            f"{folder} got its batches from the servers at {config.served}: name their shards with --shards"
+        )
+    if "://" not in shards and not Path(shards).exists():
+        raise UserError(f"{folder} was trained on {shards}, which is not here: name its place with --shards")
+    changes: dict[str, Any] = {"shards": shards, "served": NOT_SERVED, "served_keys": None, "served_strict": False}
+    config = dataclasses.replace(config, **changes, augment=augment or config.augment)
     features = inputs.build_features(config)
-    return config, inputs.open_loader(config, features, torch.device("cpu"))
+    return config, clips.open_loader(config, features, torch.device("cpu"))
 
 
 def check_heard(folder: Path, config: Config, loader: Loader, *, key: str | None, crop: int, epoch: int) -> None:

@@ -1,11 +1,14 @@
-"""The commands: `gtzan-stream demo | fetch | pack | index | info | verify | preview | replay | classify | compare`."""
+"""The commands of `gtzan-stream`.
+
+demo | fetch | pack | index | info | verify | preview | replay | classify | compare | serve
+"""
 
 import sys
 
 import typer
 
 from gtzan_stream import console
-from gtzan_stream.commands import examples, models, runs, shards
+from gtzan_stream.commands import examples, models, runs, serve, shards
 from gtzan_stream.commands.interrupt import Interrupted
 from gtzan_stream.commands.options import Version
 from gtzan_stream.errors import BadSample, UserError, format_error
@@ -29,6 +32,7 @@ for command in (
     examples.replay,
     models.classify,
     runs.compare,
+    serve.serve,
 ):
     app.command()(command)
 
@@ -51,7 +55,7 @@ def main() -> None:
         sys.exit(130)
     except Interrupted as stop:
         console.print_error(f"gtzan-stream: interrupted; {stop}")
-        sys.exit(130)
+        sys.exit(stop.code)
     except (UserError, BadSample, OSError) as error:
         console.print_error(f"gtzan-stream: {format_error(error)}")
         sys.exit(2)

@@ -9,7 +9,11 @@ from gtzan_stream.words import FROM_THE_BEGINNING
 
 
 class Interrupted(Exception):
-    """Ctrl-C ended a command. The message says what was saved and how to continue."""
+    """Ctrl-C or SIGTERM ended a command: the message says what was saved and how to continue. `code`: exit status."""
+
+    def __init__(self, message: str, code: int = 130) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @contextmanager

@@ -76,3 +76,20 @@ def replace_wildcard(address: str, reached_at: str) -> str:
     if host(address) in ("0.0.0.0", "*", "[::]") and reached_at.startswith("tcp://"):
         return f"tcp://{host(reached_at)}:{address.rpartition(':')[2]}"
     return address
+
+
+def consecutive(listen: str, n: int) -> list[str]:
+    """Return the addresses of `n` servers: consecutive ports, or paths with a number.
+
+    Raises UserError if the port is not a number, or there are not enough ports after it.
+
+    >>> consecutive("127.0.0.1:5690", 2), consecutive("ipc:///tmp/service", 2)
+    (['tcp://127.0.0.1:5690', 'tcp://127.0.0.1:5691'], ['ipc:///tmp/service-0', 'ipc:///tmp/service-1'])
+    """
+    first = endpoint(listen)
+    if first.startswith("ipc://"):
+        return [f"{first}-{i}" for i in range(n)]
+    port = first.rpartition(":")[2]
+    if port == "*" or int(port) + n > 2**16:
+        raise UserError(f"--listen {listen}: {n} servers need {n} ports from a number up to {2**16 - n}: choose that")
+    return [f"tcp://{host(first)}:{int(port) + i}" for i in range(n)]

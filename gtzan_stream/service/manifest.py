@@ -1,7 +1,9 @@
 """The manifest of a service's shards, for trainers that do not have the shards."""
 
 import hashlib
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,9 @@ class ServedFolder(Folder):
     """
 
     def __init__(self, address: str) -> None:
-        self._files = tempfile.TemporaryDirectory(prefix="gtzan-stream-served-")  # removed with this object
-        super().__init__(Path(self._files.name))
+        folder = tempfile.mkdtemp(prefix="gtzan-stream-served-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        super().__init__(Path(folder))
         self.root = self._address = address
 
     def register_files(self, files: Sequence[File], *, check_sizes: bool = True) -> None:
@@ -70,7 +73,7 @@ def served_manifest(servers: Servers) -> Manifest:
     folder = ServedFolder(servers.first_address)
     try:
         for name in (MANIFEST, SAMPLES, SPLITS):
-            Path(folder._files.name, name).write_bytes(servers.file(name))
+            folder.path(name).write_bytes(servers.file(name))
     except ServiceError as error:
         raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
     manifest = Manifest.open(folder)

@@ -52,6 +52,19 @@ class ServerState:
     pause_s: float = 0.0
 
 
+class _Links:
+    """The connections of a thread, closed when the thread ends. A forked process gets new ones."""
+
+    def __init__(self) -> None:
+        self.pid, self.links, self.context = os.getpid(), dict[str, Link](), zmq.Context()
+
+    def __del__(self) -> None:
+        if self.pid == os.getpid():  # a forked process has its sockets from its parent
+            for link in self.links.values():
+                link.close()
+            self.context.term()
+
+
 class Servers:
     """The servers of a service. The methods may be called from any thread; each thread has its own connections.
 
@@ -237,21 +250,22 @@ class Servers:
 
     def _link(self, state: ServerState) -> Link:
         """Return this thread's connection to a server."""
-        links, context = self._links()
-        if state.address not in links:
-            links[state.address] = Link(context, state.address, client=self._client, keys=self._keys)
-        return links[state.address]
+        links = self._links()
+        if state.address not in links.links:
+            links.links[state.address] = Link(links.context, state.address, client=self._client, keys=self._keys)
+        return links.links[state.address]
 
     def _drop_link(self, state: ServerState) -> None:
         """Close this thread's connection to a server."""
-        link = self._links()[0].pop(state.address, None)
+        link = self._links().links.pop(state.address, None)
         if link is not None:
             link.close()
 
-    def _links(self) -> tuple[dict[str, Link], "zmq.Context[zmq.Socket[bytes]]"]:
-        if getattr(self._local, "pid", None) != os.getpid():  # a new thread, or one of a forked process
-            self._local.pid, self._local.links, self._local.context = os.getpid(), {}, zmq.Context()
-        return self._local.links, self._local.context
+    def _links(self) -> "_Links":
+        links: _Links | None = getattr(self._local, "links", None)
+        if links is None or links.pid != os.getpid():
+            links = self._local.links = _Links()
+        return links
 
     def _check_open(self) -> None:
         """Raise UserError if the loader was closed or the program ends."""

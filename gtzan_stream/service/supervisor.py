@@ -1,0 +1,171 @@
+"""Supervisor: starts the servers of a service on this machine, each in a process, and restarts those that end.
+
+It imports no torch, so it is small and cannot fail as servers can. Each server holds the other end of a pipe to the
+supervisor, and ends when the supervisor does, even if that is killed.
+"""
+
+import json
+import logging
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gtzan_stream.errors import UserError
+
+_log = logging.getLogger(__name__)
+_END_S = 5.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
+_STABLE_S = 60.0
+"""A server that has served for so long is restarted at once if it ends."""
+Report = dict[str, Any]
+
+
+@dataclass(eq=False)
+class _Child:
+    """A server's settings and its process.
+
+    Attributes
+    ----------
+    report : dict, optional
+        What the present process serves, or its error; None until it has said so.
+    has_served : bool
+        Whether this process, or one before it, has served.
+    pause_s : float
+        Pause before the last restart.
+    restart_at : float, optional
+        When to start the process again; None while it runs.
+    """
+
+    settings: dict[str, Any]
+    process: "subprocess.Popen[bytes] | None" = None
+    report: Report | None = None
+    has_served: bool = False
+    started: float = 0.0
+    pause_s: float = 0.0
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """Starts servers in processes of their own, and restarts those that end.
+
+    Parameters
+    ----------
+    settings : sequence of dict
+        For each server the arguments of `Server`, as JSON; and "torch_threads", "verbose".
+    """
+
+    def __init__(self, settings: Sequence[dict[str, Any]]) -> None:
+        self._children = [_Child(each) for each in settings]
+        self._events: queue.SimpleQueue[tuple[_Child, Report | int]] = queue.SimpleQueue()
+
+    def run(self, on_ready: Callable[[list[Report]], object]) -> None:
+        """Run the servers until an exception, such as KeyboardInterrupt, ends this; then end them.
+
+        Parameters
+        ----------
+        on_ready : callable
+            Called once with what each server serves, when all do.
+
+        Raises
+        ------
+        UserError
+            If a server cannot start the first time.
+        """
+        try:
+            for child in self._children:
+                self._start(child)
+            is_ready = False
+            while True:
+                for child in self._children:
+                    if child.restart_at is not None and child.restart_at <= time.monotonic():
+                        self._start(child)
+                self._wait()
+                if not is_ready and all(child.has_served for child in self._children):
+                    is_ready = True
+                    on_ready([child.report or {} for child in self._children])
+        finally:
+            self._end()
+
+    def _start(self, child: _Child) -> None:
+        """Start a server's process."""
+        child.report, child.restart_at, child.started = None, None, time.monotonic()
+        child.process = subprocess.Popen(
+            [sys.executable, "-m", "gtzan_stream.service.server_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
+        )
+        threading.Thread(target=self._watch, args=(child, child.process), daemon=True).start()
+
+    def _watch(self, child: _Child, process: "subprocess.Popen[bytes]") -> None:
+        """Pass on what a process says, and its exit status. Runs in a thread."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(child.settings).encode() + b"\n")
+            process.stdin.flush()
+            with process.stdout as lines:
+                if line := lines.readline():
+                    self._events.put((child, json.loads(line)))
+        except OSError:
+            _log.debug("%s ended before it read its settings", child.settings["listen"])
+        self._events.put((child, process.wait()))
+
+    def _wait(self) -> None:
+        """Wait until a server has said something, or has ended, or one must be restarted."""
+        restarts = [child.restart_at for child in self._children if child.restart_at is not None]
+        try:
+            timeout = max(min(restarts) - time.monotonic(), 0) if restarts else None
+            child, event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return
+        if isinstance(event, int):
+            self._ended(child, event)
+        else:
+            child.report = event
+            child.has_served |= "error" not in event
+
+    def _ended(self, child: _Child, status: int) -> None:
+        """Decide when to restart a server. Raises UserError if it has never served."""
+        reason = (child.report or {}).get("error") or _describe(status)
+        address = child.settings["listen"]
+        if not child.has_served:
+            raise UserError(reason if child.report else f"the server at {address} could not start: {reason}")
+        if child.report is not None and time.monotonic() - child.started > _STABLE_S:
+            child.pause_s = 0.0
+        pause_s, child.pause_s = child.pause_s, min(max(2 * child.pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+        child.restart_at = time.monotonic() + pause_s
+        when = f"in {pause_s:g} s" if pause_s else "now"
+        _log.warning("the server at %s ended (%s); it is started again %s", address, reason, when)
+
+    def _end(self) -> None:
+        """End all processes; those that do not end in a few seconds are killed."""
+        processes = [child.process for child in self._children if child.process]
+        for process in processes:
+            process.terminate()
+        latest = time.monotonic() + _END_S
+        try:
+            for process in processes:
+                process.wait(max(latest - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            _log.warning("servers that did not end in %g s are killed", _END_S)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+                if process.stdin:
+                    process.stdin.close()
+
+
+def _describe(status: int) -> str:
+    """Describe an exit status in words."""
+    if status >= 0:
+        return f"exit status {status}"
+    remedy = "; is there enough memory? --servers starts fewer" if status == -signal.SIGKILL else ""
+    return f"ended by {signal.Signals(-status).name}{remedy}"

@@ -20,14 +20,14 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # by size
-        self._n_free_bytes = 0
+        self.n_free_bytes = 0
 
     def copy_of(self, array: np.ndarray) -> np.ndarray:
         """Return the bytes of an array, uint8, in a buffer that is free when the result is garbage-collected."""
         size = array.nbytes
         try:
             buffer = self._free[size].pop()
-            self._n_free_bytes -= size
+            self.n_free_bytes -= size
         except IndexError:
             buffer = np.empty(size, np.uint8)
         content = buffer[:]
@@ -36,6 +36,6 @@ class Buffers:
         return content
 
     def _give_back(self, buffer: np.ndarray) -> None:
-        if self._n_free_bytes + buffer.nbytes <= _MAX_FREE_BYTES:
-            self._n_free_bytes += buffer.nbytes
+        if self.n_free_bytes + buffer.nbytes <= _MAX_FREE_BYTES:
+            self.n_free_bytes += buffer.nbytes
             self._free[buffer.nbytes].append(buffer)

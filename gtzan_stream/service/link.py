@@ -149,4 +149,5 @@ class Link:
     def close(self) -> None:
         """Close the connection."""
         self._socket.disable_monitor()
+        self._monitor.close(0)
         self._socket.close(0)

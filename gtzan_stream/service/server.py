@@ -92,8 +92,8 @@ class Server:
             )
         self.device = checked_device(device)
         self.manifest = shards if isinstance(shards, Manifest) else Manifest.open(shards)
-        self.addresses = [*addresses] or [listen]
         self._clients, self._n_open = Clients(), Counter[bytes]()
+        self.addresses = [*addresses]
         self._begun, self._n_errors = time.monotonic(), 0
         self._streams = Streams(
             self.manifest, self.device, max_bytes=int(cache_mb * 1e6), allow=allow, call_soon=self._call_soon
@@ -117,6 +117,7 @@ class Server:
     def _bind(self, listen: str, keys: Path | None) -> None:
         self._socket.bind(listen)
         self.address = self._socket.get_string(zmq.LAST_ENDPOINT)
+        self.addresses = self.addresses or [self.address]
         if not keys and (local := local_endpoint(self.address)):  # with half of the work of a TCP connection
             self._socket.bind(local)
 
@@ -140,7 +141,8 @@ class Server:
     def stop(self) -> None:
         """End `run` soon. May be called from any thread, and from a signal handler."""
         self._stopped = True
-        self._wake.send(b".")
+        with suppress(OSError):  # `run` has ended already
+            self._wake.send(b".")
 
     def close(self) -> None:
         """Close the socket and the streams."""

@@ -62,7 +62,7 @@ class _Links:
         if self.pid == os.getpid():  # a forked process has its sockets from its parent
             for link in self.links.values():
                 link.close()
-            self.context.term()
+            self.context.destroy(0)  # `term` would wait for a socket that is still open
 
 
 class Servers:

@@ -19,6 +19,7 @@ from gtzan_stream.loader import Loader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.words import first_few, short_repr
 
+_MAX_WAVEFORM_BYTES = 1 << 30  # of a batch
 Described = str | dict[str, Any]
 """A name, or the JSON of a transform or a feature; see `gtzan_stream.described`."""
 
@@ -109,7 +110,7 @@ class Stream:
         allow : collection of str
             Names "module:function" that a stream may use; see `gtzan_stream.described`.
         max_bytes : int
-            Largest size of a batch, with its waveforms.
+            Largest size of a batch's features.
 
         Raises
         ------
@@ -118,7 +119,7 @@ class Stream:
         """
         features, transform = build_features(self.features, allow), build_transform(self.augment, allow)
         geometry: Geometry = features.geometry  # type: ignore[assignment]
-        self._check_size(geometry.read_length, "waveforms", max_bytes)
+        self._check_size(geometry.read_length, "waveforms", _MAX_WAVEFORM_BYTES)
         loader = Loader(
             manifest,
             split=self.split,
@@ -146,5 +147,5 @@ class Stream:
         if size > max_bytes:
             raise UserError(
                 f"the {what} of a batch of {self.batch_size} rows take {size / 1e6:,.0f} MB, this server makes "
-                f"{max_bytes / 1e6:,.0f} MB at most: choose a smaller batch, or a larger --cache-mb for the server"
+                f"{max_bytes / 1e6:,.0f} MB at most: choose a smaller batch"
             )

@@ -1,0 +1,40 @@
+"""Helpers for tests of the feature service: a server in a thread, and digests of epochs."""
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gtzan_stream.batch import Batch
+from gtzan_stream.service.server import Server
+
+
+@contextmanager
+def serving(shards: Path, **options: Any) -> Iterator[Server]:
+    """Run a server in a thread, at a free port of this machine."""
+    server = Server(shards, options.pop("listen", "tcp://127.0.0.1:*"), **options)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
+
+
+def digest_of(batches: Iterable[Batch]) -> list[str]:
+    """Return a digest of each batch: of all its tensors and arrays, keys, epoch and skipped examples."""
+    return [_digest(batch) for batch in batches]
+
+
+def _digest(batch: Batch) -> str:
+    found = hashlib.sha256()
+    for name, tensor in sorted(batch.tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.numpy().tobytes())
+    for array in (batch.crops, batch.starts, batch.valid_frames):
+        found.update(f"{array.dtype}".encode() + array.tobytes())
+    found.update(repr((batch.keys, batch.epoch, batch.seed, batch.n_views, len(batch.skipped))).encode())
+    return found.hexdigest()

@@ -1,7 +1,9 @@
 """Addresses of servers: host:port, or an address of ZeroMQ."""
 
+import logging
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from gtzan_stream.errors import UserError
 from gtzan_stream.service.protocol import DEFAULT_PORT
 
+_log = logging.getLogger(__name__)
 _TCP = re.compile(r"(?:tcp://)?(?P<host>\[[0-9A-Fa-f:]+\]|[\w.\-*]+)(?::(?P<port>\d{1,5}|\*))?")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -60,11 +63,29 @@ def local_endpoint(address: str) -> str | None:
     if not address.startswith("tcp://") or not is_loopback(address) or not hasattr(os, "getuid"):
         return None
     folder = Path(tempfile.gettempdir()) / f"gtzan-stream-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        _log.debug("no Unix socket for %s: %s", address, error)
+        return None
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         return None
     return f"ipc://{folder / address.rpartition(':')[2]}"
+
+
+def resolved(address: str) -> str:
+    """Return an address with the number of its host instead of its name. Raises OSError if there is no such host.
+
+    >>> resolved("tcp://127.0.0.1:5690")
+    'tcp://127.0.0.1:5690'
+    """
+    if not address.startswith("tcp://"):
+        return address
+    name, port = host(address).strip("[]"), address.rpartition(":")[2]
+    found = socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM)
+    family, *_, numbers = min(found, key=lambda entry: entry[0] != socket.AF_INET)  # servers listen at IPv4 by default
+    return f"tcp://[{numbers[0]}]:{port}" if family == socket.AF_INET6 else f"tcp://{numbers[0]}:{port}"
 
 
 def replace_wildcard(address: str, reached_at: str) -> str:

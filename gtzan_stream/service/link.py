@@ -1,6 +1,7 @@
-"""Link: one connection of one thread to a server. It asks, and waits for the reply."""
+"""Link: one connection to a server. It asks, and waits for the reply."""
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from gtzan_stream.service import keys as curve
-from gtzan_stream.service.addresses import local_endpoint
-from gtzan_stream.service.protocol import Header, ServiceError, decode, encode, raise_error
+from gtzan_stream.service.protocol import MAX_REPLY_BYTES, Header, ServiceError, decode, encode
 
 CONNECT_S = 2.0
 """How long to wait for a connection."""
@@ -19,32 +19,44 @@ PING_AFTER_S = 0.5
 """How long to wait for a reply before the server is asked whether it is alive."""
 PONG_S = 2.0
 """How long a living server takes at most to say so."""
+STUCK_S = 180.0
+"""How long a server may be alive, and finish no request of any client."""
 _POLL_MS = 100
 _REFUSED = (
     zmq.Event.HANDSHAKE_FAILED_AUTH,
     zmq.Event.HANDSHAKE_FAILED_PROTOCOL,
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
 )
-_LOST = zmq.Event.DISCONNECTED | zmq.Event.CLOSED | zmq.Event.CONNECT_RETRIED
-_LOST |= _REFUSED[0] | _REFUSED[1] | _REFUSED[2]
+_LOST = zmq.Event.DISCONNECTED | zmq.Event.CLOSED | _REFUSED[0] | _REFUSED[1] | _REFUSED[2]
+_contexts: dict[int, "zmq.Context[zmq.Socket[bytes]]"] = {}
 
 
 class LinkLost(ServiceError):
     """The server cannot be reached, has ended, or hangs."""
 
 
+def _context() -> "zmq.Context[zmq.Socket[bytes]]":
+    """Return the context of this process: a forked one cannot use its parent's."""
+    pid = os.getpid()
+    return _contexts.get(pid) or _contexts.setdefault(pid, zmq.Context())
+
+
 class Link:
-    """A connection to a server, for one thread and one request at a time.
+    """A connection to a server, for one request at a time.
+
+    It never connects again when the connection has ended, because another server may listen there then.
 
     Parameters
     ----------
-    context : zmq.Context
     address : str
-        Of the server, as ZeroMQ writes it.
+        Of the server, as ZeroMQ writes it, with no name to be looked up: ZeroMQ would do that in the thread that serves
+        all connections.
     client : str
         Name of this client, for the server's logs.
     keys : Path, optional
         Folder with the keys of the service.
+    keep_waiting : callable
+        Called about ten times a second while waiting; an exception that it raises ends the wait.
 
     Raises
     ------
@@ -53,101 +65,113 @@ class Link:
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, *, client: str, keys: Path | None = None
+        self, address: str, *, client: str, keys: Path | None = None, keep_waiting: Callable[[], object] = lambda: None
     ) -> None:
-        self.address, self._client, self._ids = address, client, itertools.count(1)
-        local = None if keys else local_endpoint(address)
-        # The file may be left from a server that was killed, and the address may be that of a tunnel.
-        if not (local and Path(local.removeprefix("ipc://")).exists() and self._try_to_connect(context, local)):
-            self._connect(context, address, keys)
-
-    def _try_to_connect(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> bool:
-        try:
-            self._connect(context, address, None)
-        except LinkLost:
-            return False
-        return True
-
-    def _connect(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, keys: Path | None) -> None:
-        self._connected = False
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.set(zmq.LINGER, 0)
-        if keys:
-            curve.secure_client(self._socket, keys)
+        self._address, self._client, self._keys = address, client, keys
+        self._ids, self._is_connected = itertools.count(1), False
+        self._pings: zmq.Socket[bytes] | None = None
+        self._socket = self._new_socket()
         self._monitor = self._socket.get_monitor_socket(_LOST | zmq.Event.HANDSHAKE_SUCCEEDED)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
+        latest = time.monotonic() + CONNECT_S
         try:
             self._socket.connect(address)
-            latest = time.monotonic() + CONNECT_S
-            while not self._connected:
-                if not self._monitor.poll(int(max(latest - time.monotonic(), 0) * 1000)):
+            while not self._is_connected:
+                if time.monotonic() > latest:
                     raise LinkLost(f"no connection in {CONNECT_S:g} s")
-                self._watch()
-        except (LinkLost, zmq.ZMQError) as error:
+                keep_waiting()
+                if self._monitor.poll(_POLL_MS):
+                    self._watch()
+        except BaseException as error:
             self.close()
-            raise LinkLost(str(error)) from None
+            if isinstance(error, zmq.ZMQError):
+                raise LinkLost(str(error)) from None
+            raise
 
     def ask(self, header: Header, keep_waiting: Callable[[], object] = lambda: None) -> tuple[Header, list[Any]]:
-        """Send a request, and return the header and the arrays' frames of its reply.
-
-        Parameters
-        ----------
-        header : dict
-        keep_waiting : callable
-            Called about ten times a second while waiting; an exception that it raises ends the wait.
+        """Send a request, and return the header and the further frames of its reply.
 
         Raises
         ------
         LinkLost
-            If the server has ended or does not answer pings. The link cannot be used any more.
+            If the server has ended, does not answer pings, or finishes nothing. The link cannot be used any more.
         ServiceError
-            What the reply reports; see `raise_error`.
+            If the reply is damaged.
         """
-        request_id = self._send(header)
-        ping, sent = b"", time.monotonic()  # the last ping that was not answered, and when it or the request was sent
+        request = self._send(self._socket, header)
+        ping: bytes | None = None
+        done, progress = None, time.monotonic()  # what the server has finished, and when it last finished something
+        asked = progress  # when the request, or a ping, was sent, or a ping was answered
         while True:
             ready = dict(self._poller.poll(_POLL_MS))
             if self._socket in ready:
-                got_id, *frames = self._socket.recv_multipart(copy=False)
-                if got_id.bytes == request_id and frames:
-                    reply = decode(frames[0].buffer)
-                    raise_error(reply)
-                    return reply, [frame.buffer for frame in frames[1:]]
-                if got_id.bytes == ping:
-                    ping, sent = b"", time.monotonic()
-                continue
+                frames = self._receive(self._socket, request)
+                return decode(frames[0].buffer), [frame.buffer for frame in frames[1:]]
             if self._monitor in ready:
                 self._watch()
             keep_waiting()
-            waited = time.monotonic() - sent
-            if ping and waited > PONG_S:
+            now = time.monotonic()
+            if self._pings in ready and self._pings is not None:
+                before, done = done, decode(self._receive(self._pings, ping)[0].buffer).get("done")
+                progress = now if done != before else progress
+                ping, asked = None, now
+            if now - progress > STUCK_S:
+                raise LinkLost(f"it is alive, but has not finished anything in {STUCK_S:g} s")
+            if ping and now - asked > PONG_S:
                 raise LinkLost(f"it does not answer, not even in {PONG_S:g} s")
-            if not ping and waited > PING_AFTER_S:
-                ping, sent = self._send({"ask": "ping"}), time.monotonic()
+            if not ping and now - asked > PING_AFTER_S:
+                ping, asked = self._ping(), now
 
-    def _send(self, header: Header) -> bytes:
+    def _ping(self) -> bytes:
+        """Ask whether the server is alive, on another connection, where the answer is not behind a large reply."""
+        if self._pings is None:
+            self._pings = self._new_socket()
+            self._pings.connect(self._address)
+            self._poller.register(self._pings, zmq.POLLIN)
+        return self._send(self._pings, {"ask": "ping"})
+
+    def _new_socket(self) -> "zmq.Socket[bytes]":
+        new = _context().socket(zmq.DEALER)
+        new.set(zmq.LINGER, 0)
+        new.set(zmq.IPV6, "[" in self._address)
+        new.set(zmq.RECONNECT_IVL, -1)
+        new.set(zmq.MAXMSGSIZE, MAX_REPLY_BYTES)
+        new.set(zmq.RCVHWM, 2)  # each request has one reply
+        if self._keys:
+            curve.secure_client(new, self._keys)
+        return new
+
+    def _send(self, socket: "zmq.Socket[bytes]", header: Header) -> bytes:
         request_id = str(next(self._ids)).encode()
         try:
-            self._socket.send_multipart([request_id, encode({**header, "client": self._client})], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            raise LinkLost(str(error)) from None
+            socket.send_multipart([request_id, encode({**header, "client": self._client})], zmq.NOBLOCK)
+        except zmq.Again:
+            raise LinkLost("the connection has ended") from None
         return request_id
+
+    def _receive(self, socket: "zmq.Socket[bytes]", request_id: bytes | None) -> "list[zmq.Frame]":
+        """Receive a reply, and return its frames after the id. Raises ServiceError if it is one to another request."""
+        got, *frames = socket.recv_multipart(copy=False)
+        if got.bytes != request_id or not frames:
+            raise ServiceError("a message is not the reply that was expected")
+        return frames
 
     def _watch(self) -> None:
         """Note what has happened to the connection. Raises LinkLost if it has ended."""
         while self._monitor.poll(0):
             event = zmq.Event(recv_monitor_message(self._monitor)["event"])
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
-                self._connected = True
+                self._is_connected = True
             elif event in _REFUSED:
-                raise LinkLost("it refuses these keys, or needs keys")
+                raise LinkLost("it refuses these keys, needs keys, or is no server of a feature service")
             else:
-                raise LinkLost("the connection has ended" if self._connected else "nothing listens there")
+                raise LinkLost("the connection has ended" if self._is_connected else "nothing listens there")
 
     def close(self) -> None:
         """Close the connection."""
         self._socket.disable_monitor()
-        self._monitor.close(0)
-        self._socket.close(0)
+        for each in (self._monitor, self._socket, self._pings):
+            if each is not None:
+                each.close(0)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gtzan_stream.plan import EpochPlan, rows_of_rank
 from gtzan_stream.service.batches import batch_of
 from gtzan_stream.service.manifest import served_manifest
 from gtzan_stream.service.probe import digest_of_probe
-from gtzan_stream.service.protocol import Refused, ServiceError
+from gtzan_stream.service.protocol import Refused
 from gtzan_stream.service.servers import AHEAD, Servers
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.store.manifest import Manifest
@@ -46,18 +47,13 @@ class ServedEpochs(Epochs):
             "rank": rank,
             "world_size": world_size,
         }
+        n = len(rows_of_rank(rank, world_size, self.batch_size))
+        read = partial(batch_of, kind=self._kind, maker=self._maker, epoch=plan.epoch, n=n)
         latest = time.monotonic() + _WITHOUT_SERVER_S
         while True:
             try:
-                found = self._servers.get(self._stream, index, header)
-                if found is not None:
-                    reply, frames, state = found
-                    try:
-                        n = len(rows_of_rank(rank, world_size, self.batch_size))
-                        return batch_of(reply, frames, self._kind, self._maker, epoch=plan.epoch, n=n), None
-                    except ServiceError as error:
-                        self._servers.failed(state, error)
-                        continue
+                if (batch := self._servers.get(self._stream, index, header, read)) is not None:
+                    return batch, None
             except Refused as refused:  # the shards here may be intact; if they are not, the error is the same
                 if not self._has_shards:
                     raise refused.error from None
@@ -67,10 +63,10 @@ class ServedEpochs(Epochs):
                 return self._maker.make_batch(plan, index, self._kind, rank, world_size)
             if time.monotonic() > latest:
                 raise UserError(
-                    f"no server of the feature service could be reached for {_WITHOUT_SERVER_S:g} s: start them again, "
-                    "or give shards= to make the batches here meanwhile"
+                    f"no server of the feature service could be used for {_WITHOUT_SERVER_S:g} s "
+                    f"({self._servers.problem()}): start them again, or give shards= to make the batches here meanwhile"
                 )
-            self._servers.wait()
+            self._servers.wait(self._stream)
 
     def _note_makes_here(self) -> None:
         """Warn, once, that batches are made here, and compare a probe batch with the servers'."""
@@ -146,9 +142,9 @@ class ServedLoader(ServedEpochs, Loader):
                 manifest = served_manifest(self._servers)
             else:
                 manifest = Manifest.open(shards)
+                self._servers.manifest_digest, self._servers.clips = manifest.digest, manifest.folder.address()
                 if problem := self._servers.connect(0):
                     _log.warning("no server of the feature service answers (%s)", problem)
-            self._servers.check_manifest(manifest)
             augment = describe_transform(arguments.get("augment", "study"))
             super().__init__(manifest, **arguments)
             self._stream = Stream(

@@ -1,16 +1,16 @@
 """Messages of the feature service: a JSON header and raw little-endian arrays, as the frames of a ZeroMQ message.
 
 A request is ``[id, header]``; its reply is ``[id, header, ...]``, for a batch ``[id, header, features, other arrays one
-after another]``: a frame of its own for each small array would take longer to send than its bytes. The id is chosen by the client and comes back
-unchanged, so the frames of a reply can be kept and sent to several clients.
+after another]``: a frame of its own for each small array would take longer to send than its bytes. The id is chosen by
+the client and comes back unchanged, so the frames of a reply can be kept and sent to several clients.
 
     request                                                              reply
-    {"ask": "hello"}                                                     versions, manifest digest, device, servers
+    {"ask": "hello"}                                                     what the server is; see `Server.describe`
     {"ask": "file", "name": "samples.parquet", "offset": 0}              up to 1 MB of one of the manifest's files
     {"ask": "open", "stream": {...}}                                     digest of a probe batch
     {"ask": "get", "stream": digest, "epoch", "number", "rank", "world_size"}   a batch
     {"ask": "stats"}                                                     counters
-    {"ask": "ping"}                                                      nothing
+    {"ask": "ping"}                                                      how many requests it has finished
 
 A request also has "client", a name for logs. A reply whose header has "error" reports that the request failed; see
 `ERRORS`. Nothing in a message is ever unpickled, and no length in a header decides how much memory is allocated: the
@@ -18,26 +18,30 @@ frames have their sizes already, and `arrays_of` compares them with the header.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gtzan_stream.errors import BadSample, UserError
-from gtzan_stream.words import short_repr
+from gtzan_stream.words import one_line, short_repr
 
 VERSION = 1
 """Clients and servers with another number do not understand each other."""
 DEFAULT_PORT = 5690
 MAX_REQUEST_BYTES = 1 << 20
 """Size of a request's largest frame; the connection of a client that sends more is closed."""
+MAX_REPLY_BYTES = 1 << 31
+"""Size of a reply's largest frame; the connection of a server that sends more is closed."""
 MAX_HEADER_BYTES = 64 << 20
 """Size of the largest header of a reply: the keys of a batch with a million rows fit."""
 FILE_BYTES = 1 << 20
 """Bytes of a file in one reply."""
 MAX_OPEN_REQUESTS = 16
 """Requests of one connection that a server works on."""
-MAX_ARRAYS = 16
+_MAX_MESSAGE = 2000  # characters
+_MAX_DEPTH = 64
 
 Header = dict[str, Any]
 
@@ -82,24 +86,53 @@ def decode(frame: Any) -> Header:
     if len(frame) > MAX_HEADER_BYTES:
         raise ServiceError(f"a header has {len(frame):,} bytes")
     try:
-        header = json.loads(bytes(frame))
+        header = json.loads(bytes(frame), parse_int=_int, parse_float=_float, parse_constant=_float)
     except (ValueError, RecursionError) as error:
-        raise ServiceError(f"a header is not JSON ({error})") from None
+        raise ServiceError(f"a header is not JSON ({short_repr(str(error))})") from None
+    _check_depth(header)
     if not isinstance(header, dict):
         raise ServiceError(f"a header is not a JSON object but {short_repr(header)}")
     return header
 
 
+def _check_depth(value: Any) -> None:
+    """Raise ServiceError if JSON is nested so deeply that recursive functions, such as repr, would fail."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        nested = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise ServiceError(f"a header is nested more than {_MAX_DEPTH} deep")
+
+
+def _int(digits: str) -> int:
+    """Parse a whole number of at most 64 bits: it can be converted to a float, and printed."""
+    number = int(digits) if len(digits) <= 20 else 2**64
+    if abs(number) >= 2**63:
+        raise ValueError("a number is too large")
+    return number
+
+
+def _float(digits: str) -> float:
+    """Parse a finite number."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
 def error_header(error: BaseException) -> Header:
     """Return the header that reports an error of the list `ERRORS`; any other becomes a ServiceError."""
     name = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), "ServiceError")
-    return {"error": name, "message": str(error)}
+    return {"error": name, "message": one_line(str(error))[:_MAX_MESSAGE]}
 
 
 def raise_error(header: Header) -> None:
     """Raise the error that a reply reports, if there is one: a ServiceError, or Refused with any other."""
     if "error" in header:
-        error = ERRORS.get(str(header["error"]), ServiceError)(str(header.get("message", "")))
+        message = one_line(str(header.get("message", ""))[:_MAX_MESSAGE])
+        error = ERRORS.get(str(header["error"]), ServiceError)(message)
         raise Refused(error) if isinstance(error, UserError | BadSample) else error
 
 

@@ -2,17 +2,15 @@
 
 The main thread owns the socket, the streams and the counters. It answers pings and questions at once, so that a client
 can tell a busy server from a hung one, and leaves the rest to the threads of `Streams`. When a batch is done, its
-thread wakes the main thread through a pair of sockets, and every client that waits for it gets the same bytes.
+thread wakes the main thread, and every client that waits for it gets the same bytes.
 """
 
 import logging
 import os
-import socket
 import time
-from collections import Counter, deque
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,32 +19,31 @@ import zmq
 
 from gtzan_stream import __version__
 from gtzan_stream.checks import checked_device, checked_int
-from gtzan_stream.errors import BadSample, UserError, format_error
+from gtzan_stream.errors import UserError
 from gtzan_stream.service import keys as curve
 from gtzan_stream.service.addresses import is_loopback, local_endpoint
-from gtzan_stream.service.counters import Clients, StreamCounters, cpu_s
+from gtzan_stream.service.calls import Calls
+from gtzan_stream.service.counters import Clients, cpu_s
 from gtzan_stream.service.protocol import (
     FILE_BYTES,
     MAX_OPEN_REQUESTS,
     MAX_REQUEST_BYTES,
     VERSION,
-    Busy,
     Header,
-    NoSuchStream,
     ServiceError,
     decode,
     encode,
-    error_header,
 )
+from gtzan_stream.service.replies import Caller, Replies
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.streams import Reply, Streams
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
-from gtzan_stream.words import short_repr
+from gtzan_stream.words import one_line, short_repr
 
 _log = logging.getLogger(__name__)
-_MAX_STREAMS = 64
-_QUEUED_REPLIES = 2 * MAX_OPEN_REQUESTS  # for a client that does not read them; more are dropped
+_HEARTBEAT_S = 15
+"""Connections to machines that have vanished are closed when they have not answered for four times as long."""
 
 
 class Server:
@@ -92,21 +89,24 @@ class Server:
             )
         self.device = checked_device(device)
         self.manifest = shards if isinstance(shards, Manifest) else Manifest.open(shards)
-        self._clients, self._n_open = Clients(), Counter[bytes]()
-        self.addresses = [*addresses]
-        self._begun, self._n_errors = time.monotonic(), 0
+        self.addresses = [*addresses] or [listen]
+        self._clients, self._begun, self._instance = Clients(), time.monotonic(), uuid.uuid4().hex
+        self._calls, self._stopped = Calls(), False
         self._streams = Streams(
-            self.manifest, self.device, max_bytes=int(cache_mb * 1e6), allow=allow, call_soon=self._call_soon
+            self.manifest, self.device, max_bytes=int(cache_mb * 1e6), allow=allow, call_soon=self._calls.add
         )
-        self._done: deque[Callable[[], None]] = deque()
-        self._wake_from, self._wake = socket.socketpair()
-        self._stopped = False
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
-        self._socket.set(zmq.SNDHWM, _QUEUED_REPLIES)
+        # Limits for each connection. Replies to a client that does not read them are dropped.
+        self._socket.set(zmq.RCVHWM, MAX_OPEN_REQUESTS)
+        self._socket.set(zmq.SNDHWM, MAX_OPEN_REQUESTS)
         self._socket.set(zmq.ROUTER_MANDATORY, 1)
+        self._socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_S * 1000)
+        self._socket.set(zmq.HEARTBEAT_TIMEOUT, 4 * _HEARTBEAT_S * 1000)
+        self._socket.set(zmq.IPV6, "[" in listen)
+        self._replies = Replies(self._socket, self._calls)
         self._authenticator = curve.secure_server(self._context, self._socket, keys) if keys else None
         try:
             self._bind(listen, keys)
@@ -117,22 +117,21 @@ class Server:
     def _bind(self, listen: str, keys: Path | None) -> None:
         self._socket.bind(listen)
         self.address = self._socket.get_string(zmq.LAST_ENDPOINT)
-        self.addresses = self.addresses or [self.address]
         if not keys and (local := local_endpoint(self.address)):  # with half of the work of a TCP connection
-            self._socket.bind(local)
+            try:
+                self._socket.bind(local)
+            except zmq.ZMQError as error:
+                _log.debug("clients on this machine use TCP: %s cannot be listened at (%s)", local, error)
 
     def run(self) -> None:
         """Answer requests until `stop` is called."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_from, zmq.POLLIN)
+        poller.register(self._calls.woken, zmq.POLLIN)
         try:
             while not self._stopped:
-                ready = dict(poller.poll(1000))
-                if self._wake_from.fileno() in ready:
-                    self._wake_from.recv(4096)
-                    while self._done:
-                        self._done.popleft()()
+                ready = dict(poller.poll())
+                self._calls.run()
                 if self._socket in ready:
                     self._receive()
         finally:
@@ -141,8 +140,7 @@ class Server:
     def stop(self) -> None:
         """End `run` soon. May be called from any thread, and from a signal handler."""
         self._stopped = True
-        with suppress(OSError):  # `run` has ended already
-            self._wake.send(b".")
+        self._calls.add()
 
     def close(self) -> None:
         """Close the socket and the streams."""
@@ -150,8 +148,7 @@ class Server:
         if self._authenticator:
             self._authenticator.stop()
         self._context.destroy(linger=0)
-        self._wake.close()
-        self._wake_from.close()
+        self._calls.close()
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -164,24 +161,24 @@ class Server:
                 return
             if len(frames) != 2 or len(frames[0]) > 64:
                 continue  # no request, and nothing to reply to
-            request_id, name = frames[0], "unknown"
+            caller: Caller = (client, frames[0], "unknown client")
             try:
                 header = decode(frames[1])
-                name = str(header.get("client", "unknown"))[:200]
-                self._answer(client, request_id, header, name)
-            except (UserError, ServiceError) as error:
-                self._refuse(client, request_id, error, name)
+                caller = (client, frames[0], one_line(str(header.get("client", ""))[:100]))
+                self._answer(caller, header)
+            except Exception as error:
+                self._replies.refuse(caller, error)
 
-    def _answer(self, client: bytes, request_id: bytes, header: Header, name: str) -> None:
+    def _answer(self, caller: Caller, header: Header) -> None:
         """Answer a request, now or when its batch is made."""
         ask = header.get("ask")
         if ask == "get":
-            self._get(client, request_id, header, name)
+            self._get(caller, header)
         elif ask == "open":
-            self._open(client, request_id, header, name)
+            self._open(caller, header)
         else:
             answers: dict[Any, Callable[[], Reply]] = {
-                "ping": lambda: Reply([b"{}"]),
+                "ping": lambda: Reply([encode({"done": self._replies.n_done})]),
                 "hello": lambda: Reply([encode(self.describe())]),
                 "stats": lambda: Reply([encode(self.stats())]),
                 "file": lambda: self._file(header),
@@ -190,20 +187,20 @@ class Server:
                 raise ServiceError(
                     f"a request asks for {short_repr(ask)}, not for one of get, open, {', '.join(answers)}"
                 )
-            self._clients.add(name, None)
-            self._send(client, request_id, answers[ask]())
+            self._clients.add(caller[2], None)
+            self._replies.send(caller, answers[ask]())
 
-    def _get(self, client: bytes, request_id: bytes, header: Header, name: str) -> None:
+    def _get(self, caller: Caller, header: Header) -> None:
         """Reply with a batch when it is made."""
         opened = self._streams.find(header.get("stream"))
         epoch, number = (checked_int(key, header.get(key)) for key in ("epoch", "number"))
         world_size = checked_int("world_size", header.get("world_size"), 1, opened.stream.batch_size)
         rank = checked_int("rank", header.get("rank"), 0, world_size - 1)
-        self._clients.add(name, opened.stream.digest)
+        self._clients.add(caller[2], opened.stream.digest)
         begin = partial(self._streams.get, opened, (epoch, number, rank, world_size))
-        self._reply_when_done(begin, client, request_id, name, opened.counters)
+        self._replies.when_done(caller, begin, opened.counters)
 
-    def _open(self, client: bytes, request_id: bytes, header: Header, name: str) -> None:
+    def _open(self, caller: Caller, header: Header) -> None:
         """Reply with what a client needs to know of a stream when it is open."""
         stream = Stream.from_dict(header.get("stream"))
         if stream.manifest_digest != self.manifest.digest:
@@ -214,10 +211,10 @@ class Server:
 
         def begin() -> Future[Reply]:
             reply, is_new = self._streams.open(stream)
-            _log.info("%s %s stream %s: %s", name, "opens" if is_new else "joins", stream.digest[:8], stream)
+            _log.info("%s %s stream %s: %s", caller[2], "opens" if is_new else "joins", stream.digest[:8], stream)
             return reply
 
-        self._reply_when_done(begin, client, request_id, name)
+        self._replies.when_done(caller, begin)
 
     def _file(self, header: Header) -> Reply:
         """Return a part of one of the manifest's files, with its size."""
@@ -229,67 +226,13 @@ class Server:
             file.seek(min(offset, size))
             return Reply([encode({"size": size}), file.read(FILE_BYTES)])
 
-    # --- replies ------------------------------------------------------------------------------------------------------
-
-    def _reply_when_done(
-        self,
-        begin: Callable[[], Future[Reply]],
-        client: bytes,
-        request_id: bytes,
-        name: str,
-        counters: StreamCounters | None = None,
-    ) -> None:
-        """Reply with the result of the future that `begin` returns, or its error, when it is done."""
-        if self._n_open[client] >= MAX_OPEN_REQUESTS:
-            raise Busy(f"a connection may have {MAX_OPEN_REQUESTS} open requests")
-        begun, future = time.perf_counter(), begin()
-        self._n_open[client] += 1
-
-        def finish() -> None:
-            self._n_open[client] -= 1
-            if not self._n_open[client]:
-                del self._n_open[client]
-            if counters:
-                counters.waiting_s += time.perf_counter() - begun
-            if future.cancelled():
-                return  # the server is closing
-            error = future.exception()
-            if error is None:
-                self._send(client, request_id, future.result())
-            else:
-                self._refuse(client, request_id, error, name)
-
-        if future.done():
-            finish()
-        else:
-            future.add_done_callback(lambda _: self._call_soon(finish))
-
-    def _refuse(self, client: bytes, request_id: bytes, error: BaseException, name: str) -> None:
-        """Reply with an error."""
-        self._n_errors += 1
-        if not isinstance(error, UserError | BadSample | ServiceError | OSError):
-            _log.error("request of %s failed", name, exc_info=error)
-        elif not isinstance(error, NoSuchStream):
-            _log.info("%s: %s", name, format_error(error))
-        self._send(client, request_id, Reply([encode(error_header(error))]))
-
-    def _send(self, client: bytes, request_id: bytes, reply: Reply) -> None:
-        """Send a reply. One that its client cannot take any more is dropped."""
-        with suppress(zmq.Again, zmq.ZMQError):
-            self._socket.send_multipart([client, request_id, *reply.frames], zmq.NOBLOCK, copy=False)
-
-    def _call_soon(self, function: Callable[[], None]) -> None:
-        """Call a function in the main thread."""
-        self._done.append(function)
-        with suppress(OSError):  # closed
-            self._wake.send(b".")
-
     # --- what the server says of itself -------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """Return what a client needs to know before it opens a stream."""
         return {
             "protocol": VERSION,
+            "instance": self._instance,
             "version": __version__,
             "manifest_digest": self.manifest.digest,
             "device": self.device.type,
@@ -304,7 +247,7 @@ class Server:
             "device": str(self.device),
             "uptime_s": time.monotonic() - self._begun,
             "cpu_s": cpu_s(),
-            "errors": self._n_errors,
+            "errors": self._replies.n_errors,
             **self._streams.to_dict(),
             "clients": self._clients.to_list(),
         }

@@ -1,0 +1,292 @@
+"""RemoteServer: one server as a client sees it: whether it can be asked, and connections to it that are used again.
+
+Batches are asked for only at servers that have answered before. Others are contacted in the background, so that no
+batch waits for the address of a machine that is off. A server that fails is contacted again after a second, then two,
+up to 30.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gtzan_stream.errors import UserError
+from gtzan_stream.service.addresses import local_endpoint, resolved
+from gtzan_stream.service.link import Link, LinkLost
+from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
+from gtzan_stream.service.stream import Stream
+from gtzan_stream.threads import fork_safe_lock
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
+
+
+class RemoteServer:
+    """A server. The methods may be called from any thread.
+
+    Parameters
+    ----------
+    address : str
+    client : str
+        Name of this client, for the server's logs.
+    keys : Path, optional
+    is_open : callable
+        Whether the client has not been closed. If it has, requests that wait raise UserError.
+    check_server : callable (server, description)
+        Raises UserError if the server cannot be used.
+    check_probe : callable (server, stream, probe)
+        Raises UserError if a stream's batches cannot be used, because the server computes other bits.
+
+    Attributes
+    ----------
+    instance : str
+        Name that the server's process has given itself; empty before it was contacted.
+    is_live : bool
+        Whether it can be asked.
+    opened : set of str
+        Digests of the streams that are open there.
+    refusals : dict of str to UserError
+        Why it cannot be used: for a stream, by its digest, or for all of them, by "".
+    error : Exception, optional
+        Why it failed; None if it works, or was not contacted yet.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        client: str,
+        keys: Path | None,
+        is_open: Callable[[], bool],
+        check_server: Callable[["RemoteServer", Header], object],
+        check_probe: Callable[["RemoteServer", Stream, Any], object],
+    ) -> None:
+        self.address, self._client, self._keys = address, client, keys
+        self._is_open, self._check_server, self._check_probe = is_open, check_server, check_probe
+        self.instance, self.is_live, self.opened = "", False, set[str]()
+        self.refusals = dict[str, UserError]()
+        self.error: Exception | None = None
+        self._lock = fork_safe_lock()
+        self._contact: threading.Thread | None = None
+        self._endpoint = address
+        self._idle: defaultdict[int, list[Link]] = defaultdict(list)  # of each process: a forked one has its own
+        self._n_failures, self._pause_s, self._due = 0, 0.0, 0.0
+        self._failed_at: tuple[Stream, Header] | None = None
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def get(self, stream: Stream, header: Header, read: Callable[[Header, list[Any]], T]) -> T:
+        """Ask for a batch of a stream, and return what `read` makes of the reply.
+
+        Raises
+        ------
+        Refused
+            If the server works, but cannot make the batch.
+        ServiceError
+            If the server does not work. It is not live any more.
+        """
+        n = self._n_failures
+        try:
+            try:
+                result = read(*self._ask(header, n))
+            except NoSuchStream:  # the server had too many streams, and has closed this one
+                self._ask(_opening(stream), n)
+                result = read(*self._ask(header, n))
+        except Refused:
+            raise
+        except ServiceError as error:
+            self._fail(error, n, (stream, header))
+            raise
+        if self.error is not None:
+            _log.warning("the server at %s works again", self.address)
+            self.error, self._pause_s = None, 0.0
+        return result
+
+    def ask(self, header: Header) -> tuple[Header, list[Any]]:
+        """Ask for something else; see `get`."""
+        n = self._n_failures
+        try:
+            return self._ask(header, n)
+        except Refused:
+            raise
+        except ServiceError as error:
+            self._fail(error, n)
+            raise
+
+    def _ask(self, header: Header, n: int) -> tuple[Header, list[Any]]:
+        """Ask on an idle connection, or a new one, unless the server fails more often than `n` times meanwhile."""
+
+        def keep_waiting() -> None:
+            self._keep_waiting()
+            if n != self._n_failures:
+                raise LinkLost("another request to it has failed")
+
+        with self._lock:
+            idle = self._idle[os.getpid()]
+            link = idle.pop() if idle else None
+        if link is None:
+            link = Link(self._endpoint, client=self._client, keys=self._keys, keep_waiting=keep_waiting)
+            with _closing_after_errors(link):
+                if _ask_at(link, {"ask": "hello"}, keep_waiting)[0].get("instance") != self.instance:
+                    raise ServiceError("another server was started there")
+        with _closing_after_errors(link):
+            reply, frames = link.ask(header, keep_waiting)
+        self._keep(link, n)
+        raise_error(reply)
+        return reply, frames
+
+    def _keep_waiting(self) -> None:
+        if not self._is_open():
+            raise UserError("this loader is closed: make another one")
+
+    def _keep(self, link: Link, n: int) -> None:
+        """Keep a connection for the next request, if the server has not failed more than `n` times."""
+        with self._lock:
+            if n == self._n_failures and self._is_open():
+                self._idle[os.getpid()].append(link)
+                return
+        link.close()
+
+    def _fail(self, error: Exception, n: int, failed_at: tuple[Stream, Header] | None = None) -> None:
+        """Note that the server does not work, unless it has failed more than `n` times already."""
+        with self._lock:
+            if n != self._n_failures or not self._is_open():
+                return
+            self._n_failures += 1
+            is_news, self.error, self.is_live = self.error is None, error, False
+            self._failed_at = failed_at or self._failed_at
+            self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+            self._due = time.monotonic() + self._pause_s
+        self.close()
+        if is_news:
+            _log.warning("the server at %s failed (%s)", self.address, error)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            idle = self._idle.pop(os.getpid(), [])
+        for link in idle:
+            link.close()
+
+    # --- contact ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_contacted(self) -> bool:
+        """Whether the server is being contacted now."""
+        return self._contact is not None and self._contact.is_alive()
+
+    def contact_if_due(self, stream: Stream | None, *, now: bool = False) -> None:
+        """Begin to contact the server, and to open a stream there, unless that has been done or the server pauses.
+
+        Parameters
+        ----------
+        stream : Stream, optional
+        now : bool
+            End the pause.
+        """
+        with self._lock:
+            is_ready = self.is_live and (stream is None or stream.digest in self.opened)
+            if is_ready or self.is_contacted or (time.monotonic() < self._due and not now):
+                return
+            self._contact = threading.Thread(
+                target=self._make_contact, args=(stream, self._n_failures), name="gtzan-stream-contact", daemon=True
+            )
+            self._contact.start()
+
+    def _make_contact(self, stream: Stream | None, n: int) -> None:
+        """Find out what the server is and whether it works, and open a stream. Runs in a thread."""
+        digest = ""
+        try:
+            link = self._connect()
+            with _closing_after_errors(link):
+                self._greet(link)
+                self._try_again(link)
+                with self._lock:
+                    self.is_live = n == self._n_failures
+                if stream is not None:
+                    digest = stream.digest
+                    self._open(link, stream)
+            self._keep(link, n)
+        except (UserError, Refused) as error:
+            self._refuse(digest, error.error if isinstance(error, Refused) else error)
+        except (ServiceError, OSError) as error:
+            self._fail(error, n)
+        except Exception as error:
+            _log.exception("contact with the server at %s failed", self.address)
+            self._fail(error, n)
+
+    def _connect(self) -> Link:
+        """Connect to the server's Unix socket if it is on this machine, else to its address."""
+        local = None if self._keys else local_endpoint(self.address)
+        # The file may be left from a server that was killed, and the address may be that of a tunnel.
+        if local and Path(local.removeprefix("ipc://")).exists():
+            with suppress(LinkLost):
+                self._endpoint = local
+                return Link(local, client=self._client, keep_waiting=self._keep_waiting)
+        self._endpoint = resolved(self.address)
+        return Link(self._endpoint, client=self._client, keys=self._keys, keep_waiting=self._keep_waiting)
+
+    def _greet(self, link: Link) -> None:
+        """Ask the server what it is."""
+        description, _ = _ask_at(link, {"ask": "hello"}, self._keep_waiting)
+        self._check_server(self, description)
+        with self._lock:
+            if self.instance != description["instance"]:
+                self.instance = description["instance"]
+                self.opened.clear()
+                self.refusals.clear()
+            self.refusals.pop("", None)
+
+    def _try_again(self, link: Link) -> None:
+        """Ask for the batch that the server has failed to send. It may hang only when it makes batches."""
+        if self._failed_at is not None:
+            stream, header = self._failed_at
+            with suppress(Refused):
+                self._open(link, stream)
+                _ask_at(link, header, self._keep_waiting)
+            self._failed_at = None
+
+    def _open(self, link: Link, stream: Stream) -> None:
+        reply, _ = _ask_at(link, _opening(stream), self._keep_waiting)
+        self._check_probe(self, stream, reply.get("probe"))
+        self.refusals.pop(stream.digest, None)
+        self.opened.add(stream.digest)
+
+    def _refuse(self, digest: str, error: UserError | Any) -> None:
+        """Note that the server cannot be used, for a stream or at all."""
+        if not self._is_open():
+            return
+        with self._lock:
+            is_news = str(error) != str(self.refusals.get(digest))
+            self.refusals[digest] = error
+            self.is_live = self.is_live and bool(digest)
+            self._due = time.monotonic() + _LAST_PAUSE_S
+        if is_news:
+            _log.warning("the server at %s is not used: %s", self.address, error)
+
+
+def _opening(stream: Stream) -> Header:
+    return {"ask": "open", "stream": stream.to_dict()}
+
+
+def _ask_at(link: Link, header: Header, keep_waiting: Callable[[], object]) -> tuple[Header, list[Any]]:
+    """Ask, and raise the error that the reply reports."""
+    reply, frames = link.ask(header, keep_waiting)
+    raise_error(reply)
+    return reply, frames
+
+
+@contextmanager
+def _closing_after_errors(link: Link) -> Iterator[None]:
+    """Close a connection if an exception ends the block: the next request must not get a reply that comes late."""
+    try:
+        yield
+    except BaseException:
+        link.close()
+        raise

@@ -1,0 +1,155 @@
+"""Servers of the feature service for tests: in processes that can be killed, or in a thread of the test."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from gtzan_stream.service.protocol import decode, encode
+from gtzan_stream.service.server import Server
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_ports(n: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nothing listens at."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class ServerProcess:
+    """A server in a process of its own.
+
+    Parameters
+    ----------
+    shards : Path
+    address : str
+    addresses : sequence of str
+        Of all servers of the service.
+    options
+        Further arguments of `Server`.
+    """
+
+    def __init__(self, shards: Path, address: str, addresses: Sequence[str] = (), **options: Any) -> None:
+        self.address = address
+        self._settings = {"shards": str(shards), "listen": address, "addresses": [*addresses], **options}
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tests.service_programs", json.dumps(self._settings)]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def wait_until_ready(self) -> None:
+        assert self._process
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "ready\n"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def send(self, number: int) -> None:
+        """Send a signal, such as SIGSTOP."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the server, if it runs."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout
+            self._process.stdout.close()
+            self._process = None
+
+    def rss_mb(self) -> float:
+        """Return the memory that the process uses, in megabytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def processes(shards: Path, n: int, **options: Any) -> Iterator[list[ServerProcess]]:
+    """Run servers in processes of their own."""
+    addresses = [f"tcp://127.0.0.1:{port}" for port in free_ports(n)]
+    servers = [ServerProcess(shards, address, addresses, **options) for address in addresses]
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait_until_ready()
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@contextmanager
+def threaded(shards: Any, **options: Any) -> Iterator[Server]:
+    """Run a server in a thread of this process."""
+    server = Server(shards, **{"listen": "tcp://127.0.0.1:*", **options})
+    server.addresses = [server.address]
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class Caller:
+    """A plain ZeroMQ client, which can send anything."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.DEALER)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.connect(address)
+
+    def send(self, header: Any, request_id: bytes = b"1") -> None:
+        self.socket.send_multipart([request_id, header if isinstance(header, bytes) else encode(header)])
+
+    def receive(self, within_s: float = 10) -> tuple[bytes, dict[str, Any], list[bytes]]:
+        assert self.socket.poll(int(within_s * 1000)), "no reply"
+        request_id, header, *frames = self.socket.recv_multipart()
+        return request_id, decode(header), frames
+
+    def ask(self, header: Any) -> dict[str, Any]:
+        """Send a request and return the header of its reply."""
+        self.send(header)
+        return self.receive()[1]
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> "Caller":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def main() -> None:
+    """Serve until a signal ends the process."""
+    server = Server(**json.loads(sys.argv[1]))
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    print("ready", flush=True)
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

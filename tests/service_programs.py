@@ -14,8 +14,12 @@ from typing import Any
 
 import zmq
 
+from gtzan_stream.described import describe_features
+from gtzan_stream.features import LogMel
 from gtzan_stream.service.protocol import decode, encode
 from gtzan_stream.service.server import Server
+from gtzan_stream.service.stream import Stream
+from gtzan_stream.store.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent
 
@@ -141,6 +145,20 @@ class Caller:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def stream_of(shards: Path, **settings: Any) -> Stream:
+    """Return a small stream of some shards."""
+    manifest = Manifest.open(shards)
+    features = describe_features(LogMel(sample_rate=manifest.sample_rate))
+    small = {"split": None, "part": None, "batch_size": 4, "on_error": "fail", "crops_per_clip": 4}
+    return Stream(manifest_digest=manifest.digest, features=features, **{**small, **settings})
+
+
+def get(stream: Stream, epoch: Any = 0, number: Any = 0, rank: Any = 0, world_size: Any = 1) -> dict[str, Any]:
+    """Return the header of a request for a batch."""
+    place = {"epoch": epoch, "number": number, "rank": rank, "world_size": world_size}
+    return {"ask": "get", "stream": stream.digest, **place}
 
 
 def main() -> None:

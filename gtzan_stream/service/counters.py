@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 _CLIENT_S = 60.0  # a client that has asked for nothing for so long is not listed
+_MAX_CLIENTS = 1000
 _EPOCHS = 64  # epochs, and ranks of them, whose batches are remembered to tell which are made again
 
 
@@ -41,16 +42,19 @@ class StreamCounters:
 
 
 class Clients:
-    """The clients that have asked for something in the last minute: requests, streams, and when."""
+    """The last 1,000 clients that have asked for something in the last minute: requests, streams, and when."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, dict[str, Any]] = {}
+        self._clients = OrderedDict[str, dict[str, Any]]()
 
     def add(self, name: str, stream: str | None) -> bool:
         """Count a request, and return whether it is the first of this client for this stream."""
         client = self._clients.setdefault(name, {"requested": 0, "streams": []})
         client["requested"] += 1
         client["last"] = time.monotonic()
+        self._clients.move_to_end(name)
+        if len(self._clients) > _MAX_CLIENTS:
+            self._clients.popitem(last=False)
         if stream is None or stream in client["streams"]:
             return False
         client["streams"] = [*client["streams"][-15:], stream]
@@ -59,7 +63,7 @@ class Clients:
     def forget_old(self) -> None:
         """Forget clients that have asked for nothing for a minute."""
         oldest = time.monotonic() - _CLIENT_S
-        self._clients = {name: client for name, client in self._clients.items() if client["last"] > oldest}
+        self._clients = OrderedDict((name, each) for name, each in self._clients.items() if each["last"] > oldest)
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return the clients as a list that JSON can hold, with the seconds since each one's last request."""

@@ -124,8 +124,9 @@ def _float(digits: str) -> float:
 
 def error_header(error: BaseException) -> Header:
     """Return the header that reports an error of the list `ERRORS`; any other becomes a ServiceError."""
-    name = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), "ServiceError")
-    return {"error": name, "message": one_line(str(error))[:_MAX_MESSAGE]}
+    name = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), None)
+    message = str(error) if name else f"{type(error).__name__}: {error}"
+    return {"error": name or "ServiceError", "message": one_line(message)[:_MAX_MESSAGE]}
 
 
 def raise_error(header: Header) -> None:

@@ -101,7 +101,7 @@ class Server:
         self._socket.set(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
         # Limits for each connection. Replies to a client that does not read them are dropped.
         self._socket.set(zmq.RCVHWM, MAX_OPEN_REQUESTS)
-        self._socket.set(zmq.SNDHWM, MAX_OPEN_REQUESTS)
+        self._socket.set(zmq.SNDHWM, 2 * MAX_OPEN_REQUESTS)
         self._socket.set(zmq.ROUTER_MANDATORY, 1)
         self._socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_S * 1000)
         self._socket.set(zmq.HEARTBEAT_TIMEOUT, 4 * _HEARTBEAT_S * 1000)

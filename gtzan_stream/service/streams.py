@@ -92,7 +92,7 @@ class Streams:
             opening = self._threads.pool.submit(_open, stream, self._manifest, self._device, **self._limits)
             opened = self._streams[stream.digest] = OpenStream(stream, opening)
             if len(self._streams) > _MAX_STREAMS:
-                self._streams.popitem(last=False)[1].close()
+                self._streams.popitem(last=False)  # not closed, because batches of it may still be made
         reply: Future[Reply] = Future()
 
         def finish(opened: OpenStream = opened) -> None:

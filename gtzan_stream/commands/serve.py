@@ -2,84 +2,98 @@
 
 import logging
 import signal
+import socket
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gtzan_stream import console
 from gtzan_stream.commands.interrupt import Interrupted
-from gtzan_stream.commands.options import AsJson
 from gtzan_stream.errors import UserError
 from gtzan_stream.threads import cores
 from gtzan_stream.words import count
 
+if TYPE_CHECKING:
+    from gtzan_stream.service.supervisor import Report
+
+_NAMED = 4  # addresses to print; trainers need only one that answers, and learn the others from it
+_REFRESH_S = 1.0
+
 
 def serve(
-    shards: Annotated[str | None, typer.Argument(metavar="SHARDS", help="Folder of shards, or their address.")] = None,
+    shards: Annotated[
+        str | None,
+        typer.Argument(metavar="SHARDS", help="Folder of shards, or their https://, s3:// or hf:// address."),
+    ] = None,
     listen: Annotated[
-        str, typer.Option(metavar="HOST[:PORT]", help="Where the first server listens; the others use the next ports.")
+        str,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Where the first server listens; the others use the next ports. 0.0.0.0 is every network.",
+        ),
     ] = "127.0.0.1:5690",
     servers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of servers; by default one per core, or per GPU.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of servers; by default one per usable core, or one per GPU.",
+            show_default="",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where batches are made: cpu or cuda.")] = "cpu",
-    cache_mb: Annotated[float, typer.Option(min=1, metavar="MB", help="Batches that each server keeps.")] = 256.0,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="Where batches are made: cpu or cuda.")] = "cpu",
+    cache_mb: Annotated[
+        float, typer.Option(min=1, metavar="MB", help="Size of the batches that each server keeps.")
+    ] = 256.0,
     keys: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with the keys of the service.")] = None,
     allow: Annotated[
-        list[str], typer.Option(metavar="MODULE:FUNCTION", help="Own augmentation or feature that trainers may use.")
-    ] = [],  # noqa: B006
-    verbose: Annotated[bool, typer.Option("--verbose", help="Print what clients ask for.")] = False,
-    make_keys: Annotated[Path | None, typer.Option(metavar="DIR", help="Write new keys into DIR, and exit.")] = None,
-    stats: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Show what running servers do.")] = None,
-    as_json: AsJson = False,
+        list[str] | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Augmentation or feature of your own that trainers may use."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print what trainers ask for.")] = False,
+    make_keys: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write keys into a new folder, and exit.")
+    ] = None,
+    stats: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Show what the servers of a service do, until Ctrl-C.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --stats: print one JSON document, and exit.")] = False,
 ) -> None:
-    """Make batches for trainers, which share the work.
+    """Serve the batches of SHARDS to trainers, which share the work.
 
-    Start trainers with `python train.py --served ADDRESS`.
+    Start them with `python train.py --served ADDRESS`, or use ServedLoader instead of Loader. A server that dies is
+    started again.
+
+    Only this machine can reach the servers, unless --listen and --keys say otherwise.
     """
     from gtzan_stream import service  # noqa: F401  # raises UserError without pyzmq
 
+    if sum(given is not None for given in (shards, make_keys, stats)) != 1:
+        raise UserError("give either SHARDS to serve, or --make-keys DIR, or --stats ADDRESS")
     if make_keys is not None:
         _make_keys(make_keys)
-        return
-    if stats is not None:
-        raise UserError("--stats is not there yet")
-    if shards is None:
-        raise UserError("name a folder of shards, or their address, to serve")
-    _run(shards, listen, servers, device, cache_mb=cache_mb, keys=keys, allow=allow, verbose=verbose)
+    elif stats is not None:
+        _show_stats(stats, keys, as_json=as_json)
+    else:
+        settings = {"shards": shards, "keys": keys and str(keys), "cache_mb": cache_mb, "allow": allow or []}
+        _serve(listen, servers, device, **settings, verbose=verbose)
 
 
-def _make_keys(folder: Path) -> None:
-    from gtzan_stream.service.keys import make_keys
-
-    make_keys(folder)
-    console.print_line(
-        f"{folder}: keys of the service; give --keys {folder} to servers and trainers. Trainers on other machines need "
-        "a copy of client.key_secret and server.key"
-    )
+# --- servers ----------------------------------------------------------------------------------------------------------
 
 
-def _run(shards: str, listen: str, n: int | None, device: str, *, keys: Path | None, **settings: Any) -> None:
+def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
     """Run servers until Ctrl-C or SIGTERM."""
     from gtzan_stream.service.addresses import consecutive
-    from gtzan_stream.service.supervisor import Report, Supervisor
+    from gtzan_stream.service.supervisor import Supervisor
 
     devices = _devices(device)
     n = n or (cores() if device == "cpu" else len(devices))
     addresses = consecutive(listen, n)
-    settings |= {"shards": shards, "addresses": addresses, "keys": keys and str(keys)}
-    settings |= {"torch_threads": max(cores() // n, 1)}
-    servers = [
-        {**settings, "listen": address, "device": devices[i % len(devices)]} for i, address in enumerate(addresses)
-    ]
-
-    def on_ready(reports: list[Report]) -> None:
-        clips = count(reports[0]["clips"], "clip")
-        console.print_line(f"{reports[0]['dataset']}, {clips} in {shards}, served by {count(n, 'server')} on {device}")
-        short = [address.removeprefix("tcp://") for address in addresses]
-        console.print_line(f"train with: python train.py --served {','.join(short)}")
-
+    settings |= {"addresses": addresses, "torch_threads": max(cores() // n, 1)}
     stopped_by = signal.SIGINT
 
     def stop(number: int, frame: object) -> None:
@@ -87,16 +101,20 @@ def _run(shards: str, listen: str, n: int | None, device: str, *, keys: Path | N
         stopped_by = signal.Signals(number)
         raise KeyboardInterrupt
 
-    _log_to_stderr()
-    signal.signal(signal.SIGTERM, stop)
+    logging.getLogger("gtzan_stream.service").addHandler(_Printer())
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        Supervisor(servers).run(on_ready)
+        Supervisor(
+            [{**settings, "listen": each, "device": devices[i % len(devices)]} for i, each in enumerate(addresses)]
+        ).run(lambda reports: _announce(settings["shards"], addresses, reports))
     except KeyboardInterrupt:
         raise Interrupted("the servers have ended", 128 + stopped_by) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _devices(device: str) -> list[str]:
-    """Return the devices that servers use in turn: each GPU for "cuda"."""
+    """Return the devices that the servers use in turn: all GPUs for "cuda"."""
     if device != "cuda":
         return [device]
     import torch
@@ -104,8 +122,55 @@ def _devices(device: str) -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or [device]
 
 
-def _log_to_stderr() -> None:
-    """Print warnings of the supervisor as the other messages of the command line."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("gtzan-stream: %(message)s"))
-    logging.getLogger("gtzan_stream.service").addHandler(handler)
+def _announce(shards: str, addresses: Sequence[str], reports: Sequence["Report"]) -> None:
+    """Print what is served, and where."""
+    dataset, clips = reports[0]["dataset"], count(reports[0]["clips"], "clip")
+    devices = ", ".join(dict.fromkeys(report["device"] for report in reports))
+    console.print_line(f"{shards}: {dataset}, {clips}; {count(len(reports), 'server')} on {devices}")
+    named = [address.removeprefix("tcp://") for address in addresses[:_NAMED]]
+    for every in ("0.0.0.0:", "*:"):  # no address for trainers
+        named = [each.replace(every, f"{socket.gethostname()}:", 1) for each in named]
+    more = f" ({len(addresses) - _NAMED} more, which trainers will be told)" if len(addresses) > _NAMED else ""
+    console.print_line(f"python train.py --served {','.join(named)}{more}")
+
+
+class _Printer(logging.Handler):
+    """Prints the supervisor's warnings as other messages of the command line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print_error(f"gtzan-stream: {record.getMessage()}")
+
+
+# --- keys and statistics ----------------------------------------------------------------------------------------------
+
+
+def _make_keys(folder: Path) -> None:
+    from gtzan_stream.service.keys import make_keys
+
+    make_keys(folder)
+    console.print_line(f"{folder}: keys for servers and trainers, which both need --keys {folder}")
+    console.print_line("trainers on other machines need only client.key_secret and server.key of it")
+
+
+def _show_stats(addresses: str, keys: Path | None, *, as_json: bool) -> None:
+    """Print the counters of the servers; on a terminal, again and again until Ctrl-C."""
+    from rich.live import Live
+
+    from gtzan_stream.commands.stats_tables import StatsTables
+    from gtzan_stream.service.stats import Stats
+
+    tables = StatsTables()
+    with Stats(addresses, keys=keys) as service:
+        answers = service.ask()
+        if as_json:
+            console.print_json({"servers": answers})
+        elif not console.out.is_terminal:
+            console.out.print(tables.layout(answers))
+        else:
+            try:
+                with Live(tables.layout(answers), console=console.out, auto_refresh=False) as live:
+                    while True:
+                        time.sleep(_REFRESH_S)
+                        live.update(tables.layout(service.ask()), refresh=True)
+            except KeyboardInterrupt:
+                pass  # the usual way to leave

@@ -21,7 +21,7 @@ def endpoint(address: str) -> str:
 
     Raises UserError if it is none of them.
 
-    >>> endpoint("127.0.0.1")
+    >>> endpoint("localhost")
     'tcp://127.0.0.1:5690'
     """
     if address.startswith("ipc://") and len(address) > len("ipc://"):
@@ -32,7 +32,8 @@ def endpoint(address: str) -> str:
         raise UserError(
             f"{address!r} is not the address of a server: write host:port, such as 127.0.0.1:{DEFAULT_PORT}"
         )
-    return f"tcp://{found['host']}:{port}"
+    name = found["host"]
+    return f"tcp://{'127.0.0.1' if name == 'localhost' else name}:{port}"  # one name, as ZeroMQ resolves it
 
 
 def endpoints(addresses: str | Sequence[str]) -> list[str]:

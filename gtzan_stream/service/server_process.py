@@ -23,7 +23,7 @@ def main() -> None:
     """Serve until the supervisor ends."""
     settings = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_supervisor, daemon=True).start()  # while this process imports torch, too
-    logging.basicConfig(format=f"gtzan-stream: server {settings['listen']}: %(message)s")
+    logging.basicConfig(format=f"gtzan-stream: server {settings['listen'].removeprefix('tcp://')}: %(message)s")
     logging.getLogger("gtzan_stream").setLevel(logging.INFO if settings.pop("verbose") else logging.WARNING)
     threads = settings.pop("torch_threads")
     try:

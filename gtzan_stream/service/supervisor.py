@@ -134,7 +134,7 @@ class Supervisor:
     def _ended(self, child: _Child, status: int) -> None:
         """Decide when to restart a server. Raises UserError if it has never served."""
         reason = (child.report or {}).get("error") or _describe(status)
-        address = child.settings["listen"]
+        address = child.settings["listen"].removeprefix("tcp://")
         if not child.has_served:
             raise UserError(reason if child.report else f"the server at {address} could not start: {reason}")
         if child.report is not None and time.monotonic() - child.started > _STABLE_S:

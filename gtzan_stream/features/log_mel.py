@@ -113,12 +113,16 @@ class LogMel(nn.Module):
             if compression == "log10"
             else LogCompression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
         )
-        nnaudio = _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power, trainable)
-        basis = nnaudio.get_parameter("mel_basis").detach() if trainable else nnaudio.get_buffer("mel_basis")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nnAudio warns of empty bands; `_require_bins` raises
+            basis = torch.from_numpy(_nnaudio("librosa_functions").get_mel(sample_rate, n_fft, n_mels, f_min, f_max))
         _require_bins(basis, sample_rate, n_fft, f_min, f_max)
         mel_bands = bands(basis)
-        self.convolution = nnaudio if trainable else None
-        window = nnaudio.get_buffer("stft.window_mask").flatten().float()
+        # nnAudio's modules import scipy.signal, which takes as long as half of torch.
+        self.convolution = (
+            _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power) if trainable else None
+        )
+        window = torch.hann_window(n_fft, dtype=torch.float64).float()  # equal to nnAudio's, to the bit
         for name, value in {"window": window, **mel_bands._asdict()}.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -228,24 +232,21 @@ def _nnaudio_mel(
     f_min: float,
     f_max: float,
     power: float,
-    trainable: bool,
 ) -> nn.Module:
-    """Build nnAudio's MelSpectrogram, without padding."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nnAudio warns of empty bands; `_require_bins` raises
-        return _nnaudio("features.mel").MelSpectrogram(
-            sr=sample_rate,
-            n_fft=n_fft,
-            hop_length=hop_length,
-            n_mels=n_mels,
-            fmin=f_min,
-            fmax=f_max,
-            power=power,
-            center=False,
-            trainable_mel=trainable,
-            trainable_STFT=trainable,
-            verbose=False,
-        )
+    """Build nnAudio's MelSpectrogram with trainable kernels, without padding."""
+    return _nnaudio("features.mel").MelSpectrogram(
+        sr=sample_rate,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        fmin=f_min,
+        fmax=f_max,
+        power=power,
+        center=False,
+        trainable_mel=True,
+        trainable_STFT=True,
+        verbose=False,
+    )
 
 
 def _nnaudio(module: str) -> Any:

@@ -4,7 +4,8 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +87,7 @@ def serve(
 
 
 def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
-    """Run servers until Ctrl-C or SIGTERM."""
+    """Run servers on this machine."""
     from gtzan_stream.service.addresses import consecutive
     from gtzan_stream.service.supervisor import Supervisor
 
@@ -94,6 +95,13 @@ def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
     n = n or (cores() if device == "cpu" else len(devices))
     addresses = consecutive(listen, n)
     settings |= {"addresses": addresses, "torch_threads": max(cores() // n, 1)}
+    servers = [{**settings, "listen": each, "device": devices[i % len(devices)]} for i, each in enumerate(addresses)]
+    announce = partial(_announce, shards=settings["shards"], keys=settings["keys"])
+    _run_until_stopped(partial(Supervisor(servers).run, announce))
+
+
+def _run_until_stopped(run: Callable[[], None]) -> None:
+    """Call a function that runs servers and ends them at KeyboardInterrupt; convert Ctrl-C and SIGTERM to that."""
     stopped_by = signal.SIGINT
 
     def stop(number: int, frame: object) -> None:
@@ -101,16 +109,16 @@ def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
         stopped_by = signal.Signals(number)
         raise KeyboardInterrupt
 
-    logging.getLogger("gtzan_stream.service").addHandler(_Printer())
+    log, printer = logging.getLogger("gtzan_stream.service"), _Printer()
+    log.addHandler(printer)
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        Supervisor(
-            [{**settings, "listen": each, "device": devices[i % len(devices)]} for i, each in enumerate(addresses)]
-        ).run(lambda reports: _announce(settings["shards"], addresses, reports))
+        run()
     except KeyboardInterrupt:
         raise Interrupted("the servers have ended", 128 + stopped_by) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+        log.removeHandler(printer)
 
 
 def _devices(device: str) -> list[str]:
@@ -122,16 +130,17 @@ def _devices(device: str) -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or [device]
 
 
-def _announce(shards: str, addresses: Sequence[str], reports: Sequence["Report"]) -> None:
+def _announce(reports: Sequence["Report"], *, shards: str, keys: str | None) -> None:
     """Print what is served, and where."""
+    from gtzan_stream.service.addresses import replace_wildcard
+
     dataset, clips = reports[0]["dataset"], count(reports[0]["clips"], "clip")
     devices = ", ".join(dict.fromkeys(report["device"] for report in reports))
     console.print_line(f"{shards}: {dataset}, {clips}; {count(len(reports), 'server')} on {devices}")
-    named = [address.removeprefix("tcp://") for address in addresses[:_NAMED]]
-    for every in ("0.0.0.0:", "*:"):  # no address for trainers
-        named = [each.replace(every, f"{socket.gethostname()}:", 1) for each in named]
-    more = f" ({len(addresses) - _NAMED} more, which trainers will be told)" if len(addresses) > _NAMED else ""
-    console.print_line(f"python train.py --served {','.join(named)}{more}")
+    here = f"tcp://{socket.gethostname()}:0"  # trainers cannot connect to 0.0.0.0
+    named = [replace_wildcard(report["address"], here).removeprefix("tcp://") for report in reports[:_NAMED]]
+    more = f" (and {len(reports) - _NAMED} more, which these name)" if len(reports) > _NAMED else ""
+    console.print_line(f"python train.py --served {','.join(named)}{f' --served-keys {keys}' if keys else ''}{more}")
 
 
 class _Printer(logging.Handler):
@@ -148,8 +157,10 @@ def _make_keys(folder: Path) -> None:
     from gtzan_stream.service.keys import make_keys
 
     make_keys(folder)
-    console.print_line(f"{folder}: keys for servers and trainers, which both need --keys {folder}")
-    console.print_line("trainers on other machines need only client.key_secret and server.key of it")
+    console.print_line(
+        f"{folder}: keys for servers, which need --keys {folder}, and for trainers, which need --served-keys {folder}"
+    )
+    console.print_line("copy client.key_secret and server.key to the machines of other trainers; they need no more")
 
 
 def _show_stats(addresses: str, keys: Path | None, *, as_json: bool) -> None:

@@ -70,7 +70,9 @@ def _streams(answers: Sequence[Answer]) -> dict[str, Answer]:
 
 
 def _stream_table(streams: dict[str, Answer]) -> Table:
-    table = _table("stream", "batches", "+asked\nfor", "+made", "+made\nagain", "+failed", "+ms to\nmake", "+ms\nwaited")
+    table = _table(
+        "stream", "batches", "+asked\nfor", "+made", "+made\nagain", "+failed", "+ms to\nmake", "+ms\nwaited"
+    )
     for name, total in streams.items():
         table.add_row(
             name[:_DIGITS],

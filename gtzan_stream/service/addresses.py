@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.service.protocol import DEFAULT_PORT
 
 _log = logging.getLogger(__name__)
+DEFAULT_PORT = 5690
 _TCP = re.compile(r"(?:tcp://)?(?P<host>\[[0-9A-Fa-f:]+\]|[\w.\-*]+)(?::(?P<port>\d{1,5}|\*))?")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 

@@ -29,7 +29,6 @@ from gtzan_stream.words import one_line, short_repr
 
 VERSION = 1
 """Clients and servers with another number do not understand each other."""
-DEFAULT_PORT = 5690
 MAX_REQUEST_BYTES = 1 << 20
 """Size of a request's largest frame; the connection of a client that sends more is closed."""
 MAX_REPLY_BYTES = 1 << 31

@@ -38,8 +38,8 @@ def main() -> None:
         _report({"error": format_error(error)})
         sys.exit(2)
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
-    manifest = server.manifest
-    _report({"dataset": manifest.dataset, "clips": len(manifest), "device": str(server.device)})
+    manifest, device = server.manifest, str(server.device)
+    _report({"address": server.address, "dataset": manifest.dataset, "clips": len(manifest), "device": device})
     server.run()
 
 

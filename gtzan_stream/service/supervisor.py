@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gtzan_stream.errors import UserError
 
 _log = logging.getLogger(__name__)
+_COMMAND = [sys.executable, "-m", "gtzan_stream.service.server_process"]
 _END_S = 5.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 _STABLE_S = 60.0
@@ -34,8 +36,8 @@ class _Child:
     ----------
     report : dict, optional
         What the present process serves, or its error; None until it has said so.
-    has_served : bool
-        Whether this process, or one before it, has served.
+    served : dict, optional
+        The last report of this process, or one before it, that was not an error.
     pause_s : float
         Pause before the last restart.
     restart_at : float, optional
@@ -45,7 +47,7 @@ class _Child:
     settings: dict[str, Any]
     process: "subprocess.Popen[bytes] | None" = None
     report: Report | None = None
-    has_served: bool = False
+    served: Report | None = None
     started: float = 0.0
     pause_s: float = 0.0
     restart_at: float | None = None
@@ -86,9 +88,10 @@ class Supervisor:
                     if child.restart_at is not None and child.restart_at <= time.monotonic():
                         self._start(child)
                 self._wait()
-                if not is_ready and all(child.has_served for child in self._children):
+                served = [child.served for child in self._children if child.served]
+                if not is_ready and len(served) == len(self._children):
                     is_ready = True
-                    on_ready([child.report or {} for child in self._children])
+                    on_ready(served)
         finally:
             self._end()
 
@@ -96,7 +99,7 @@ class Supervisor:
         """Start a server's process."""
         child.report, child.restart_at, child.started = None, None, time.monotonic()
         child.process = subprocess.Popen(
-            [sys.executable, "-m", "gtzan_stream.service.server_process"],
+            _COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
@@ -104,17 +107,15 @@ class Supervisor:
         threading.Thread(target=self._watch, args=(child, child.process), daemon=True).start()
 
     def _watch(self, child: _Child, process: "subprocess.Popen[bytes]") -> None:
-        """Pass on what a process says, and its exit status. Runs in a thread."""
+        """Give a process its settings, and pass on what it says, and its exit status. Runs in a thread."""
         assert process.stdin is not None
         assert process.stdout is not None
-        try:
+        with suppress(OSError), process.stdin, process.stdout:  # OSError: it ended before it read its settings
             process.stdin.write(json.dumps(child.settings).encode() + b"\n")
             process.stdin.flush()
-            with process.stdout as lines:
-                if line := lines.readline():
-                    self._events.put((child, json.loads(line)))
-        except OSError:
-            _log.debug("%s ended before it read its settings", child.settings["listen"])
+            if line := process.stdout.readline():
+                self._events.put((child, json.loads(line)))
+            process.wait()
         self._events.put((child, process.wait()))
 
     def _wait(self) -> None:
@@ -129,13 +130,14 @@ class Supervisor:
             self._ended(child, event)
         else:
             child.report = event
-            child.has_served |= "error" not in event
+            if "error" not in event:
+                child.served = event
 
     def _ended(self, child: _Child, status: int) -> None:
         """Decide when to restart a server. Raises UserError if it has never served."""
         reason = (child.report or {}).get("error") or _describe(status)
         address = child.settings["listen"].removeprefix("tcp://")
-        if not child.has_served:
+        if child.served is None:
             raise UserError(reason if child.report else f"the server at {address} could not start: {reason}")
         if child.report is not None and time.monotonic() - child.started > _STABLE_S:
             child.pause_s = 0.0
@@ -154,13 +156,11 @@ class Supervisor:
             for process in processes:
                 process.wait(max(latest - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
-            _log.warning("servers that did not end in %g s are killed", _END_S)
-        finally:
+            _log.warning("servers that have not ended in %g s are killed", _END_S)
+        finally:  # also at a second Ctrl-C
             for process in processes:
                 process.kill()
                 process.wait()
-                if process.stdin:
-                    process.stdin.close()
 
 
 def _describe(status: int) -> str:

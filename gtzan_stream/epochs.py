@@ -24,7 +24,7 @@ The examples of an epoch are a pure function of the settings and the epoch, so t
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from torch.utils.data import IterableDataset, get_worker_info
@@ -76,7 +76,8 @@ class Epochs:
         self.manifest, self.device = maker.manifest, maker.device
         self.features: Any = maker.features
         self.transform, self.num_workers, self.skipped = kind.transform, num_workers, list[str]()
-        self._maker, self._kind, self._plan, self._settings, self._ranks = maker, kind, plan, settings, ranks
+        self._maker, self._kind, self._settings, self._ranks = maker, kind, settings, ranks
+        self._plan = lru_cache(maxsize=4)(plan)  # a plan keeps the order of its groups
         self.epoch, self._consumed, self._next_start, self._closed = 0, 0, 0, False
         self._start_was_set = False  # by set_epoch or load_state_dict, since the last iteration began
         self._epoch_offset = 0  # our epoch minus the trainer's

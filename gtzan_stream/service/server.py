@@ -89,7 +89,7 @@ class Server:
             )
         self.device = checked_device(device)
         self.manifest = shards if isinstance(shards, Manifest) else Manifest.open(shards)
-        self.addresses = [*addresses] or [listen]
+        self.addresses = [*addresses]
         self._clients, self._begun, self._instance = Clients(), time.monotonic(), uuid.uuid4().hex
         self._calls, self._stopped = Calls(), False
         self._streams = Streams(
@@ -117,6 +117,7 @@ class Server:
     def _bind(self, listen: str, keys: Path | None) -> None:
         self._socket.bind(listen)
         self.address = self._socket.get_string(zmq.LAST_ENDPOINT)
+        self.addresses = self.addresses or [self.address]
         if not keys and (local := local_endpoint(self.address)):  # with half of the work of a TCP connection
             try:
                 self._socket.bind(local)

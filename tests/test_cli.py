@@ -74,7 +74,7 @@ def test_help_lists_the_commands_without_loading_torch():
     check = f"{code}; assert not {{'torch', 'pyarrow', 'soundfile'}} & set(sys.modules), 'slow import'"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "fetch", "pack", "index", "info", "verify", "preview", "classify"):
+    for command in ("demo", "fetch", "pack", "index", "info", "verify", "preview", "classify", "serve"):
         assert f" {command} " in done.stdout
 
 

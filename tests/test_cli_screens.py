@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from gtzan_stream.cli import app
 
-COMMANDS = ["demo", "fetch", "pack", "index", "info", "verify", "classify"]
+COMMANDS = ["demo", "fetch", "pack", "index", "info", "verify", "classify", "serve"]
 
 
 def json_of(*arguments: object, code: int = 0) -> Any:

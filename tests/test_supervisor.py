@@ -145,6 +145,7 @@ def pid_of_server(port: int) -> int | None:
             return None
 
 
+@pytest.mark.slow
 def test_a_killed_server_serves_again_and_ctrl_c_ends_all(tiny: Path):
     port = free_port()
     with Serve(tiny, "--listen", f"127.0.0.1:{port}", "--servers", 1) as serve:

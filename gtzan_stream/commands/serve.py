@@ -70,7 +70,7 @@ def serve(
 
     Only this machine can reach the servers, unless --listen and --keys say otherwise.
     """
-    from gtzan_stream import service  # noqa: F401  # raises UserError without pyzmq
+    import gtzan_stream.service  # noqa: F401  # raises UserError without pyzmq
 
     if sum(given is not None for given in (shards, make_keys, stats)) != 1:
         raise UserError("give either SHARDS to serve, or --make-keys DIR, or --stats ADDRESS")
@@ -175,7 +175,7 @@ def _show_stats(addresses: str, keys: Path | None, *, as_json: bool) -> None:
         answers = service.ask()
         if as_json:
             console.print_json({"servers": answers})
-        elif not console.out.is_terminal:
+        elif not console.out.is_terminal or console.out.is_dumb_terminal:
             console.out.print(tables.layout(answers))
         else:
             try:

@@ -107,9 +107,14 @@ class Server:
         self._socket.set(zmq.HEARTBEAT_TIMEOUT, 4 * _HEARTBEAT_S * 1000)
         self._socket.set(zmq.IPV6, "[" in listen)
         self._replies = Replies(self._socket, self._calls)
-        self._authenticator = curve.secure_server(self._context, self._socket, keys) if keys else None
+        self._authenticator = None
         try:
+            if keys:
+                self._authenticator = curve.secure_server(self._context, self._socket, keys)
             self._bind(listen, keys)
+        except UserError:
+            self.close()
+            raise
         except (zmq.ZMQError, OSError) as error:
             self.close()
             raise UserError(f"cannot listen at {listen}: {error}; choose another address with --listen") from None

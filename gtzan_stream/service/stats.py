@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from gtzan_stream.errors import UserError
-from gtzan_stream.service.addresses import endpoints, replace_wildcard
+from gtzan_stream.service.addresses import endpoints, replace_wildcard, resolved
 from gtzan_stream.service.link import Link
-from gtzan_stream.service.protocol import Header, ServiceError
+from gtzan_stream.service.protocol import Header, ServiceError, raise_error
 
 _CLIENT = "gtzan-stream serve --stats"
 
@@ -32,7 +30,7 @@ class Stats:
 
     def __init__(self, addresses: str | Sequence[str], *, keys: Path | None = None) -> None:
         self._addresses, self._keys = endpoints(addresses), keys
-        self._context, self._links = zmq.Context(), dict[str, Link]()
+        self._links: dict[str, Link] = {}
 
     def ask(self) -> list[dict[str, Any]]:
         """Return the counters of each server, as `Server.stats` does, or its address and "error" if it does not answer.
@@ -54,13 +52,18 @@ class Stats:
         """Ask a server, first for the other servers' addresses."""
         try:
             if address not in self._links:
-                self._links[address] = Link(self._context, address, client=_CLIENT, keys=self._keys)
-                self._add_servers(self._links[address].ask({"ask": "hello"})[0], address)
-            return {**self._links[address].ask({"ask": "stats"})[0], "address": address}
-        except ServiceError as error:
+                self._links[address] = Link(resolved(address), client=_CLIENT, keys=self._keys)
+                self._add_servers(self._answer(address, "hello"), address)
+            return {**self._answer(address, "stats"), "address": address}
+        except (ServiceError, OSError) as error:  # OSError: the host's name is not known
             if link := self._links.pop(address, None):
                 link.close()
             return {"address": address, "error": str(error)}
+
+    def _answer(self, address: str, question: str) -> Header:
+        header, _ = self._links[address].ask({"ask": question})
+        raise_error(header)
+        return header
 
     def _add_servers(self, description: Header, reached_at: str) -> None:
         named = description.get("addresses")
@@ -76,7 +79,6 @@ class Stats:
     def __exit__(self, *_: object) -> None:
         for link in self._links.values():
             link.close()
-        self._context.destroy(linger=0)
 
 
 def _by_port(address: str) -> tuple[str, int]:

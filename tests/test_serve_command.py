@@ -184,6 +184,7 @@ def test_statistics_are_shown_on_a_terminal_until_ctrl_c(serve: Run, service: li
         return tables.layout(answers)
 
     monkeypatch.setattr(console.out, "_force_terminal", True)
+    monkeypatch.setattr(console.out, "is_interactive", True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(command, "_REFRESH_S", 0.01)
     monkeypatch.setattr(stats_tables, "StatsTables", lambda: SimpleNamespace(layout=layout))

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,54 @@ class Caller:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+Frames = list[bytes]
+Change = Callable[[dict[str, Any], Frames], Frames | None]
+"""What a `Middle` does with a reply: gets the request's header and the reply's frames, with the id; None sends nothing."""
+
+
+class Middle:
+    """A server that passes on requests to another one, and changes the replies, in a thread."""
+
+    def __init__(self, server: Server, change: Change = lambda _, frames: frames) -> None:
+        self._server, self._change, self._ended = server, change, threading.Event()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.set(zmq.LINGER, 0)
+        self.address = f"tcp://127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
+        self.asked: list[Any] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        with Caller(self._server.address) as caller:
+            while not self._ended.is_set():
+                if not self._socket.poll(20):
+                    continue
+                client, request_id, request = self._socket.recv_multipart()
+                header = decode(request)
+                self.asked.append(header["ask"])
+                caller.socket.send_multipart([request_id, request])
+                frames = caller.socket.recv_multipart()
+                if header["ask"] == "hello":  # it is a server of its own
+                    hello = {**decode(frames[1]), "addresses": [self.address], "instance": self.address}
+                    frames[1] = encode(hello)
+                changed = self._change(header, frames)
+                if changed is not None:
+                    self._socket.send_multipart([client, *changed])
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> "Middle":
+        self._thread.start()
+        return self
+
+    def end(self) -> None:
+        """End the server; connections to it end too."""
+        self._ended.set()
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+        self._thread.join()
 
 
 def stream_of(shards: Path, **settings: Any) -> Stream:

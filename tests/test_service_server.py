@@ -280,7 +280,7 @@ def test_a_server_whose_shards_are_gone_says_so(shards: Path, tmp_path: Path):
 
 
 def test_an_address_in_use_is_one_line(served: Server, shards: Path):
-    with pytest.raises(UserError, match="cannot listen at .*choose another address with --listen"):
+    with pytest.raises(UserError, match=r"cannot listen at .*choose another address with --listen"):
         Server(shards, served.address)
 
 

@@ -107,16 +107,20 @@ class Link:
         while True:
             ready = dict(self._poller.poll(_POLL_MS))
             if self._socket in ready:
-                frames = self._receive(self._socket, request)
+                got, *frames = self._socket.recv_multipart(copy=False)
+                if got.bytes != request or not frames:
+                    raise ServiceError("a message is not the reply that was expected")
                 return decode(frames[0].buffer), [frame.buffer for frame in frames[1:]]
             if self._monitor in ready:
                 self._watch()
             keep_waiting()
             now = time.monotonic()
             if self._pings in ready and self._pings is not None:
-                before, done = done, decode(self._receive(self._pings, ping)[0].buffer).get("done")
-                progress = now if done != before else progress
-                ping, asked = None, now
+                got_id, *content = self._pings.recv_multipart()
+                if got_id == ping and content:  # else the answer to a ping of an earlier request
+                    before, done = done, decode(content[0]).get("done")
+                    progress = now if done != before else progress
+                    ping, asked = None, now
             if now - progress > STUCK_S:
                 raise LinkLost(f"it is alive, but has not finished anything in {STUCK_S:g} s")
             if ping and now - asked > PONG_S:
@@ -151,13 +155,6 @@ class Link:
             raise LinkLost("the connection has ended") from None
         return request_id
 
-    def _receive(self, socket: "zmq.Socket[bytes]", request_id: bytes | None) -> "list[zmq.Frame]":
-        """Receive a reply, and return its frames after the id. Raises ServiceError if it is one to another request."""
-        got, *frames = socket.recv_multipart(copy=False)
-        if got.bytes != request_id or not frames:
-            raise ServiceError("a message is not the reply that was expected")
-        return frames
-
     def _watch(self) -> None:
         """Note what has happened to the connection. Raises LinkLost if it has ended."""
         while self._monitor.poll(0):
@@ -171,7 +168,8 @@ class Link:
 
     def close(self) -> None:
         """Close the connection."""
-        self._socket.disable_monitor()
+        if not self._socket.closed:  # by the garbage collector
+            self._socket.disable_monitor()
         for each in (self._monitor, self._socket, self._pings):
             if each is not None:
                 each.close(0)

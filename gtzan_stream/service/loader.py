@@ -74,10 +74,10 @@ class ServedEpochs(Epochs):
             return
         self._makes_here = True
         _log.warning("no server of the feature service is left: making batches here")
-        expected, own = self._servers.probe_of(self._stream), digest_of_probe(self)
+        expected, own = self._servers.terms.probe_of(self._stream), digest_of_probe(self)
         if None not in (expected, own) and expected != own:
             message = "the servers computed other bits than this machine: it has another processor, device or libraries"
-            if self._servers.strict:
+            if self._servers.terms.strict:
                 raise UserError(f"{message}; start the servers again, or leave out strict")
             _log.warning("%s", message)
 
@@ -142,7 +142,8 @@ class ServedLoader(ServedEpochs, Loader):
                 manifest = served_manifest(self._servers)
             else:
                 manifest = Manifest.open(shards)
-                self._servers.manifest_digest, self._servers.clips = manifest.digest, manifest.folder.address()
+                terms = self._servers.terms
+                terms.manifest_digest, terms.clips = manifest.digest, manifest.folder.address()
                 if problem := self._servers.connect(0):
                     _log.warning("no server of the feature service answers (%s)", problem)
             augment = describe_transform(arguments.get("augment", "study"))
@@ -172,5 +173,5 @@ class ServedLoader(ServedEpochs, Loader):
 
     def close(self) -> None:
         """Close the connections, and the shards if there are any."""
+        super().close()  # first, so that what waits for a server raises the error of a closed loader
         self._servers.close()
-        super().close()

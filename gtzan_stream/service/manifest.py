@@ -68,16 +68,16 @@ def served_manifest(servers: Servers) -> Manifest:
             f"no server of the feature service answers ({problem}): start it with `gtzan-stream serve SHARDS`, or "
             "correct the address"
         )
-    if manifest := _latest.get(str(servers.manifest_digest)):
+    if manifest := _latest.get(str(servers.terms.manifest_digest)):
         return manifest
-    folder = ServedFolder(servers.clips)
+    folder = ServedFolder(servers.terms.clips)
     try:
         for name in (MANIFEST, SAMPLES, SPLITS):
             folder.path(name).write_bytes(servers.file(name))
     except ServiceError as error:
         raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
     manifest = Manifest.open(folder)
-    if manifest.digest != servers.manifest_digest:
+    if manifest.digest != servers.terms.manifest_digest:
         raise UserError(
             f"{folder.address(MANIFEST)} is not the manifest that the server named: start the servers again"
         )

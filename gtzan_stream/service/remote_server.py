@@ -20,6 +20,7 @@ from gtzan_stream.service.addresses import local_endpoint, resolved
 from gtzan_stream.service.link import Link, LinkLost
 from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
 from gtzan_stream.service.stream import Stream
+from gtzan_stream.service.terms import Terms
 from gtzan_stream.threads import fork_safe_lock
 
 T = TypeVar("T")
@@ -33,15 +34,7 @@ class RemoteServer:
     Parameters
     ----------
     address : str
-    client : str
-        Name of this client, for the server's logs.
-    keys : Path, optional
-    is_open : callable
-        Whether the client has not been closed. If it has, requests that wait raise UserError.
-    check_server : callable (server, description)
-        Raises UserError if the server cannot be used.
-    check_probe : callable (server, stream, probe)
-        Raises UserError if a stream's batches cannot be used, because the server computes other bits.
+    terms : Terms
 
     Attributes
     ----------
@@ -57,18 +50,8 @@ class RemoteServer:
         Why it failed; None if it works, or was not contacted yet.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        client: str,
-        keys: Path | None,
-        is_open: Callable[[], bool],
-        check_server: Callable[["RemoteServer", Header], object],
-        check_probe: Callable[["RemoteServer", Stream, Any], object],
-    ) -> None:
-        self.address, self._client, self._keys = address, client, keys
-        self._is_open, self._check_server, self._check_probe = is_open, check_server, check_probe
+    def __init__(self, address: str, terms: Terms) -> None:
+        self.address, self._terms = address, terms
         self.instance, self.is_live, self.opened = "", False, set[str]()
         self.refusals = dict[str, UserError]()
         self.error: Exception | None = None
@@ -123,7 +106,7 @@ class RemoteServer:
         """Ask on an idle connection, or a new one, unless the server fails more often than `n` times meanwhile."""
 
         def keep_waiting() -> None:
-            self._keep_waiting()
+            self._terms.check_open()
             if n != self._n_failures:
                 raise LinkLost("another request to it has failed")
 
@@ -131,7 +114,7 @@ class RemoteServer:
             idle = self._idle[os.getpid()]
             link = idle.pop() if idle else None
         if link is None:
-            link = Link(self._endpoint, client=self._client, keys=self._keys, keep_waiting=keep_waiting)
+            link = Link(self._endpoint, client=self._terms.client, keys=self._terms.keys, keep_waiting=keep_waiting)
             with _closing_after_errors(link):
                 if _ask_at(link, {"ask": "hello"}, keep_waiting)[0].get("instance") != self.instance:
                     raise ServiceError("another server was started there")
@@ -141,14 +124,10 @@ class RemoteServer:
         raise_error(reply)
         return reply, frames
 
-    def _keep_waiting(self) -> None:
-        if not self._is_open():
-            raise UserError("this loader is closed: make another one")
-
     def _keep(self, link: Link, n: int) -> None:
         """Keep a connection for the next request, if the server has not failed more than `n` times."""
         with self._lock:
-            if n == self._n_failures and self._is_open():
+            if n == self._n_failures and self._terms.is_open:
                 self._idle[os.getpid()].append(link)
                 return
         link.close()
@@ -156,7 +135,7 @@ class RemoteServer:
     def _fail(self, error: Exception, n: int, failed_at: tuple[Stream, Header] | None = None) -> None:
         """Note that the server does not work, unless it has failed more than `n` times already."""
         with self._lock:
-            if n != self._n_failures or not self._is_open():
+            if n != self._n_failures or not self._terms.is_open:
                 return
             self._n_failures += 1
             is_news, self.error, self.is_live = self.error is None, error, False
@@ -223,22 +202,24 @@ class RemoteServer:
 
     def _connect(self) -> Link:
         """Connect to the server's Unix socket if it is on this machine, else to its address."""
-        local = None if self._keys else local_endpoint(self.address)
+        local = None if self._terms.keys else local_endpoint(self.address)
         # The file may be left from a server that was killed, and the address may be that of a tunnel.
         if local and Path(local.removeprefix("ipc://")).exists():
             with suppress(LinkLost):
                 self._endpoint = local
-                return Link(local, client=self._client, keep_waiting=self._keep_waiting)
+                return Link(local, client=self._terms.client, keep_waiting=self._terms.check_open)
         self._endpoint = resolved(self.address)
-        return Link(self._endpoint, client=self._client, keys=self._keys, keep_waiting=self._keep_waiting)
+        return Link(
+            self._endpoint, client=self._terms.client, keys=self._terms.keys, keep_waiting=self._terms.check_open
+        )
 
     def _greet(self, link: Link) -> None:
         """Ask the server what it is."""
-        description, _ = _ask_at(link, {"ask": "hello"}, self._keep_waiting)
-        self._check_server(self, description)
+        description, _ = _ask_at(link, {"ask": "hello"}, self._terms.check_open)
+        instance = self._terms.check_server(self.address, description)
         with self._lock:
-            if self.instance != description["instance"]:
-                self.instance = description["instance"]
+            if self.instance != instance:
+                self.instance = instance
                 self.opened.clear()
                 self.refusals.clear()
             self.refusals.pop("", None)
@@ -249,18 +230,18 @@ class RemoteServer:
             stream, header = self._failed_at
             with suppress(Refused):
                 self._open(link, stream)
-                _ask_at(link, header, self._keep_waiting)
+                _ask_at(link, header, self._terms.check_open)
             self._failed_at = None
 
     def _open(self, link: Link, stream: Stream) -> None:
-        reply, _ = _ask_at(link, _opening(stream), self._keep_waiting)
-        self._check_probe(self, stream, reply.get("probe"))
+        reply, _ = _ask_at(link, _opening(stream), self._terms.check_open)
+        self._terms.check_probe(self.address, stream, reply.get("probe"))
         self.refusals.pop(stream.digest, None)
         self.opened.add(stream.digest)
 
     def _refuse(self, digest: str, error: UserError | Any) -> None:
         """Note that the server cannot be used, for a stream or at all."""
-        if not self._is_open():
+        if not self._terms.is_open:
             return
         with self._lock:
             is_news = str(error) != str(self.refusals.get(digest))

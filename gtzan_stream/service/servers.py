@@ -5,7 +5,6 @@ for the same batch, which makes it once. Servers are in the order of the names t
 it is the same for all trainers, whichever addresses they were given.
 """
 
-import logging
 import os
 import socket
 import time
@@ -13,20 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gtzan_stream import __version__
 from gtzan_stream.errors import UserError
-from gtzan_stream.service.addresses import endpoints, replace_wildcard
-from gtzan_stream.service.protocol import VERSION, Header, Refused, ServiceError
+from gtzan_stream.service.addresses import endpoints
+from gtzan_stream.service.protocol import Header, Refused, ServiceError
 from gtzan_stream.service.remote_server import RemoteServer
 from gtzan_stream.service.stream import Stream
-from gtzan_stream.threads import fork_safe_lock, program_is_ending, thread_pool
-from gtzan_stream.words import short_repr
+from gtzan_stream.service.terms import Terms
+from gtzan_stream.threads import fork_safe_lock, thread_pool
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 _RETRY_S = 0.25
 _CONTACT_S = 0.01  # between looks at whether a server has been contacted
-_MAX_SERVERS = 1024
 _MAX_FILE_BYTES = 1 << 32
 AHEAD = 4
 """Batches that a loader asks for before they are needed."""
@@ -45,37 +41,27 @@ class Servers:
 
     Attributes
     ----------
+    terms : Terms
     executor : Executor
         `AHEAD` threads, for asking for batches before they are needed.
-    manifest_digest : str, optional
-        Of the shards that the servers must have: those of the first that answered, unless it was set before.
-    clips : str
-        Where those clips are, for messages.
     """
 
-    closed = True  # until it is made
-
     def __init__(self, addresses: Any, *, keys: str | Path | None = None, strict: bool = False) -> None:
-        self._keys, self.strict = None if keys is None else Path(keys), strict
-        self._client = f"{socket.gethostname()}:{os.getpid()}"
-        self._lock = fork_safe_lock()
+        keys = None if keys is None else Path(keys)
+        self.terms = Terms(f"{socket.gethostname()}:{os.getpid()}", endpoints(addresses), keys=keys, strict=strict)
         self._servers: dict[str, RemoteServer] = {}
-        self._add(endpoints(addresses))
-        self._probes: dict[str, tuple[str, str]] = {}  # of each stream, from the first server: address, digest
-        self.manifest_digest: str | None = None
-        self.clips = ""
+        self._lock = fork_safe_lock()
         self.executor = thread_pool(AHEAD, "gtzan-stream-client")
-        self.closed = False
 
     def close(self) -> None:
         """End the threads and the connections; requests that wait raise UserError."""
-        self.closed = True
+        self.terms.closed = True
         self.executor.shutdown(wait=False, cancel_futures=True)
         for server in list(self._servers.values()):
             server.close()
 
     def __del__(self) -> None:
-        if not self.closed:
+        if hasattr(self, "executor"):
             self.close()
 
     # --- batches ------------------------------------------------------------------------------------------------------
@@ -111,7 +97,7 @@ class Servers:
             ready = [server for server in servers if server.is_live and stream.digest in server.opened]
             if ready or not any(server.is_contacted and server.error is None for server in servers):
                 break
-            self.check_open()
+            self.terms.check_open()
             time.sleep(_CONTACT_S)
         if not ready and (refusal := self._refusal(stream.digest)):
             raise Refused(refusal)
@@ -126,12 +112,15 @@ class Servers:
 
     def _contact(self, stream: Stream | None, *, now: bool = False) -> None:
         """Begin to contact the servers that are not ready; see `RemoteServer.contact_if_due`."""
+        with self._lock:
+            for address in self.terms.addresses[len(self._servers) :]:  # servers have named more
+                self._servers[address] = RemoteServer(address, self.terms)
         for server in list(self._servers.values()):
             server.contact_if_due(stream, now=now)
 
     def wait(self, stream: Stream | None = None) -> None:
         """Wait a moment, and contact all servers again, also those that have just failed."""
-        self.check_open()
+        self.terms.check_open()
         time.sleep(_RETRY_S)
         self._contact(stream, now=True)
 
@@ -143,14 +132,6 @@ class Servers:
             if not server.is_live
         }
         return "; ".join(f"{address}: {reason}" for address, reason in list(reasons.items())[:5])
-
-    def check_open(self) -> None:
-        """Raise UserError if the loader was closed or the program ends."""
-        if not self._is_open():
-            raise UserError("this loader is closed: make another one")
-
-    def _is_open(self) -> bool:
-        return not self.closed and not program_is_ending()
 
     # --- the first contact --------------------------------------------------------------------------------------------
 
@@ -171,66 +152,9 @@ class Servers:
                 if time.monotonic() > latest:
                     return self.problem()
                 self.wait()
-            self.check_open()
+            self.terms.check_open()
             time.sleep(_CONTACT_S)
         return None
-
-    def _add(self, addresses: list[str]) -> None:
-        """Add the servers at addresses that are new."""
-        with self._lock:
-            for address in addresses:
-                if address not in self._servers and len(self._servers) < _MAX_SERVERS:
-                    self._servers[address] = RemoteServer(
-                        address,
-                        client=self._client,
-                        keys=self._keys,
-                        is_open=self._is_open,
-                        check_server=self._check_server,
-                        check_probe=self._check_probe,
-                    )
-
-    def _check_server(self, server: RemoteServer, description: Header) -> None:
-        """Check that a server can be used, and add the other servers that it knows."""
-        if description.get("protocol") != VERSION:
-            raise UserError(
-                f"the server at {server.address} has version {short_repr(description.get('version'))} of "
-                f"gtzan-stream, this is {__version__}, and they do not understand each other: install the same version"
-            )
-        addresses, digest = description.get("addresses"), description.get("manifest_digest")
-        if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
-            raise ServiceError("it does not say which servers there are")
-        if not isinstance(description.get("instance"), str) or not isinstance(digest, str):
-            raise ServiceError("it does not say what it is")
-        with self._lock:
-            if self.manifest_digest is None:
-                self.manifest_digest, self.clips = digest, server.address
-        if digest != self.manifest_digest:
-            raise UserError(
-                f"the server at {server.address} has other clips than those of {self.clips}: serve the same shards"
-            )
-        try:
-            self._add(endpoints([replace_wildcard(address, server.address) for address in addresses]))
-        except UserError as error:
-            raise ServiceError(f"it names servers by wrong addresses: {error}") from None
-
-    def _check_probe(self, server: RemoteServer, stream: Stream, probe: Any) -> None:
-        """Compare a server's probe batch of a stream with that of the first server."""
-        if not isinstance(probe, str):
-            return  # an example of the probe batch could not be read
-        with self._lock:
-            first, expected = self._probes.setdefault(stream.digest, (server.address, probe))
-        if probe != expected:
-            message = (
-                f"the server at {server.address} computes other bits than the one at {first}: they have different "
-                "processors, devices or libraries"
-            )
-            if self.strict:
-                raise UserError(f"{message}; use servers of one kind, or leave out strict")
-            _log.warning("%s", message)
-
-    def probe_of(self, stream: Stream) -> str | None:
-        """Return the digest of a stream's probe batch at the first server that opened it."""
-        return self._probes.get(stream.digest, ("", None))[1]
 
     def file(self, name: str) -> bytes:
         """Download a file of the manifest.

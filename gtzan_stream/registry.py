@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.words import short_repr
 
 
 def check_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str) -> None:
@@ -15,7 +16,8 @@ def check_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str)
     module, _, function = name.partition(":")
     if name not in registry and not (module and function):
         raise UserError(
-            f"there is no {kind} {name!r}; there are {', '.join(registry)}, and module:function for one of your own"
+            f"there is no {kind} {short_repr(name)}; there are {', '.join(registry)}, and module:function for one of "
+            "your own"
         )
 
 

@@ -1,6 +1,7 @@
 """Format values for messages: numbers with nouns, lists of names, one-line texts."""
 
 import re
+import reprlib
 from collections.abc import Iterable
 
 FROM_THE_BEGINNING = "the same command starts from the beginning"
@@ -44,11 +45,20 @@ def markdown(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", one_line(text))
 
 
+_REPR = reprlib.Repr()  # takes little time and memory for values of any size and depth
+_REPR.maxlevel = 4
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = 20
+_REPR.maxlong = _REPR.maxother = _REPR.maxstring = 1000
+
+
 def short_repr(value: object, most: int = 60) -> str:
     """Return the repr of a value on one line, shortened to `most` characters.
 
-    >>> short_repr([1, "a"]), short_repr("x" * 100, 8)
-    ("[1, 'a']", "'xxxx...")
+    >>> short_repr([1, "a"]), short_repr("x" * 100, 8), short_repr([[[[[[1]]]]]])
+    ("[1, 'a']", "'xxxx...", '[[[[[...]]]]]')
     """
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(_REPR.repr(value).split())
+    except ValueError:  # a whole number with more digits than Python writes
+        text = f"{type(value).__name__} with too many digits"
     return text if len(text) <= most else text[: most - 3] + "..."

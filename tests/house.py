@@ -24,7 +24,7 @@ ROOMS = {
     "service": "batches for trainers",
     "loader": "Loader",
     "evaluation": "chunks in order",
-    "described": "objects as JSON",
+    "described": "transforms as JSON",
     "chosen": "examples by key",
     "epochs": "iterate, resume",
     "prefetch": "batches made ahead",

@@ -104,7 +104,6 @@ def processes(shards: Path, n: int, **options: Any) -> Iterator[list[ServerProce
 def threaded(shards: Any, **options: Any) -> Iterator[Server]:
     """Run a server in a thread of this process."""
     server = Server(shards, **{"listen": "tcp://127.0.0.1:*", **options})
-    server.addresses = [server.address]
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

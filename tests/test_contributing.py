@@ -121,9 +121,11 @@ def test_linters_and_types_accept_the_examples(copy: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-TRANSFORMS = [f"tests/test_{name}.py" for name in ("augment_properties", "augment_modes", "compile", "copies")]
+TRANSFORMS = [
+    f"tests/test_{name}.py" for name in ("augment_properties", "augment_modes", "compile", "copies", "described")
+]
 NETWORKS = [f"tests/test_{name}.py" for name in ("models", "export", "training_sizes")]
-FEATURES = [f"tests/test_{name}.py" for name in ("feature_registry", "augment_modes", "copies")]
+FEATURES = [f"tests/test_{name}.py" for name in ("feature_registry", "augment_modes", "copies", "described")]
 LISTS = [f"tests/test_{name}.py" for name in ("recipes", "pack_splits", "registry", "training", "train_splits")]
 HOUSE = [f"tests/test_{name}.py" for name in ("imports", "architecture", "docs", "random_names", "public_names")]
 DOCTESTS = [name for name in EXAMPLES if name.startswith("gtzan_stream")]

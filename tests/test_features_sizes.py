@@ -1,6 +1,7 @@
 """Log-mel features at other sample rates and frame lengths, compared with librosa."""
 
 import re
+import tracemalloc
 
 import librosa
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.mel_bands import bands
-from gtzan_stream.features import Frames, LogMel, whole_clips
+from gtzan_stream.features import Frames, LogMel, mel_basis, whole_clips
 from gtzan_stream.features.stft_size import _nearest_fast_size, stft_size
 
 SIZES = {
@@ -119,9 +120,43 @@ def test_a_band_without_a_bin_is_refused_and_the_proposed_sizes_work(sample_rate
     assert narrowest(int(most) + 1) <= sample_rate / n_fft < narrowest(int(most))
 
 
-def test_no_n_mels_is_proposed_where_none_works():
+def test_only_sizes_that_work_are_proposed():
     with pytest.raises(ValueError, match=r"choose n_fft = \d+ or more$"):
-        LogMel(f_min=100.0, f_max=101.0)
+        LogMel(n_mels=8, f_min=100.0, f_max=101.0)
+    with pytest.raises(ValueError, match=r"choose n_mels = 308 or fewer$"):
+        LogMel(n_mels=2**14)  # with enough bins, its basis would be too large
+    for f_min, f_max in ((100.0, 101.0), (0.0, 1e-300), (0.0, 5e-324), (11_025 * (1 - 2**-52), 11_025.0)):
+        with pytest.raises(ValueError, match=r"^128 of 128 mel bands .* choose a wider range of frequencies$"):
+            LogMel(f_min=f_min, f_max=f_max)
+
+
+def test_a_basis_or_kernels_too_large_for_memory_are_refused_before_they_are_built():
+    message = r"a mel basis of n_mels = 32 at n_fft = 1048576 would have 16,777,248 numbers, and at most 16,777,216"
+    with pytest.raises(ValueError, match=message):
+        LogMel(n_fft=2**20, n_mels=32)
+    with pytest.raises(ValueError, match=r"trainable kernels at n_fft = 5792 would have 16,779,424 numbers"):
+        LogMel(n_fft=5792, trainable=True)
+    assert mel_basis.MAX_NUMBERS == 16_777_216
+
+
+def test_long_frames_take_no_memory_for_kernels():
+    tracemalloc.start()
+    try:
+        LogMel(n_fft=2**15)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26  # the kernels of nnAudio would take 2**31 numbers
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "n_fft", "n_mels", "f_max"), [(22_050, 1024, 128, 11_025), (8_000, 486, 40, 3_800)]
+)
+def test_window_and_basis_are_those_of_nnaudio(sample_rate, n_fft, n_mels, f_max):
+    features = LogMel(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_max=f_max, trainable=True)
+    assert torch.equal(features.window, features.convolution.stft.window_mask.flatten())
+    for name, expected in bands(features.convolution.mel_basis.detach())._asdict().items():
+        assert torch.equal(features.get_buffer(name), expected)
 
 
 def test_bands_of_a_basis_need_a_bin():

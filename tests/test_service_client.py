@@ -1,7 +1,6 @@
 """A loader whose servers send damaged replies, hang, or are other servers: equal batches, or one UserError."""
 
 import gc
-import logging
 import os
 import socket
 import subprocess
@@ -9,12 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader

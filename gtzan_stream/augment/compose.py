@@ -12,6 +12,7 @@ from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Examples, Source
 from gtzan_stream.augment.waveforms import fit
 from gtzan_stream.dsp.parameters import to_device
+from gtzan_stream.words import short_repr
 
 
 class Identity(Transform):
@@ -115,17 +116,20 @@ class OneOf(Compose):
     ) -> None:
         super().__init__(transforms, p=p)
         share = np.ones(len(self.transforms)) if weights is None else np.asarray(weights, dtype=float)
+        with np.errstate(over="ignore"):
+            total = share.sum()
         if (
             not len(self.transforms)
             or share.shape != (len(self.transforms),)
             or not (share >= 0).all()
-            or not 0 < share.sum() < np.inf
+            or not 0 < total < np.inf
         ):
             raise ValueError(
                 f"OneOf: expected at least one transform and a weight >= 0 for each, not all 0, "
-                f"got {len(self.transforms)} transforms and weights={weights}"
+                f"got {len(self.transforms)} transforms and weights={short_repr(weights)}"
             )
-        self.bounds = np.cumsum(share) / share.sum()  # a uniform number u picks the first i with u < bounds[i]
+        self.weights = None if weights is None else share.tolist()
+        self.bounds = np.cumsum(share) / total  # a uniform number u picks the first i with u < bounds[i]
         self.bounds[np.flatnonzero(share)[-1] :] = 1.0
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:

@@ -18,6 +18,8 @@ class Gain(Transform):
     ----------
     min_gain, max_gain : float > 0
         The linear gain is uniform between them. The study's "Multiply Value" is 1.5 to 3.
+    logarithmic : bool
+        Draw uniformly in decibels instead. Both gains must then be within 1e-10 and 1e10.
     p : float in 0..1
         The probability that an example is changed.
 
@@ -30,19 +32,21 @@ class Gain(Transform):
     tensor([[0.1000, 0.1000]])
     """
 
-    def __init__(self, min_gain: float = 1.5, max_gain: float = 3.0, *, p: float = 1.0) -> None:
+    def __init__(
+        self, min_gain: float = 1.5, max_gain: float = 3.0, *, logarithmic: bool = False, p: float = 1.0
+    ) -> None:
         super().__init__(p=p)
         check_range("Gain", "gain", min_gain, max_gain, "> 0", lambda gain: gain > 0)
+        if logarithmic:
+            check_range("Gain", "gain", min_gain, max_gain, "within 1e-10 and 1e10", lambda gain: 1e-10 <= gain <= 1e10)
         self.min_gain, self.max_gain = float(min_gain), float(max_gain)
-        self.logarithmic = False
+        self.logarithmic = logarithmic
 
     @classmethod
     def in_db(cls, min_gain_db: float, max_gain_db: float, *, p: float = 1.0) -> Gain:
         """Build a `Gain` that is uniform in decibels between two levels."""
         check_range("Gain", "gain_db", min_gain_db, max_gain_db, "within +/-200 dB", lambda db: abs(db) <= 200)
-        gain = cls(10 ** (min_gain_db / 20), 10 ** (max_gain_db / 20), p=p)
-        gain.logarithmic = True
-        return gain
+        return cls(10 ** (min_gain_db / 20), 10 ** (max_gain_db / 20), logarithmic=True, p=p)
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:
         uniform = examples.uniform(f"{path}.gain")

@@ -38,8 +38,13 @@ class PitchShift(Warp):
         self.min_n_steps, self.max_n_steps = float(min_n_steps), float(max_n_steps)
         self.options = {"method": method}
 
+    @property
+    def method(self) -> str:
+        """How time is stretched."""
+        return self.options["method"]
+
     def draw_value(self, uniform: np.ndarray) -> np.ndarray:
         return between(self.min_n_steps, self.max_n_steps, uniform)
 
     def extra_repr(self) -> str:
-        return f"{self.min_n_steps:g}..{self.max_n_steps:g} semitones, {self.options['method']}, p={self.p:g}"
+        return f"{self.min_n_steps:g}..{self.max_n_steps:g} semitones, {self.method}, p={self.p:g}"

@@ -17,6 +17,7 @@ from gtzan_stream.augment.speed import SpeedPerturb
 from gtzan_stream.augment.stretch import TimeStretch
 from gtzan_stream.errors import UserError
 from gtzan_stream.registry import build_by_name
+from gtzan_stream.words import short_repr
 
 
 def _seven() -> list[Transform]:
@@ -120,8 +121,8 @@ def check(name: str) -> None:
     is_function = prefix not in VARIANTS and prefix and rest
     if not (is_function or name in RECIPES or (prefix in VARIANTS and rest in study_names())):
         raise UserError(
-            f"no augmentation is called {name!r}; there are {', '.join(names())}, and only:NAME and without:NAME "
-            f"with one of {', '.join(study_names())}, and module:function for one of your own"
+            f"no augmentation is called {short_repr(name)}; there are {', '.join(names())}, and only:NAME and "
+            f"without:NAME with one of {', '.join(study_names())}, and module:function for one of your own"
         )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Examples, Source
 from gtzan_stream.augment.ranges import between, check_range
+from gtzan_stream.checks import MAX_INT
 from gtzan_stream.dsp.rows import roll
 
 
@@ -20,8 +21,8 @@ class TimeShift(Transform):
     Parameters
     ----------
     min_shift, max_shift : int
-        The shift in samples is a whole number, uniform between them, both included. Positive is later. The study's
-        "Shift" is 1,600.
+        The shift in samples is a whole number within +/-2,147,483,647, uniform between them, both included. Positive is
+        later. The study's "Shift" is 1,600.
     p : float in 0..1
         The probability that an example is changed.
 
@@ -34,7 +35,8 @@ class TimeShift(Transform):
 
     def __init__(self, min_shift: int = 1600, max_shift: int = 1600, *, p: float = 1.0) -> None:
         super().__init__(p=p)
-        check_range("TimeShift", "shift", min_shift, max_shift, "whole numbers", lambda shift: shift == int(shift))
+        rule = f"whole numbers within +/-{MAX_INT}"
+        check_range("TimeShift", "shift", min_shift, max_shift, rule, lambda n: n == int(n) and abs(n) <= MAX_INT)
         self.min_shift, self.max_shift = int(min_shift), int(max_shift)
 
     def parameters_of(self, examples: Examples, path: str) -> dict[str, np.ndarray]:

@@ -40,6 +40,11 @@ class TimeStretch(Warp):
         self.min_rate, self.max_rate = float(min_rate), float(max_rate)
         self.options = {"method": method}
 
+    @property
+    def method(self) -> str:
+        """How time is stretched."""
+        return self.options["method"]
+
     def draw_value(self, uniform: np.ndarray) -> np.ndarray:
         return between(self.min_rate, self.max_rate, uniform)
 
@@ -47,4 +52,4 @@ class TimeStretch(Warp):
         return draw.values["rate"]
 
     def extra_repr(self) -> str:
-        return f"{self.min_rate:g}..{self.max_rate:g}, {self.options['method']}, p={self.p:g}"
+        return f"{self.min_rate:g}..{self.max_rate:g}, {self.method}, p={self.p:g}"

@@ -18,6 +18,7 @@ from gtzan_stream.dsp import locked, vocoder
 from gtzan_stream.dsp.backend import backend, fill_rows
 from gtzan_stream.dsp.parameters import per_example
 from gtzan_stream.shapes import Waveform
+from gtzan_stream.words import short_repr
 
 METHODS = {"locked": locked, "vocoder": vocoder}
 """Modules by method: each has `source`, `stretch_batch` and `stretch_row`."""
@@ -110,7 +111,7 @@ def stretch_row(samples: np.ndarray, rate: float, offset: float, output: np.ndar
 def check_method(method: str) -> None:
     """Raise ValueError if there is no such method."""
     if method not in METHODS:
-        raise ValueError(f"method: expected {' or '.join(METHODS)}, got {method!r}")
+        raise ValueError(f"method: expected {' or '.join(METHODS)}, got {short_repr(method)}")
 
 
 def _module(method: str) -> ModuleType:

@@ -48,6 +48,8 @@ class Frames(nn.Module):
         super().__init__()
         n_fft, hop_length = stft_size(sample_rate, n_fft, hop_length)
         self.geometry = Geometry.of_stft(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, frames=frames)
+        self.sample_rate, self.frames = self.geometry.sample_rate, self.geometry.frames
+        self.n_fft, self.hop_length = n_fft, hop_length
 
     def forward(self, waveform: Waveform) -> Float[Tensor, "batch sample frame"]:
         """Cut the waveform into frames, all of them inside it: [batch, n_fft, 1 + (time - n_fft) // hop_length]."""

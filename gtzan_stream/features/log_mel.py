@@ -1,12 +1,7 @@
 """LogMel: log-mel spectrograms with nnAudio's window and mel basis, computed by `gtzan_stream.dsp.mel`."""
 
 import math
-import sys
-import warnings
-from contextlib import redirect_stdout
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +12,7 @@ from gtzan_stream.dsp.mel import compress, log_mel
 from gtzan_stream.dsp.mel_bands import Bands, LogCompression, bands
 from gtzan_stream.dsp.mel_rows import RowKernel, row_kernel
 from gtzan_stream.features.full_precision import full_precision
+from gtzan_stream.features.mel_basis import band_edges, check_size, hann_window, mel_basis, nnaudio
 from gtzan_stream.features.stft_size import stft_size
 from gtzan_stream.geometry import Geometry
 from gtzan_stream.shapes import Features, Waveform
@@ -59,8 +55,9 @@ class LogMel(nn.Module):
     Raises
     ------
     ValueError
-        If an argument is out of its range, or a band would hold no frequency bin, so that it would always be silent.
-        The message says which `n_mels` or `n_fft` works.
+        If an argument is out of its range, the mel basis or trainable kernels would have more than 2**24 numbers, or a
+        band would hold no frequency bin, so that it would always be silent. The message says which `n_mels` or `n_fft`
+        works.
 
     Examples
     --------
@@ -105,31 +102,27 @@ class LogMel(nn.Module):
         )
         _require(power > 0, f"power must be positive, got {power}")
         _require(compression in ("log10", "db"), f"compression must be log10 or db, got {compression!r}")
-        self.power, self.trainable = float(power), trainable
-        self._mel_scale = (n_mels, f_min, f_max)
+        if trainable:
+            check_size("trainable kernels", n_fft, n_fft)
+        self.sample_rate, self.frames = self.geometry.sample_rate, self.geometry.frames
+        self.n_fft, self.hop_length, self.n_mels = n_fft, hop_length, n_mels
+        self.f_min, self.f_max, self.power = float(f_min), float(f_max), float(power)
+        self.compression, self.trainable = compression, trainable
         # In dB: m sums magnitudes ** power, so dB = 20 / power * log10(m), which is DB_FLOOR at the floor of m.
-        self.compression = (
+        self._logarithm = (
             LogCompression(scale=1 / math.log(10), gain=10.0, floor=0.0)
             if compression == "log10"
             else LogCompression(scale=20 / power / math.log(10), gain=0.0, floor=10 ** (DB_FLOOR / 20 * power))
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nnAudio warns of empty bands; `_require_bins` raises
-            basis = torch.from_numpy(_nnaudio("librosa_functions").get_mel(sample_rate, n_fft, n_mels, f_min, f_max))
-        _require_bins(basis, sample_rate, n_fft, f_min, f_max)
-        mel_bands = bands(basis)
-        # nnAudio's modules import scipy.signal, which takes as long as half of torch.
-        self.convolution = (
-            _nnaudio_mel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, self.power) if trainable else None
-        )
-        window = torch.hann_window(n_fft, dtype=torch.float64).float()  # equal to nnAudio's, to the bit
-        for name, value in {"window": window, **mel_bands._asdict()}.items():
+        basis = mel_basis(self.sample_rate, n_fft, n_mels, self.f_min, self.f_max)
+        for name, value in {"window": hann_window(n_fft), **bands(basis)._asdict()}.items():
             self.register_buffer(name, value, persistent=False)
+        self.convolution = self._nnaudio_mel() if trainable else None
 
     @property
     def centres_hz(self) -> np.ndarray:
         """Frequency of each band's peak in Hz: float64 [n_mels]."""
-        return _band_edges(*self._mel_scale)[1:-1]
+        return band_edges(self.n_mels, self.f_min, self.f_max)[1:-1]
 
     def forward(self, waveform: Waveform) -> Features:
         """Compute the features of the frames that are wholly inside the waveform; nothing is padded.
@@ -157,14 +150,14 @@ class LogMel(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             if self.convolution is not None:
                 with full_precision(waveform.device):
-                    return compress(self.convolution(waveform), self.compression)
+                    return compress(self.convolution(waveform), self._logarithm)
             return log_mel(
                 waveform,
                 self.window,
                 Bands(self.starts, self.widths, self.weights),
                 hop_length=self.geometry.step,
                 power=self.power,
-                compression=self.compression,
+                compression=self._logarithm,
             )
 
     def row_kernel(self) -> RowKernel | None:
@@ -185,72 +178,26 @@ class LogMel(nn.Module):
             Bands(self.starts, self.widths, self.weights),
             hop_length=self.geometry.step,
             power=self.power,
-            compression=self.compression,
+            compression=self._logarithm,
+        )
+
+    def _nnaudio_mel(self) -> nn.Module:
+        """Build nnAudio's MelSpectrogram with trainable kernels, without padding."""
+        return nnaudio("features.mel").MelSpectrogram(
+            sr=self.sample_rate,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
+            fmin=self.f_min,
+            fmax=self.f_max,
+            power=self.power,
+            center=False,
+            trainable_mel=True,
+            trainable_STFT=True,
+            verbose=False,
         )
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
-
-
-def _require_bins(basis: Tensor, sample_rate: int, n_fft: int, f_min: float, f_max: float) -> None:
-    """Raise ValueError if a band of `basis` has no frequency bin.
-
-    A band that is wider than the distance between two bins, ``sample_rate / n_fft``, holds at least one bin, and the
-    first band is the narrowest. So the message suggests the smallest even `n_fft`, and the largest number of bands, for
-    which the first band is wider than that.
-    """
-    n_mels = len(basis)
-    if not (n_empty := int((basis == 0).all(1).sum())):
-        return
-    shortest = 2 * (int(sample_rate / _first_band_width(n_mels, f_min, f_max)) // 2 + 1)
-    wide_enough = (n for n in range(n_mels - 1, 0, -1) if _first_band_width(n, f_min, f_max) * n_fft > sample_rate)
-    fewer = f", or n_mels = {most} or fewer" if (most := next(wide_enough, None)) else ""
-    raise ValueError(
-        f"{n_empty} of {n_mels} mel bands would hold no frequency bin: at n_fft = {n_fft} bins are "
-        f"{sample_rate / n_fft:.1f} Hz apart; choose n_fft = {shortest} or more{fewer}"
-    )
-
-
-def _first_band_width(n_mels: int, f_min: float, f_max: float) -> float:
-    """Compute the width of the first mel band in Hz."""
-    first, _, last = _band_edges(n_mels, f_min, f_max)[:3]
-    return float(last - first)
-
-
-def _band_edges(n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    """Return the frequencies in Hz at which bands begin, peak and end: band m at ``m``, ``m + 1`` and ``m + 2``."""
-    return _nnaudio("librosa_functions").mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max)
-
-
-def _nnaudio_mel(
-    sample_rate: int,
-    n_fft: int,
-    hop_length: int,
-    n_mels: int,
-    f_min: float,
-    f_max: float,
-    power: float,
-) -> nn.Module:
-    """Build nnAudio's MelSpectrogram with trainable kernels, without padding."""
-    return _nnaudio("features.mel").MelSpectrogram(
-        sr=sample_rate,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        n_mels=n_mels,
-        fmin=f_min,
-        fmax=f_max,
-        power=power,
-        center=False,
-        trainable_mel=True,
-        trainable_STFT=True,
-        verbose=False,
-    )
-
-
-def _nnaudio(module: str) -> Any:
-    """Import a module of nnAudio, or of its successor nnAudio2 if nnAudio is not installed."""
-    package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
-    with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, but a program may read our stdout
-        return import_module(f"{package}.{module}")

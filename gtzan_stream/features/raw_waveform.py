@@ -31,6 +31,7 @@ class RawWaveform(nn.Module):
     def __init__(self, *, sample_rate: int = 22050, frames: int = 66150) -> None:
         super().__init__()
         self.geometry = Geometry(sample_rate=sample_rate, frame_length=1, step=1, context=0, frames=frames, grid=512)
+        self.sample_rate, self.frames = self.geometry.sample_rate, self.geometry.frames
 
     def forward(self, waveform: Waveform) -> Features:
         """Add a channel axis to the waveform [batch, time]: [batch, 1, time]."""

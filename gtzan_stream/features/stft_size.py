@@ -2,6 +2,8 @@
 
 from gtzan_stream.checks import checked_int
 
+MAX_N_FFT = 2**20
+
 
 def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None = None) -> tuple[int, int]:
     """Return the frame and hop length of an STFT: by default frames of about 46.4 ms that overlap by half.
@@ -34,7 +36,7 @@ def stft_size(sample_rate: int, n_fft: int | None = None, hop_length: int | None
     sample_rate = checked_int("sample_rate", sample_rate, 1, 1_000_000)
     if n_fft is None:
         n_fft = _nearest_fast_size(sample_rate * 1024, 22_050)
-    n_fft = checked_int("n_fft", n_fft, maximum=2**20)
+    n_fft = checked_int("n_fft", n_fft, maximum=MAX_N_FFT)
     return n_fft, max(n_fft // 2, 1) if hop_length is None else checked_int("hop_length", hop_length, 1)
 
 

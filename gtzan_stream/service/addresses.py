@@ -84,7 +84,7 @@ def resolved(address: str) -> str:
     if not address.startswith("tcp://"):
         return address
     name, port = host(address).strip("[]"), address.rpartition(":")[2]
-    found = socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     family, *_, numbers = min(found, key=lambda entry: entry[0] != socket.AF_INET)  # servers listen at IPv4 by default
     return f"tcp://[{numbers[0]}]:{port}" if family == socket.AF_INET6 else f"tcp://{numbers[0]}:{port}"
 

@@ -194,7 +194,7 @@ class RemoteServer:
             self._keep(link, n)
         except (UserError, Refused) as error:
             self._refuse(digest, error.error if isinstance(error, Refused) else error)
-        except (ServiceError, OSError) as error:
+        except (ServiceError, OSError, ValueError) as error:  # a ValueError of a name that cannot be one of a host
             self._fail(error, n)
         except Exception as error:
             _log.exception("contact with the server at %s failed", self.address)

@@ -30,8 +30,9 @@ PROGRAMS = {
     "scale": ["scale.py"],
     "floor": ["floor.py"],
     "soak": ["soak.py"],
+    "service": ["service.py"],
 }
-ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling", "sound", "detect"}
+ON_GPU_ONLY, ON_CPU_ONLY = {"floor"}, {"scaling", "sound", "detect", "service"}
 HERE = Path(__file__).parent
 
 

@@ -13,7 +13,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
-from benchmarks.lib import aims
+from benchmarks.lib import aims, service_table
 from benchmarks.lib.common import RESULTS, ROOT, markdown
 from benchmarks.lib.headline import briefly, headline
 from benchmarks.lib.sections import (
@@ -35,9 +35,13 @@ FIGURES = (
     ("sound", "sound", of_sounds),
     ("throughput", "throughput", of_throughput),
     ("fleet", "fleet", of_fleet),
+    ("service", "service", service_table.section),
 )
 """For each marked section of a document: its name, the result it shows, and the function that renders it."""
-DOCUMENTS = ("README.md", *(f"docs/{page}.md" for page in ("augmentations", "fleet", "performance", "training")))
+DOCUMENTS = (
+    "README.md",
+    *(f"docs/{page}.md" for page in ("augmentations", "fleet", "performance", "service", "training")),
+)
 """Documents with marked sections."""
 
 

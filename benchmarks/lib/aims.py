@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.lib import service_verdicts as service
 from benchmarks.lib.contest import OURS
 from benchmarks.lib.figures import ratio
 from benchmarks.lib.verdicts import (
@@ -100,6 +101,29 @@ AIMS = [
     Aim("GPU: training waits for data", "under 2 % of the time", "throughput-gpu", data_wait(0.02)),
     Aim("CPU: memory", "flat over 10,000 batches", "soak-cpu", flat),
     Aim("GPU: memory", "flat over 10,000 batches", "soak-gpu", flat),
+    Aim("service: CPU time, `study`", "at most 1.1 times the local loader's", "service-cpu", service.cpu_ratio(1.1)),
+    Aim("service: CPU time, `none`", "at most 0.5 ms a MB more", "service-cpu", service.cpu_per_mb(0.5)),
+    Aim("service: two servers on two cores", "at most 0.8 times the time", "service-cpu", service.duration(0.8)),
+    Aim(
+        "service: trainers that share a stream",
+        "at most 1.05 times one epoch's batches, 1.15 times one trainer's CPU time",
+        "service-cpu",
+        service.shared(1.05, 1.15),
+    ),
+    Aim(
+        "service: a trainer that is ten times slower",
+        "at most 2 times one epoch's batches, the others lose 5 % at most",
+        "service-cpu",
+        service.slow_trainer(2.0, 0.05),
+    ),
+    Aim(
+        "service: longest wait after a fault",
+        "0.5 s (one of two servers killed), 2.7 s (stopped), 5 s (the only one restarted), 1 s (all killed)",
+        "service-cpu",
+        service.faults,
+    ),
+    Aim("service: memory of a server", "at most 2 % more over 10,000 batches", "service-cpu", service.memory(0.02)),
+    Aim("service: start to first batch", "at most 3 s", "service-cpu", service.start(3.0)),
     Aim("resume at batch 10,000", "at most 1.1 times the time at batch 0", "scale-cpu", resume),
     Aim("start on a million clips", "under 2 s and 200 MB", "scale-cpu", million),
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.lib import accuracy_table, contest, figures, sound_table, tables
+from benchmarks.lib import accuracy_table, contest, figures, service_table, sound_table, tables
 from benchmarks.lib.common import markdown
 from gtzan_stream.training import report as training_report
 
@@ -188,6 +188,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "scaling": ("The loader on more cores: a model", of_scaling),
     "scale": ("Start-up and resume, up to ten million clips", of_scale),
     "soak": ("Ten thousand batches", of_soak),
+    "service": ("The feature service", service_table.section),
     "first-run": ("The first training", of_first_run),
     "accuracy-models": (accuracy_table.TITLES["models"], accuracy_table.section),
     "accuracy-normalization": (accuracy_table.TITLES["normalization"], accuracy_table.section),

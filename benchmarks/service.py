@@ -49,7 +49,7 @@ class Size:
 
     crops_per_clip: int = 8
     rounds: int = 5
-    few_rounds: int = 3
+    few_rounds: int = 2
     trainers: int = 8
     soak_batches: int = 10_000
     soak_clients: int = 100

@@ -1,11 +1,11 @@
 """Start the servers of a feature service on this machine, and ask them for their counters."""
 
-import json
 import os
 import signal
 import socket
+import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from benchmarks.lib.processes import Process, cpu_s
 from gtzan_stream.errors import UserError
 from gtzan_stream.service.link import Link, LinkLost
 
-_SERVE = "import json, sys; from gtzan_stream.service import Server; Server(**json.loads(sys.argv[1])).run()"
 _START_S = 60.0
 
 
 class Service:
-    """Servers of a feature service, each a process. It is a context manager.
+    """Servers of a feature service, as `gtzan-stream serve` starts them. It is a context manager.
 
     Parameters
     ----------
@@ -34,42 +33,47 @@ class Service:
     Attributes
     ----------
     addresses : list of str
+    pids : list of int
+        Of the servers, when they answered first.
     """
 
     def __init__(self, shards: Path, n_servers: int = 1, *, cache_mb: float = 256, wait: bool = True) -> None:
-        self.addresses = [f"tcp://127.0.0.1:{port}" for port in free_ports(n_servers)]
-        self._settings = {"shards": str(shards.resolve()), "addresses": self.addresses, "cache_mb": cache_mb}
-        self._servers = [self._start(address) for address in self.addresses]
+        port = free_port(n_servers)
+        options = {"--listen": f"127.0.0.1:{port}", "--servers": str(n_servers), "--cache-mb": str(cache_mb)}
+        words = [str(shards.resolve()), *(word for option in options.items() for word in option)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.addresses = [f"tcp://127.0.0.1:{port + i}" for i in range(n_servers)]
+        self.pids: list[int] = []
+        self._words, self._supervisor = words, Process("-m", "gtzan_stream", "serve", *words, **quiet)
         if wait:
-            self.wait()
+            self._wait()
 
-    def _start(self, address: str) -> Process:
-        return Process("-c", _SERVE, json.dumps({**self._settings, "listen": address}))
+    def _wait(self) -> None:
+        latest = time.monotonic() + _START_S
+        for address in self.addresses:
+            while (found := stats(address)) is None:
+                if self._supervisor.process.poll() is not None or time.monotonic() > latest:
+                    self.close()
+                    raise UserError(f"the servers do not start; to see why: gtzan-stream serve {' '.join(self._words)}")
+                time.sleep(0.05)
+            self.pids.append(found["pid"])
 
     def __enter__(self) -> "Service":
         return self
 
     def __exit__(self, *error: object) -> None:
-        for server in self._servers:
-            server.close()
+        self.close()
 
-    def wait(self) -> None:
-        """Wait until all servers answer. Raises UserError if one does not."""
-        for address in self.addresses:
-            latest = time.monotonic() + _START_S
-            while stats(address) is None:
-                if time.monotonic() > latest:
-                    raise UserError(f"the server at {address} does not answer; see above")
-                time.sleep(0.05)
-
-    @property
-    def pids(self) -> list[int]:
-        """Numbers of the servers' processes."""
-        return [server.pid for server in self._servers]
+    def close(self) -> None:
+        """Kill the servers, and first of all the supervisor, which would start them again."""
+        self._supervisor.close()
+        for number in range(len(self.pids)):
+            with suppress(ProcessLookupError):
+                self.kill(number)
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that the servers have used."""
-        return sum(map(cpu_s, self.pids))
+        """Return the CPU seconds that the servers and their supervisor have used."""
+        return sum(map(cpu_s, [*self.pids, self._supervisor.pid]))
 
     def batches_made(self) -> int:
         """Return how many batches the servers have made."""
@@ -81,12 +85,8 @@ class Service:
         os.kill(self.pids[number], signal.SIGSTOP)
 
     def kill(self, number: int) -> None:
-        """Kill a server."""
-        self._servers[number].close()
-
-    def restart(self, number: int) -> None:
-        """Start a server again that was killed."""
-        self._servers[number] = self._start(self.addresses[number])
+        """Kill a server. The supervisor starts it again."""
+        os.kill(self.pids[number], signal.SIGKILL)
 
 
 def stats(address: str) -> dict[str, Any] | None:
@@ -101,10 +101,13 @@ def stats(address: str) -> dict[str, Any] | None:
             return None
 
 
-def free_ports(n: int) -> list[int]:
-    """Return numbers of ports that no program listens at."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+def free_port(n: int) -> int:
+    """Return the first of `n` ports in a row that no program listens at."""
+    while True:
+        with ExitStack() as stack, suppress(OSError, OverflowError):  # the next one is taken, or there is none
+            sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+            sockets[0].bind(("127.0.0.1", 0))
+            port = sockets[0].getsockname()[1]
+            for number, each in enumerate(sockets[1:], start=1):
+                each.bind(("127.0.0.1", port + number))
+            return port

@@ -32,24 +32,12 @@ class Fault:
     most_s: float
 
 
-def restart(service: Service) -> None:
-    """Kill the first server, and start it again."""
-    service.kill(0)
-    service.restart(0)
-
-
-def kill_all(service: Service) -> None:
-    """Kill all servers."""
-    for number in range(len(service.addresses)):
-        service.kill(number)
-
-
 # A server that does not answer is given up after 2.5 s, or two polls of 0.1 s later.
 FAULTS = (
     Fault("one of two servers is killed", 2, lambda service: service.kill(0), False, 0.5),
     Fault("one of two servers is stopped", 2, lambda service: service.stop(0), False, 2.7),
-    Fault("the only server is killed, and started again", 1, restart, False, 5.0),
-    Fault("all servers are killed, the trainer has the shards", 2, kill_all, True, 1.0),
+    Fault("the only server is killed, and started again", 1, lambda service: service.kill(0), False, 5.0),
+    Fault("all servers are killed, the trainer has the shards", 2, Service.close, True, 1.0),
 )
 
 

@@ -41,8 +41,8 @@ class Process:
 
     def close(self) -> None:
         """End the process, also if it is stopped or hangs."""
-        self.process.kill()
-        self.process.wait()
+        with self.process:  # which closes its pipes, and waits
+            self.process.kill()
 
 
 def cpu_s(pid: int) -> float:

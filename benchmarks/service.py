@@ -11,6 +11,7 @@ are those of whole processes, over whole epochs, without start-up and warm-up. T
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -174,4 +175,5 @@ def main(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends the other processes, too
     run(main)

@@ -9,11 +9,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from benchmarks.lib.processes import Process, cpu_s
 from gtzan_stream.errors import UserError
-from gtzan_stream.service.link import Link, LinkLost
+from gtzan_stream.service.stats import Stats
 
 _START_S = 60.0
 
@@ -50,13 +48,20 @@ class Service:
 
     def _wait(self) -> None:
         latest = time.monotonic() + _START_S
-        for address in self.addresses:
-            while (found := stats(address)) is None:
-                if self._supervisor.process.poll() is not None or time.monotonic() > latest:
-                    self.close()
-                    raise UserError(f"the servers do not start; to see why: gtzan-stream serve {' '.join(self._words)}")
-                time.sleep(0.05)
-            self.pids.append(found["pid"])
+        while any("error" in found for found in self._stats()):
+            if self._supervisor.process.poll() is not None or time.monotonic() > latest:
+                self.close()
+                raise UserError(f"the servers do not start; to see why: gtzan-stream serve {' '.join(self._words)}")
+            time.sleep(0.05)
+        self.pids = [found["pid"] for found in self._stats()]
+
+    def _stats(self) -> list[dict[str, Any]]:
+        """Return the counters of each server, or an error, in the order of their ports."""
+        with Stats(self.addresses) as stats:
+            try:
+                return stats.ask()
+            except UserError as error:  # no server answers
+                return [{"error": str(error)}]
 
     def __enter__(self) -> "Service":
         return self
@@ -77,8 +82,7 @@ class Service:
 
     def batches_made(self) -> int:
         """Return how many batches the servers have made."""
-        counters = [stats(address) for address in self.addresses]
-        return sum(stream["made"] for found in counters if found for stream in found["streams"])
+        return sum(stream["made"] for found in self._stats() for stream in found["streams"])
 
     def stop(self, number: int) -> None:
         """Stop a server, so that it is there but does not answer."""
@@ -87,18 +91,6 @@ class Service:
     def kill(self, number: int) -> None:
         """Kill a server. The supervisor starts it again."""
         os.kill(self.pids[number], signal.SIGKILL)
-
-
-def stats(address: str) -> dict[str, Any] | None:
-    """Return a server's counters, or None if it does not answer."""
-    with ExitStack() as stack:
-        context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
-        try:
-            link = Link(context, address, client="benchmark")
-            stack.callback(link.close)
-            return link.ask({"ask": "stats"})[0]
-        except LinkLost:
-            return None
 
 
 def free_port(n: int) -> int:

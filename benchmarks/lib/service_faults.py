@@ -56,7 +56,7 @@ def measure(fault: Fault, consumer: Consumer, shards: Path, runs: int, **argumen
     for _ in range(runs):
         with Service(shards, fault.n_servers) as service:
             consumer.open(addresses=service.addresses, shards=shards if fault.has_shards else None, **arguments)
-            consumer.take(0, n_batches=8)  # which opens the stream on every server
+            consumer.take(0, n_batches=16, step_s=0.02)  # until all servers have opened the stream
             consumer.begin(1, digest=True, notice=notice)
             consumer.reply()
             fault.happen(service)

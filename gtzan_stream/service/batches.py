@@ -7,7 +7,7 @@ import torch
 
 from gtzan_stream.batch import Batch
 from gtzan_stream.batch_maker import BatchMaker
-from gtzan_stream.service.protocol import Header, ServiceError, array_header, arrays_of
+from gtzan_stream.service.protocol import Expected, Header, ServiceError, array_header, arrays_of
 from gtzan_stream.views import BatchKind
 from gtzan_stream.words import short_repr
 
@@ -59,17 +59,16 @@ def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMak
     return batch if maker.device.type == "cpu" else batch.to(maker.device)
 
 
-def _expected(kind: BatchKind, maker: BatchMaker, n: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _expected(kind: BatchKind, maker: BatchMaker, n: int) -> tuple[Expected, ...]:
     """Return type and shape of each array of a batch of `n` rows."""
     views = () if kind.views == 1 else (kind.views,)
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {
-        "features": ("<f4", (n, *views, maker.n_rows, maker.geometry.frames)),
-        "labels": ("<i8", (n,)),
-    }
-    if kind.mixup:
-        expected["targets"] = ("<f4", (n, maker.n_classes))
-    expected |= dict.fromkeys(("weights", "loss_weights"), ("<f4", (n,)))
-    return expected | dict.fromkeys(("crops", "starts", "valid_frames"), ("<i8", (n,)))
+    return (
+        ("features", "<f4", (n, *views, maker.n_rows, maker.geometry.frames)),
+        ("labels", "<i8", (n,)),
+        *([("targets", "<f4", (n, maker.n_classes))] if kind.mixup else []),
+        *((name, "<f4", (n,)) for name in ("weights", "loss_weights")),
+        *((name, "<i8", (n,)) for name in ("crops", "starts", "valid_frames")),
+    )
 
 
 def _strings(value: Any) -> list[str]:

@@ -20,6 +20,8 @@ frames have their sizes already, and `arrays_of` compares them with the header.
 import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,8 @@ _MAX_MESSAGE = 2000  # characters
 _MAX_DEPTH = 64
 
 Header = dict[str, Any]
+Expected = tuple[str, str, tuple[int, ...]]
+"""Name, type and shape of an array."""
 
 
 class ServiceError(Exception):
@@ -141,9 +145,15 @@ def array_header(arrays: dict[str, np.ndarray]) -> list[list[Any]]:
     return [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
 
 
-def arrays_of(
-    header: Header, frames: Sequence[Any], expected: dict[str, tuple[str, tuple[int, ...]]]
-) -> dict[str, Any]:
+@lru_cache
+def _sizes(expected: tuple[Expected, ...]) -> tuple[list[list[Any]], list[int], list[int]]:
+    """Return what a header says of these arrays, how many numbers each has, and how many bytes."""
+    counts = [math.prod(shape) for _, _, shape in expected]
+    n_bytes = [n * np.dtype(dtype).itemsize for n, (_, dtype, _) in zip(counts, expected, strict=True)]
+    return [[name, dtype, list(shape)] for name, dtype, shape in expected], counts, n_bytes
+
+
+def arrays_of(header: Header, frames: Sequence[Any], expected: tuple[Expected, ...]) -> dict[str, Any]:
     """Return the arrays of a reply, in the memory of its frames.
 
     Parameters
@@ -152,7 +162,7 @@ def arrays_of(
         With the list "arrays" that `array_header` made.
     frames : sequence of buffers
         One with the first array, and one with all others, one after another.
-    expected : dict of name to (dtype, shape)
+    expected : tuple of (name, dtype, shape)
         What the arrays must be.
 
     Raises
@@ -161,16 +171,14 @@ def arrays_of(
         If they are something else.
     """
     stated = header.get("arrays")
-    wanted = [[name, dtype, list(shape)] for name, (dtype, shape) in expected.items()]
+    wanted, counts, sizes = _sizes(expected)
     if stated != wanted:
         raise ServiceError(f"expected the arrays {wanted}, got {short_repr(stated)}")
-    counts = [int(np.prod(shape, dtype=np.int64)) for _, shape in expected.values()]
-    sizes = [count * np.dtype(dtype).itemsize for count, (dtype, _) in zip(counts, expected.values(), strict=True)]
     got = [len(frame) for frame in frames]
     if got != [sizes[0], sum(sizes[1:])]:
         raise ServiceError(f"expected frames of {sizes[0]} and {sum(sizes[1:])} bytes, got {got}")
-    offsets = [0, *np.cumsum([0, *sizes[1:]]).tolist()]
+    offsets = [0, *accumulate([0, *sizes[1:]])]
     return {
         name: np.frombuffer(frames[min(i, 1)], dtype, counts[i], offsets[i]).reshape(shape)
-        for i, (name, (dtype, shape)) in enumerate(expected.items())
+        for i, (name, dtype, shape) in enumerate(expected)
     }

@@ -16,7 +16,8 @@ import zmq
 
 from gtzan_stream.described import describe_features
 from gtzan_stream.features import LogMel
-from gtzan_stream.service.protocol import decode, encode
+from gtzan_stream.service import server as server_module
+from gtzan_stream.service.protocol import VERSION, decode, encode
 from gtzan_stream.service.server import Server
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.store.manifest import Manifest
@@ -51,8 +52,9 @@ class ServerProcess:
         self._settings = {"shards": str(shards), "listen": address, "addresses": [*addresses], **options}
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "tests.service_programs", json.dumps(self._settings)]
+    def start(self, protocol: int = VERSION) -> None:
+        """Start the server, as one with another version of the protocol if it is given."""
+        command = [sys.executable, "-m", "tests.service_programs", json.dumps(self._settings), str(protocol)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     def wait_until_ready(self) -> None:
@@ -117,9 +119,10 @@ def threaded(shards: Any, **options: Any) -> Iterator[Server]:
 class Caller:
     """A plain ZeroMQ client, which can send anything."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, receives: int = 1000) -> None:
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
+        self.socket.set(zmq.RCVHWM, receives)
         self.socket.set(zmq.LINGER, 0)
         self.socket.connect(address)
 
@@ -210,6 +213,7 @@ def get(stream: Stream, epoch: Any = 0, number: Any = 0, rank: Any = 0, world_si
 
 def main() -> None:
     """Serve until a signal ends the process."""
+    server_module.VERSION = int(sys.argv[2])
     server = Server(**json.loads(sys.argv[1]))
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     print("ready", flush=True)

@@ -1,6 +1,7 @@
 """The feature service: serve."""
 
 import logging
+import os
 import signal
 import socket
 import time
@@ -54,6 +55,14 @@ def serve(
         list[str] | None,
         typer.Option(metavar="MODULE:FUNCTION", help="Augmentation or feature of your own that trainers may use."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="Place the servers on the nodes of a Ray cluster; auto is that of this machine, or a new one. "
+            "--servers is their number on each node, and of --listen only the port counts.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print what trainers ask for.")] = False,
     make_keys: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write keys into a new folder, and exit.")
@@ -79,8 +88,12 @@ def serve(
     elif stats is not None:
         _show_stats(stats, keys, as_json=as_json)
     else:
-        settings = {"shards": shards, "keys": keys and str(keys), "cache_mb": cache_mb, "allow": allow or []}
-        _serve(listen, servers, device, **settings, verbose=verbose)
+        settings: dict[str, Any] = {"shards": shards, "keys": keys and str(keys), "cache_mb": cache_mb}
+        settings |= {"allow": allow or [], "verbose": verbose}
+        if ray is None:
+            _serve(listen, servers, device, **settings)
+        else:
+            _serve_on_ray(ray, listen, servers, device, **settings)
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------
@@ -98,6 +111,25 @@ def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
     servers = [{**settings, "listen": each, "device": devices[i % len(devices)]} for i, each in enumerate(addresses)]
     announce = partial(_announce, shards=settings["shards"], keys=settings["keys"])
     _run_until_stopped(partial(Supervisor(servers).run, announce))
+
+
+def _serve_on_ray(
+    address: str, listen: str, n: int | None, device: str, *, shards: str, keys: str | None, **settings: Any
+) -> None:
+    """Run servers on the nodes of a Ray cluster."""
+    from gtzan_stream.service import cluster
+    from gtzan_stream.service.addresses import endpoint
+    from gtzan_stream.service.keys import server_files
+
+    settings |= {
+        "shards": shards if "://" in shards else os.path.abspath(shards),  # the nodes have other working folders
+        "servers": n,
+        "port": int(endpoint(listen).rpartition(":")[2]),
+        "device": device,
+        "keys": server_files(Path(keys)) if keys else {},
+    }
+    announce = partial(_announce, shards=shards, keys=keys)
+    _run_until_stopped(partial(cluster.run, settings, None if address == "auto" else address, announce))
 
 
 def _run_until_stopped(run: Callable[[], None]) -> None:

@@ -78,6 +78,20 @@ def secure_client(socket: "zmq.Socket[bytes]", folder: Path) -> None:
     socket.curve_serverkey = _read(folder, "server.key")[0]
 
 
+def server_files(folder: Path) -> dict[str, str]:
+    """Return the contents of the files that a server reads, by name, for a server on another machine.
+
+    Raises
+    ------
+    UserError
+        As `secure_server` does.
+    """
+    names = ("server.key_secret", "client.key")
+    for name in names:
+        _read(folder, name)
+    return {name: (folder / name).read_text(encoding="utf-8") for name in names}
+
+
 class _Clients:
     """Decides for ZeroMQ which clients may connect: those that have the secret key of this public key."""
 

@@ -1,0 +1,54 @@
+"""A Ray cluster on this machine, for tests: each node has one CPU.
+
+python tests/ray_cluster_program.py PORT HOST...
+
+Starts a node for each host, the head at PORT of the first. Then it prints "done", and again for each line of stdin that
+it has obeyed: `add HOST` adds a node, `kill N` kills node N (0 is the head), `kill gcs` kills the process of the head
+that knows the cluster, `work` uses the CPU of a node. All ends when stdin is closed.
+"""
+
+import os
+import signal
+import sys
+
+import ray
+from ray.cluster_utils import Cluster
+
+SETTINGS = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+
+
+@ray.remote(num_cpus=1)
+class Worker:
+    def works(self) -> bool:
+        return True
+
+
+def main() -> None:
+    out, sys.stdout = sys.stdout, sys.stderr
+    port, *hosts = sys.argv[1:]
+    cluster = Cluster()
+    nodes = [cluster.add_node(node_ip_address=host, gcs_server_port=int(port), **SETTINGS) for host in hosts]
+    print("done", file=out, flush=True)
+    workers = []
+    for line in sys.stdin:
+        match line.split():
+            case ["add", host]:
+                nodes.append(cluster.add_node(node_ip_address=host, **SETTINGS))
+            case ["kill", "gcs"]:
+                (process,) = nodes[0].all_processes["gcs_server"]
+                os.kill(process.process.pid, signal.SIGKILL)
+            case ["kill", number]:
+                nodes[int(number)].kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+            case ["work"]:
+                if not workers:
+                    ray.init(cluster.address, log_to_driver=False)
+                workers.append(Worker.remote())
+                ray.get(workers[-1].works.remote())
+        print("done", file=out, flush=True)
+    for node in reversed(nodes):
+        node.kill_all_processes(check_alive=False, allow_graceful=False, wait=False)
+    os._exit(0)  # Ray would look for the head
+
+
+if __name__ == "__main__":
+    main()

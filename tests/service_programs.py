@@ -151,7 +151,7 @@ class Caller:
 
 Frames = list[bytes]
 Change = Callable[[dict[str, Any], Frames], Frames | None]
-"""What a `Middle` does with a reply: gets the request's header and the reply's frames, with the id; None sends nothing."""
+"""Changes a reply, given the request's header and the reply's frames, the first of which is the id. None: no reply."""
 
 
 class Middle:

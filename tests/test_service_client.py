@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import pytest
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from gtzan_stream.service import ServedLoader, link, loader, remote_server
+from gtzan_stream.service.addresses import local_endpoint
 from gtzan_stream.service.protocol import decode, encode
 from gtzan_stream.service.server import Server
 from tests.conftest import MANY
-from tests.service_programs import ROOT, Change, Frames, Middle, threaded
+from tests.service_programs import ROOT, Change, Middle, threaded
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none", "seed": 3}
 
@@ -70,10 +72,6 @@ def with_header(**fields: Any) -> Change:
     return of_get(lambda frames: [frames[0], encode({**decode(frames[1]), **fields}), *frames[2:]])
 
 
-def another_batch(request: dict[str, Any], frames: Frames) -> Frames:
-    return frames
-
-
 DAMAGED: dict[str, Change] = {
     "another id": of_get(lambda frames: [b"other", *frames[1:]]),
     "no id": of_get(lambda frames: frames[1:]),
@@ -118,15 +116,23 @@ def test_another_server_replaces_one_that_is_damaged(name: str, served: Server, 
         assert middle.asked
 
 
+IN_GATE = ("truncated", "pongs only", "another version", "no answer")
+
+
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in IN_GATE else pytest.mark.slow) for name in DAMAGED]
+)
 def test_a_server_that_is_damaged_alone_is_one_error(name: str, served: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gtzan_stream.service.manifest._START_S", 0.5)
     monkeypatch.setattr("gtzan_stream.service.manifest._latest", {})
     begun = time.monotonic()
-    with Middle(served, DAMAGED[name]) as middle, pytest.raises(UserError) as caught:
-        with ServedLoader(middle.address, **SETTINGS) as batches:
-            contents(batches)
+    with (
+        Middle(served, DAMAGED[name]) as middle,
+        pytest.raises(UserError) as caught,
+        ServedLoader(middle.address, **SETTINGS) as batches,
+    ):
+        contents(batches)
     assert time.monotonic() - begun < 10
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
@@ -140,16 +146,6 @@ def test_a_header_that_is_too_large_is_refused(
     change = of_get(lambda frames: [frames[0], b" " * (2 << 20) + frames[1], *frames[2:]])
     with Middle(served, change) as middle, ServedLoader(middle.address, shards, **SETTINGS) as batches:
         assert contents(batches) == expected
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_flood_of_replies_to_nothing_ends(served: Server, shards: Path, expected: list[tuple]):
-    def flood(request: dict[str, Any], frames: Frames) -> Frames:
-        return [b"0", b"{}"]
-
-    with Middle(served, of_get(lambda frames: [b"0", b"{}"])) as middle:
-        with ServedLoader(middle.address, shards, **SETTINGS) as batches:
-            assert contents(batches) == expected
 
 
 # --- servers that are not there, or are other servers -----------------------------------------------------------------
@@ -172,27 +168,27 @@ def waits(batches: Any) -> list[float]:
 
 
 def test_addresses_that_do_not_answer_cost_no_time(silent: str, served: Server, shards: Path):
+    addresses = [silent, "127.0.0.1:1", "no-such-host.invalid:1", f"{'x' * 64}.invalid:1", served.address]
     begun = time.monotonic()
-    addresses = [silent, "127.0.0.1:1", "no-such-host.invalid:1", served.address]
     with ServedLoader(addresses, shards, **SETTINGS) as batches:
+        assert time.monotonic() - begun < link.CONNECT_S
         for _ in range(8):
-            assert max(waits(batches)) < 1
-    assert time.monotonic() - begun < link.CONNECT_S + 3
+            assert max(waits(batches)) < link.CONNECT_S
 
 
-def test_addresses_that_servers_name_cost_no_time(silent: str, served: Server, shards: Path, monkeypatch):
+def test_addresses_that_servers_name_cost_no_time(
+    silent: str, served: Server, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(served, "addresses", [served.address, silent, "tcp://127.0.0.1:1"])
     monkeypatch.setattr(remote_server, "_FIRST_PAUSE_S", 0.1)
-    begun = time.monotonic()
     with ServedLoader(served.address, shards, **SETTINGS) as batches:
         for _ in range(8):
-            assert max(waits(batches)) < 1
-    assert time.monotonic() - begun < 5
+            assert max(waits(batches)) < link.CONNECT_S
+        assert len(batches._servers._servers) == 3
 
 
 def test_a_server_with_two_addresses_is_asked_once(served: Server, shards: Path, expected: list[tuple]):
-    port = served.address.rpartition(":")[2]
-    with ServedLoader(f"127.0.0.1:{port},localhost:{port}", shards, **SETTINGS) as batches:
+    with ServedLoader([served.address, str(local_endpoint(served.address))], shards, **SETTINGS) as batches:
         assert contents(batches) == expected
         wait_for(lambda: all(server.is_live for server in batches._servers._servers.values()))
         batches._servers._contact(batches._stream)
@@ -260,15 +256,15 @@ def test_a_server_of_other_bits_is_named(served: Server, shards: Path, caplog: p
 
 
 def test_strict_refuses_a_server_of_other_bits(served: Server, shards: Path, expected: list[tuple]):
-    with Middle(served, probe("x")) as middle:
-        with ServedLoader([served.address, middle.address], shards, strict=True, **SETTINGS) as batches:
-            first = next(iter(batches._servers._ready(batches._stream, 0)))
-            wait_for(lambda: not any(server.is_contacted for server in batches._servers._servers.values()))
-            refused = [server for server in batches._servers._servers.values() if server.refusals]
-            assert [server.address == first.address for server in refused] == [False]
-            assert contents(batches) == expected
-            get = middle.asked.count("get")
-            assert get == 0 or first.address == middle.address
+    with (
+        Middle(served, probe("x")) as middle,
+        ServedLoader([served.address, middle.address], shards, strict=True, **SETTINGS) as batches,
+    ):
+        servers = batches._servers._servers.values()
+        assert contents(batches) == expected
+        wait_for(lambda: not any(server.is_contacted for server in servers))
+        assert len([server for server in servers if server.refusals]) == 1
+        assert [server.is_live and batches._stream.digest in server.opened for server in servers].count(True) == 1
 
 
 # --- closing and ending -----------------------------------------------------------------------------------------------
@@ -359,10 +355,9 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["end", "ctrl-c"])
 def test_a_program_that_waits_ends_at_once(end: str, served: Server):
-    import signal
-
     with Middle(served, lambda request, frames: None if request["ask"] == "get" else frames) as middle:
         command = [sys.executable, "-c", PROGRAM, middle.address, "1", end]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

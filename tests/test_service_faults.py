@@ -141,10 +141,9 @@ def test_a_server_whose_shards_vanish_is_replaced(has_shards: bool, shards: Path
         with pytest.raises(UserError, match="copy"):
             longest_wait(loader, expected, {})
     copy = shutil.copytree(shards, copy)
-    with threaded(copy, listen=bad), threaded(shards, listen=good):
-        with ServedLoader([bad, good], **SETTINGS) as loader:
-            shutil.rmtree(copy)
-            assert longest_wait(loader, expected, {}) < 5
+    with threaded(copy, listen=bad), threaded(shards, listen=good), ServedLoader([bad, good], **SETTINGS) as loader:
+        shutil.rmtree(copy)
+        assert longest_wait(loader, expected, {}) < 5
 
 
 TRAINER = """

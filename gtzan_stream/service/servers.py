@@ -76,6 +76,8 @@ class Servers:
         """
         refused: Refused | None = None
         for server in self._ready(stream, number):
+            if not server.is_live:
+                continue  # it has failed meanwhile
             try:
                 return server.get(stream, header, read)
             except Refused as error:  # another server may be able to read the shard

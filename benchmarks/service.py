@@ -32,8 +32,8 @@ from benchmarks.lib.processes import N_CORES
 from benchmarks.lib.servers import Service
 from benchmarks.lib.service_costs import CACHE_MB, cost, shared
 from benchmarks.lib.service_faults import FAULTS
-from benchmarks.soak import TENTHS, Measurement, flatness
-from benchmarks.soak import row as row_of_tenth
+from benchmarks.lib.tenths import TENTHS, Measurement, flatness
+from benchmarks.lib.tenths import row as row_of_tenth
 from gtzan_stream.errors import UserError
 
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ def memory(shards: Path, size: Size) -> Rows:
 
         def come_and_go(client: int, n_batches: int) -> None:
             where: dict[str, Any] = {"addresses": service.addresses, "seed": client, "augment": "none"}
-            consumer.open(**where, batch_size=SOAK_BATCH_SIZE, crops_per_clip=size.crops_per_clip)
+            consumer.use(**where, batch_size=SOAK_BATCH_SIZE, crops_per_clip=size.crops_per_clip)
             consumer.take(0, n_batches=n_batches)
 
         for client in range(size.first_clients):
@@ -122,12 +122,12 @@ def start(shards: Path, size: Size) -> Rows:
     """Measure the time from starting a server to a trainer's first batch."""
     seconds = []
     with Consumer() as consumer:
-        consumer.open(shards=shards, batch_size=BATCH_SIZE)
+        consumer.use(shards=shards, batch_size=BATCH_SIZE)
         consumer.take(0, n_batches=1)
         for _ in range(size.few_rounds):
             began = time.perf_counter()
             with Service(shards, wait=False) as service:
-                consumer.open(addresses=service.addresses, batch_size=BATCH_SIZE)
+                consumer.use(addresses=service.addresses, batch_size=BATCH_SIZE)
                 consumer.take(0, n_batches=1)
                 seconds.append(time.perf_counter() - began)
     return [{"part": "start", "seconds": spread(seconds)}]

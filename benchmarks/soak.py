@@ -4,11 +4,9 @@ Epochs are as long as in training, so a leak in each epoch adds up. Time and mem
 the run and summarised for each tenth of it.
 """
 
-import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,32 +16,17 @@ import typer
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks run from the checkout
 
 from benchmarks.lib import tables
-from benchmarks.lib.common import Device, Shards, run, save, show, spread, wait
+from benchmarks.lib.common import Device, Shards, run, save, show, wait
 from benchmarks.lib.figures import flatness as describe_flatness
 from benchmarks.lib.memory import memory_mb
 from benchmarks.lib.rates import endless
+from benchmarks.lib.tenths import TENTHS, Measurement, flatness, row
 from gtzan_stream.loader import Loader
 from gtzan_stream.training.device import find
 
-TENTHS = 10
 MEASUREMENTS_PER_TENTH = 10
 WARM_UP = 100
 """Batches before the first measurement, in which kernels are compiled, threads started and caches filled."""
-GROWTH = 0.02
-"""Largest growth of memory from the first tenth to the last that counts as flat."""
-SLOWDOWN = 0.05
-"""Largest loss of speed from the first tenth to the last that counts as flat."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Duration of some batches in seconds, and the megabytes in use after them."""
-
-    seconds: float
-    host_mb: float
-    device_mb: float | None
-    outside_mb: float | None = None
-    """Megabytes in use on the GPU that torch's allocator does not count: plans of cuFFT, kernels, other programs."""
 
 
 def device_memory_mb(device: torch.device) -> tuple[float | None, float | None]:
@@ -67,39 +50,6 @@ def measure(batches: Iterator[Any], n_batches: int, device: torch.device) -> Ite
             wait(device)
             tenth.append(Measurement(time.perf_counter() - start, memory_mb(), *device_memory_mb(device)))
         yield tenth
-
-
-def row(number: int, tenth: Sequence[Measurement], crops: int) -> dict[str, Any]:
-    """Return the row of a tenth of the run; each measurement is over `crops` crops."""
-    device = [found.device_mb for found in tenth if found.device_mb is not None]
-    outside = [found.outside_mb for found in tenth if found.outside_mb is not None]
-    return {
-        "tenth": number,
-        "crops_per_s": spread([crops / found.seconds for found in tenth]),
-        "host_mb": spread([found.host_mb for found in tenth]),
-        "device_mb": spread(device) if device else None,
-        "outside_mb": spread(outside) if outside else None,
-    }
-
-
-def flatness(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Compare the last tenth with the first: growth of memory, ratio of speeds, and whether both are flat."""
-    first, last = rows[0], rows[-1]
-    host = last["host_mb"]["median"] / first["host_mb"]["median"] - 1
-    device, outside = (
-        last[name]["median"] / first[name]["median"] - 1 if first[name] else 0.0 for name in ("device_mb", "outside_mb")
-    )
-    rate = last["crops_per_s"]["median"] / first["crops_per_s"]["median"]
-    rates = [row["crops_per_s"]["median"] for row in rows]
-    return {
-        "host_growth": host,
-        "device_growth": device,
-        "outside_growth": outside,
-        "last_rate_over_first": rate,
-        "median_crops_per_s": statistics.median(rates),
-        "memory_is_flat": max(host, device, outside) <= GROWTH,
-        "speed_is_flat": rate >= 1 - SLOWDOWN,
-    }
 
 
 def main(

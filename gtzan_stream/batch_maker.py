@@ -67,8 +67,7 @@ class BatchMaker:
 
     Attributes
     ----------
-    seed, n_rows : int
-    n_classes : int
+    seed, n_rows, n_classes : int
     prefetch_executor : Executor
         Two threads, for making batches ahead of their consumer.
     closed : bool
@@ -106,7 +105,7 @@ class BatchMaker:
         self._cpu_rows = CpuRows(self._reader, features, n_rows, num_workers)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         gpu = None if self._stream is None else self._stream.device
-        # The initializer is not a method, because a bound method would keep the maker alive.
+        # A bound method as initializer would keep the maker alive.
         self.prefetch_executor = thread_pool(2, "gtzan-stream-prefetch", partial(_init_thread, gpu))
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from gtzan_stream.distributed import rank_and_world_size, ranks_here
 from gtzan_stream.errors import UserError
 from gtzan_stream.plan import EpochPlan, rows_of_rank, rows_of_ranks
 from gtzan_stream.prefetch import prefetch
+from gtzan_stream.sampler import SamplerProxy
 from gtzan_stream.shard_requests import ShardRequests
 from gtzan_stream.threads import limit_torch_after_fork
 from gtzan_stream.views import BatchKind
@@ -127,7 +128,7 @@ class Epochs:
             self.epoch, self._next_start, self._consumed = epoch, 0, 0
 
     @property
-    def sampler(self) -> "SamplerProxy":
+    def sampler(self) -> SamplerProxy:
         """Stand-in for a DataLoader's sampler, on which trainers call ``set_epoch``; `batch_sampler` is the same."""
         return SamplerProxy(self)
 
@@ -228,26 +229,15 @@ class Epochs:
         return rows_of_ranks(ranks, self.world_size, self.batch_size)
 
     def make_at(self, epoch: int, number: int, rank: int = 0, world_size: int = 1) -> Batch:
-        """Make one batch of any epoch, without moving the loader's position.
+        """Make a rank's rows of batch `number` of an epoch, without moving the loader's position.
 
-        Parameters
-        ----------
-        epoch : int
-        number : int
-            Index of the global batch in the epoch.
-        rank, world_size : int
-            Which of its rows to make; all by default.
-
-        Raises
-        ------
-        UserError
-            If a number is out of range, or the loader is closed.
+        Raises UserError if a number is out of range, or the loader is closed.
         """
         self._check_open()
-        epoch, number = checked_int("epoch", epoch), checked_int("number", number, 0, len(self) - 1)
+        plan, number = self._plan(checked_int("epoch", epoch)), checked_int("number", number, 0, len(self) - 1)
         world_size = checked_int("world_size", world_size, 1, self.batch_size)
         rank = checked_int("rank", rank, 0, world_size - 1)
-        batch, event = self._maker.make_batch(self._plan(epoch), number, self._kind, rank, world_size)
+        batch, event = self._maker.make_batch(plan, number, self._kind, rank, world_size)
         self._maker.synchronize(batch, event)
         return batch
 
@@ -264,31 +254,6 @@ class Epochs:
     def _check_world_size(self) -> None:
         if self.world_size > self.batch_size:
             raise UserError(f"batch_size must be at least {self.world_size}, one row a rank, got {self.batch_size}")
-
-
-class SamplerProxy:
-    """Stand-in for the sampler of a DataLoader, on which a trainer sets the loader's epoch.
-
-    Lightning calls ``set_epoch(n)`` before each of its epochs, and the loader follows it: otherwise it would repeat an
-    epoch that `limit_train_batches` ended early, and would start at epoch 0 after a checkpoint of an epoch's end, from
-    which Lightning restores no state. Lightning's n can be ahead of the loader's epoch, because it also counts epochs
-    that `max_steps` cut short. So if an epoch was set or loaded on the loader itself, that epoch counts, and the
-    difference is remembered: if a state of epoch 2 was loaded and Lightning says 4, the loader starts epoch 2, and when
-    Lightning then says 5, it starts epoch 3.
-    """
-
-    def __init__(self, loader: Epochs) -> None:
-        self.batch_size, self.sampler = loader.batch_size, self  # trainers look these up on a batch sampler
-        self._loader = loader
-
-    def set_epoch(self, epoch: int) -> None:
-        """Move the loader to the trainer's epoch, unless a caller has set where it starts."""
-        loader = self._loader
-        if loader._start_was_set:
-            loader._epoch_offset = loader.epoch - epoch
-        else:
-            loader.set_epoch(epoch + loader._epoch_offset)
-            loader._start_was_set = False
 
 
 IterableDataset.register(Epochs)  # so that torch's DataLoader iterates over a loader instead of indexing it

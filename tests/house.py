@@ -27,6 +27,7 @@ ROOMS = {
     "described": "transforms as JSON",
     "chosen": "examples by key",
     "epochs": "iterate, resume",
+    "sampler": "follows a trainer's epochs",
     "prefetch": "batches made ahead",
     "shard_requests": "downloads ahead",
     "batch_maker": "makes one batch",

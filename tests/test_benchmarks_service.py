@@ -106,7 +106,7 @@ def test_only_the_last_consumer_is_slow():
 
 def test_a_cost_is_per_batch_and_per_megabyte(monkeypatch: pytest.MonkeyPatch):
     class Opened:
-        def open(self, **arguments: Any) -> int:
+        def use(self, **arguments: Any) -> int:
             return 10
 
     def spend(consumers: list[Any], epoch: int, service: Any = None) -> Spent:

@@ -113,7 +113,7 @@ class Consumer(Process):
     def __init__(self) -> None:
         super().__init__("-m", "benchmarks.lib.consumer", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def open(self, *, addresses: Sequence[str] = (), shards: Path | None = None, **arguments: Any) -> int:
+    def use(self, *, addresses: Sequence[str] = (), shards: Path | None = None, **arguments: Any) -> int:
         """Close its loader, open another, and return the number of batches in an epoch; see `open_loader`."""
         where = {"addresses": list(addresses), "shards": None if shards is None else str(shards.resolve())}
         self._send("open", {**where, **arguments})

@@ -66,8 +66,8 @@ def cost(
         and servers together, of the trainer alone), their ratio, the difference in milliseconds for a megabyte, and the
         ratio of the durations.
     """
-    n_batches = local.open(shards=shards, **arguments)
-    served.open(addresses=service.addresses, **arguments)
+    n_batches = local.use(shards=shards, **arguments)
+    served.use(addresses=service.addresses, **arguments)
     pairs = []
     for epoch in range(rounds + 1):
         first = spend([local], epoch) if epoch % 2 else None
@@ -97,12 +97,12 @@ def shared(shards: Path, n_servers: int, trainers: int, rounds: int, **arguments
     """
     with ExitStack() as stack:
         consumers = [stack.enter_context(Consumer()) for _ in range(trainers)]
-        n_batches = consumers[0].open(shards=shards, **arguments)
+        n_batches = consumers[0].use(shards=shards, **arguments)
         first = spend(consumers[:1], 0)
         cache_mb = max(CACHED_SHARE * first.mb / n_servers, CACHE_MB)
         service = stack.enter_context(Service(shards, n_servers, cache_mb=cache_mb))
         for consumer in consumers:
-            consumer.open(addresses=service.addresses, **arguments)
+            consumer.use(addresses=service.addresses, **arguments)
         spend(consumers, 0, service)  # warms up
         found: dict[str, list[Spent]] = {"one": [], "alike": [], "slow": []}
         for number in range(rounds):
@@ -111,7 +111,7 @@ def shared(shards: Path, n_servers: int, trainers: int, rounds: int, **arguments
             step_s = (SLOWER - 1) * statistics.median(found["alike"][-1].seconds) / n_batches
             found["slow"].append(spend(consumers, 3 * number + 3, service, slow_step_s=step_s))
         for consumer in consumers:
-            consumer.open(shards=shards, **arguments)
+            consumer.use(shards=shards, **arguments)
         local = {"one": [spend(consumers[:1], 1)], "alike": [spend(consumers, 1)]}
     rows = [_shared_row("servers", name, trainers, runs, n_batches) for name, runs in found.items()]
     return rows + [_shared_row("local loaders", name, trainers, runs, n_batches) for name, runs in local.items()]

@@ -51,11 +51,11 @@ def measure(fault: Fault, consumer: Consumer, shards: Path, runs: int, **argumen
         loader.
     """
     before, after, same = [], [], True
-    n_batches = consumer.open(shards=shards, **arguments)
+    n_batches = consumer.use(shards=shards, **arguments)
     expected, notice = consumer.take(1, digest=True)["digest"], n_batches // 3
     for _ in range(runs):
         with Service(shards, fault.n_servers) as service:
-            consumer.open(addresses=service.addresses, shards=shards if fault.has_shards else None, **arguments)
+            consumer.use(addresses=service.addresses, shards=shards if fault.has_shards else None, **arguments)
             consumer.take(0, n_batches=16, step_s=0.02)  # until all servers have opened the stream
             consumer.begin(1, digest=True, notice=notice)
             consumer.reply()

@@ -21,7 +21,10 @@ _END_S = 5.0
 
 def main() -> None:
     """Serve until the supervisor ends."""
-    settings = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:
+        return  # the supervisor has ended already
+    settings = json.loads(line)
     threading.Thread(target=_end_with_supervisor, daemon=True).start()  # while this process imports torch, too
     logging.basicConfig(format=f"gtzan-stream: server {settings['listen'].removeprefix('tcp://')}: %(message)s")
     logging.getLogger("gtzan_stream").setLevel(logging.INFO if settings.pop("verbose") else logging.WARNING)

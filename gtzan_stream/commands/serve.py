@@ -43,7 +43,6 @@ def serve(
             min=1,
             metavar="N",
             help="Number of servers; by default one per usable core, or one per GPU.",
-            show_default="",
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="Where batches are made: cpu or cuda.")] = "cpu",

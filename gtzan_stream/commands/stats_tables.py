@@ -25,7 +25,8 @@ class StatsTables:
         """Return tables of the servers, their streams and the trainers."""
         live = [answer for answer in answers if "error" not in answer]
         streams, trainers = _streams(live), _trainers(live)
-        found = f"{len(live)} of {count(len(answers), 'server')} answer"
+        missing = len(answers) - len(live)
+        found = count(len(answers), "server") + (f" ({missing} not answering)" if missing else "")
         heading = Text(f"{found}, {count(len(streams), 'stream')}, {count(len(trainers), 'trainer')}", style="bold")
         tables = [self._server_table(answers)]
         tables += [_stream_table(streams)] if streams else []

@@ -67,10 +67,9 @@ class BatchMaker:
 
     Attributes
     ----------
-    seed, n_rows, n_classes : int
+    seed, n_rows, n_classes, closed : int and bool
     prefetch_executor : Executor
         Two threads, for making batches ahead of their consumer.
-    closed : bool
     """
 
     def __init__(
@@ -104,9 +103,9 @@ class BatchMaker:
         self._device_rows = DeviceRows(self._reader, features, device, num_workers)
         self._cpu_rows = CpuRows(self._reader, features, n_rows, num_workers)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        gpu = None if self._stream is None else self._stream.device
         # A bound method as initializer would keep the maker alive.
-        self.prefetch_executor = thread_pool(2, "gtzan-stream-prefetch", partial(_init_thread, gpu))
+        initializer = partial(_init_thread, self._stream and self._stream.device)
+        self.prefetch_executor = thread_pool(2, "gtzan-stream-prefetch", initializer)
 
     def close(self) -> None:
         """Close the shards and end the threads. No batches can be made afterwards."""

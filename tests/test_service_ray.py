@@ -75,7 +75,11 @@ class Program:
     @property
     def number(self) -> int:
         """Number of the last batch that a trainer got."""
-        return max(int(match[1]) for line in list(self.lines) if (match := re.search(r'"number": (\d+)', line)))
+        return len(self.waits()) - 1
+
+    def waits(self) -> list[float]:
+        """Return how long a trainer has waited for each batch."""
+        return [json.loads(line)["wait_s"] for line in list(self.lines) if '"wait_s"' in line]
 
     def end(self, *, ends_itself: bool = False) -> None:
         """End the program."""
@@ -191,7 +195,7 @@ def ended(trainer: Program, tiny: Path, epochs: int) -> list[float]:
             for features, targets in loader:
                 digest.update(features.numpy().tobytes() + targets.numpy().tobytes())
     assert result == {"digest": digest.hexdigest(), "batches": epochs * len(loader), "ray": []}
-    return [json.loads(line)["wait_s"] for line in trainer.lines if '"wait_s"' in line]
+    return trainer.waits()
 
 
 def requested(address: str) -> int:
@@ -259,6 +263,7 @@ def test_head_that_is_lost_and_comes_back(machine: Machine, tiny: Path) -> None:
     server.wait_for(r"the Ray cluster at 127\.0\.0\.1:\d+ was lost \(Ray has ended the connection\)")
     server.wait_for(r"the Ray cluster at 127\.0\.0\.1:\d+ was lost \(it does not answer\)")
     without.wait_for(f'"number": {without.number + 40},')
+    assert max(without.waits()[1:]) < LONGEST_S  # the servers have gone on without it
     do("kill 0")
     do("kill 1")
     machine.cluster("127.0.0.1", "127.0.0.1")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
@@ -21,7 +22,7 @@ from gtzan_stream.service.addresses import local_endpoint
 from gtzan_stream.service.protocol import decode, encode
 from gtzan_stream.service.server import Server
 from tests.conftest import MANY
-from tests.service_programs import ROOT, Change, Middle, threaded
+from tests.service_programs import ROOT, Change, Frames, Middle, threaded
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none", "seed": 3}
 
@@ -72,7 +73,19 @@ def with_header(**fields: Any) -> Change:
     return of_get(lambda frames: [frames[0], encode({**decode(frames[1]), **fields}), *frames[2:]])
 
 
+def earlier() -> Change:
+    """Send the reply to an earlier request for a batch."""
+    replies: list[Frames] = []
+
+    def change(frames: Frames) -> Frames:
+        replies.append(frames)
+        return replies[0]
+
+    return of_get(change)
+
+
 DAMAGED: dict[str, Change] = {
+    "an earlier reply": earlier(),
     "another id": of_get(lambda frames: [b"other", *frames[1:]]),
     "no id": of_get(lambda frames: frames[1:]),
     "only an id": of_get(lambda frames: frames[:1]),
@@ -227,6 +240,29 @@ def test_a_server_that_replaces_another_is_looked_at(
         assert contents(batches) == expected
         assert middle.asked.count("get") == asked, "batches of another process are not used before it was contacted"
         assert not server.is_live
+
+
+def test_a_connection_does_not_go_on_with_another_server():
+    context = zmq.Context()
+
+    def server(address: str) -> "zmq.Socket[bytes]":
+        router = context.socket(zmq.ROUTER)
+        router.set(zmq.LINGER, 0)
+        router.bind(address)
+        return router
+
+    one = server("tcp://127.0.0.1:*")
+    address = one.get_string(zmq.LAST_ENDPOINT)
+    connection = link.Link(address, client="x")
+    one.close()
+    wait_for(lambda: not connection._socket.poll(0, zmq.POLLOUT))
+    other = server(address)
+    time.sleep(0.5)  # ZeroMQ would connect again
+    with pytest.raises(link.LinkLost):
+        connection.ask({"ask": "ping"})
+    assert not other.poll(100)
+    connection.close()
+    context.destroy(linger=0)
 
 
 @pytest.mark.parametrize("fields", [{"protocol": 99}, {"manifest_digest": "1" * 64}])

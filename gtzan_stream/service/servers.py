@@ -19,6 +19,7 @@ from gtzan_stream.service.remote_server import RemoteServer
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.terms import Terms
 from gtzan_stream.threads import fork_safe_lock, thread_pool
+from gtzan_stream.words import first_few
 
 T = TypeVar("T")
 _RETRY_S = 0.25
@@ -128,12 +129,12 @@ class Servers:
 
     def problem(self) -> str:
         """Return why each server cannot be used."""
-        reasons = {
-            server.address: server.refusals.get("") or server.error or "it does not answer"
+        reasons = [
+            f"{server.address}: {server.refusals.get('') or server.error or 'it does not answer'}"
             for server in self._servers.values()
-            if not server.is_live
-        }
-        return "; ".join(f"{address}: {reason}" for address, reason in list(reasons.items())[:5])
+            if server.error or not server.is_live
+        ]
+        return first_few(reasons)
 
     # --- the first contact --------------------------------------------------------------------------------------------
 

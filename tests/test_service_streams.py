@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from gtzan_stream.described import describe_features
 from gtzan_stream.errors import UserError
+from gtzan_stream.features import LogMel
 from gtzan_stream.service import buffers, counters
 from gtzan_stream.service.buffers import Buffers
 from gtzan_stream.service.cache import ReplyCache
@@ -22,7 +24,7 @@ from gtzan_stream.store.manifest import Manifest
 
 SETTINGS: dict[str, Any] = {
     "manifest_digest": "0" * 64,
-    "features": {"class": "LogMel", "sample_rate": 22050},
+    "features": describe_features(LogMel()),
     "split": "three",
     "part": "train",
     "batch_size": 4,
@@ -156,7 +158,7 @@ def test_a_stream_is_its_json():
         {"part": "valid"},
         {"split": None},
         {"augment": "study"},
-        {"features": {"class": "LogMel", "sample_rate": 8000}},
+        {"features": describe_features(LogMel(n_mels=64))},
         {"on_error": "skip"},
         {"crops_per_clip": 2},
         {"shuffle_shards": 1},

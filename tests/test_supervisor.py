@@ -57,11 +57,15 @@ class Fakes:
                     wait_for(condition, 20)
             finally:
                 os.kill(os.getpid(), signal.SIGINT)
+                while not ended.wait(10):  # a KeyboardInterrupt in a destructor is lost
+                    os.kill(os.getpid(), signal.SIGINT)
 
+        ended = threading.Event()
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
             Supervisor(self.settings).run(self.announced.append)
+        ended.set()
         thread.join()
 
 

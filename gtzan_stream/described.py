@@ -176,7 +176,7 @@ def _state(module: nn.Module) -> dict[str, Any]:
 
 def _is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other and isinstance(one, bool) is isinstance(other, bool)
+        return one == other  # 1 and 1.0 are equal; _checked refuses True
     if type(one) is not type(other):
         return False
     if isinstance(one, Tensor):

@@ -17,7 +17,6 @@ from gtzan_stream.augment import Audiomentations, Compose, Draw, Gain, Identity,
 from gtzan_stream.augment.recipes import study_names
 from gtzan_stream.described import (
     FEATURES,
-    MAX_TRANSFORMS,
     TRANSFORMS,
     build_features,
     build_transform,
@@ -98,8 +97,10 @@ def test_features_from_json_are_equal_to_the_bit(features: nn.Module) -> None:
 def test_numbers_of_numpy_become_numbers_of_json() -> None:
     with untyped():
         features = [cls(sample_rate=np.int64(8000), frames=np.int32(30)) for cls in FEATURES.values()]
+        mel = LogMel(f_min=np.float32(20.5), f_max=np.float32(8000), power=np.int64(2))
         transform = OneOf([Gain(np.float32(1.5), np.float64(3.0))], weights=np.array([2]))
     assert [sent(describe_features(made))["frames"] for made in features] == [30] * len(FEATURES)
+    assert [sent(describe_features(mel))[name] for name in ("f_min", "f_max", "power")] == [20.5, 8000, 2]
     assert sent(describe_transform(transform)) == {"class": "OneOf", "transforms": [GAIN], "weights": [2.0], "p": 1.0}
 
 
@@ -224,16 +225,10 @@ def test_an_argument_may_be_changed() -> None:
     gain.p, gain.max_gain = 0.3, 4
     built = build_transform(sent(describe_transform(gain)))
     assert_equal(built.draw(keys(20)), gain.draw(keys(20)))
-    assert describe_transform(gain) == {**GAIN, "min_gain": 1.0, "max_gain": 4.0, "p": 0.3}
+    assert json.dumps(describe_transform(gain)) == json.dumps({**GAIN, "min_gain": 1.0, "max_gain": 4.0, "p": 0.3})
     gain.p = 7.0
     with pytest.raises(UserError, match=r"Gain: expected 0 <= p <= 1, got p=7\.0"):
         describe_transform(gain)
-
-
-@pytest.mark.parametrize("chain", [Compose([Gain()] * MAX_TRANSFORMS), Compose([Compose([Gain()] * 20)] * 20)])
-def test_a_chain_that_is_too_large_is_refused(chain: Transform) -> None:
-    with pytest.raises(UserError, match=f"holds 256 transforms, nested 16 deep, at most.*{REMEDY}"):
-        describe_transform(chain)
 
 
 def test_other_things_are_refused() -> None:
@@ -256,7 +251,7 @@ def test_a_module_is_imported_only_if_the_server_allows_it(tmp_path: Path, monke
     )
     monkeypatch.syspath_prepend(tmp_path)
     for name, build in (("our_recipes:quiet", build_transform), ("our_recipes:pieces", build_features)):
-        for allow in ((), ["our_recipes:other", "our_recipes"]):
+        for allow in ((), ["our_recipes", "our_recipes:quieter", "our_recipes:pieces_of_it"]):
             with pytest.raises(UserError, match=f"'{name}' is not allowed; start the service with --allow '{name}'"):
                 build(name, allow=allow)
     assert "our_recipes" not in sys.modules

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gtzan_stream.augment import Compose, Gain, Transform
 from gtzan_stream.augment.recipes import names
 from gtzan_stream.described import (
     FEATURES,
@@ -50,6 +51,12 @@ def test_depth_and_number_are_limited() -> None:
             build_transform(description)
 
 
+@pytest.mark.parametrize("chain", [Compose([Gain()] * MAX_TRANSFORMS), Compose([Compose([Gain()] * 20)] * 20)])
+def test_a_chain_that_is_too_large_is_refused(chain: Transform) -> None:
+    with pytest.raises(UserError, match=r"holds 256 transforms, nested 16 deep, at most.*--allow module:function"):
+        describe_transform(chain)
+
+
 def deep_list(depth: int) -> Any:
     value: Any = []
     for _ in range(depth):
@@ -75,6 +82,7 @@ WRONG: list[tuple[Any, str]] = [
     ({**GAIN, "max_gain": 10**400}, "max_gain must be a finite number, got 10000"),
     ({**GAIN, "max_gain": 10**5000}, "max_gain must be a finite number, got int with too many digits"),
     ({**GAIN, "min_gain": -1.0}, "Gain: expected min_gain <= max_gain"),
+    ({**GAIN, "min_gain": 10**308, "max_gain": 10**307}, r"got min_gain=1e\+308, max_gain=1e\+307"),
     ({**GAIN, "min_gain": deep_list(50_000)}, "min_gain must be a finite number"),
     ({**GAIN, "logarithmic": 1}, "logarithmic must be true or false, got 1"),
     ({"class": "TimeShift", "min_shift": 0, "max_shift": True, "p": 1.0}, "max_shift must be a whole number"),
@@ -111,6 +119,13 @@ def test_wrong_descriptions_are_refused_with_one_line(description: Any, message:
     with pytest.raises(UserError, match=message) as caught:
         build(description)
     assert_one_line(caught.value)
+
+
+def test_the_name_of_a_feature_is_refused_with_one_line() -> None:
+    for name in ("stduy", "x" * 10**6, "a:b" * 10**6, "\ud800"):
+        with pytest.raises(UserError, match=r"there is no feature|is not allowed") as caught:
+            build_features(name)
+        assert_one_line(caught.value)
 
 
 def assert_one_line(error: Exception) -> None:

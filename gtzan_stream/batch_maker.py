@@ -103,9 +103,9 @@ class BatchMaker:
         self._device_rows = DeviceRows(self._reader, features, device, num_workers)
         self._cpu_rows = CpuRows(self._reader, features, n_rows, num_workers)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        gpu = None if self._stream is None else self._stream.device
         # A bound method as initializer would keep the maker alive.
-        initializer = partial(_init_thread, self._stream and self._stream.device)
-        self.prefetch_executor = thread_pool(2, "gtzan-stream-prefetch", initializer)
+        self.prefetch_executor = thread_pool(2, "gtzan-stream-prefetch", partial(_init_thread, gpu))
 
     def close(self) -> None:
         """Close the shards and end the threads. No batches can be made afterwards."""

@@ -8,7 +8,8 @@ import numpy as np
 from gtzan_stream import crops
 from gtzan_stream.augment.base import Transform
 from gtzan_stream.augment.draw import Draw, Examples
-from gtzan_stream.geometry import Geometry
+from gtzan_stream.errors import UserError
+from gtzan_stream.geometry import MAX_CROP_SAMPLES, Geometry
 
 MAX_VIEWS = 64
 
@@ -89,6 +90,11 @@ def _draw_view(
     else:
         starts = crops.random_starts(uniform, lengths, geometry, rate)
     source = transform.source(geometry.read_length, draw)
+    if (longest := int(source.length.max())) > MAX_CROP_SAMPLES:
+        raise UserError(
+            f"augmentation {type(transform).__name__}: a crop would read {longest:,} samples of its clip, and "
+            f"{MAX_CROP_SAMPLES:,} are allowed: choose lower rates"
+        )
     segments = crops.segments(
         starts, lengths, geometry, rate, source.before, source.length, is_random=uniform is not None
     )

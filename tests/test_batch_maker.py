@@ -17,7 +17,7 @@ from gtzan_stream.augment import SpeedPerturb, TimeStretch, Transform
 from gtzan_stream.batch_maker import BatchMaker
 from gtzan_stream.dsp import random
 from gtzan_stream.dsp.scratch import borrowed
-from gtzan_stream.errors import BadSample
+from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.features import LogMel, RawWaveform
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.index import index
@@ -197,3 +197,9 @@ def test_clips_of_other_rates_are_resampled(rate: int, mixed_rates: Path, caplog
 def test_shards_at_the_features_rate_log_no_warning(shards: Path, caplog: pytest.LogCaptureFixture):
     Loader(shards).close()
     assert caplog.messages == []
+
+
+def test_a_rate_that_needs_more_than_memory_holds_is_refused(shards: Path):
+    loader = Loader(shards, augment=SpeedPerturb(1e6, 1e6), num_workers=0)
+    with loader, pytest.raises(UserError, match=r"SpeedPerturb: a crop would read [\d,]+ samples of its clip, and"):
+        next(iter(loader))

@@ -19,7 +19,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from gtzan_stream.service import ServedLoader, link, loader, remote_server
 from gtzan_stream.service.addresses import local_endpoint
-from gtzan_stream.service.protocol import decode, encode
+from gtzan_stream.service.protocol import ServiceError, decode, encode
 from gtzan_stream.service.server import Server
 from tests.conftest import MANY
 from tests.service_programs import ROOT, Change, Frames, Middle, threaded
@@ -153,12 +153,17 @@ def test_a_server_that_is_damaged_alone_is_one_error(name: str, served: Server, 
 
 @pytest.mark.usefixtures("quick")
 def test_a_header_that_is_too_large_is_refused(
-    served: Server, shards: Path, expected: list[tuple], monkeypatch: pytest.MonkeyPatch
+    served: Server,
+    shards: Path,
+    expected: list[tuple],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.setattr(link, "MAX_REPLY_BYTES", 1 << 20)
     change = of_get(lambda frames: [frames[0], b" " * (2 << 20) + frames[1], *frames[2:]])
     with Middle(served, change) as middle, ServedLoader(middle.address, shards, **SETTINGS) as batches:
         assert contents(batches) == expected
+    assert "failed (the connection has ended)" in caplog.text
 
 
 # --- servers that are not there, or are other servers -----------------------------------------------------------------
@@ -263,6 +268,62 @@ def test_a_connection_does_not_go_on_with_another_server():
     assert not other.poll(100)
     connection.close()
     context.destroy(linger=0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_answers_no_pings_hangs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(link, "STUCK_S", 60.0)
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    connection = link.Link(f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}", client="x")
+    begun = time.monotonic()
+    with pytest.raises(link.LinkLost, match="it does not answer"):
+        connection.ask({"ask": "get"})
+    assert time.monotonic() - begun < 2
+    connection.close()
+    context.destroy(linger=0)
+
+
+def test_a_failure_ends_all_requests_to_a_server_and_counts_once(served: Server, shards: Path, expected: list[tuple]):
+    with (
+        Middle(served, of_get(lambda frames: None)) as middle,
+        ServedLoader(middle.address, shards, **SETTINGS) as batches,
+    ):
+        iterator = iter(batches)
+        server = batches._servers._servers[middle.address]
+        thread = threading.Thread(target=lambda: [next(iterator) for _ in range(len(expected))])
+        thread.start()
+        wait_for(lambda: middle.asked.count("get") == 4)
+        for _ in range(2):
+            server._fail(ServiceError("it is off"), 0)
+        assert server._pause_s == remote_server._FIRST_PAUSE_S
+        thread.join(5)
+        assert not thread.is_alive(), "batches are made here"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_hangs_when_it_makes_batches_is_used_when_it_made_the_same_batch(
+    served: Server, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(remote_server, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(remote_server, "_LAST_PAUSE_S", 0.01)
+    hangs, live = True, []
+    with (
+        Middle(served, of_get(lambda frames: None if hangs else frames)) as middle,
+        ServedLoader(middle.address, shards, **SETTINGS) as batches,
+    ):
+        contents(batches)
+        server, asked = batches._servers._servers[middle.address], middle.asked.count("get")
+
+        def is_live() -> bool:
+            server.contact_if_due(batches._stream)
+            live.append(server.is_live)
+            return server.is_live
+
+        wait_for(lambda: is_live() or middle.asked.count("get") > asked + 2)
+        assert not any(live)
+        hangs = False
+        wait_for(is_live)
 
 
 @pytest.mark.parametrize("fields", [{"protocol": 99}, {"manifest_digest": "1" * 64}])

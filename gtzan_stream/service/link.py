@@ -101,7 +101,7 @@ class Link:
             If the reply is damaged.
         """
         request = self._send(self._socket, header)
-        ping: bytes | None = None
+        is_pinged = False
         done, progress = None, time.monotonic()  # what the server has finished, and when it last finished something
         asked = progress  # when the request, or a ping, was sent, or a ping was answered
         while True:
@@ -116,25 +116,24 @@ class Link:
             keep_waiting()
             now = time.monotonic()
             if self._pings in ready and self._pings is not None:
-                got_id, *content = self._pings.recv_multipart()
-                if got_id == ping and content:  # else the answer to a ping of an earlier request
-                    before, done = done, decode(content[0]).get("done")
-                    progress = now if done != before else progress
-                    ping, asked = None, now
+                before, done = done, decode(self._pings.recv_multipart()[-1]).get("done")
+                progress = now if done != before else progress
+                is_pinged, asked = False, now
             if now - progress > STUCK_S:
                 raise LinkLost(f"it is alive, but has not finished anything in {STUCK_S:g} s")
-            if ping and now - asked > PONG_S:
+            if is_pinged and now - asked > PONG_S:
                 raise LinkLost(f"it does not answer, not even in {PONG_S:g} s")
-            if not ping and now - asked > PING_AFTER_S:
-                ping, asked = self._ping(), now
+            if not is_pinged and now - asked > PING_AFTER_S:
+                self._ping()
+                is_pinged, asked = True, now
 
-    def _ping(self) -> bytes:
+    def _ping(self) -> None:
         """Ask whether the server is alive, on another connection, where the answer is not behind a large reply."""
         if self._pings is None:
             self._pings = self._new_socket()
             self._pings.connect(self._address)
             self._poller.register(self._pings, zmq.POLLIN)
-        return self._send(self._pings, {"ask": "ping"})
+        self._send(self._pings, {"ask": "ping"})
 
     def _new_socket(self) -> "zmq.Socket[bytes]":
         new = _context().socket(zmq.DEALER)

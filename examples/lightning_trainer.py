@@ -1,9 +1,12 @@
 """Lightning: `Trainer.fit` takes a loader and its evaluation as they are. Needs `pip install lightning`.
 
 python examples/lightning_trainer.py --shards shards/
+
+With `--served 127.0.0.1:5690` in place of the shards, a feature service makes the batches; see docs/service.md.
 """
 
 import argparse
+from typing import Any
 
 import lightning
 import torch
@@ -40,9 +43,16 @@ class Classifier(lightning.LightningModule):
 if __name__ == "__main__":  # with more devices, Lightning starts this program once for each
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", default="shards/")
+    parser.add_argument("--served", metavar="ADDRESS", help="addresses of a feature service, in place of --shards")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
-    loader = Loader(arguments.shards, split="stratified", part="train", batch_size=16, augment="study")
+    settings: dict[str, Any] = {"split": "stratified", "part": "train", "batch_size": 16, "augment": "study"}
+    if arguments.served:
+        from gtzan_stream.service import ServedLoader  # needs pyzmq
+
+        loader: Loader = ServedLoader(arguments.served, **settings)
+    else:
+        loader = Loader(arguments.shards, **settings)
     trainer = lightning.Trainer(max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.fit(Classifier(len(loader.labels)), loader, loader.evaluation("valid"))

@@ -1,4 +1,4 @@
-"""Helpers for tests of the feature service: a server in a thread, and digests of epochs."""
+"""Helpers for tests of the feature service: a server in a thread, digests of epochs, and runs of train.py."""
 
 import hashlib
 import threading
@@ -9,6 +9,11 @@ from typing import Any
 
 from gtzan_stream.batch import Batch
 from gtzan_stream.service.server import Server
+
+SETTINGS = ["--model", "small", "--split", "demo", "--epochs", "2", "--batch-size", "7", "--crops-per-clip", "1"]
+SETTINGS += ["--augment", "study", "--normalization", "global", "--optimizer", "adamw", "--lr", "0.01"]
+SETTINGS += ["--schedule", "plateau", "--device", "cpu", "--precision", "fp32", "--out", "."]
+"""Options of train.py for a run of seconds, with a network of ranks_program."""
 
 
 @contextmanager
@@ -22,6 +27,11 @@ def serving(shards: Path, **options: Any) -> Iterator[Server]:
     finally:
         server.stop()
         thread.join()
+
+
+def addresses_of(servers: list[Server]) -> str:
+    """Return the addresses of servers as --served takes them."""
+    return ",".join(server.address.removeprefix("tcp://") for server in servers)
 
 
 def digest_of(batches: Iterable[Batch]) -> list[str]:

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 import gtzan_stream
-from gtzan_stream import Loader, Manifest, augment
+from gtzan_stream import Loader, Manifest, augment, service
 from tests.conftest import need
 from tests.house import ROOT, imported_modules
 
 FOLDER = ROOT / "examples"
 STEMS = sorted(path.stem for path in FOLDER.glob("*.py"))
-ALONE = ["accelerate_loop", "lightning_trainer", "torchrun_ddp"]
+ALONE = ["accelerate_loop", "lightning_trainer", "ray_train", "torchrun_ddp"]
 """Examples whose own tests run them in a process of their own; the others run in that of the tests, too."""
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 PARTS = ("train", "valid", "test")
@@ -82,7 +82,8 @@ def assert_falls(losses: list[float]) -> None:
 
 def test_every_example_has_a_test_and_a_row_in_the_table() -> None:
     assert len(STEMS) >= 13
-    assert [stem for stem in STEMS if f"test_{stem}" not in globals()] == []
+    tests = "".join((ROOT / "tests" / name).read_text() for name in ("test_examples.py", "test_served_examples.py"))
+    assert [stem for stem in STEMS if f"def test_{stem}(" not in tests] == []
     rows = re.findall(r"^\| \[([\w.]+)\]\(([\w.]+)\) \| .{20,} \|$", (FOLDER / "README.md").read_text(), re.M)
     names = [path.name for path in FOLDER.iterdir() if path.suffix in (".py", ".ipynb")]
     assert sorted(rows) == sorted((name, name) for name in names)
@@ -101,6 +102,7 @@ def test_an_example_imports_public_names_only(stem: str) -> None:
     names = [name for name in imported_modules(FOLDER / f"{stem}.py") if name.split(".")[0] == "gtzan_stream"]
     public = {f"gtzan_stream.{name}" for name in gtzan_stream.__all__}
     public |= {f"gtzan_stream.augment.{name}" for name in augment.__all__}
+    public |= {f"gtzan_stream.service.{name}" for name in service.__all__}
     assert names
     assert set(names) <= public
 
@@ -116,7 +118,7 @@ def test_plain_pytorch(run: Run) -> None:
     assert_falls(numbers(r"epoch \d: loss #", out))
     assert "of 40 chunks are correct" in out
     source = (FOLDER / "plain_pytorch.py").read_text()
-    assert len(source[source.index("with Loader") :].splitlines()) == 20
+    assert len(source[source.index("with loader") :].splitlines()) == 20
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-OTHER_TESTS = {"trainers.md", "coming-from.md", "quickstart.md"}
+OTHER_TESTS = {"trainers.md", "coming-from.md", "quickstart.md", "service.md"}
 """Pages with tests of their own."""
 PAGES = [README, *(path.read_text() for path in (ROOT / "docs").glob("*.md") if path.name not in OTHER_TESTS)]
 BLOCKS = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]

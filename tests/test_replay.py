@@ -116,7 +116,7 @@ def test_a_run_whose_shards_were_moved(run, unbroken: Path, tmp_path: Path):
 def test_a_run_on_remote_shards_is_opened_there(unbroken: Path, monkeypatch):
     opened = []
     with Loader(json.loads((unbroken / "config.json").read_text())["shards"]) as loader:
-        monkeypatch.setattr(stored.inputs, "open_loader", lambda config, *_: opened.append(config.shards) or loader)
+        monkeypatch.setattr(stored.clips, "open_loader", lambda config, *_: opened.append(config.shards) or loader)
         stored.open_training_loader(unbroken, shards="https://example.org/shards")
     assert opened == ["https://example.org/shards"]
 

@@ -1,12 +1,13 @@
-"""Open the clips of a run: its shards, or the feature service that makes its batches."""
+"""Open the clips of a run: its shards, or the feature service that makes its batches.
 
-from types import ModuleType
+The service is imported only for a run that uses it, because it needs the extra service.
+"""
+
 from typing import Any
 
 import torch
 from torch import nn
 
-from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
 from gtzan_stream.store.manifest import Manifest
 from gtzan_stream.training.config import Config
@@ -22,8 +23,9 @@ def open_manifest(config: Config) -> Manifest:
     """
     if config.shards is not None:
         return Manifest.open(config.shards)
-    manifest: Manifest = _service().download_manifest(config.served, keys=config.served_keys)
-    return manifest
+    from gtzan_stream import service
+
+    return service.download_manifest(config.served, keys=config.served_keys)
 
 
 def open_loader(config: Config, features: nn.Module, device: torch.device, **options: Any) -> Loader:
@@ -56,10 +58,11 @@ def open_loader(config: Config, features: nn.Module, device: torch.device, **opt
     }
     if not config.is_served:
         return Loader(str(config.shards), **arguments)
-    loader: Loader = _service().ServedLoader(
+    from gtzan_stream import service
+
+    return service.ServedLoader(
         config.served, config.shards, keys=config.served_keys, strict=config.served_strict, **arguments
     )
-    return loader
 
 
 def notes_on_source(config: Config) -> list[str]:
@@ -71,12 +74,3 @@ def notes_on_source(config: Config) -> list[str]:
         return [f"{note}; without a server, they are made here from {config.shards}"]
     where = "The report and TensorBoard have" if config.tensorboard else "The report has"
     return [f"{note}. {where} no sounds, because they are read from shards: add --shards to have them"]
-
-
-def _service() -> ModuleType:
-    """Import the feature service, which needs pyzmq."""
-    try:
-        from gtzan_stream import service
-    except ImportError as error:
-        raise UserError(f"--served: {error}") from None
-    return service

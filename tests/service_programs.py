@@ -149,6 +149,29 @@ class Caller:
         self.close()
 
 
+def connect(address: str) -> socket.socket:
+    """Connect to a server without ZeroMQ."""
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=10)
+
+
+# ZeroMQ's greeting without security, and the command READY of a DEALER: what follows is read as frames.
+GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\1" + b"NULL".ljust(20, b"\0") + b"\0" * 32
+READY = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0"
+
+
+def connect_as_client(address: str) -> socket.socket:
+    """Return a connection where the server expects frames."""
+    connection = connect(address)
+    connection.sendall(GREETING)
+    received = b""
+    while len(received) < len(GREETING):
+        data = connection.recv(100)
+        assert data, "the connection was closed"
+        received += data
+    connection.sendall(b"\x04" + bytes([len(READY)]) + READY)
+    return connection
+
+
 Frames = list[bytes]
 Change = Callable[[dict[str, Any], Frames], Frames | None]
 """Changes a reply, given the request's header and the reply's frames, the first of which is the id. None: no reply."""

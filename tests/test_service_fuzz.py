@@ -2,7 +2,6 @@
 
 import json
 import random
-import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from gtzan_stream.service import ServedLoader
 from gtzan_stream.service.stream import Stream
 from tests.conftest import MANY, TEST_ALL
 from tests.served_cases import digest_of
-from tests.service_programs import Caller, ServerProcess, get, processes, stream_of
+from tests.service_programs import Caller, ServerProcess, connect, connect_as_client, get, processes, stream_of
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none"}
 N = 3000 if TEST_ALL else 150
@@ -47,29 +46,8 @@ def serves_as_before(server: ServerProcess, shards: Path) -> Iterator[None]:
         assert digest_of(loader) == digest_of(local)
 
 
-def connect(server: ServerProcess) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])), timeout=10)
-
-
-# A ZMTP 3.0 greeting without security, and a READY command of a DEALER: what follows is read as frames.
-GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\0" + b"NULL".ljust(20, b"\0") + b"\0" * 32
-READY_BODY = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0"
-READY = b"\x04" + bytes([len(READY_BODY)]) + READY_BODY
-
-
-def connect_as_client(server: ServerProcess) -> socket.socket:
-    """Return a connection where the server expects frames."""
-    connection = connect(server)
-    connection.sendall(GREETING)
-    received = b""
-    while len(received) < len(GREETING):
-        received += connection.recv(100)
-    connection.sendall(READY)
-    return connection
-
-
 def test_bytes_that_are_written_by_hand_reach_the_server(server: ServerProcess):
-    with connect_as_client(server) as connection:
+    with connect_as_client(server.address) as connection:
         connection.sendall(b"\x01\x011" + b'\x00\x0f{"ask": "ping"}')
         received = b""
         while b'{"done":' not in received:
@@ -84,7 +62,7 @@ def test_random_bytes(server: ServerProcess):
     for i in range(N // 3):
         data = rng.randbytes(rng.choice([1, 9, 10, 64, 65, 300, 5000]))
         start = rng.choice([connect, connect_as_client])
-        with start(server) as connection, suppress(OSError):
+        with start(server.address) as connection, suppress(OSError):
             connection.sendall(data)
             if i % 10 == 0:
                 connection.settimeout(0.05)
@@ -96,7 +74,7 @@ def test_random_bytes(server: ServerProcess):
 def test_lengths_that_are_announced_are_not_allocated(server: ServerProcess, flags: int):
     connections, before = [], server.rss_mb()
     for size in (2**63 - 1, 2**62, 2**40, 2**31, 2**20 + 1, *[2**20] * 40):
-        connection = connect_as_client(server)
+        connection = connect_as_client(server.address)
         connections.append(connection)
         with suppress(OSError):  # closed by the server
             connection.sendall(bytes([flags]) + struct.pack(">Q", size) + b"x" * 100)

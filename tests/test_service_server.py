@@ -19,7 +19,7 @@ from gtzan_stream.loader import Loader
 from gtzan_stream.service.protocol import MAX_OPEN_REQUESTS, VERSION, array_header
 from gtzan_stream.service.server import Server
 from gtzan_stream.service.stream import Stream
-from tests.service_programs import Caller, get, stream_of, threaded
+from tests.service_programs import Caller, connect_as_client, get, stream_of, threaded
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,8 @@ def test_messages_that_are_no_requests_are_dropped(caller: Caller):
 def test_the_name_of_a_client_is_one_short_line(caller: Caller, served: Server, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     for name in ("a\nb\x1b[2J" * 1000, {"x": [1] * 1000}, 5, None):
-        caller.ask({"ask": "get", "client": name})
+        caller.ask({"ask": "ping", "client": name})
+        caller.ask({"ask": "none", "client": name})
     for client in served.stats()["clients"]:
         assert client["client"].isprintable()
         assert len(client["client"]) < 300
@@ -215,6 +216,13 @@ def test_a_message_that_is_too_long_ends_its_connection(served: Server, caller: 
         long.send(b'{"a": "' + b"b" * 2**21 + b'"}')
         assert events.poll(5000)
     assert "done" in caller.ask({"ask": "ping"})
+
+
+def test_a_connection_to_a_machine_that_has_vanished_is_closed(shards: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gtzan_stream.service.server._HEARTBEAT_MS", 100)
+    with threaded(shards) as server, connect_as_client(server.address) as connection:
+        while connection.recv(1000):  # until it is closed, as the server's heartbeats are not answered
+            continue
 
 
 @pytest.mark.parametrize(

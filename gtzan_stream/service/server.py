@@ -42,7 +42,7 @@ from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
 from gtzan_stream.words import one_line, short_repr
 
 _log = logging.getLogger(__name__)
-_HEARTBEAT_S = 15
+_HEARTBEAT_MS = 15_000
 """Connections to machines that have vanished are closed when they have not answered for four times as long."""
 
 
@@ -103,8 +103,8 @@ class Server:
         self._socket.set(zmq.RCVHWM, MAX_OPEN_REQUESTS)
         self._socket.set(zmq.SNDHWM, 2 * MAX_OPEN_REQUESTS)
         self._socket.set(zmq.ROUTER_MANDATORY, 1)
-        self._socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_S * 1000)
-        self._socket.set(zmq.HEARTBEAT_TIMEOUT, 4 * _HEARTBEAT_S * 1000)
+        self._socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+        self._socket.set(zmq.HEARTBEAT_TIMEOUT, 4 * _HEARTBEAT_MS)
         self._socket.set(zmq.IPV6, "[" in listen)
         self._replies = Replies(self._socket, self._calls)
         self._authenticator = None

@@ -1,8 +1,7 @@
 """RemoteServer: one server as a client sees it: whether it can be asked, and connections to it that are used again.
 
-Batches are asked for only at servers that have answered before. Others are contacted in the background, so that no
-batch waits for the address of a machine that is off. A server that fails is contacted again after a second, then two,
-up to 30.
+Only servers that have answered before are asked for batches. Others are contacted in the background, so that no batch
+waits for a machine that is off. A server that fails is contacted again after a second, then two, up to 30.
 """
 
 import logging
@@ -79,7 +78,7 @@ class RemoteServer:
             try:
                 result = read(*self._ask(header, n))
             except NoSuchStream:  # the server had too many streams, and has closed this one
-                self._ask(_opening(stream), n)
+                self._ask({"ask": "open", "stream": stream.to_dict()}, n)
                 result = read(*self._ask(header, n))
         except Refused:
             raise
@@ -234,7 +233,7 @@ class RemoteServer:
             self._failed_at = None
 
     def _open(self, link: Link, stream: Stream) -> None:
-        reply, _ = _ask_at(link, _opening(stream), self._terms.check_open)
+        reply, _ = _ask_at(link, {"ask": "open", "stream": stream.to_dict()}, self._terms.check_open)
         self._terms.check_probe(self.address, stream, reply.get("probe"))
         self.refusals.pop(stream.digest, None)
         self.opened.add(stream.digest)
@@ -250,10 +249,6 @@ class RemoteServer:
             self._due = time.monotonic() + _LAST_PAUSE_S
         if is_news:
             _log.warning("the server at %s is not used: %s", self.address, error)
-
-
-def _opening(stream: Stream) -> Header:
-    return {"ask": "open", "stream": stream.to_dict()}
 
 
 def _ask_at(link: Link, header: Header, keep_waiting: Callable[[], object]) -> tuple[Header, list[Any]]:

@@ -162,11 +162,7 @@ class RemoteServer:
     def contact_if_due(self, stream: Stream | None, *, now: bool = False) -> None:
         """Begin to contact the server, and to open a stream there, unless that has been done or the server pauses.
 
-        Parameters
-        ----------
-        stream : Stream, optional
-        now : bool
-            End the pause.
+        `now` ends the pause.
         """
         with self._lock:
             is_ready = self.is_live and (stream is None or stream.digest in self.opened)

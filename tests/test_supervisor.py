@@ -57,15 +57,11 @@ class Fakes:
                     wait_for(condition, 20)
             finally:
                 os.kill(os.getpid(), signal.SIGINT)
-                while not ended.wait(10):  # a KeyboardInterrupt in a destructor is lost
-                    os.kill(os.getpid(), signal.SIGINT)
 
-        ended = threading.Event()
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
             Supervisor(self.settings).run(self.announced.append)
-        ended.set()
         thread.join()
 
 
@@ -73,7 +69,9 @@ class Fakes:
 def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fakes]:
     monkeypatch.setattr(supervisor, "_COMMAND", [sys.executable, str(FAKE)])
     found = Fakes(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
     yield found
+    signal.signal(signal.SIGINT, before)
     for number in range(len(found.settings)):
         assert not [pid for pid in found.pids(number) if is_running(pid)]
 

@@ -46,6 +46,7 @@ def test_free_ports_are_in_a_row():
         last.bind(("127.0.0.1", port + 2))
 
 
+@pytest.mark.slow
 def test_a_service_that_does_not_start_is_reported(tmp_path: Path):
     with pytest.raises(UserError, match=f"to see why: gtzan-stream serve {tmp_path} --listen"):
         Service(tmp_path)

@@ -123,6 +123,7 @@ def test_what_is_served_is_printed_with_addresses_that_trainers_can_use(capsys: 
     ]
 
 
+@pytest.mark.slow
 def test_shards_that_are_missing_are_one_line(tmp_path: Path):
     with Serve(tmp_path / "nowhere", "--listen", f"127.0.0.1:{free_port()}", "--servers", 1) as process:
         status, errors = process.end()
@@ -143,6 +144,7 @@ def service(tiny: Path):
         yield addresses
 
 
+@pytest.mark.slow
 def test_statistics_as_json_have_all_counters_of_all_servers(serve: Run, service: list[str]):
     out, err = serve("--stats", service[1].removeprefix("tcp://"), "--json")
     assert err == ""

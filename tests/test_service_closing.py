@@ -79,6 +79,7 @@ def use(address: str, shards: Path | None) -> ServedLoader:
     return batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["close", "garbage"])
 def test_loaders_leave_nothing_behind(how: str, served: Server, shards: Path):
     use(served.address, shards).close()  # with what belongs to the process

@@ -54,6 +54,7 @@ def waits(batches: Any) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 def test_addresses_that_do_not_answer_cost_no_time(silent: str, served: Server, shards: Path):
     addresses = [silent, "127.0.0.1:1", "no-such-host.invalid:1", f"{'x' * 64}.invalid:1", served.address]
     begun = time.monotonic()

@@ -5,13 +5,14 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Program:
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
 
-    def wait_for(self, pattern: str, times: int = 1, within_s: float = 90) -> re.Match[str]:
+    def wait_for(self, pattern: str, times: int = 1, within_s: float = 60) -> re.Match[str]:
         """Wait until so many lines match, and return the last match."""
         latest = time.monotonic() + within_s
         while time.monotonic() < latest:
@@ -82,6 +83,8 @@ class Program:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # Ray's processes that have not noticed yet
         self._reader.join(20)
         self.process.stdout.close()
 
@@ -98,7 +101,6 @@ class Machine:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_memory_monitor_refresh_ms": "0",
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # a minute by default
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder),
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),  # with compiled kernels

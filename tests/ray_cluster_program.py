@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, for tests: each node has one CPU.
+"""A Ray cluster on this machine, for tests: each node has one CPU, or none if its host is HOST=0.
 
 python tests/ray_cluster_program.py PORT HOST...
 
@@ -12,9 +12,10 @@ import signal
 import sys
 
 import ray
+from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
-SETTINGS = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+SETTINGS = {"object_store_memory": 80 << 20, "include_dashboard": False}
 
 
 @ray.remote(num_cpus=1)
@@ -23,17 +24,22 @@ class Worker:
         return True
 
 
+def add_node(cluster: Cluster, host: str, **settings: int) -> Node:
+    host, _, n_cpus = host.partition("=")
+    return cluster.add_node(node_ip_address=host, num_cpus=int(n_cpus or 1), **SETTINGS, **settings)
+
+
 def main() -> None:
     out, sys.stdout = sys.stdout, sys.stderr
     port, *hosts = sys.argv[1:]
     cluster = Cluster()
-    nodes = [cluster.add_node(node_ip_address=host, gcs_server_port=int(port), **SETTINGS) for host in hosts]
+    nodes = [add_node(cluster, host, gcs_server_port=int(port)) for host in hosts]
     print("done", file=out, flush=True)
     workers = []
     for line in sys.stdin:
         match line.split():
             case ["add", host]:
-                nodes.append(cluster.add_node(node_ip_address=host, **SETTINGS))
+                nodes.append(add_node(cluster, host))
             case ["kill", "gcs"]:
                 (process,) = nodes[0].all_processes["gcs_server"]
                 os.kill(process.process.pid, signal.SIGKILL)

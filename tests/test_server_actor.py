@@ -1,5 +1,6 @@
 """A server in an actor, without Ray."""
 
+import os
 import socket
 import threading
 import time
@@ -51,7 +52,7 @@ def _hello(address: str, keys: Path | None = None, wait_ms: int = 5000) -> dict 
 def test_actor_serves_and_passes_on_addresses(actor: ServerActor) -> None:
     report = actor.serve("tcp://127.0.0.1:*", [])
     address = report.pop("address")
-    assert report == {"dataset": actor._server.manifest.dataset, "clips": 11, "device": "cpu"}
+    assert report == {"dataset": actor._server.manifest.dataset, "clips": 11, "device": "cpu", "pid": os.getpid()}
     assert _hello(address)["addresses"] == [address]
     assert actor.serve(address, [address, "tcp://10.0.0.7:5690"])["address"] == address
     assert _hello(address)["addresses"] == [address, "tcp://10.0.0.7:5690"]

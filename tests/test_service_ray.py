@@ -47,8 +47,7 @@ def test_killed_server_and_killed_node(machine: Machine, tiny: Path) -> None:
         pids = {answer["address"]: answer["pid"] for answer in stats.ask()}
     os.kill(pids[f"tcp://{second}"], signal.SIGKILL)
     killed = time.monotonic()
-    server.wait_for(f"the server at {second} has ended; Ray starts it again")
-    server.wait_for(f"the server at {second} serves again")
+    server.wait_for(f"the server at {second} has ended, and Ray has started it again")
     restarted_s = time.monotonic() - killed
     with Stats(first) as stats:
         again = {answer["address"]: answer["pid"] for answer in stats.ask()}
@@ -71,12 +70,14 @@ def test_killed_server_and_killed_node(machine: Machine, tiny: Path) -> None:
 
     assert server.send(signal.SIGTERM) == 128 + signal.SIGTERM
     assert server.lines[-1] == "gtzan-stream: interrupted; the servers have ended"
+    assert all(line.startswith((f"{tiny}: ", "python train.py ", "gtzan-stream: ")) for line in server.lines)
     latest = time.monotonic() + 10
     while processes(Path(machine.env["RAY_TMPDIR"]), "ServerActor"):
         assert time.monotonic() < latest
 
 
 def test_head_that_is_lost_and_comes_back(machine: Machine, tiny: Path) -> None:
+    machine.env["RAY_gcs_rpc_server_reconnect_timeout_s"] = "15"  # a minute by default
     do = machine.cluster("127.0.0.1", "127.0.0.1")
     server = machine.serve(tiny)
     addresses = served_addresses(server)
@@ -84,15 +85,31 @@ def test_head_that_is_lost_and_comes_back(machine: Machine, tiny: Path) -> None:
     without = machine.train(addresses, epochs=30)
     without.wait_for('"number": 20,')
     do("kill gcs")
+    without.wait_for(f'"number": {without.number + 100},')
+    assert not any("failed" in line for line in without.lines)  # the servers go on without the head
     server.wait_for(r"the Ray cluster at 127\.0\.0\.1:\d+ was lost \(Ray has ended the connection\)")
     server.wait_for(r"the Ray cluster at 127\.0\.0\.1:\d+ was lost \(it does not answer\)")
-    without.wait_for(f'"number": {without.number + 40},')
-    assert max(without.waits()[1:]) < LONGEST_S  # the servers have gone on without it
     do("kill 0")
     do("kill 1")
+    with_shards.wait_for(f'"number": {with_shards.number + 40},')
     machine.cluster("127.0.0.1", "127.0.0.1")
-    served_addresses(server, 2)
+    assert served_addresses(server, 2) == addresses
+    without.wait_for(f'"number": {without.number + 40},')
     for trainer in (with_shards, without):
         waits = ended(trainer, tiny, 30)
         record("head", longest_s=max(waits[1:]))
+    assert max(with_shards.waits()[1:]) < LONGEST_S
     assert server.process.poll() is None
+
+
+def test_last_node_with_servers_is_replaced(machine: Machine, tiny: Path) -> None:
+    do = machine.cluster("127.0.0.1=0", "127.0.0.1")
+    server = machine.serve(tiny)
+    address = served_addresses(server)
+    trainer = machine.train(address, epochs=20)
+    trainer.wait_for('"number": 20,')
+    do("kill 1")
+    server.wait_for(f"the server at {address} is gone with its node")
+    do("add 127.0.0.1")
+    assert served_addresses(server, 2) == address
+    ended(trainer, tiny, 20)

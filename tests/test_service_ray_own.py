@@ -62,13 +62,13 @@ def test_cluster_without_room(machine: Machine, tiny: Path) -> None:
     assert {each.split(":")[0] for each in served_addresses(server).split(",")} == {"127.0.0.1", "127.0.0.2"}
     trainer = machine.train(served_addresses(server), epochs=1, keys=str(folder / "keys"))
     ended(trainer, tiny, 1)
-    assert server.send(signal.SIGINT) == 130
+    assert server.send(signal.SIGTERM) == 128 + signal.SIGTERM
 
     do("work")
     server = machine.serve(tiny, *keys)
     assert len(served_addresses(server).split(",")) == 1
     assert "gtzan-stream: 1 server more will start when a CPU is free" in server.lines
-    server.send(signal.SIGINT)
+    server.send(signal.SIGTERM)
     do("work")
     assert "the Ray cluster has 2 CPUs, of which 0 are free, and a server needs 1" in problem(*keys)
 
@@ -100,7 +100,7 @@ def test_own_cluster_is_private(machine: Machine, tiny: Path) -> None:
         listening = listeners(processes(folder))
         assert listening
         assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-        assert server.send(signal.SIGINT) == 130
+        assert server.send(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
 def test_own_cluster_ends_when_the_command_is_killed(machine: Machine, tiny: Path) -> None:

@@ -99,7 +99,7 @@ class Placement:
         self._class = ray.remote(max_restarts=-1, max_task_retries=0, **needs)(ServerActor)
         self._settings = {"keys": keys, "device": device, **settings}
         self._places: list[_Place] = []
-        self._announced: list[str] = []
+        self._has_started = False
         self._left_out: set[str] = set()
         own = ray.get_runtime_context().get_node_id()
         self._own_hosts = {_LOOPBACK, *(_host(node) for name, node in _nodes().items() if name == own)}
@@ -141,7 +141,7 @@ class Placement:
         UserError
             If a server cannot start, unless others serve already.
         """
-        begun, told = time.monotonic(), list[str]()
+        begun, told, announced = time.monotonic(), list[str](), list[str]()
         while True:
             latest = time.monotonic() + _ROUND_S
             self._place()
@@ -150,9 +150,11 @@ class Placement:
             if addresses != told:  # tell the servers first
                 told = addresses
                 continue
-            if addresses != self._announced and (self._announced or self._have_started(time.monotonic() - begun)):
-                self._announced = addresses
-                self._say({"serving": [place.report for place in self._places if place.report]})
+            self._has_started = self._has_started or self._have_started(time.monotonic() - begun)
+            if self._has_started and addresses != announced:
+                announced = addresses
+                if addresses:
+                    self._say({"serving": [place.report for place in self._places if place.report]})
             time.sleep(max(latest - time.monotonic(), 0))
 
     def _have_started(self, waited_s: float) -> bool:
@@ -203,11 +205,13 @@ class Placement:
         for reply in ray.wait(list(pending), num_returns=len(pending), timeout=_ROUND_S)[0] if pending else ():
             place, pending[reply].reply = pending[reply], None
             try:
-                place.report = report = ray.get(reply)
-                place.listen = report["address"]
+                report = ray.get(reply)
+                if place.report and report["pid"] != place.report["pid"]:
+                    self._say({"warning": f"the server at {place} has ended, and Ray has started it again"})
+                place.report, place.listen = report, report["address"]
                 self._note(place, "")
-            except (ActorUnavailableError, ActorUnschedulableError):  # the second when its node has just died
-                self._note(place, "has ended; Ray starts it again")
+            except (ActorUnavailableError, ActorUnschedulableError):
+                continue  # Ray starts it again, or its node is gone
             except RayActorError as error:  # for good, for instance by `ray.kill`; the next round makes another place
                 self._places.remove(place)
                 self._failed(place, _last_line(error))
@@ -218,7 +222,7 @@ class Placement:
 
     def _failed(self, place: _Place, reason: str) -> None:
         """Tell the user why a server has ended or cannot start. Raises UserError if none has ever served."""
-        if not self._announced:
+        if not self._has_started:
             host = next((_host(node) for name, node in _nodes().items() if name == place.node), "that is gone")
             raise UserError(f"no server can start on node {host}: {reason}")
         self._note(place, f"does not serve: {reason}")
@@ -227,7 +231,7 @@ class Placement:
         """Tell the user once that a server does not serve, and why, or that it does again."""
         if problem != place.problem:
             place.problem = problem
-            self._say({"warning": f"the server at {place} {problem or 'serves again'}"})
+            self._say({"warning": f"the server at {place} {problem or 'serves now'}"})
 
     def _room(self, node: Node, most: int | None = None) -> int:
         """Return the number of servers that a node has room for, up to `most`."""

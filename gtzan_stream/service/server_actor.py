@@ -20,8 +20,8 @@ _LOOK_S = 5.0
 class ServerActor:
     """A server that starts when it is first called. Called for the last time, it ends 10 minutes later.
 
-    Ray ends it with the command that has placed it. But if the head of the cluster is lost, Ray ends the command's
-    process and leaves the servers: they go on until the cluster is back, which ends them, or the time is over.
+    Ray ends it with the command that has placed it, and a minute after the head of the cluster was lost. The 10 minutes
+    are for a server that Ray has left behind.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ServerActor:
         Returns
         -------
         dict
-            "address", and what is served: "dataset", "clips", "device".
+            "address", "pid", and what is served: "dataset", "clips", "device".
 
         Raises
         ------
@@ -64,8 +64,13 @@ class ServerActor:
             self._server = self._start(listen)
         server = self._server
         server.addresses = addresses or [server.address]
-        manifest, device = server.manifest, str(server.device)
-        return {"address": server.address, "dataset": manifest.dataset, "clips": len(manifest), "device": device}
+        return {
+            "address": server.address,
+            "pid": os.getpid(),
+            "dataset": server.manifest.dataset,
+            "clips": len(server.manifest),
+            "device": str(server.device),
+        }
 
     def _start(self, listen: str) -> "Server":
         from gtzan_stream.service.server import Server

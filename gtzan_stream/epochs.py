@@ -21,8 +21,7 @@ The examples of an epoch are a pure function of the settings and the epoch, so t
 ``_epoch_offset`` and ``_start_was_set`` serve trainers that count epochs themselves; see `SamplerProxy`.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -188,8 +187,7 @@ class Epochs:
         self._consumed, self._next_start, self._start_was_set = self._next_start, 0, False
         rank, world_size = self.rank, self.world_size
         requests = ShardRequests(self.manifest, plan, rows_of_rank(rank, world_size, self.batch_size), first)
-        calls = (partial(self._make, requests, plan, k, rank, world_size) for k in range(first, len(plan)))
-        with closing(requests), closing(prefetch(calls, *self._prefetching())) as batches:
+        with closing(requests), closing(self._ahead(requests, plan, first, rank, world_size)) as batches:
             yield from self._yielded(batches, epoch, plan, first)
 
     def _yielded(
@@ -206,9 +204,12 @@ class Epochs:
             if number < len(plan):  # closing after the last batch is fine
                 self._check_open()
 
-    def _prefetching(self) -> tuple[int, Executor | None]:
-        """Return how many batches to make ahead, and the threads that do."""
-        return _PREFETCH_DEPTH, self._maker.prefetch_executor if self.num_workers else None
+    def _ahead(
+        self, requests: ShardRequests, plan: EpochPlan, first: int, rank: int, world_size: int
+    ) -> Generator[tuple[Batch, Any], None, None]:
+        """Yield the batches of an epoch from index `first` on, with their events, made ahead in threads."""
+        calls = (partial(self._make, requests, plan, k, rank, world_size) for k in range(first, len(plan)))
+        return prefetch(calls, _PREFETCH_DEPTH, self._maker.prefetch_executor if self.num_workers else None)
 
     def _make(self, requests: ShardRequests, plan: EpochPlan, index: int, rank: int, world_size: int) -> Any:
         """Make a batch and its event, while shards of its block and the next are downloaded."""

@@ -11,15 +11,12 @@ Item 4 begins when the consumer takes item 1.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Generator, Iterator
 from itertools import islice
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | None) -> Generator[T, None, None]:
+def prefetch(calls: Iterator[Any], depth: int, executor: Any) -> Generator[Any, None, None]:
     """Yield the results of calls in order, computed up to `depth` results ahead.
 
     An exception of a call is raised here, after the results before it. When this generator is closed (a ``break`` in
@@ -34,7 +31,8 @@ def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | 
     depth : int
         Number of results to compute ahead.
     executor : Executor or None
-        Without one, each result is computed when it is requested, in the consumer's thread.
+        Or anything else whose method `submit` begins such a call and returns its future. Without one, each result is
+        computed when it is requested, in the consumer's thread.
 
     Examples
     --------
@@ -45,7 +43,7 @@ def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Executor | 
     if executor is None:
         yield from (call() for call in calls)
         return
-    futures: deque[Future[T]] = deque(executor.submit(call) for call in islice(calls, depth))
+    futures = deque(executor.submit(call) for call in islice(calls, depth))
     try:
         while futures:
             result = futures[0].result()

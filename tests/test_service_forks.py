@@ -58,7 +58,7 @@ def is_used(loader: ServedLoader, server: ServerProcess) -> bool:
 
 def use_both(loader: ServedLoader, servers: list[ServerProcess]) -> None:
     """Wait until a loader uses servers."""
-    loader._servers._ready(loader._stream, 0)
+    loader._servers.ready(loader._stream, 0)
 
     def all_used() -> bool:
         loader._servers._contact(loader._stream)

@@ -88,7 +88,7 @@ def test_a_server_that_failed_meanwhile_is_not_asked(
         wait_for(lambda: not any(server.is_contacted for server in servers.values()))
         servers[middle.address].is_live = False
         both = [servers[middle.address], servers[served.address]]
-        monkeypatch.setattr(batches._servers, "_ready", lambda *_: both)
+        monkeypatch.setattr(batches._servers, "ready", lambda *_: both)
         assert contents(batches) == expected
         assert middle.asked.count("get") == asked
 
@@ -111,7 +111,7 @@ def test_a_server_with_two_addresses_is_asked_once(served: Server, shards: Path,
         batches._servers._contact(batches._stream)
         wait_for(lambda: all(batches._stream.digest in server.opened for server in batches._servers._servers.values()))
         assert len(batches._servers._servers) == 2
-        assert len(batches._servers._ready(batches._stream, 0)) == 1
+        assert len(batches._servers.ready(batches._stream, 0)) == 1
 
 
 def wait_for(condition: Any, within_s: float = 10) -> None:

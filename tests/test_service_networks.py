@@ -133,9 +133,7 @@ def test_a_machine_that_vanishes_costs_one_time_out(shards: Path, expected: list
         server_addresses_only_through_the_cable(far, cable)
         with threaded(shards) as near, ServedLoader([near.address, cable.address], **SETTINGS) as loader:
             wait_for(
-                lambda: (
-                    loader._servers._ready(loader._stream, 0) and len(loader._servers._ready(loader._stream, 0)) == 2
-                )
+                lambda: loader._servers.ready(loader._stream, 0) and len(loader._servers.ready(loader._stream, 0)) == 2
             )
             longest = longest_wait(loader, expected, {MIDDLE_OF_EPOCH: lambda: setattr(cable, "is_cut", True)})
             print(f"longest wait: {longest:.2f} s")

@@ -135,7 +135,7 @@ def test_a_failure_ends_all_requests_to_a_server_and_counts_once(served: Server,
         thread.start()
         wait_for(lambda: middle.asked.count("get") == 4)
         for _ in range(2):
-            server._fail(ServiceError("it is off"), 0)
+            server.fail(ServiceError("it is off"), 0)
         assert server._pause_s == remote_server._FIRST_PAUSE_S
         thread.join(5)
         assert not thread.is_alive(), "batches are made here"

@@ -1,9 +1,10 @@
-"""Link: one connection to a server. It asks, and waits for the reply."""
+"""Link: one connection to a server. It sends requests, and waits for their replies."""
 
 import itertools
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from gtzan_stream.service import keys as curve
-from gtzan_stream.service.protocol import MAX_REPLY_BYTES, Header, ServiceError, decode, encode
+from gtzan_stream.service.protocol import (
+    MAX_OPEN_REQUESTS,
+    MAX_REPLY_BYTES,
+    Header,
+    ServiceError,
+    decode,
+    encode,
+)
 
 CONNECT_S = 2.0
 """How long to wait for a connection."""
@@ -42,7 +50,7 @@ def _context() -> "zmq.Context[zmq.Socket[bytes]]":
 
 
 class Link:
-    """A connection to a server, for one request at a time.
+    """A connection to a server, for one thread at a time.
 
     It never connects again when the connection has ended, because another server may listen there then.
 
@@ -69,6 +77,8 @@ class Link:
     ) -> None:
         self._address, self._client, self._keys = address, client, keys
         self._ids, self._is_connected = itertools.count(1), False
+        self._open = set[bytes]()  # requests without a reply
+        self._replies = dict[bytes, list[zmq.Frame]]()  # that were not taken yet
         self._pings: zmq.Socket[bytes] | None = None
         self._socket = self._new_socket()
         self._monitor = self._socket.get_monitor_socket(_LOST | zmq.Event.HANDSHAKE_SUCCEEDED)
@@ -91,26 +101,57 @@ class Link:
             raise
 
     def ask(self, header: Header, keep_waiting: Callable[[], object] = lambda: None) -> tuple[Header, list[Any]]:
-        """Send a request, and return the header and the further frames of its reply.
+        """Send a request and return its reply; see `receive`."""
+        return self.receive(self.send(header), keep_waiting)
+
+    def send(self, header: Header) -> bytes:
+        """Send a request, and return its id. Raises LinkLost if the connection has ended."""
+        request = self._send(self._socket, header)
+        self._open.add(request)
+        return request
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the reply to every request was taken."""
+        return not self._open and not self._replies
+
+    def receive(self, request: bytes, keep_waiting: Callable[[], object] = lambda: None) -> tuple[Header, list[Any]]:
+        """Return the header and the further frames of the reply to a request. Replies may come in any order.
 
         Raises
         ------
         LinkLost
             If the server has ended, does not answer pings, or finishes nothing. The link cannot be used any more.
         ServiceError
-            If the reply is damaged.
+            If a reply is damaged.
         """
-        request = self._send(self._socket, header)
+        self._take(request)
+        if request not in self._replies:
+            self._wait(request, keep_waiting)
+        frames = self._replies.pop(request)
+        return decode(frames[0].buffer), [frame.buffer for frame in frames[1:]]
+
+    def _take(self, request: bytes) -> None:
+        """Take the replies that have come, up to that to a request."""
+        with suppress(zmq.Again):
+            while request not in self._replies:
+                got, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                if got.bytes not in self._open or not frames:
+                    raise ServiceError("a message is not a reply that was expected")
+                self._open.remove(got.bytes)
+                self._replies[got.bytes] = frames
+
+    def _wait(self, request: bytes, keep_waiting: Callable[[], object]) -> None:
+        """Wait for the reply to a request."""
         is_pinged = False
         done, progress = None, time.monotonic()  # what the server has finished, and when it last finished something
-        asked = progress  # when the request, or a ping, was sent, or a ping was answered
+        asked = progress  # when the wait began, or a ping was sent or answered
         while True:
             ready = dict(self._poller.poll(_POLL_MS))
             if self._socket in ready:
-                got, *frames = self._socket.recv_multipart(copy=False)
-                if got.bytes != request or not frames:
-                    raise ServiceError("a message is not the reply that was expected")
-                return decode(frames[0].buffer), [frame.buffer for frame in frames[1:]]
+                self._take(request)
+                if request in self._replies:
+                    return
             if self._monitor in ready:
                 self._watch()
             keep_waiting()
@@ -141,7 +182,7 @@ class Link:
         new.set(zmq.IPV6, "[" in self._address)
         new.set(zmq.RECONNECT_IVL, -1)
         new.set(zmq.MAXMSGSIZE, MAX_REPLY_BYTES)
-        new.set(zmq.RCVHWM, 2)  # each request has one reply
+        new.set(zmq.RCVHWM, MAX_OPEN_REQUESTS)  # each has one reply
         if self._keys:
             curve.secure_client(new, self._keys)
         return new

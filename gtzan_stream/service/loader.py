@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,19 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.evaluation import Evaluation
 from gtzan_stream.loader import Loader
 from gtzan_stream.plan import EpochPlan, rows_of_rank
+from gtzan_stream.prefetch import prefetch
+from gtzan_stream.service.asking import Asking, Request
 from gtzan_stream.service.batches import batch_of
 from gtzan_stream.service.manifest import served_manifest
 from gtzan_stream.service.probe import digest_of_probe
-from gtzan_stream.service.protocol import Refused
-from gtzan_stream.service.servers import AHEAD, Servers
+from gtzan_stream.service.protocol import Header, Refused
+from gtzan_stream.service.servers import Servers
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.store.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 _WITHOUT_SERVER_S = 60.0
+_AHEAD = 4  # batches that are asked for before they are needed
 
 
 class ServedEpochs(Epochs):
@@ -34,21 +39,38 @@ class ServedEpochs(Epochs):
     _has_shards: bool
     _makes_here = False  # and has said so
 
-    def _prefetching(self) -> tuple[int, Any]:
-        return AHEAD, self._servers.executor if self.num_workers else None
+    def _ahead(
+        self, requests: Any, plan: EpochPlan, first: int, rank: int, world_size: int
+    ) -> Generator[Any, None, None]:
+        """Yield the batches of an epoch from index `first` on, asked for before they are needed."""
+        if not self.num_workers:
+            yield from super()._ahead(requests, plan, first, rank, world_size)
+            return
+        asks = (
+            Request(
+                number,
+                self._header(plan, number, rank, world_size),
+                lambda header, frames: (self._read(plan, rank, world_size, header, frames), None),
+                partial(self._make, requests, plan, number, rank, world_size),
+            )
+            for number in range(first, len(plan))
+        )
+        with closing(Asking[Any](self._servers, self._stream, self._maker.prefetch_executor)) as asking:
+            yield from prefetch(asks, _AHEAD, asking)
+
+    def _header(self, plan: EpochPlan, number: int, rank: int, world_size: int) -> Header:
+        """Return the request for a batch."""
+        place = {"epoch": plan.epoch, "number": number, "rank": rank, "world_size": world_size}
+        return {"ask": "get", "stream": self._stream.digest, **place}
+
+    def _read(self, plan: EpochPlan, rank: int, world_size: int, header: Header, frames: list[Any]) -> Batch:
+        """Return the batch in a reply."""
+        n = len(rows_of_rank(rank, world_size, self.batch_size))
+        return batch_of(header, frames, self._kind, self._maker, epoch=plan.epoch, n=n)
 
     def _make(self, requests: Any, plan: EpochPlan, index: int, rank: int, world_size: int) -> tuple[Batch, Any]:
         """Get a batch from a server, or make it here."""
-        header = {
-            "ask": "get",
-            "stream": self._stream.digest,
-            "epoch": plan.epoch,
-            "number": index,
-            "rank": rank,
-            "world_size": world_size,
-        }
-        n = len(rows_of_rank(rank, world_size, self.batch_size))
-        read = partial(batch_of, kind=self._kind, maker=self._maker, epoch=plan.epoch, n=n)
+        header, read = self._header(plan, index, rank, world_size), partial(self._read, plan, rank, world_size)
         latest = time.monotonic() + _WITHOUT_SERVER_S
         while True:
             try:

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,8 @@ class RemoteServer:
         Why it cannot be used: for a stream, by its digest, or for all of them, by "".
     error : Exception, optional
         Why it failed; None if it works, or was not contacted yet.
+    n_failures : int
+        How often it has failed. What was begun before a failure fails, too.
     """
 
     def __init__(self, address: str, terms: Terms) -> None:
@@ -58,7 +61,7 @@ class RemoteServer:
         self._contact: threading.Thread | None = None
         self._endpoint = address
         self._idle: defaultdict[int, list[Link]] = defaultdict(list)  # of each process: a forked one has its own
-        self._n_failures, self._pause_s, self._due = 0, 0.0, 0.0
+        self.n_failures, self._pause_s, self._due = 0, 0.0, 0.0
         self._failed_at: tuple[Stream, Header] | None = None
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -73,7 +76,7 @@ class RemoteServer:
         ServiceError
             If the server does not work. It is not live any more.
         """
-        n = self._n_failures
+        n = self.n_failures
         try:
             try:
                 result = read(*self._ask(header, n))
@@ -83,60 +86,80 @@ class RemoteServer:
         except Refused:
             raise
         except ServiceError as error:
-            self._fail(error, n, (stream, header))
+            self.fail(error, n, (stream, header))
             raise
-        if self.error is not None:
-            _log.warning("the server at %s works again", self.address)
-            self.error, self._pause_s = None, 0.0
+        self.note_works()
         return result
 
     def ask(self, header: Header) -> tuple[Header, list[Any]]:
         """Ask for something else; see `get`."""
-        n = self._n_failures
+        n = self.n_failures
         try:
             return self._ask(header, n)
         except Refused:
             raise
         except ServiceError as error:
-            self._fail(error, n)
+            self.fail(error, n)
             raise
 
     def _ask(self, header: Header, n: int) -> tuple[Header, list[Any]]:
-        """Ask on an idle connection, or a new one, unless the server fails more often than `n` times meanwhile."""
-
-        def keep_waiting() -> None:
-            self._terms.check_open()
-            if n != self._n_failures:
-                raise LinkLost("another request to it has failed")
-
-        with self._lock:
-            idle = self._idle[os.getpid()]
-            link = idle.pop() if idle else None
-        if link is None:
-            link = Link(self._endpoint, client=self._terms.client, keys=self._terms.keys, keep_waiting=keep_waiting)
-            with _closing_after_errors(link):
-                if _ask_at(link, {"ask": "hello"}, keep_waiting)[0].get("instance") != self.instance:
-                    raise ServiceError("another server was started there")
+        """Ask, unless the server fails more often than `n` times meanwhile."""
+        link = self.link(n)
         with _closing_after_errors(link):
-            reply, frames = link.ask(header, keep_waiting)
-        self._keep(link, n)
+            reply, frames = link.ask(header, lambda: self.check_works(n))
+        self.keep(link, n)
         raise_error(reply)
         return reply, frames
 
-    def _keep(self, link: Link, n: int) -> None:
-        """Keep a connection for the next request, if the server has not failed more than `n` times."""
+    def link(self, n: int) -> Link:
+        """Return an idle connection or a new one. Give it to `keep`, or close it if an error occurs.
+
+        Raises
+        ------
+        ServiceError
+            If there is none, or the server fails more often than `n` times meanwhile.
+        """
         with self._lock:
-            if n == self._n_failures and self._terms.is_open:
-                self._idle[os.getpid()].append(link)
-                return
+            idle = self._idle[os.getpid()]
+            if idle:
+                return idle.pop()
+        check = partial(self.check_works, n)
+        link = Link(self._endpoint, client=self._terms.client, keys=self._terms.keys, keep_waiting=check)
+        with _closing_after_errors(link):
+            if _ask_at(link, {"ask": "hello"}, check)[0].get("instance") != self.instance:
+                raise ServiceError("another server was started there")
+        return link
+
+    def check_works(self, n: int) -> None:
+        """Raise LinkLost if the server has failed more often than `n` times, and UserError if the client was closed."""
+        self._terms.check_open()
+        if n != self.n_failures:
+            raise LinkLost("another request to it has failed")
+
+    def keep(self, link: Link, n: int) -> None:
+        """Keep a connection for the next request, if the server has not failed more than `n` times."""
+        # The garbage collector may close an iterator, and so come here, while this thread holds the lock.
+        if self._lock.acquire(blocking=False):
+            try:
+                if link.is_idle and n == self.n_failures and self._terms.is_open:
+                    self._idle[os.getpid()].append(link)
+                    return
+            finally:
+                self._lock.release()
         link.close()
 
-    def _fail(self, error: Exception, n: int, failed_at: tuple[Stream, Header] | None = None) -> None:
+    def note_works(self) -> None:
+        """Note that the server has sent a batch."""
+        if self.error is not None:
+            _log.warning("the server at %s works again", self.address)
+            self.error, self._pause_s = None, 0.0
+
+    def fail(self, error: Exception, n: int, failed_at: tuple[Stream, Header] | None = None) -> None:
         """Note that the server does not work, unless it has failed more than `n` times already."""
         with self._lock:
-            if n != self._n_failures or not self._terms.is_open:
+            if n != self.n_failures or not self._terms.is_open:
                 return
-            self._n_failures += 1
+            self.n_failures += 1
             is_news, self.error, self.is_live = self.error is None, error, False
             self._failed_at = failed_at or self._failed_at
             self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
@@ -169,7 +192,7 @@ class RemoteServer:
             if is_ready or self.is_contacted or (time.monotonic() < self._due and not now):
                 return
             self._contact = threading.Thread(
-                target=self._make_contact, args=(stream, self._n_failures), name="gtzan-stream-contact", daemon=True
+                target=self._make_contact, args=(stream, self.n_failures), name="gtzan-stream-contact", daemon=True
             )
             self._contact.start()
 
@@ -182,18 +205,18 @@ class RemoteServer:
                 self._greet(link)
                 self._try_again(link)
                 with self._lock:
-                    self.is_live = n == self._n_failures
+                    self.is_live = n == self.n_failures
                 if stream is not None:
                     digest = stream.digest
                     self._open(link, stream)
-            self._keep(link, n)
+            self.keep(link, n)
         except (UserError, Refused) as error:
             self._refuse(digest, error.error if isinstance(error, Refused) else error)
         except (ServiceError, OSError, ValueError) as error:  # a ValueError of a name that cannot be one of a host
-            self._fail(error, n)
+            self.fail(error, n)
         except Exception as error:
             _log.exception("contact with the server at %s failed", self.address)
-            self._fail(error, n)
+            self.fail(error, n)
 
     def _connect(self) -> Link:
         """Connect to the server's Unix socket if it is on this machine, else to its address."""

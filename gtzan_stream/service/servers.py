@@ -18,15 +18,13 @@ from gtzan_stream.service.protocol import Header, Refused, ServiceError
 from gtzan_stream.service.remote_server import RemoteServer
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.terms import Terms
-from gtzan_stream.threads import fork_safe_lock, thread_pool
+from gtzan_stream.threads import fork_safe_lock
 from gtzan_stream.words import first_few
 
 T = TypeVar("T")
 _RETRY_S = 0.25
 _CONTACT_S = 0.01  # between looks at whether a server has been contacted
 _MAX_FILE_BYTES = 1 << 32
-AHEAD = 4
-"""Batches that a loader asks for before they are needed."""
 
 
 class Servers:
@@ -43,8 +41,6 @@ class Servers:
     Attributes
     ----------
     terms : Terms
-    executor : Executor
-        `AHEAD` threads, for asking for batches before they are needed.
     """
 
     def __init__(self, addresses: Any, *, keys: str | Path | None = None, strict: bool = False) -> None:
@@ -52,17 +48,15 @@ class Servers:
         self.terms = Terms(f"{socket.gethostname()}:{os.getpid()}", endpoints(addresses), keys=keys, strict=strict)
         self._servers: dict[str, RemoteServer] = {}
         self._lock = fork_safe_lock()
-        self.executor = thread_pool(AHEAD, "gtzan-stream-client")
 
     def close(self) -> None:
-        """End the threads and the connections; requests that wait raise UserError."""
+        """Close the connections; requests that wait raise UserError."""
         self.terms.closed = True
-        self.executor.shutdown(wait=False, cancel_futures=True)
         for server in list(self._servers.values()):
             server.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "executor"):
+        if hasattr(self, "_lock"):
             self.close()
 
     # --- batches ------------------------------------------------------------------------------------------------------
@@ -76,7 +70,7 @@ class Servers:
             If the servers that work say that they cannot make the batch.
         """
         refused: Refused | None = None
-        for server in self._ready(stream, number):
+        for server in self.ready(stream, number):
             if not server.is_live:
                 continue  # it has failed meanwhile
             try:
@@ -89,7 +83,7 @@ class Servers:
             raise refused
         return None
 
-    def _ready(self, stream: Stream, number: int) -> list[RemoteServer]:
+    def ready(self, stream: Stream, number: int) -> list[RemoteServer]:
         """Return the servers that can be asked for batch `number`, in the order to ask them.
 
         Raises Refused if none can, because all that work have refused the stream.

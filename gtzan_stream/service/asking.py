@@ -1,0 +1,135 @@
+"""Asking: asks servers for the batches of an epoch before they are needed.
+
+A request is sent as soon as it is known, and its reply waits in this process until its batch is needed, so no thread
+has to wait for it. What is not an ordinary reply is left to `Request.otherwise`, which may ask another server.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gtzan_stream.service.link import Link
+from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
+from gtzan_stream.service.remote_server import RemoteServer
+from gtzan_stream.service.servers import Servers
+from gtzan_stream.service.stream import Stream
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """A request for batch `number`.
+
+    Attributes
+    ----------
+    number : int
+    header : dict
+    read : callable
+        Returns the batch in a reply.
+    otherwise : callable
+        Gets the batch in another way.
+    """
+
+    number: int
+    header: Header
+    read: Callable[[Header, list[Any]], T]
+    otherwise: Callable[[], T]
+
+
+@dataclass(frozen=True, eq=False)
+class _Connection:
+    """A connection to a server, which had failed `n_failures` times when it was opened."""
+
+    server: RemoteServer
+    link: Link
+    n_failures: int
+
+
+class Asking(Generic[T]):
+    """Requests for batches of a stream, in place of the executor of `prefetch`. For one thread at a time.
+
+    Parameters
+    ----------
+    servers : Servers
+    stream : Stream
+    executor : Executor
+        Runs `Request.otherwise` while no server can be asked.
+    """
+
+    def __init__(self, servers: Servers, stream: Stream, executor: Executor) -> None:
+        self._servers, self._stream, self._executor = servers, stream, executor
+        self._connections: dict[RemoteServer, _Connection] = {}
+        self._pid = os.getpid()
+
+    def submit(self, request: Request[T]) -> Any:
+        """Send a request, and return what has a method `result`, as a future has."""
+        connection = None
+        try:
+            for server in self._servers.ready(self._stream, request.number)[:1]:
+                connection = self._connections.get(server) or self._connect(server)
+                return _Asked(self, connection, connection.link.send(request.header), request)
+        except Refused:
+            pass  # `otherwise` finds out, too
+        except ServiceError as error:
+            self._fail(connection, error, request)
+        return self._executor.submit(request.otherwise)
+
+    def _connect(self, server: RemoteServer) -> _Connection:
+        n = server.n_failures
+        try:
+            link = server.link(n)
+        except ServiceError as error:
+            server.fail(error, n)
+            raise
+        self._connections[server] = connection = _Connection(server, link, n)
+        return connection
+
+    def result(self, connection: _Connection, request_id: bytes, request: Request[T]) -> T:
+        """Return the batch that was asked for."""
+        if connection is not self._connections.get(connection.server) or self._pid != os.getpid():
+            return request.otherwise()  # the connection has failed, or is that of a parent process
+        server = connection.server
+        try:
+            reply, frames = connection.link.receive(request_id, lambda: server.check_works(connection.n_failures))
+            raise_error(reply)
+            batch = request.read(reply, frames)
+        except (Refused, NoSuchStream):
+            return request.otherwise()
+        except ServiceError as error:
+            self._fail(connection, error, request)
+            return request.otherwise()
+        server.note_works()
+        return batch
+
+    def _fail(self, connection: _Connection | None, error: ServiceError, request: Request[T]) -> None:
+        """Note that a server does not work, and close the connection."""
+        if connection is not None:
+            del self._connections[connection.server]
+            connection.link.close()
+            connection.server.fail(error, connection.n_failures, (self._stream, request.header))
+
+    def close(self) -> None:
+        """Give back the connections on which nothing is expected any more, and close the others."""
+        while self._connections:
+            _, connection = self._connections.popitem()
+            connection.server.keep(connection.link, connection.n_failures)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked(Generic[T]):
+    """A request that was sent."""
+
+    asking: Asking[T]
+    connection: _Connection
+    id: bytes
+    request: Request[T]
+
+    def result(self) -> T:
+        """Wait for the batch."""
+        return self.asking.result(self.connection, self.id, self.request)
+
+    def cancel(self) -> None:
+        """Do nothing: the server makes the batch, and keeps it for others."""

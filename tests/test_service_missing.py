@@ -80,7 +80,7 @@ def test_a_server_that_failed_meanwhile_is_not_asked(
 ):
     with (
         Middle(served) as middle,
-        ServedLoader([served.address, middle.address], shards, **SETTINGS) as batches,
+        ServedLoader([served.address, middle.address], shards, num_workers=0, **SETTINGS) as batches,
     ):
         contents(batches)
         batches.set_epoch(0)

@@ -14,11 +14,11 @@ from gtzan_stream.service.protocol import (
     NoSuchStream,
     Refused,
     ServiceError,
-    array_header,
     arrays_of,
     decode,
     encode,
     error_header,
+    layout_of,
     raise_error,
 )
 
@@ -28,7 +28,7 @@ ARRAYS = {
     "labels": np.array([1, 2**40], "<i8"),
     "weights": np.ones(2, "<f4"),
 }
-HEADER = {"arrays": array_header(ARRAYS)}
+HEADER = {"arrays": layout_of(EXPECTED)}
 FRAMES = [ARRAYS["features"].tobytes(), ARRAYS["labels"].tobytes() + ARRAYS["weights"].tobytes()]
 
 
@@ -84,16 +84,29 @@ def test_arrays_come_back():
         np.testing.assert_array_equal(found[name], array)
 
 
+@pytest.mark.parametrize("offset", range(8))
+def test_arrays_are_aligned_and_writable_wherever_a_frame_begins(offset: int):
+    frames = [np.frombuffer(bytearray(offset) + bytearray(frame), np.uint8)[offset:] for frame in FRAMES]
+    for name, array in arrays_of(HEADER, frames, EXPECTED).items():
+        assert array.flags.aligned, name
+        array += 1
+        np.testing.assert_array_equal(array, ARRAYS[name] + 1)
+    own = [frame.tobytes() for frame in frames]
+    assert own[1] == FRAMES[1], "the small arrays are copies"
+    assert (own[0] == FRAMES[0]) == bool(offset % 4), "the large one is not, if it can be used where it is"
+
+
 @pytest.mark.parametrize(
     ("header", "frames"),
     [
         ({}, FRAMES),
         ({"arrays": None}, FRAMES),
-        ({"arrays": HEADER["arrays"][:2]}, FRAMES),
-        ({"arrays": [["features", "<f8", [2, 5]], *HEADER["arrays"][1:]]}, FRAMES),
-        ({"arrays": [["features", "|O", [2, 5]], *HEADER["arrays"][1:]]}, FRAMES),
-        ({"arrays": [["features", "<f4", [5, 2]], *HEADER["arrays"][1:]]}, FRAMES),
-        ({"arrays": [["features", "<f4", [2**40, 2**40]], *HEADER["arrays"][1:]]}, FRAMES),
+        ({"arrays": ["features", "<f4", [2, 5]]}, FRAMES),
+        ({"arrays": layout_of(EXPECTED[:2])}, FRAMES),
+        ({"arrays": layout_of((("features", "<f8", (2, 5)), *EXPECTED[1:]))}, FRAMES),
+        ({"arrays": layout_of((("features", "|O", (2, 5)), *EXPECTED[1:]))}, FRAMES),
+        ({"arrays": layout_of((("features", "<f4", (5, 2)), *EXPECTED[1:]))}, FRAMES),
+        ({"arrays": layout_of((("features", "<f4", (2**40, 2**40)), *EXPECTED[1:]))}, FRAMES),
         (HEADER, []),
         (HEADER, FRAMES[:1]),
         (HEADER, [*FRAMES, b""]),

@@ -1,20 +1,17 @@
 """What a server keeps: streams, the cache of replies, counters, and memory that is used again."""
 
-import gc
 import json
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from gtzan_stream.described import describe_features
 from gtzan_stream.errors import UserError
 from gtzan_stream.features import LogMel
-from gtzan_stream.service import buffers, counters
-from gtzan_stream.service.buffers import Buffers
+from gtzan_stream.service import counters
 from gtzan_stream.service.cache import ReplyCache
 from gtzan_stream.service.counters import Clients, StreamCounters
 from gtzan_stream.service.protocol import NoSuchStream
@@ -78,34 +75,6 @@ def test_a_reply_larger_than_the_cache_is_not_kept():
         cache.get(key, lambda: future_of("reply"))
         cache.finish(key, {"a": 4, "b": 11}[key])
     assert len(cache) == cache.n_bytes == 0
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_buffer_is_used_again_when_nothing_refers_to_its_content():
-    pool = Buffers()
-    first = pool.copy_of(np.arange(6, dtype=np.int16).reshape(2, 3))
-    assert first.dtype == np.uint8
-    assert first.tobytes() == np.arange(6, dtype=np.int16).tobytes()
-    address, view = first.ctypes.data, memoryview(first)
-    del first
-    assert pool.copy_of(np.zeros(12, np.uint8)).ctypes.data != address  # `view` still refers to it
-    del view
-    gc.collect()
-    addresses = {pool.copy_of(np.zeros(12, np.uint8)).ctypes.data for _ in range(2)}
-    assert address in addresses
-
-
-def test_free_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(buffers, "_MAX_FREE_BYTES", 100)
-    pool = Buffers()
-    kept = [pool.copy_of(np.zeros(40, np.uint8)) for _ in range(5)]
-    del kept
-    gc.collect()
-    assert pool.n_free_bytes == 80
-    pool.copy_of(np.zeros(40, np.uint8))
-    assert pool.n_free_bytes == 80
 
 
 # --- counters ---------------------------------------------------------------------------------------------------------

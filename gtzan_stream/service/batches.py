@@ -7,22 +7,21 @@ import torch
 
 from gtzan_stream.batch import Batch
 from gtzan_stream.batch_maker import BatchMaker
-from gtzan_stream.service.protocol import Expected, Header, ServiceError, array_header, arrays_of
+from gtzan_stream.service.protocol import Expected, Header, ServiceError, arrays_of, layout_of
 from gtzan_stream.views import BatchKind
 from gtzan_stream.words import short_repr
 
 
 def message_of(batch: Batch) -> tuple[Header, list[np.ndarray]]:
     """Return the header and the arrays of a batch. Its tensors must be on the CPU."""
-    tensors = {"features": batch.features, "labels": batch.labels}
-    if batch.targets.is_floating_point():  # with mixup; else they are the labels
-        tensors["targets"] = batch.targets
-    tensors |= {"weights": batch.weights, "loss_weights": batch.loss_weights}
-    arrays = {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}
+    arrays = {"features": batch.features.contiguous().numpy(), "labels": batch.labels.numpy()}
     arrays |= {"crops": batch.crops, "starts": batch.starts, "valid_frames": batch.valid_frames}
+    if batch.targets.is_floating_point():  # with mixup; else they are the labels
+        arrays["targets"] = batch.targets.numpy()
+    arrays |= {"weights": batch.weights.numpy(), "loss_weights": batch.loss_weights.numpy()}
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
-    header = {"arrays": array_header(arrays), "keys": batch.keys, "skipped": list(batch.skipped)}
-    return header, list(arrays.values())
+    layout = layout_of((name, array.dtype.str, array.shape) for name, array in arrays.items())
+    return {"arrays": layout, "keys": batch.keys, "skipped": list(batch.skipped)}, list(arrays.values())
 
 
 def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMaker, *, epoch: int, n: int) -> Batch:
@@ -37,7 +36,7 @@ def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMak
     """
     arrays = arrays_of(header, frames, _expected(kind, maker, n))
     tensors = {
-        name: torch.from_numpy(arrays[name] if name == "features" else arrays[name].copy())
+        name: torch.from_numpy(arrays[name])
         for name in ("features", "labels", "targets", "weights", "loss_weights")
         if name in arrays
     }
@@ -47,9 +46,9 @@ def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMak
     batch = Batch(
         **{"targets": tensors["labels"], **tensors},
         keys=keys,
-        crops=arrays["crops"].copy(),
-        starts=arrays["starts"].copy(),
-        valid_frames=arrays["valid_frames"].copy(),
+        crops=arrays["crops"],
+        starts=arrays["starts"],
+        valid_frames=arrays["valid_frames"],
         epoch=epoch,
         skipped=tuple(skipped),
         transform=kind.transform,
@@ -64,10 +63,9 @@ def _expected(kind: BatchKind, maker: BatchMaker, n: int) -> tuple[Expected, ...
     views = () if kind.views == 1 else (kind.views,)
     return (
         ("features", "<f4", (n, *views, maker.n_rows, maker.geometry.frames)),
-        ("labels", "<i8", (n,)),
+        *((name, "<i8", (n,)) for name in ("labels", "crops", "starts", "valid_frames")),
         *([("targets", "<f4", (n, maker.n_classes))] if kind.mixup else []),
         *((name, "<f4", (n,)) for name in ("weights", "loss_weights")),
-        *((name, "<i8", (n,)) for name in ("crops", "starts", "valid_frames")),
     )
 
 

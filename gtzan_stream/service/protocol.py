@@ -19,7 +19,7 @@ frames have their sizes already, and `arrays_of` compares them with the header.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -88,11 +88,13 @@ def decode(frame: Any) -> Header:
     """Parse a header. Raises ServiceError if it is not a JSON object."""
     if len(frame) > MAX_HEADER_BYTES:
         raise ServiceError(f"a header has {len(frame):,} bytes")
+    text = bytes(frame)
     try:
-        header = json.loads(bytes(frame), parse_int=_int, parse_float=_float, parse_constant=_float)
+        header = _DECODER.decode(text.decode())
     except (ValueError, RecursionError) as error:
         raise ServiceError(f"a header is not JSON ({short_repr(str(error))})") from None
-    _check_depth(header)
+    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH:  # else it cannot be
+        _check_depth(header)
     if not isinstance(header, dict):
         raise ServiceError(f"a header is not a JSON object but {short_repr(header)}")
     return header
@@ -125,6 +127,9 @@ def _float(digits: str) -> float:
     return number
 
 
+_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float, parse_constant=_float)
+
+
 def error_header(error: BaseException) -> Header:
     """Return the header that reports an error of the list `ERRORS`; any other becomes a ServiceError."""
     name = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), None)
@@ -140,28 +145,28 @@ def raise_error(header: Header) -> None:
         raise Refused(error) if isinstance(error, UserError | BadSample) else error
 
 
-def array_header(arrays: dict[str, np.ndarray]) -> list[list[Any]]:
-    """Describe arrays for a header: name, type and shape of each."""
-    return [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
+def layout_of(arrays: Iterable[Expected]) -> str:
+    """Describe arrays for a header: name, type and shape of each, as in "features <f4 16x128x128, labels <i8 16"."""
+    return ", ".join(f"{name} {dtype} {'x'.join(map(str, shape))}" for name, dtype, shape in arrays)
 
 
 @lru_cache
-def _sizes(expected: tuple[Expected, ...]) -> tuple[list[list[Any]], list[int], list[int]]:
+def _sizes(expected: tuple[Expected, ...]) -> tuple[str, list[int], list[int]]:
     """Return what a header says of these arrays, how many numbers each has, and how many bytes."""
     counts = [math.prod(shape) for _, _, shape in expected]
     n_bytes = [n * np.dtype(dtype).itemsize for n, (_, dtype, _) in zip(counts, expected, strict=True)]
-    return [[name, dtype, list(shape)] for name, dtype, shape in expected], counts, n_bytes
+    return layout_of(expected), counts, n_bytes
 
 
 def arrays_of(header: Header, frames: Sequence[Any], expected: tuple[Expected, ...]) -> dict[str, Any]:
-    """Return the arrays of a reply, in the memory of its frames.
+    """Return the arrays of a reply. They belong to the caller, and the first is in the memory of its frame.
 
     Parameters
     ----------
     header : dict
-        With the list "arrays" that `array_header` made.
+        Whose "arrays" is what `layout_of` returns.
     frames : sequence of buffers
-        One with the first array, and one with all others, one after another.
+        One with the first array, and one with all others, one after another, those of 8-byte numbers first.
     expected : tuple of (name, dtype, shape)
         What the arrays must be.
 
@@ -173,12 +178,17 @@ def arrays_of(header: Header, frames: Sequence[Any], expected: tuple[Expected, .
     stated = header.get("arrays")
     wanted, counts, sizes = _sizes(expected)
     if stated != wanted:
-        raise ServiceError(f"expected the arrays {wanted}, got {short_repr(stated)}")
+        raise ServiceError(f"expected the arrays {short_repr(wanted)}, got {short_repr(stated)}")
     got = [len(frame) for frame in frames]
     if got != [sizes[0], sum(sizes[1:])]:
         raise ServiceError(f"expected frames of {sizes[0]} and {sum(sizes[1:])} bytes, got {got}")
+    rest = np.frombuffer(frames[1], np.uint8).copy()  # the start of a frame is not aligned
     offsets = [0, *accumulate([0, *sizes[1:]])]
-    return {
-        name: np.frombuffer(frames[min(i, 1)], dtype, counts[i], offsets[i]).reshape(shape)
+    arrays = {
+        name: np.frombuffer(rest if i else frames[0], dtype, counts[i], offsets[i]).reshape(shape)
         for i, (name, dtype, shape) in enumerate(expected)
     }
+    first = expected[0][0]
+    if not arrays[first].flags.aligned:  # a small frame
+        arrays[first] = arrays[first].copy()
+    return arrays

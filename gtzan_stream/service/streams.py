@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import zmq
 
 from gtzan_stream.dsp.backend import RowThreads
 from gtzan_stream.epochs import Epochs
 from gtzan_stream.service.batches import message_of
-from gtzan_stream.service.buffers import Buffers
 from gtzan_stream.service.cache import ReplyCache
 from gtzan_stream.service.counters import StreamCounters
 from gtzan_stream.service.probe import digest_of_probe
@@ -81,7 +81,7 @@ class Streams:
         self._manifest, self._device, self._call_soon = manifest, device, call_soon
         self._limits: dict[str, Any] = {"allow": frozenset(allow), "max_bytes": max_bytes}
         self._max_bytes, self._cache = max_bytes, ReplyCache(max_bytes)
-        self._buffers, self._streams = Buffers(), OrderedDict[str, OpenStream]()
+        self._streams = OrderedDict[str, OpenStream]()
         self._threads = RowThreads(1 if device.type == "cpu" else 2)
 
     def open(self, stream: Stream) -> tuple[Future[Reply], bool]:
@@ -125,7 +125,7 @@ class Streams:
 
     def _begin(self, key: tuple[Any, ...], opened: OpenStream, place: Place) -> Future[Reply]:
         """Start making a batch."""
-        future = self._threads.pool.submit(_make, opened, place, self._buffers)
+        future = self._threads.pool.submit(_make, opened, place)
 
         def finish() -> None:
             failed = future.cancelled() or future.exception() is not None
@@ -162,11 +162,11 @@ def _open(stream: Stream, manifest: Manifest, device: torch.device, **limits: An
     return loader, Reply([encode(header)])
 
 
-def _make(opened: OpenStream, place: Place, buffers: Buffers) -> Reply:
+def _make(opened: OpenStream, place: Place) -> Reply:
     """Make a batch, as the frames of a reply."""
     loader, _ = opened.opening.result()
     begun = time.perf_counter()
     header, arrays = message_of(loader.make_at(*place).to("cpu"))
     opened.counters.making_s += time.perf_counter() - begun
-    frames = [zmq.Frame(buffers.copy_of(array), track=False, copy=False) for array in arrays[:1]]
-    return Reply([encode(header), *frames, b"".join(array.tobytes() for array in arrays[1:])])
+    features = zmq.Frame(arrays[0].reshape(-1).view(np.uint8), track=False, copy=False)
+    return Reply([encode(header), features, b"".join(array.tobytes() for array in arrays[1:])])

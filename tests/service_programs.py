@@ -139,6 +139,11 @@ class Caller:
         self.send(header)
         return self.receive()[1]
 
+    def ask_all(self, header: Any) -> list[bytes]:
+        """Send a request and return the further frames of its reply."""
+        self.send(header)
+        return self.receive()[2]
+
     def close(self) -> None:
         self._context.destroy(linger=0)
 

@@ -1,5 +1,6 @@
 """Limits of a server, and how it starts and ends."""
 
+import gc
 import json
 import shutil
 import socket
@@ -16,6 +17,7 @@ from gtzan_stream.errors import UserError
 from gtzan_stream.service.protocol import MAX_OPEN_REQUESTS
 from gtzan_stream.service.server import Server
 from gtzan_stream.service.stream import Stream
+from gtzan_stream.service.streams import Reply
 from tests.service_programs import Caller, connect_as_client, get, stream_of, threaded
 
 
@@ -55,6 +57,25 @@ def test_a_connection_with_too_many_open_requests_is_busy(served: Server, stream
         assert 1 <= len(busy) <= 30 - MAX_OPEN_REQUESTS
         assert all("keys" in answers[str(i).encode()] for i in range(MAX_OPEN_REQUESTS))
         assert "keys" in caller.ask(get(stream)), "and it goes on when they are done"
+
+
+def n_batches() -> int:
+    """Count the batches that servers in this process keep."""
+    return sum(type(each) is Reply and each.n_bytes > 100_000 for each in gc.get_objects())
+
+
+def test_a_batch_that_has_left_the_cache_is_freed_at_once(shards: Path, stream: Stream):
+    with threaded(shards, cache_mb=1) as server, Caller(server.address) as caller:
+        opened(caller, stream)
+        before = n_batches()
+        gc.disable()
+        try:
+            sizes = [len(b"".join(caller.ask_all(get(stream, epoch=i)))) for i in range(30)]
+            kept = n_batches() - before
+        finally:
+            gc.enable()
+        assert min(sizes) > 100_000
+        assert 1 <= kept <= 1e6 / min(sizes) + 2, "those of the cache, and of the last request"
 
 
 def test_batches_of_clients_that_have_gone_are_no_problem(served: Server, stream: Stream, caller: Caller):

@@ -1,6 +1,8 @@
-"""What a server keeps: streams, the cache of replies, counters, and memory that is used again."""
+"""What a server keeps: streams, the cache of replies, and counters."""
 
+import gc
 import json
+import weakref
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -192,11 +194,17 @@ def test_streams_are_closed_when_there_are_too_many(shards: Path, monkeypatch: p
     monkeypatch.setattr("gtzan_stream.service.streams._MAX_STREAMS", 2)
     streams, manifest = open_streams(shards)
     digests = []
+    gc.disable()
     for seed in range(3):
         stream = Stream(**{**SETTINGS, "manifest_digest": manifest.digest, "seed": seed})
         streams.open(stream)[0].result()
         digests.append(stream.digest)
+        if not seed:
+            first = weakref.ref(streams.find(stream.digest))
+    freed = first() is None
+    gc.enable()
     with pytest.raises(NoSuchStream):
         streams.find(digests[0])
+    assert freed, "it is closed when no batch of it is being made"
     assert [streams.find(digest).stream.seed for digest in digests[1:]] == [1, 2]
     streams.close()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 
 import zmq
 
@@ -62,7 +63,7 @@ class Replies:
         begun, future = time.perf_counter(), begin()
         self._n_open[connection] += 1
 
-        def finish() -> None:
+        def finish(future: Future[Reply]) -> None:
             self.n_done += 1
             self._n_open[connection] -= 1
             if not self._n_open[connection]:
@@ -78,9 +79,9 @@ class Replies:
                 self.refuse(caller, error)
 
         if future.done():
-            finish()
-        else:
-            future.add_done_callback(lambda _: self._calls.add(finish))
+            finish(future)
+        else:  # without a reference to the future, which keeps its callbacks
+            future.add_done_callback(lambda future: self._calls.add(partial(finish, future)))
 
     def refuse(self, caller: Caller, error: BaseException) -> None:
         """Reply with an error."""

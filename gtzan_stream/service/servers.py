@@ -22,7 +22,7 @@ from gtzan_stream.threads import fork_safe_lock
 from gtzan_stream.words import first_few
 
 T = TypeVar("T")
-_RETRY_S = 0.25
+_RETRY_S = 0.1
 _CONTACT_S = 0.01  # between looks at whether a server has been contacted
 _MAX_FILE_BYTES = 1 << 32
 

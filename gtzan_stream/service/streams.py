@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,18 +96,17 @@ class Streams:
                 self._streams.popitem(last=False)  # not closed, because batches of it may still be made
         reply: Future[Reply] = Future()
 
-        def finish(opened: OpenStream = opened) -> None:
-            if opened.opening.cancelled():
+        def finish(opening: Future[tuple[Epochs, Reply]]) -> None:
+            if opening.cancelled():
                 return
-            error = opened.opening.exception()
+            error = opening.exception()
             if error is None:
-                reply.set_result(opened.opening.result()[1])
+                reply.set_result(opening.result()[1])
                 return
-            if self._streams.get(stream.digest) is opened:
-                del self._streams[stream.digest]  # so that the next client tries again
+            self._streams.pop(stream.digest, None)  # so that the next client tries again
             reply.set_exception(error)
 
-        opened.opening.add_done_callback(lambda _: self._call_soon(finish))
+        opened.opening.add_done_callback(lambda opening: self._call_soon(partial(finish, opening)))
         return reply, is_new
 
     def find(self, digest: object) -> OpenStream:
@@ -127,15 +127,16 @@ class Streams:
         """Start making a batch."""
         future = self._threads.pool.submit(_make, opened, place)
 
-        def finish() -> None:
-            failed = future.cancelled() or future.exception() is not None
+        def finish(made: Future[Reply]) -> None:
+            failed = made.cancelled() or made.exception() is not None
             if failed:
                 opened.counters.failed += 1
             else:
                 opened.counters.add_made(*place)
-            self._cache.finish(key, 0 if failed else future.result().n_bytes)
+            self._cache.finish(key, 0 if failed else made.result().n_bytes)
 
-        future.add_done_callback(lambda _: self._call_soon(finish))
+        # A future keeps its callbacks. One that referred to it would keep its reply until Python looks for cycles.
+        future.add_done_callback(lambda made: self._call_soon(partial(finish, made)))
         return future
 
     def to_dict(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def client_threads() -> list[str]:
     return [
         thread.name
         for thread in threading.enumerate()
-        if thread.name.startswith(("gtzan-stream-client", "gtzan-stream-contact"))
+        if thread.name.startswith(("gtzan-stream-prefetch", "gtzan-stream-contact"))
     ]
 
 

@@ -3,8 +3,8 @@
 import itertools
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gtzan_stream.service.protocol import (
     ServiceError,
     decode,
     encode,
+    raise_error,
 )
 
 CONNECT_S = 2.0
@@ -213,3 +214,20 @@ class Link:
         for each in (self._monitor, self._socket, self._pings):
             if each is not None:
                 each.close(0)
+
+
+def ask_at(link: Link, header: Header, keep_waiting: Callable[[], object]) -> tuple[Header, list[Any]]:
+    """Ask, and raise the error that the reply reports."""
+    reply, frames = link.ask(header, keep_waiting)
+    raise_error(reply)
+    return reply, frames
+
+
+@contextmanager
+def closing_after_errors(link: Link) -> Iterator[None]:
+    """Close a connection if an exception ends the block: the next request must not get a reply that comes late."""
+    try:
+        yield
+    except BaseException:
+        link.close()
+        raise

@@ -9,15 +9,15 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.service.addresses import local_endpoint, resolved
-from gtzan_stream.service.link import Link, LinkLost
+from gtzan_stream.service.link import Link, LinkLost, ask_at, closing_after_errors
 from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.terms import Terms
@@ -105,7 +105,7 @@ class RemoteServer:
     def _ask(self, header: Header, n: int) -> tuple[Header, list[Any]]:
         """Ask, unless the server fails more often than `n` times meanwhile."""
         link = self.link(n)
-        with _closing_after_errors(link):
+        with closing_after_errors(link):
             reply, frames = link.ask(header, lambda: self.check_works(n))
         self.keep(link, n)
         raise_error(reply)
@@ -125,8 +125,8 @@ class RemoteServer:
                 return idle.pop()
         check = partial(self.check_works, n)
         link = Link(self._endpoint, client=self._terms.client, keys=self._terms.keys, keep_waiting=check)
-        with _closing_after_errors(link):
-            if _ask_at(link, {"ask": "hello"}, check)[0].get("instance") != self.instance:
+        with closing_after_errors(link):
+            if ask_at(link, {"ask": "hello"}, check)[0].get("instance") != self.instance:
                 raise ServiceError("another server was started there")
         return link
 
@@ -201,7 +201,7 @@ class RemoteServer:
         digest = ""
         try:
             link = self._connect()
-            with _closing_after_errors(link):
+            with closing_after_errors(link):
                 self._greet(link)
                 self._try_again(link)
                 with self._lock:
@@ -233,7 +233,7 @@ class RemoteServer:
 
     def _greet(self, link: Link) -> None:
         """Ask the server what it is."""
-        description, _ = _ask_at(link, {"ask": "hello"}, self._terms.check_open)
+        description, _ = ask_at(link, {"ask": "hello"}, self._terms.check_open)
         instance = self._terms.check_server(self.address, description)
         with self._lock:
             if self.instance != instance:
@@ -248,11 +248,11 @@ class RemoteServer:
             stream, header = self._failed_at
             with suppress(Refused):
                 self._open(link, stream)
-                _ask_at(link, header, self._terms.check_open)
+                ask_at(link, header, self._terms.check_open)
             self._failed_at = None
 
     def _open(self, link: Link, stream: Stream) -> None:
-        reply, _ = _ask_at(link, {"ask": "open", "stream": stream.to_dict()}, self._terms.check_open)
+        reply, _ = ask_at(link, {"ask": "open", "stream": stream.to_dict()}, self._terms.check_open)
         self._terms.check_probe(self.address, stream, reply.get("probe"))
         self.refusals.pop(stream.digest, None)
         self.opened.add(stream.digest)
@@ -268,20 +268,3 @@ class RemoteServer:
             self._due = time.monotonic() + _LAST_PAUSE_S
         if is_news:
             _log.warning("the server at %s is not used: %s", self.address, error)
-
-
-def _ask_at(link: Link, header: Header, keep_waiting: Callable[[], object]) -> tuple[Header, list[Any]]:
-    """Ask, and raise the error that the reply reports."""
-    reply, frames = link.ask(header, keep_waiting)
-    raise_error(reply)
-    return reply, frames
-
-
-@contextmanager
-def _closing_after_errors(link: Link) -> Iterator[None]:
-    """Close a connection if an exception ends the block: the next request must not get a reply that comes late."""
-    try:
-        yield
-    except BaseException:
-        link.close()
-        raise

@@ -76,8 +76,11 @@ iterator = iter(loader)
 first = digest_of([next(iterator)])
 
 def child(queue):
+    rest = digest_of(iterator)
     loader.set_epoch(0)
-    queue.put(digest_of(loader))
+    whole = digest_of(loader)
+    assert first + rest == whole
+    queue.put(whole)
 
 context = multiprocessing.get_context("fork")
 for _ in range(2):

@@ -5,6 +5,7 @@ has to wait for it. What is not an ordinary reply is left to `Request.otherwise`
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -61,15 +62,15 @@ class Asking(Generic[T]):
 
     def __init__(self, servers: Servers, stream: Stream, executor: Executor) -> None:
         self._servers, self._stream, self._executor = servers, stream, executor
-        self._connections: dict[RemoteServer, _Connection] = {}
-        self._pid = os.getpid()
+        # Of each process: one that was forked cannot use its parent's.
+        self._connections: defaultdict[int, dict[RemoteServer, _Connection]] = defaultdict(dict)
 
     def submit(self, request: Request[T]) -> Any:
         """Send a request, and return what has a method `result`, as a future has."""
         connection = None
         try:
             for server in self._servers.ready(self._stream, request.number)[:1]:
-                connection = self._connections.get(server) or self._connect(server)
+                connection = self._own().get(server) or self._connect(server)
                 return _Asked(self, connection, connection.link.send(request.header), request)
         except Refused:
             pass  # `otherwise` finds out, too
@@ -84,13 +85,17 @@ class Asking(Generic[T]):
         except ServiceError as error:
             server.fail(error, n)
             raise
-        self._connections[server] = connection = _Connection(server, link, n)
+        self._own()[server] = connection = _Connection(server, link, n)
         return connection
+
+    def _own(self) -> dict[RemoteServer, _Connection]:
+        """Return the connections of this process."""
+        return self._connections[os.getpid()]
 
     def result(self, connection: _Connection, request_id: bytes, request: Request[T]) -> T:
         """Return the batch that was asked for."""
-        if connection is not self._connections.get(connection.server) or self._pid != os.getpid():
-            return request.otherwise()  # the connection has failed, or is that of a parent process
+        if connection is not self._own().get(connection.server):
+            return request.otherwise()  # it has failed, or is that of the parent process
         server = connection.server
         try:
             reply, frames = connection.link.receive(request_id, lambda: server.check_works(connection.n_failures))
@@ -107,14 +112,13 @@ class Asking(Generic[T]):
     def _fail(self, connection: _Connection | None, error: ServiceError, request: Request[T]) -> None:
         """Note that a server does not work, and close the connection."""
         if connection is not None:
-            del self._connections[connection.server]
+            del self._own()[connection.server]
             connection.link.close()
             connection.server.fail(error, connection.n_failures, (self._stream, request.header))
 
     def close(self) -> None:
         """Give back the connections on which nothing is expected any more, and close the others."""
-        while self._connections:
-            _, connection = self._connections.popitem()
+        for connection in self._connections.pop(os.getpid(), {}).values():
             connection.server.keep(connection.link, connection.n_failures)
 
 

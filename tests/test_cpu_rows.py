@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from gtzan_stream.threads import cores
 def test_rows_computed_one_by_one_equal_those_of_a_whole_batch(features: type, augment: str, shards: Path):
     def batches() -> list[torch.Tensor]:
         with Loader(shards, augment=augment, features=features(), batch_size=10, num_workers=0) as loader:
-            return [batch.features for batch in loader]
+            return [batch.features for batch in islice(loader, 2)]
 
     by_row = batches()
     with force("torch"):

@@ -11,8 +11,9 @@ import pytest
 from gtzan_stream.loader import Loader
 from gtzan_stream.service import ServedLoader, link, remote_server
 from gtzan_stream.service.addresses import local_endpoint
+from gtzan_stream.service.protocol import encode
 from gtzan_stream.service.server import Server
-from tests.service_programs import Middle, threaded
+from tests.service_programs import Frames, Middle, threaded
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none", "seed": 3}
 
@@ -73,6 +74,25 @@ def test_only_a_server_that_hangs_costs_no_time_if_there_are_shards(
         assert contents(batches) == expected
         for _ in range(4):
             assert max(waits(batches)) < 0.75 * link.CONNECT_S
+
+
+@pytest.mark.parametrize("error", ["NoSuchStream", "BadSample", "UserError"])
+def test_a_server_that_refuses_a_request_has_not_failed(
+    error: str, served: Server, shards: Path, expected: list[tuple]
+):
+    n_refused = 0
+
+    def refuse(request: dict, frames: Frames) -> Frames:
+        nonlocal n_refused
+        if request["ask"] != "get" or n_refused >= 2:
+            return frames
+        n_refused += 1
+        return [frames[0], encode({"error": error, "message": "once"})]
+
+    with Middle(served, refuse) as middle, ServedLoader(middle.address, shards, **SETTINGS) as batches:
+        assert contents(batches) == expected
+        assert n_refused == 2
+        assert batches._servers._servers[middle.address].n_failures == 0
 
 
 def test_a_server_that_failed_meanwhile_is_not_asked(

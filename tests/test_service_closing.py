@@ -111,12 +111,15 @@ def test_an_epoch_can_be_left_early_and_gone_on_with(served: Server, shards: Pat
         assert contents(local) == expected[3:]
 
 
-def test_the_next_epoch_uses_the_same_connection(served: Server):
+def test_the_next_epoch_uses_the_same_connection_unless_replies_are_left(served: Server):
     with Middle(served) as middle, ServedLoader(middle.address, **SETTINGS) as batches:
         contents(batches)
         greeted = middle.asked.count("hello")
         contents(batches)
         assert middle.asked.count("hello") == greeted
+        for _ in range(3):
+            next(iter(batches))
+        assert greeted < middle.asked.count("hello") <= greeted + 3
 
 
 def test_two_loaders_work_in_one_process(served: Server, expected: list[tuple]):

@@ -110,6 +110,17 @@ def test_a_connection_does_not_go_on_with_another_server():
     context.destroy(linger=0)
 
 
+def test_replies_are_taken_in_any_order(served: Server):
+    connection = link.Link(served.address, client="x")
+    requests = [connection.send({"ask": ask}) for ask in ("ping", "hello", "stats")]
+    kinds = ["uptime_s", "protocol", "done"]
+    for request, kind in zip(reversed(requests), kinds, strict=True):
+        assert not connection.is_idle
+        assert kind in connection.receive(request)[0]
+    assert connection.is_idle
+    connection.close()
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_answers_no_pings_hangs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(link, "STUCK_S", 60.0)

@@ -67,26 +67,27 @@ class Asking(Generic[T]):
 
     def submit(self, request: Request[T]) -> Any:
         """Send a request, and return what has a method `result`, as a future has."""
-        connection = None
         try:
-            for server in self._servers.ready(self._stream, request.number)[:1]:
-                connection = self._own().get(server) or self._connect(server)
+            connection = self._connection(request.number)
+        except ServiceError:
+            connection = None  # `otherwise` finds out why
+        if connection is not None:
+            try:
                 return _Asked(self, connection, connection.link.send(request.header), request)
-        except Refused:
-            pass  # `otherwise` finds out, too
-        except ServiceError as error:
-            self._fail(connection, error, request)
+            except ServiceError as error:
+                self._fail(connection, error, request)
         return self._executor.submit(request.otherwise)
 
-    def _connect(self, server: RemoteServer) -> _Connection:
-        n = server.n_failures
-        try:
-            link = server.link(n)
-        except ServiceError as error:
-            server.fail(error, n)
-            raise
-        self._own()[server] = connection = _Connection(server, link, n)
-        return connection
+    def _connection(self, number: int) -> _Connection | None:
+        """Return a connection to the server to ask for batch `number`; None if no server can be asked."""
+        servers = self._servers.ready(self._stream, number)
+        if not servers:
+            return None
+        server, own = servers[0], self._own()
+        if server not in own:
+            n = server.n_failures
+            own[server] = _Connection(server, server.link(n), n)
+        return own[server]
 
     def _own(self) -> dict[RemoteServer, _Connection]:
         """Return the connections of this process."""
@@ -109,12 +110,11 @@ class Asking(Generic[T]):
         server.note_works()
         return batch
 
-    def _fail(self, connection: _Connection | None, error: ServiceError, request: Request[T]) -> None:
+    def _fail(self, connection: _Connection, error: ServiceError, request: Request[T]) -> None:
         """Note that a server does not work, and close the connection."""
-        if connection is not None:
-            del self._own()[connection.server]
-            connection.link.close()
-            connection.server.fail(error, connection.n_failures, (self._stream, request.header))
+        del self._own()[connection.server]
+        connection.link.close()
+        connection.server.fail(error, connection.n_failures, (self._stream, request.header))
 
     def close(self) -> None:
         """Give back the connections on which nothing is expected any more, and close the others."""

@@ -241,6 +241,15 @@ def test_a_closed_loader_says_so(service: Server, shards: Path):
         next(iter(served))
 
 
+def test_batches_are_put_on_the_gpu(cuda: torch.device, service: Server, shards: Path):
+    served, local = both(service, shards, augment="study")
+    with served, local, ServedLoader(service.address, device=cuda, **SETTINGS, augment="study") as on_gpu:
+        first = next(iter(on_gpu))
+        assert {tensor.device.type for tensor in first.tensors.values()} == {"cuda"}
+        on_gpu.set_epoch(0)
+        assert digest_of(batch.to("cpu") for batch in on_gpu) == digest_of(local)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", range(1, 5))
 @pytest.mark.parametrize("seed", range(3))

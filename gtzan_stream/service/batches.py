@@ -55,7 +55,9 @@ def batch_of(header: Header, frames: list[Any], kind: BatchKind, maker: BatchMak
         seed=maker.seed,
         n_views=kind.views,
     )
-    return batch if maker.device.type == "cpu" else batch.to(maker.device)
+    if maker.device.type == "cuda":  # from pinned memory, or this thread would wait until the GPU has nothing to do
+        batch = batch.pin_memory()
+    return batch if maker.device.type == "cpu" else batch.to(maker.device, non_blocking=True)
 
 
 def _expected(kind: BatchKind, maker: BatchMaker, n: int) -> tuple[Expected, ...]:

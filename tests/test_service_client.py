@@ -1,5 +1,6 @@
 """A loader whose servers send damaged replies, hang, or are other servers: equal batches, or one UserError."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
@@ -174,3 +176,31 @@ def waits(batches: Any) -> list[float]:
         found.append(time.monotonic() - begun)
         begun = time.monotonic()
     return found
+
+
+# --- limits of this process -------------------------------------------------------------------------------------------
+
+
+def test_a_process_may_be_connected_to_hundreds_of_servers(served: Server):
+    connection = link.Link(served.address, client="x")
+    assert connection._socket.context.get(zmq.MAX_SOCKETS) >= 4 * 1024
+    connection.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_sockets_for_connections_batches_are_made_here(
+    served: Server, shards: Path, expected: list[tuple], monkeypatch: pytest.MonkeyPatch
+):
+    for n_sockets in range(1, 5):
+        context = zmq.Context()
+        context.set(zmq.MAX_SOCKETS, n_sockets)
+        with ServedLoader(served.address, shards, **SETTINGS) as batches:
+            list(batches)
+            batches.set_epoch(0)
+            for server in batches._servers._servers.values():
+                server.close()
+            with monkeypatch.context() as patch:
+                patch.setattr(link, "_contexts", {os.getpid(): context})
+                assert contents(batches) == expected
+                batches._servers.close()
+        context.destroy(linger=0)

@@ -36,6 +36,7 @@ _REFUSED = (
     zmq.Event.HANDSHAKE_FAILED_PROTOCOL,
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
 )
+_MAX_SOCKETS = 1 << 14  # four for each link; by default a process could have 1,023
 _LOST = zmq.Event.DISCONNECTED | zmq.Event.CLOSED | _REFUSED[0] | _REFUSED[1] | _REFUSED[2]
 _contexts: dict[int, "zmq.Context[zmq.Socket[bytes]]"] = {}
 
@@ -47,7 +48,11 @@ class LinkLost(ServiceError):
 def _context() -> "zmq.Context[zmq.Socket[bytes]]":
     """Return the context of this process: a forked one cannot use its parent's."""
     pid = os.getpid()
-    return _contexts.get(pid) or _contexts.setdefault(pid, zmq.Context())
+    if pid not in _contexts:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        return _contexts.setdefault(pid, context)
+    return _contexts[pid]
 
 
 class Link:
@@ -70,7 +75,7 @@ class Link:
     Raises
     ------
     LinkLost
-        If there is no connection within `CONNECT_S`.
+        If there is no connection within `CONNECT_S`, or this process has too many open files.
     """
 
     def __init__(
@@ -80,14 +85,16 @@ class Link:
         self._ids, self._is_connected = itertools.count(1), False
         self._open = set[bytes]()  # requests without a reply
         self._replies = dict[bytes, list[zmq.Frame]]()  # that were not taken yet
+        self._sockets = list[zmq.Socket[bytes]]()  # to close
         self._pings: zmq.Socket[bytes] | None = None
-        self._socket = self._new_socket()
-        self._monitor = self._socket.get_monitor_socket(_LOST | zmq.Event.HANDSHAKE_SUCCEEDED)
         self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
         latest = time.monotonic() + CONNECT_S
         try:
+            self._socket = self._new_socket()
+            self._monitor = self._socket.get_monitor_socket(_LOST | zmq.Event.HANDSHAKE_SUCCEEDED)
+            self._sockets.append(self._monitor)
+            self._poller.register(self._socket, zmq.POLLIN)
+            self._poller.register(self._monitor, zmq.POLLIN)
             self._socket.connect(address)
             while not self._is_connected:
                 if time.monotonic() > latest:
@@ -178,7 +185,11 @@ class Link:
         self._send(self._pings, {"ask": "ping"})
 
     def _new_socket(self) -> "zmq.Socket[bytes]":
-        new = _context().socket(zmq.DEALER)
+        try:
+            new = _context().socket(zmq.DEALER)
+        except zmq.ZMQError as error:  # too many open files
+            raise LinkLost(str(error)) from None
+        self._sockets.append(new)
         new.set(zmq.LINGER, 0)
         new.set(zmq.IPV6, "[" in self._address)
         new.set(zmq.RECONNECT_IVL, -1)
@@ -209,10 +220,9 @@ class Link:
 
     def close(self) -> None:
         """Close the connection."""
-        if not self._socket.closed:  # by the garbage collector
-            self._socket.disable_monitor()
-        for each in (self._monitor, self._socket, self._pings):
-            if each is not None:
+        for each in self._sockets:
+            if not each.closed:  # by the garbage collector
+                each.disable_monitor()
                 each.close(0)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
@@ -150,6 +151,31 @@ def test_a_loader_that_is_being_closed_says_so_before_its_requests_end(served: S
     assert was_closed == [True]
     del batches._servers.close
     batches._servers.close()
+
+
+def test_an_epoch_can_be_repeated_after_ctrl_c_while_a_request_was_sent(
+    served: Server, expected: list[tuple], monkeypatch: pytest.MonkeyPatch
+):
+    send, is_interrupted = zmq.Socket.send, threading.Event()
+
+    def interrupted(socket: Any, data: Any, flags: int = 0, **options: Any) -> Any:
+        sent = send(socket, data, flags, **options)
+        is_ours = threading.current_thread() is threading.main_thread()  # not the server's
+        if flags & zmq.SNDMORE and is_ours and not is_interrupted.is_set():
+            is_interrupted.set()
+            raise KeyboardInterrupt
+        return sent
+
+    with ServedLoader(served.address, **SETTINGS) as batches:
+        list(batches)
+        batches.set_epoch(0)
+        monkeypatch.setattr(zmq.Socket, "send", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(batches))
+        timer = threading.Timer(20, batches.close)
+        timer.start()
+        assert contents(batches) == expected
+        timer.cancel()
 
 
 PROGRAM = """

@@ -114,8 +114,9 @@ class Link:
 
     def send(self, header: Header) -> bytes:
         """Send a request, and return its id. Raises LinkLost if the connection has ended."""
-        request = self._send(self._socket, header)
-        self._open.add(request)
+        request = self._new_id()
+        self._open.add(request)  # first, so that a link with half a message is not idle if Ctrl-C interrupts this
+        self._send(self._socket, request, header)
         return request
 
     @property
@@ -182,7 +183,7 @@ class Link:
             self._pings = self._new_socket()
             self._pings.connect(self._address)
             self._poller.register(self._pings, zmq.POLLIN)
-        self._send(self._pings, {"ask": "ping"})
+        self._send(self._pings, self._new_id(), {"ask": "ping"})
 
     def _new_socket(self) -> "zmq.Socket[bytes]":
         try:
@@ -199,13 +200,14 @@ class Link:
             curve.secure_client(new, self._keys)
         return new
 
-    def _send(self, socket: "zmq.Socket[bytes]", header: Header) -> bytes:
-        request_id = str(next(self._ids)).encode()
+    def _new_id(self) -> bytes:
+        return str(next(self._ids)).encode()
+
+    def _send(self, socket: "zmq.Socket[bytes]", request: bytes, header: Header) -> None:
         try:
-            socket.send_multipart([request_id, encode({**header, "client": self._client})], zmq.NOBLOCK)
+            socket.send_multipart([request, encode({**header, "client": self._client})], zmq.NOBLOCK)
         except zmq.Again:
             raise LinkLost("the connection has ended") from None
-        return request_id
 
     def _watch(self) -> None:
         """Note what has happened to the connection. Raises LinkLost if it has ended."""

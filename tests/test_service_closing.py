@@ -178,6 +178,21 @@ def test_an_epoch_can_be_repeated_after_ctrl_c_while_a_request_was_sent(
         timer.cancel()
 
 
+def test_a_loader_may_be_collected_while_a_thread_notes_what_a_server_says(served: Server):
+    class Collects(UserError):
+        def __str__(self) -> str:
+            gc.collect()
+            return "it has other clips"
+
+    batches: Any = ServedLoader(served.address, **SETTINGS)
+    batches.cycle, (server,) = batches, batches._servers._servers.values()
+    del batches
+    thread = threading.Thread(target=server._refuse, args=("", Collects()), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 PROGRAM = """
 import sys
 from gtzan_stream.service import ServedLoader

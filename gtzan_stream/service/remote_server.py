@@ -60,7 +60,9 @@ class RemoteServer:
         self._lock = fork_safe_lock()
         self._contact: threading.Thread | None = None
         self._endpoint = address
-        self._idle: defaultdict[int, list[Link]] = defaultdict(list)  # of each process: a forked one has its own
+        # Of each process: a forked one has its own. Used without the lock, which this thread may hold when the garbage
+        # collector closes an iterator or a loader.
+        self._idle: defaultdict[int, list[Link]] = defaultdict(list)
         self.n_failures, self._pause_s, self._due = 0, 0.0, 0.0
         self._failed_at: tuple[Stream, Header] | None = None
 
@@ -119,10 +121,8 @@ class RemoteServer:
         ServiceError
             If there is none, or the server fails more often than `n` times meanwhile.
         """
-        with self._lock:
-            idle = self._idle[os.getpid()]
-            if idle:
-                return idle.pop()
+        with suppress(IndexError):
+            return self._idle[os.getpid()].pop()
         check = partial(self.check_works, n)
         link = Link(self._endpoint, client=self._terms.client, keys=self._terms.keys, keep_waiting=check)
         with closing_after_errors(link):
@@ -138,15 +138,12 @@ class RemoteServer:
 
     def keep(self, link: Link, n: int) -> None:
         """Keep a connection for the next request, if the server has not failed more than `n` times."""
-        # The garbage collector may close an iterator, and so come here, while this thread holds the lock.
-        if self._lock.acquire(blocking=False):
-            try:
-                if link.is_idle and n == self.n_failures and self._terms.is_open:
-                    self._idle[os.getpid()].append(link)
-                    return
-            finally:
-                self._lock.release()
-        link.close()
+        if not link.is_idle or n != self.n_failures:
+            link.close()
+            return
+        self._idle[os.getpid()].append(link)
+        if n != self.n_failures or not self._terms.is_open:  # also since it was looked at: there is no lock
+            self.close()
 
     def note_works(self) -> None:
         """Note that the server has sent a batch."""
@@ -170,10 +167,10 @@ class RemoteServer:
 
     def close(self) -> None:
         """Close the idle connections."""
-        with self._lock:
-            idle = self._idle.pop(os.getpid(), [])
-        for link in idle:
-            link.close()
+        idle = self._idle[os.getpid()]
+        with suppress(IndexError):
+            while True:
+                idle.pop().close()
 
     # --- contact ------------------------------------------------------------------------------------------------------
 

@@ -218,6 +218,8 @@ def test_make_keys_says_what_to_do_with_them(serve: Run, tmp_path: Path):
         (["shards", "--stats", "127.0.0.1"], "give either SHARDS to serve, or --make-keys DIR, or --stats ADDRESS"),
         (["shards", "--listen", "a b"], "'a b' is not the address of a server: write host:port, such as"),
         (["shards", "--listen", "127.0.0.1:*"], "--listen 127.0.0.1:*: "),
+        (["shards", "--listen", "127.0.0.1:*", "--ray", "auto"], "--listen 127.0.0.1:*: with --ray, give the port"),
+        (["shards", "--listen", "ipc:///tmp/x", "--ray", "auto"], "--listen ipc:///tmp/x: with --ray, give the port"),
         (["shards", "--listen", "::1:5690:x"], "is not the address of a server"),
         (
             ["shards", "--listen", "127.0.0.1:65535", "--servers", "2"],

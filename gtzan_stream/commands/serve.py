@@ -120,10 +120,13 @@ def _serve_on_ray(
     from gtzan_stream.service.addresses import endpoint
     from gtzan_stream.service.keys import server_files
 
+    port = endpoint(listen).rpartition(":")[2]
+    if not port.isdecimal():
+        raise UserError(f"--listen {listen}: with --ray, give the port of the first server on each node as a number")
     settings |= {
         "shards": shards if "://" in shards else os.path.abspath(shards),  # the nodes have other working folders
         "servers": n,
-        "port": int(endpoint(listen).rpartition(":")[2]),
+        "port": int(port),
         "device": device,
         "keys": server_files(Path(keys)) if keys else {},
     }

@@ -103,6 +103,25 @@ def test_a_loader_can_be_used_in_forked_processes(shards: Path, expected: list[s
         assert [line.split() for line in done.stdout.splitlines()] == [expected] * 3
 
 
+ENDED = """
+import os, sys
+from gtzan_stream.service import ServedLoader
+loader = ServedLoader(sys.argv[1], batch_size=4, crops_per_clip=1)
+if (child := os.fork()) == 0:
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+print(len(ServedLoader(sys.argv[1], split="stratified", part="train", batch_size=4, crops_per_clip=1)))
+"""
+
+
+@slow
+def test_a_forked_process_that_ends_leaves_the_manifest_to_its_parent(shards: Path):
+    with processes(shards, 1) as (server,):
+        command = [sys.executable, "-c", ENDED, server.address]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @slow
 @pytest.mark.parametrize("other", ["clips", "version"])
 def test_a_server_that_is_replaced_by_another_is_not_used(

@@ -1,6 +1,7 @@
 """The manifest of a service's shards, for trainers that do not have the shards."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 import weakref
@@ -30,7 +31,7 @@ class ServedFolder(Folder):
 
     def __init__(self, address: str) -> None:
         folder = tempfile.mkdtemp(prefix="gtzan-stream-served-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(self, _remove, folder, os.getpid())
         super().__init__(Path(folder))
         self.root = self._address = address
 
@@ -53,6 +54,12 @@ class ServedFolder(Folder):
     def address(self, name: str = "") -> str:
         """Return the server's address and a file's name, for messages."""
         return f"{self._address}/{name}" if name else self._address
+
+
+def _remove(folder: str, process: int) -> None:
+    """Remove a folder in the process that made it, and not when a process ends that was forked from it."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def served_manifest(servers: Servers) -> Manifest:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +177,29 @@ def waits(batches: Any) -> list[float]:
         found.append(time.monotonic() - begun)
         begun = time.monotonic()
     return found
+
+
+def test_a_stream_is_opened_after_another_that_takes_long(
+    served: Server, shards: Path, expected: list[tuple], caplog: pytest.LogCaptureFixture
+):
+    opened = threading.Event()
+
+    def slowly(request: dict[str, Any], frames: Frames) -> Frames:
+        if request["ask"] == "open" and not opened.is_set():
+            opened.set()
+            time.sleep(0.5)
+        return frames
+
+    with (
+        Middle(served, slowly) as middle,
+        ServedLoader(middle.address, shards, **SETTINGS, num_workers=0) as batches,
+    ):
+        thread = threading.Thread(target=lambda: next(iter(batches)))
+        thread.start()
+        assert opened.wait(10)
+        assert list(batches.evaluation())
+        thread.join()
+    assert "making batches here" not in caplog.text
 
 
 # --- limits of this process -------------------------------------------------------------------------------------------

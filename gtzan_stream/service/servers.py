@@ -88,8 +88,8 @@ class Servers:
 
         Raises Refused if none can, because all that work have refused the stream.
         """
-        self._contact(stream)
         while True:
+            self._contact(stream)  # again, because a server may have been contacted for another stream meanwhile
             servers = list(self._servers.values())
             ready = [server for server in servers if server.is_live and stream.digest in server.opened]
             if ready or not any(server.is_contacted and server.error is None for server in servers):

@@ -99,6 +99,13 @@ def test_a_killed_server_is_started_again_at_once(fakes: Fakes, caplog):
     assert messages(caplog) == [f"{message}; it is started again now"]
 
 
+def test_a_server_that_is_ended_by_any_signal_is_started_again(fakes: Fakes, caplog):
+    fakes.add("serve")
+    number = signal.SIGRTMIN + 3
+    fakes.run(lambda: fakes.announced, lambda: os.kill(fakes.pids()[0], number) is None, lambda: len(fakes.pids()) == 2)
+    assert messages(caplog) == [f"the server at 0 ended (ended by signal {number}); it is started again now"]
+
+
 def test_pauses_grow_while_a_server_ends_soon(fakes: Fakes, caplog, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(supervisor, "_FIRST_PAUSE_S", 0.1)
     monkeypatch.setattr(supervisor, "_LAST_PAUSE_S", 0.3)

@@ -168,4 +168,5 @@ def _describe(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"
     remedy = "; is there enough memory? --servers starts fewer" if status == -signal.SIGKILL else ""
-    return f"ended by {signal.Signals(-status).name}{remedy}"
+    names = {each.value: each.name for each in signal.Signals}  # without most real-time signals
+    return f"ended by {names.get(-status, f'signal {-status}')}{remedy}"

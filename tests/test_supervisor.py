@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.service import supervisor
+from gtzan_stream.service import ServedLoader, supervisor
 from gtzan_stream.service.stats import Stats
 from gtzan_stream.service.supervisor import Supervisor
 from tests.house import ROOT
@@ -174,6 +174,29 @@ def test_a_killed_server_serves_again_and_ctrl_c_ends_all(tiny: Path):
     assert f"the server at 127.0.0.1:{port} ended (ended by SIGKILL" in died
     assert interrupted == "gtzan-stream: interrupted; the servers have ended"
     assert not is_running(second)
+
+
+@pytest.mark.slow
+def test_a_server_goes_on_while_an_augmentation_of_your_own_prints(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    code = "for _ in range(3000):\n    print('x' * 99)\n\ndef chain():\n    return as_transform('none')\n"
+    (tmp_path / "prints.py").write_text(f"from gtzan_stream.augment.recipes import as_transform\n{code}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    port = free_port()
+    options = ["--listen", f"127.0.0.1:{port}", "--servers", 1, "--allow", "prints:chain"]
+    with Serve(tiny, *options) as serve:
+        serve.wait_until_ready()
+        read = threading.Thread(target=serve.process.communicate)
+        read.start()
+        with ServedLoader(f"127.0.0.1:{port}", augment="prints:chain", batch_size=4, crops_per_clip=1) as batches:
+            timer = threading.Timer(30, batches.close)
+            timer.start()
+            assert len(list(batches)) == len(batches)
+            timer.cancel()
+        serve.process.kill()
+        read.join()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import gc
 import json
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -201,6 +202,20 @@ def test_a_server_ends_while_it_makes_batches(shards: Path, stream: Stream):
             caller.send(get(stream, epoch=i))
     wait_for(lambda: set(threading.enumerate()) <= before)
     server.stop()  # once more, as a second signal would
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_ends_a_server(shards: Path):
+    server = Server(shards, "tcp://127.0.0.1:*")
+    before = signal.signal(signal.SIGUSR1, lambda *_: server.stop())
+    too_late = threading.Timer(10, server.stop)
+    too_late.start()
+    send = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # noqa: E731  # to another thread
+    threading.Timer(0.3, send).start()
+    begun = time.monotonic()
+    server.run()
+    too_late.cancel()
+    signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - begun < 5
 
 
 def test_features_are_little_endian_float32(caller: Caller, stream: Stream):

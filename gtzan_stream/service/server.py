@@ -42,6 +42,9 @@ from gtzan_stream.store.tables import MANIFEST, SAMPLES, SPLITS
 from gtzan_stream.words import one_line, short_repr
 
 _log = logging.getLogger(__name__)
+_LOOK_MS = 500
+"""How long to wait for messages before Python can call the handler of a signal: one that comes just before the wait, or
+in another thread, does not end the wait."""
 _HEARTBEAT_MS = 15_000
 """Connections to machines that have vanished are closed when they have not answered for four times as long."""
 
@@ -136,7 +139,7 @@ class Server:
         poller.register(self._calls.woken, zmq.POLLIN)
         try:
             while not self._stopped:
-                ready = dict(poller.poll())
+                ready = dict(poller.poll(_LOOK_MS))
                 self._calls.run()
                 if self._socket in ready:
                     self._receive()

@@ -169,6 +169,7 @@ def test_a_killed_server_serves_again_and_ctrl_c_ends_all(tiny: Path):
         second = pid_of_server(port)
         assert children(serve.process.pid) == {second}
         status, errors = serve.end(signal.SIGINT)
+    assert errors.count("\n") == 2, errors
     died, interrupted = errors.splitlines()
     assert status == 130
     assert f"the server at 127.0.0.1:{port} ended (ended by SIGKILL" in died

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -39,7 +40,7 @@ def program_is_ending() -> bool:
     return bool(getattr(concurrent.futures.thread, "_shutdown", False))  # Python has no public name for this
 
 
-def fork_safe_lock() -> threading.Lock:
+def fork_safe_lock() -> AbstractContextManager[bool]:
     """Return a lock that is free in a forked child, even if a thread of the parent held it."""
     lock = threading.Lock()
     _locks.add(lock)

@@ -9,7 +9,7 @@ from typing import Any
 class ReplyCache:
     """Futures of replies by what was asked, and the replies that were used last, up to a number of bytes.
 
-    Not safe in several threads: `get` and `add` belong to the server's main thread.
+    Not safe in several threads: `get` and `finish` belong to the server's main thread.
 
     Parameters
     ----------

@@ -228,7 +228,7 @@ class Link:
                 each.close(0)
 
 
-def ask_at(link: Link, header: Header, keep_waiting: Callable[[], object]) -> tuple[Header, list[Any]]:
+def ask_at(link: Link, header: Header, keep_waiting: Callable[[], object] = lambda: None) -> tuple[Header, list[Any]]:
     """Ask, and raise the error that the reply reports."""
     reply, frames = link.ask(header, keep_waiting)
     raise_error(reply)

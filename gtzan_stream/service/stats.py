@@ -6,8 +6,8 @@ from typing import Any
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.service.addresses import endpoints, replace_wildcard, resolved
-from gtzan_stream.service.link import Link
-from gtzan_stream.service.protocol import Header, ServiceError, raise_error
+from gtzan_stream.service.link import Link, ask_at
+from gtzan_stream.service.protocol import Header, ServiceError
 
 _CLIENT = "gtzan-stream serve --stats"
 
@@ -61,9 +61,7 @@ class Stats:
             return {"address": address, "error": str(error)}
 
     def _answer(self, address: str, question: str) -> Header:
-        header, _ = self._links[address].ask({"ask": question})
-        raise_error(header)
-        return header
+        return ask_at(self._links[address], {"ask": question})[0]
 
     def _add_servers(self, description: Header, reached_at: str) -> None:
         named = description.get("addresses")

@@ -19,6 +19,7 @@ from gtzan_stream.store import cache
 from gtzan_stream.store.cache import publish, reserved, used_bytes
 from gtzan_stream.store.manifest import Manifest
 from tests.bad_server import Server, drip, stall
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = """
@@ -52,13 +53,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "_POLL_S", 0.005)
     (tmp_path / "cache").mkdir()
     return tmp_path / "cache"
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def put(folder: Path, name: str, size: int, time_s: int) -> Path:

@@ -20,6 +20,7 @@ from gtzan_stream.service import ServedLoader
 from gtzan_stream.service.server import Server
 from tests.conftest import MANY
 from tests.service_programs import ROOT, Middle, threaded
+from tests.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none", "seed": 3}
 
@@ -49,13 +50,6 @@ def waits(batches: Any) -> list[float]:
         found.append(time.monotonic() - begun)
         begun = time.monotonic()
     return found
-
-
-def wait_for(condition: Any, within_s: float = 10) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest
-        time.sleep(0.01)
 
 
 # --- closing and ending -----------------------------------------------------------------------------------------------

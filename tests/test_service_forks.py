@@ -17,6 +17,7 @@ from gtzan_stream.service import ServedLoader
 from gtzan_stream.service.protocol import VERSION
 from tests.served_cases import digest_of
 from tests.service_programs import ROOT, ServerProcess, free_ports, processes
+from tests.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 16, "augment": "study", "seed": 5}
 slow = pytest.mark.slow
@@ -42,13 +43,6 @@ def longest_wait(
     assert digests == expected
     loader.set_epoch(epoch)
     return longest
-
-
-def wait_for(condition: Callable[[], object], within_s: float = 20) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest
-        time.sleep(0.02)
 
 
 def is_used(loader: ServedLoader, server: ServerProcess) -> bool:

@@ -20,6 +20,7 @@ from gtzan_stream.service.server import Server
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.streams import Reply
 from tests.service_programs import Caller, connect_as_client, get, stream_of, threaded
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +89,6 @@ def test_batches_of_clients_that_have_gone_are_no_problem(served: Server, stream
             assert gone.receive()
     assert "keys" in caller.ask(get(stream))
     wait_for(lambda: not served._replies._n_open)
-
-
-def wait_for(condition, within_s: float = 10) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest
-        time.sleep(0.01)
 
 
 def test_a_message_that_is_too_long_ends_its_connection(served: Server, caller: Caller):

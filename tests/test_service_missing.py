@@ -14,6 +14,7 @@ from gtzan_stream.service.addresses import local_endpoint
 from gtzan_stream.service.protocol import encode
 from gtzan_stream.service.server import Server
 from tests.service_programs import Frames, Middle, threaded
+from tests.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none", "seed": 3}
 
@@ -132,13 +133,6 @@ def test_a_server_with_two_addresses_is_asked_once(served: Server, shards: Path,
         wait_for(lambda: all(batches._stream.digest in server.opened for server in batches._servers._servers.values()))
         assert len(batches._servers._servers) == 2
         assert len(batches._servers.ready(batches._stream, 0)) == 1
-
-
-def wait_for(condition: Any, within_s: float = 10) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest
-        time.sleep(0.01)
 
 
 def test_all_threads_open_a_stream_together(served: Server, expected: list[tuple]):

@@ -16,6 +16,7 @@ from gtzan_stream.service import ServedLoader
 from gtzan_stream.service.link import PING_AFTER_S, PONG_S
 from tests.served_cases import digest_of
 from tests.service_programs import Caller, ServerProcess, get, processes, stream_of, threaded
+from tests.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 16, "augment": "study", "seed": 5}
 MIDDLE_OF_EPOCH = 15
@@ -42,13 +43,6 @@ def longest_wait(
     assert digests == expected
     loader.set_epoch(epoch)
     return longest
-
-
-def wait_for(condition: Callable[[], object], within_s: float = 20) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest
-        time.sleep(0.02)
 
 
 # --- slow networks, and machines that vanish --------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from gtzan_stream.service import ServedLoader, link, loader, remote_server
 from gtzan_stream.service.protocol import ServiceError, decode, encode
 from gtzan_stream.service.server import Server
 from tests.service_programs import Change, Middle, threaded
+from tests.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "crops_per_clip": 4, "augment": "none", "seed": 3}
 
@@ -60,13 +61,6 @@ def of_hello(**fields: Any) -> Change:
     return lambda request, frames: (
         [frames[0], encode({**decode(frames[1]), **fields})] if request["ask"] == "hello" else frames
     )
-
-
-def wait_for(condition: Any, within_s: float = 10) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest
-        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,5 +1,7 @@
-"""The supervisor starts servers again that end: fake ones, which start at once, and real ones."""
+"""The supervisor starts servers again that end. The servers are fake ones, which start at once."""
 
+import errno
+import itertools
 import logging
 import os
 import signal
@@ -13,20 +15,13 @@ from typing import Any
 import pytest
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.service import ServedLoader, supervisor
-from gtzan_stream.service.stats import Stats
+from gtzan_stream.service import supervisor
 from gtzan_stream.service.supervisor import Supervisor
 from tests.house import ROOT
-from tests.serve_cases import Serve, children, free_port, is_running
+from tests.serve_cases import is_running
+from tests.waiting import wait_for
 
 FAKE = ROOT / "tests/fake_server_program.py"
-
-
-def wait_for(condition: Callable[[], object], within_s: float = 60.0) -> None:
-    latest = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < latest, "this takes too long"
-        time.sleep(0.01)
 
 
 class Fakes:
@@ -135,105 +130,40 @@ def test_a_server_that_cannot_start_ends_all(fakes: Fakes, life: str, message: s
         Supervisor(fakes.settings).run(lambda _: pytest.fail("not all serve"))
 
 
+def without_room(monkeypatch: pytest.MonkeyPatch, starts: range) -> None:
+    """Make the system refuse these starts of processes."""
+    numbers, start = itertools.count(), supervisor.start
+
+    def start_or_refuse(*args: Any, **kwargs: Any) -> Any:
+        if next(numbers) in starts:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return start(*args, **kwargs)
+
+    monkeypatch.setattr(supervisor, "start", start_or_refuse)
+
+
+def test_a_server_is_started_again_when_the_system_has_room(fakes: Fakes, caplog, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(supervisor, "_FIRST_PAUSE_S", 0.1)
+    without_room(monkeypatch, range(1, 3))
+    fakes.add("die", "serve")
+    fakes.run(lambda: len(fakes.pids()) == 2)
+    reason = "no process can be started: [Errno 11] Resource temporarily unavailable"
+    assert messages(caplog) == [
+        "the server at 0 ended (exit status 3); it is started again now",
+        f"the server at 0 ended ({reason}); it is started again in 0.1 s",
+        f"the server at 0 ended ({reason}); it is started again in 0.2 s",
+    ]
+
+
+def test_no_room_for_the_first_process_is_a_user_error(fakes: Fakes, monkeypatch: pytest.MonkeyPatch):
+    without_room(monkeypatch, range(1))
+    fakes.add("serve")
+    with pytest.raises(UserError, match=r"^no process can be started: \[Errno 11\] Resource temporarily unavailable$"):
+        Supervisor(fakes.settings).run(lambda _: pytest.fail("none serves"))
+
+
 def test_a_server_that_does_not_end_is_killed(fakes: Fakes, caplog, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(supervisor, "_END_S", 0.2)
     fakes.add("deaf")
     fakes.run(lambda: fakes.announced)
     assert messages(caplog) == ["servers that have not ended in 0.2 s are killed"]
-
-
-# --- real servers -----------------------------------------------------------------------------------------------------
-
-
-def pid_of_server(port: int) -> int | None:
-    """Ask the server at a port for its process ID; None if there is none."""
-    with Stats(f"127.0.0.1:{port}") as stats:
-        try:
-            return stats.ask()[0]["pid"]
-        except UserError:
-            return None
-
-
-@pytest.mark.slow
-def test_a_killed_server_serves_again_and_ctrl_c_ends_all(tiny: Path):
-    port = free_port()
-    with Serve(tiny, "--listen", f"127.0.0.1:{port}", "--servers", 1) as serve:
-        assert serve.wait_until_ready() == [
-            f"{tiny}: demo, 40 clips; 1 server on cpu\n",
-            f"python train.py --served 127.0.0.1:{port}\n",
-        ]
-        first = pid_of_server(port)
-        assert children(serve.process.pid) == {first}
-        os.kill(first, signal.SIGKILL)
-        wait_for(lambda: pid_of_server(port) not in (None, first))
-        second = pid_of_server(port)
-        assert children(serve.process.pid) == {second}
-        status, errors = serve.end(signal.SIGINT)
-    assert errors.count("\n") == 2, errors
-    died, interrupted = errors.splitlines()
-    assert status == 130
-    assert f"the server at 127.0.0.1:{port} ended (ended by SIGKILL" in died
-    assert interrupted == "gtzan-stream: interrupted; the servers have ended"
-    assert not is_running(second)
-
-
-@pytest.mark.slow
-def test_a_server_goes_on_while_an_augmentation_of_your_own_prints(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    code = "for _ in range(3000):\n    print('x' * 99)\n\ndef chain():\n    return as_transform('none')\n"
-    (tmp_path / "prints.py").write_text(f"from gtzan_stream.augment.recipes import as_transform\n{code}")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    port = free_port()
-    options = ["--listen", f"127.0.0.1:{port}", "--servers", 1, "--allow", "prints:chain"]
-    with Serve(tiny, *options) as serve:
-        serve.wait_until_ready()
-        read = threading.Thread(target=serve.process.communicate)
-        read.start()
-        with ServedLoader(f"127.0.0.1:{port}", augment="prints:chain", batch_size=4, crops_per_clip=1) as batches:
-            timer = threading.Timer(30, batches.close)
-            timer.start()
-            assert len(list(batches)) == len(batches)
-            timer.cancel()
-        serve.process.kill()
-        read.join()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("is_ready", [True, False])
-def test_servers_end_when_the_supervisor_is_killed(tiny: Path, is_ready: bool):
-    with Serve(tiny, "--listen", f"127.0.0.1:{free_port(2)}", "--servers", 2) as serve:
-        if is_ready:
-            serve.wait_until_ready()
-        wait_for(lambda: len(children(serve.process.pid)) == 2)
-        servers = children(serve.process.pid)
-        serve.process.kill()
-        wait_for(lambda: not any(map(is_running, servers)), 10)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("is_ready", [True, False])
-def test_a_signal_ends_all_with_one_line(tiny: Path, number: signal.Signals, is_ready: bool):
-    with Serve(tiny, "--listen", f"127.0.0.1:{free_port(2)}", "--servers", 2) as serve:
-        if is_ready:
-            serve.wait_until_ready()
-        wait_for(lambda: len(children(serve.process.pid)) == 2)
-        servers = children(serve.process.pid)
-        assert serve.end(number) == (128 + number, "gtzan-stream: interrupted; the servers have ended\n")
-    assert not any(map(is_running, servers))
-
-
-@pytest.mark.slow
-def test_two_services_cannot_have_one_port(tiny: Path):
-    port = free_port(2)
-    with Serve(tiny, "--listen", f"127.0.0.1:{port}", "--servers", 2) as first:
-        first.wait_until_ready()
-        with Serve(tiny, "--listen", f"127.0.0.1:{port + 1}", "--servers", 1) as second:
-            status, errors = second.end()
-        assert status == 2
-        assert errors.startswith(f"gtzan-stream: cannot listen at tcp://127.0.0.1:{port + 1}: Address already in use")
-        assert errors.count("\n") == 1
-        assert pid_of_server(port)
-        assert pid_of_server(port + 1)

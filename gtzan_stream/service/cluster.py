@@ -4,7 +4,6 @@
 """
 
 import importlib.util
-import json
 import logging
 import os
 import secrets
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.service.child import let_end, reports, start
 
 _log = logging.getLogger(__name__)
 _CONNECT_S = 2.0
@@ -54,14 +54,14 @@ def run(settings: dict[str, Any], address: str | None, on_serving: Callable[[lis
         if found is None or _answers(found):
             problem = "Ray has ended the connection"
             with _process({**settings, "address": found}) as process:
-                for event in _events(process):
-                    if "serving" in event:
+                for report in reports(process):
+                    if "serving" in report:
                         has_served, told = True, ""
-                        on_serving(event["serving"])
-                    elif "warning" in event:
-                        _log.warning("%s", event["warning"])
+                        on_serving(report["serving"])
+                    elif "warning" in report:
+                        _log.warning("%s", report["warning"])
                     else:
-                        problem = event["error"]
+                        problem = report["error"]
         if not has_served:
             raise UserError(problem)
         if problem != told:
@@ -103,34 +103,17 @@ def _answers(address: str) -> bool:
 @contextmanager
 def _process(settings: dict[str, Any]) -> "Iterator[subprocess.Popen[bytes]]":
     """Run a process that places servers until the block ends."""
-    process = subprocess.Popen(
-        _COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in the terminal is for this process
-        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | ({} if settings["address"] else _own_cluster()),
-    )
-    assert process.stdin is not None
+    env = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | ({} if settings["address"] else _own_cluster())
+    process = start(_COMMAND, settings, stderr=subprocess.DEVNULL, env=env)
     try:
-        process.stdin.write(json.dumps(settings).encode() + b"\n")
-        process.stdin.flush()
         yield process
     finally:
-        process.stdin.close()
+        let_end(process)
         try:
             process.wait(_END_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _events(process: "subprocess.Popen[bytes]") -> Iterator[dict[str, Any]]:
-    """Yield what a process says until it ends."""
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def _own_cluster() -> dict[str, str]:

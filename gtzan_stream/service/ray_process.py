@@ -1,18 +1,15 @@
 """The process that places servers on a Ray cluster, which `cluster.run` starts.
 
-`python -m gtzan_stream.service.ray_process`: the first line of stdin has the settings as JSON. Its stdout has lines of
-JSON: {"serving": ...}, {"warning": text}, {"error": text}. Ray prints to stderr. The process ends when its stdin is
-closed, as it is when its parent is killed, and the servers end with it.
+`python -m gtzan_stream.service.ray_process`. Its reports are {"serving": ...}, {"warning": text} and {"error": text}.
+It ends when its parent does, and the servers end with it.
 """
 
-import json
 import os
 import sys
 import threading
-from functools import partial
-from typing import Any
 
 from gtzan_stream.errors import UserError, format_error
+from gtzan_stream.service.child import Say, at_end_of_parent, take_settings
 
 _JOIN_S = 60.0
 _END_S = 3.0
@@ -20,15 +17,12 @@ _END_S = 3.0
 
 def main() -> None:
     """Place servers until the parent ends."""
-    settings = json.loads(sys.stdin.readline())
-    out = os.dup(1)
-    os.dup2(2, 1)
-    say = partial(_say, out)
+    settings, say = take_settings()
     address = settings.pop("address")
     where = f"the Ray cluster at {address} does not let this machine join" if address else "Ray does not start"
     too_late = threading.Timer(_JOIN_S, _fail, (say, f"{where} within {_JOIN_S:g} s: look into its logs, in /tmp/ray"))
     too_late.start()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    at_end_of_parent(lambda: _end(0))
     try:
         from gtzan_stream.service import on_ray
 
@@ -41,20 +35,9 @@ def main() -> None:
         _fail(say, f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}")
 
 
-def _say(out: int, report: dict[str, Any]) -> None:
-    os.write(out, json.dumps(report).encode() + b"\n")
-
-
-def _fail(say: Any, reason: str) -> None:
+def _fail(say: Say, reason: str) -> None:
     say({"error": reason})
     _end(2)
-
-
-def _end_with_parent() -> None:
-    """Wait until stdin is closed, and end this process, which may be waiting for the cluster."""
-    while os.read(0, 1):
-        pass
-    _end(0)
 
 
 def _end(status: int) -> None:

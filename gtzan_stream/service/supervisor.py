@@ -4,7 +4,6 @@ It imports no torch, so it is small and cannot fail as servers can. Each server 
 supervisor, and ends when the supervisor does, even if that is killed.
 """
 
-import json
 import logging
 import queue
 import signal
@@ -13,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from gtzan_stream.errors import UserError
+from gtzan_stream.service.child import Report, let_end, reports, start
 
 _log = logging.getLogger(__name__)
 _COMMAND = [sys.executable, "-m", "gtzan_stream.service.server_process"]
@@ -25,7 +25,6 @@ _END_S = 5.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 _STABLE_S = 60.0
 """A server that has served for so long is restarted at once if it ends."""
-Report = dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -98,25 +97,21 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         """Start a server's process."""
         child.report, child.restart_at, child.started = None, None, time.monotonic()
-        child.process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
-        )
+        try:
+            child.process = start(_COMMAND, child.settings)
+        except OSError as error:
+            self._events.put((child, {"error": f"no process can be started: {error}"}))
+            self._events.put((child, 1))
+            return
         threading.Thread(target=self._watch, args=(child, child.process), daemon=True).start()
 
     def _watch(self, child: _Child, process: "subprocess.Popen[bytes]") -> None:
-        """Give a process its settings, and pass on what it says, and its exit status. Runs in a thread."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(OSError), process.stdin, process.stdout:  # OSError: it ended before it read its settings
-            process.stdin.write(json.dumps(child.settings).encode() + b"\n")
-            process.stdin.flush()
-            if line := process.stdout.readline():
-                self._events.put((child, json.loads(line)))
-            process.wait()
-        self._events.put((child, process.wait()))
+        """Pass on what a process reports, and its exit status. Runs in a thread."""
+        for report in islice(reports(process), 1):  # processes that it has forked may keep its stdout open for longer
+            self._events.put((child, report))
+        status = process.wait()
+        let_end(process)  # close the file
+        self._events.put((child, status))
 
     def _wait(self) -> None:
         """Wait until a server has said something, or has ended, or one must be restarted."""

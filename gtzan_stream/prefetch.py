@@ -11,12 +11,33 @@ Item 4 begins when the consumer takes item 1.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
 
 
-def prefetch(calls: Iterator[Any], depth: int, executor: Any) -> Generator[Any, None, None]:
+@runtime_checkable
+class Pending(Protocol):
+    """A call that was begun, such as a future."""
+
+    def result(self) -> Any:
+        """Wait for the call, and return its result."""
+
+    def cancel(self) -> Any:
+        """Do not begin the call, if that is possible yet."""
+
+
+@runtime_checkable
+class Submits(Protocol):
+    """What begins calls, such as an executor."""
+
+    def submit(self, call: Any, /) -> Pending:
+        """Begin a call."""
+
+
+def prefetch(calls: Iterator[Callable[[], T]], depth: int, executor: Submits | None) -> Generator[T, None, None]:
     """Yield the results of calls in order, computed up to `depth` results ahead.
 
     An exception of a call is raised here, after the results before it. When this generator is closed (a ``break`` in
@@ -30,9 +51,8 @@ def prefetch(calls: Iterator[Any], depth: int, executor: Any) -> Generator[Any, 
         The iterator is advanced in the consumer's thread, so it should not take long.
     depth : int
         Number of results to compute ahead.
-    executor : Executor or None
-        Or anything else whose method `submit` begins such a call and returns its future. Without one, each result is
-        computed when it is requested, in the consumer's thread.
+    executor : Executor or other `Submits`, optional
+        Without one, each result is computed when it is requested, in the consumer's thread.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Asking: asks servers for the batches of an epoch before they are needed.
 
 A request is sent as soon as it is known, and its reply waits in this process until its batch is needed, so no thread
-has to wait for it. What is not an ordinary reply is left to `Request.otherwise`, which may ask another server.
+has to wait for it. What is not an ordinary reply is left to a call of the `Request`, which may ask another server.
 """
 
 import os
@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gtzan_stream.prefetch import Pending
 from gtzan_stream.service.link import Link
 from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
 from gtzan_stream.service.remote_server import RemoteServer
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
-    """A request for batch `number`.
+    """A request for batch `number`. Calling it gets the batch in another way.
 
     Attributes
     ----------
@@ -31,13 +32,16 @@ class Request(Generic[T]):
     read : callable
         Returns the batch in a reply.
     otherwise : callable
-        Gets the batch in another way.
+        What a call does.
     """
 
     number: int
     header: Header
     read: Callable[[Header, list[Any]], T]
     otherwise: Callable[[], T]
+
+    def __call__(self) -> T:
+        return self.otherwise()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,7 @@ class Asking(Generic[T]):
     servers : Servers
     stream : Stream
     executor : Executor
-        Runs `Request.otherwise` while no server can be asked.
+        Calls requests while no server can be asked.
     """
 
     def __init__(self, servers: Servers, stream: Stream, executor: Executor) -> None:
@@ -65,18 +69,18 @@ class Asking(Generic[T]):
         # Of each process: one that was forked cannot use its parent's.
         self._connections: defaultdict[int, dict[RemoteServer, _Connection]] = defaultdict(dict)
 
-    def submit(self, request: Request[T]) -> Any:
-        """Send a request, and return what has a method `result`, as a future has."""
+    def submit(self, request: Request[T], /) -> Pending:
+        """Send a request."""
         try:
             connection = self._connection(request.number)
         except ServiceError:
-            connection = None  # `otherwise` finds out why
+            connection = None  # the call finds out why
         if connection is not None:
             try:
                 return _Asked(self, connection, connection.link.send(request.header), request)
             except ServiceError as error:
                 self._fail(connection, error, request)
-        return self._executor.submit(request.otherwise)
+        return self._executor.submit(request)
 
     def _connection(self, number: int) -> _Connection | None:
         """Return a connection to the server to ask for batch `number`; None if no server can be asked."""
@@ -96,17 +100,17 @@ class Asking(Generic[T]):
     def result(self, connection: _Connection, request_id: bytes, request: Request[T]) -> T:
         """Return the batch that was asked for."""
         if connection is not self._own().get(connection.server):
-            return request.otherwise()  # it has failed, or is that of the parent process
+            return request()  # it has failed, or is that of the parent process
         server = connection.server
         try:
             reply, frames = connection.link.receive(request_id, lambda: server.check_works(connection.n_failures))
             raise_error(reply)
             batch = request.read(reply, frames)
         except (Refused, NoSuchStream):
-            return request.otherwise()
+            return request()
         except ServiceError as error:
             self._fail(connection, error, request)
-            return request.otherwise()
+            return request()
         server.note_works()
         return batch
 

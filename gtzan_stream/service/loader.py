@@ -43,9 +43,6 @@ class ServedEpochs(Epochs):
         self, requests: Any, plan: EpochPlan, first: int, rank: int, world_size: int
     ) -> Generator[Any, None, None]:
         """Yield the batches of an epoch from index `first` on, asked for before they are needed."""
-        if not self.num_workers:
-            yield from super()._ahead(requests, plan, first, rank, world_size)
-            return
         asks = (
             Request(
                 number,
@@ -56,7 +53,7 @@ class ServedEpochs(Epochs):
             for number in range(first, len(plan))
         )
         with closing(Asking[Any](self._servers, self._stream, self._maker.prefetch_executor)) as asking:
-            yield from prefetch(asks, _AHEAD, asking)
+            yield from prefetch(asks, _AHEAD, asking if self.num_workers else None)
 
     def _header(self, plan: EpochPlan, number: int, rank: int, world_size: int) -> Header:
         """Return the request for a batch."""

@@ -173,6 +173,18 @@ def test_an_address_in_use_is_one_line(served: Server, shards: Path):
         Server(shards, served.address)
 
 
+def test_the_path_of_another_server_is_not_taken(shards: Path, tmp_path: Path):
+    address = f"ipc://{tmp_path}/service"
+    for _ in range(2):  # the second one finds the file of the first
+        with threaded(shards, listen=address) as server, Caller(address) as caller:
+            with pytest.raises(UserError, match=f"^cannot listen at {address}: another program does; choose another"):
+                Server(shards, address)
+            assert caller.ask({"ask": "stats"})["address"] == server.address
+        (tmp_path / "service").touch()
+    with pytest.raises(UserError, match=r"^cannot listen at ipc://.*too long; choose another"):
+        Server(shards, address + "x" * 200)
+
+
 def test_other_machines_need_keys(shards: Path):
     with pytest.raises(UserError, match="needs keys"):
         Server(shards, "tcp://0.0.0.0:5699")

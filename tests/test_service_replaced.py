@@ -1,6 +1,5 @@
 """Servers that fail, hang, are replaced, or compute other bits."""
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -179,15 +178,6 @@ def test_servers_that_cannot_be_used_are_an_error_at_the_start(served: Server, s
         ServedLoader(middle.address, shards, **SETTINGS)
 
 
-def test_a_manifest_that_is_not_the_one_named_is_refused(served: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gtzan_stream.service.manifest._latest", {})
-    with (
-        Middle(served, of_hello(manifest_digest="0" * 64)) as middle,
-        pytest.raises(UserError, match="is not the manifest that the server named"),
-    ):
-        ServedLoader(middle.address, **SETTINGS)
-
-
 def probe(value: str | None) -> Change:
     return lambda request, frames: (
         [frames[0], encode({**decode(frames[1]), "probe": value})] if request["ask"] == "open" else frames
@@ -219,23 +209,37 @@ def test_strict_refuses_a_server_of_other_bits(served: Server, shards: Path, exp
         assert [server.is_live and batches._stream.digest in server.opened for server in servers].count(True) == 1
 
 
-# --- closing and ending -----------------------------------------------------------------------------------------------
+def test_a_stream_that_strict_refuses_does_not_keep_others_from_a_server_that_had_failed(served: Server, shards: Path):
+    def change(request: dict[str, Any], frames: list[Any]) -> list[Any]:
+        return probe("x")(request, frames) if request.get("stream", {}).get("chunks", 1) is None else frames
+
+    with (
+        Middle(served, change) as middle,
+        ServedLoader([served.address, middle.address], shards, strict=True, **SETTINGS) as batches,
+    ):
+        batches._servers.terms._probes[batches._stream.digest] = (served.address, "y")
+        server = batches._servers._servers[middle.address]
+        wait_for(lambda: not server.is_contacted)
+        failed = {"ask": "get", "stream": batches._stream.digest, "epoch": 0, "number": 0, "rank": 0, "world_size": 1}
+        server.fail(ServiceError("it is off"), server.n_failures, (batches._stream, failed))
+        evaluation = batches.evaluation(None)._stream
+        server.contact_if_due(evaluation, now=True)
+        wait_for(lambda: not server.is_contacted)
+        assert server.is_live
+        assert server.opened == {evaluation.digest}
+        server.contact_if_due(batches._stream, now=True)
+        wait_for(lambda: not server.is_contacted)
+        assert [*server.refusals] == [batches._stream.digest]
 
 
-def n_open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def test_a_stream_that_is_refused_does_not_delay_another(served: Server, shards: Path, expected: list[tuple]):
+    def refuse(request: dict[str, Any], frames: list[Any]) -> list[Any]:
+        is_refused = request["ask"] == "open" and request["stream"]["chunks"] is None
+        return [frames[0], encode({"error": "UserError", "message": "not here"})] if is_refused else frames
 
-
-def client_threads() -> list[str]:
-    return [
-        thread.name
-        for thread in threading.enumerate()
-        if thread.name.startswith(("gtzan-stream-prefetch", "gtzan-stream-contact"))
-    ]
-
-
-def use(address: str, shards: Path | None) -> ServedLoader:
-    batches = ServedLoader(address, shards, **SETTINGS)
-    iterator = iter(batches)
-    next(iterator)
-    return batches
+    with Middle(served, refuse) as middle, ServedLoader(middle.address, shards, **SETTINGS) as batches:
+        assert contents(batches) == expected
+        assert "get" not in middle.asked
+        evaluation = batches.evaluation(None)
+        assert len(contents(evaluation)) == len(evaluation)
+        assert middle.asked.count("get") == len(evaluation)

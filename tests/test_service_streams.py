@@ -3,6 +3,7 @@
 import gc
 import json
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gtzan_stream.service.protocol import NoSuchStream
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.streams import Streams
 from gtzan_stream.store.manifest import Manifest
+from tests.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {
     "manifest_digest": "0" * 64,
@@ -187,6 +189,23 @@ def test_a_stream_that_cannot_be_opened_is_tried_again(shards: Path):
         assert is_new
         with pytest.raises(UserError, match="missing"):
             reply.result()
+    streams.close()
+
+
+def test_all_who_wait_for_a_stream_get_the_error_and_the_next_opening_stays(shards: Path):
+    calls: list[Callable[[], None]] = []
+    streams, _ = open_streams(shards, call_soon=calls.append)
+    stream = Stream(**{**SETTINGS, "part": "missing"})
+    replies = [streams.open(stream)[0] for _ in range(2)]
+    wait_for(lambda: len(calls) == 2)
+    calls[0]()
+    _, is_new = streams.open(stream)
+    calls[1]()
+    assert is_new
+    assert streams.find(stream.digest)
+    for reply in replies:
+        with pytest.raises(UserError, match="missing"):
+            reply.result(0)
     streams.close()
 
 

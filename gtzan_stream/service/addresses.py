@@ -75,6 +75,12 @@ def local_endpoint(address: str) -> str | None:
     return f"ipc://{folder / address.rpartition(':')[2]}"
 
 
+def is_listening(endpoint: str) -> bool:
+    """Return whether a program listens at a Unix socket, given as ``ipc://path``."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(endpoint.removeprefix("ipc://")) == 0
+
+
 def resolved(address: str) -> str:
     """Return an address with the number of its host instead of its name. Raises OSError if there is no such host.
 

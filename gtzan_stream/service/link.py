@@ -28,8 +28,8 @@ PING_AFTER_S = 0.5
 """How long to wait for a reply before the server is asked whether it is alive."""
 PONG_S = 2.0
 """How long a living server takes at most to say so."""
-STUCK_S = 180.0
-"""How long a server may be alive, and finish no request of any client."""
+STUCK_S = 600.0
+"""How long a server may be alive, and finish no request of any client: it may be downloading large shards."""
 _POLL_MS = 100
 _REFUSED = (
     zmq.Event.HANDSHAKE_FAILED_AUTH,

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,21 +69,15 @@ def served_manifest(servers: Servers) -> Manifest:
     Raises
     ------
     UserError
-        If no server answers within 15 s, or the manifest does not arrive, or it is damaged.
+        If no server answers or sends the manifest within 15 s, or it is damaged.
     """
-    if problem := servers.connect(_START_S):
-        raise UserError(
-            f"no server of the feature service answers ({problem}): start it with `gtzan-stream serve SHARDS`, or "
-            "correct the address"
-        )
+    latest = time.monotonic() + _START_S
+    _connect(servers, latest)
     if manifest := _latest.get(str(servers.terms.manifest_digest)):
         return manifest
     folder = ServedFolder(servers.terms.clips)
-    try:
-        for name in (MANIFEST, SAMPLES, SPLITS):
-            folder.path(name).write_bytes(servers.file(name))
-    except ServiceError as error:
-        raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
+    for name in (MANIFEST, SAMPLES, SPLITS):
+        folder.path(name).write_bytes(_file(servers, name, latest))
     manifest = Manifest.open(folder)
     if manifest.digest != servers.terms.manifest_digest:
         raise UserError(
@@ -91,6 +86,27 @@ def served_manifest(servers: Servers) -> Manifest:
     _latest.clear()
     _latest[manifest.digest] = manifest
     return manifest
+
+
+def _connect(servers: Servers, latest: float) -> None:
+    """Wait until a server works. Raises UserError if none does so at the time `latest`."""
+    if problem := servers.connect(latest - time.monotonic()):
+        raise UserError(
+            f"no server of the feature service answers ({problem}): start it with `gtzan-stream serve SHARDS`, or "
+            "correct the address"
+        )
+
+
+def _file(servers: Servers, name: str, latest: float) -> bytes:
+    """Download a file of the manifest from any server, also from one that is started again meanwhile."""
+    while True:
+        try:
+            return servers.file(name)
+        except ServiceError as error:
+            if time.monotonic() > latest:
+                raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
+        servers.wait()
+        _connect(servers, latest)
 
 
 def download_manifest(addresses: Any, *, keys: str | Path | None = None) -> Manifest:

@@ -63,7 +63,8 @@ class RemoteServer:
         # Of each process: a forked one has its own. Used without the lock, which this thread may hold when the garbage
         # collector closes an iterator or a loader.
         self._idle: defaultdict[int, list[Link]] = defaultdict(list)
-        self.n_failures, self._pause_s, self._due = 0, 0.0, 0.0
+        self.n_failures, self._pause_s = 0, 0.0
+        self._due = dict[str, float]()  # when to contact it again, for a stream or at all, as in `refusals`
         self._failed_at: tuple[Stream, Header] | None = None
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ class RemoteServer:
             is_news, self.error, self.is_live = self.error is None, error, False
             self._failed_at = failed_at or self._failed_at
             self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
-            self._due = time.monotonic() + self._pause_s
+            self._due[""] = time.monotonic() + self._pause_s
         self.close()
         if is_news:
             _log.warning("the server at %s failed (%s)", self.address, error)
@@ -185,8 +186,10 @@ class RemoteServer:
         `now` ends the pause.
         """
         with self._lock:
-            is_ready = self.is_live and (stream is None or stream.digest in self.opened)
-            if is_ready or self.is_contacted or (time.monotonic() < self._due and not now):
+            digest = "" if stream is None else stream.digest
+            is_ready = self.is_live and (not digest or digest in self.opened)
+            due = max(self._due.get("", 0), self._due.get(digest, 0))
+            if is_ready or self.is_contacted or (time.monotonic() < due and not now):
                 return
             self._contact = threading.Thread(
                 target=self._make_contact, args=(stream, self.n_failures), name="gtzan-stream-contact", daemon=True
@@ -243,7 +246,7 @@ class RemoteServer:
         """Ask for the batch that the server has failed to send. It may hang only when it makes batches."""
         if self._failed_at is not None:
             stream, header = self._failed_at
-            with suppress(Refused):
+            with suppress(Refused, UserError):
                 self._open(link, stream)
                 ask_at(link, header, self._terms.check_open)
             self._failed_at = None
@@ -262,6 +265,6 @@ class RemoteServer:
             is_news = str(error) != str(self.refusals.get(digest))
             self.refusals[digest] = error
             self.is_live = self.is_live and bool(digest)
-            self._due = time.monotonic() + _LAST_PAUSE_S
+            self._due[digest] = time.monotonic() + _LAST_PAUSE_S
         if is_news:
             _log.warning("the server at %s is not used: %s", self.address, error)

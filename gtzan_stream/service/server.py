@@ -21,7 +21,7 @@ from gtzan_stream import __version__
 from gtzan_stream.checks import checked_device, checked_int
 from gtzan_stream.errors import UserError
 from gtzan_stream.service import keys as curve
-from gtzan_stream.service.addresses import is_loopback, local_endpoint
+from gtzan_stream.service.addresses import is_listening, is_loopback, local_endpoint
 from gtzan_stream.service.calls import Calls
 from gtzan_stream.service.counters import Clients, cpu_s
 from gtzan_stream.service.protocol import (
@@ -123,6 +123,8 @@ class Server:
             raise UserError(f"cannot listen at {listen}: {error}; choose another address with --listen") from None
 
     def _bind(self, listen: str, keys: Path | None) -> None:
+        if listen.startswith("ipc://") and is_listening(listen):  # ZeroMQ would take the path from the other program
+            raise UserError(f"cannot listen at {listen}: another program does; choose another address with --listen")
         self._socket.bind(listen)
         self.address = self._socket.get_string(zmq.LAST_ENDPOINT)
         self.addresses = self.addresses or [self.address]

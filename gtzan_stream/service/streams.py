@@ -103,7 +103,9 @@ class Streams:
             if error is None:
                 reply.set_result(opening.result()[1])
                 return
-            self._streams.pop(stream.digest, None)  # so that the next client tries again
+            found = self._streams.get(stream.digest)
+            if found and found.opening is opening:
+                del self._streams[stream.digest]  # so that the next client tries again
             reply.set_exception(error)
 
         opened.opening.add_done_callback(lambda opening: self._call_soon(partial(finish, opening)))

@@ -1,5 +1,6 @@
 """A process and one that it has started exchange settings and reports, and end together."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def test_settings_and_reports_arrive_and_the_end_of_the_parent_is_noticed(capfd:
     with start([sys.executable, "-c", WAITS], settings) as process:
         told = reports(process)
         assert next(told) == {"got": settings}
+        assert os.getsid(process.pid) != os.getsid(0), "Ctrl-C in the terminal is not for it"
         let_end(process)
         assert list(told) == [{"last": True}]
         assert process.wait() == 7
@@ -42,4 +44,11 @@ def test_a_process_that_ends_before_it_reads_its_settings_is_no_error(n: int):
     with start([sys.executable, "-c", "import sys; sys.stdin.close(); sys.exit(3)"], {"x": "x" * n}) as process:
         assert list(reports(process)) == []
         assert process.wait() == 3
+        let_end(process)
+
+
+def test_the_end_of_a_process_that_has_not_read_all_is_no_error():
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE) as process:
+        process.wait()
+        process.stdin.write(b"x")
         let_end(process)

@@ -139,11 +139,11 @@ class RemoteServer:
 
     def keep(self, link: Link, n: int) -> None:
         """Keep a connection for the next request, if the server has not failed more than `n` times."""
-        if not link.is_idle or n != self.n_failures:
+        if not link.is_idle:
             link.close()
             return
         self._idle[os.getpid()].append(link)
-        if n != self.n_failures or not self._terms.is_open:  # also since it was looked at: there is no lock
+        if n != self.n_failures or not self._terms.is_open:  # only now, because there is no lock
             self.close()
 
     def note_works(self) -> None:

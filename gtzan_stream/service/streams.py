@@ -19,6 +19,8 @@ import zmq
 
 from gtzan_stream.dsp.backend import RowThreads
 from gtzan_stream.epochs import Epochs
+from gtzan_stream.features import LogMel
+from gtzan_stream.features.check import n_rows
 from gtzan_stream.service.batches import message_of
 from gtzan_stream.service.cache import ReplyCache
 from gtzan_stream.service.counters import StreamCounters
@@ -84,6 +86,7 @@ class Streams:
         self._max_bytes, self._cache = max_bytes, ReplyCache(max_bytes)
         self._streams = OrderedDict[str, OpenStream]()
         self._threads = RowThreads(1 if device.type == "cpu" else 2)
+        self._threads.pool.submit(_load_kernels, device)  # while clients are connecting
 
     def open(self, stream: Stream) -> tuple[Future[Reply], bool]:
         """Open a stream, and return the future of the reply, and whether it was not open before."""
@@ -156,6 +159,11 @@ class Streams:
         self._threads.close()
         for opened in self._streams.values():
             opened.close()
+
+
+def _load_kernels(device: torch.device) -> None:
+    """Load what most batches need, which takes half a second. An error comes again when a stream is opened."""
+    n_rows(LogMel().to(device), device)
 
 
 def _open(stream: Stream, manifest: Manifest, device: torch.device, **limits: Any) -> tuple[Epochs, Reply]:

@@ -11,7 +11,7 @@ import torch
 
 from gtzan_stream.dsp.backend import force
 from gtzan_stream.dsp.pcm import to_float32
-from gtzan_stream.features import LogMel, whole_clips
+from gtzan_stream.features import LogMel, mel_basis, whole_clips
 from tests.conftest import need, no_synchronisation
 
 
@@ -244,3 +244,13 @@ def test_cuda_equals_the_cpu_without_a_sync(cuda, waveform, options):
     with no_synchronisation():
         got = whole_clips(features, on_device)
     assert relative(got.detach().cpu(), expected.detach()) < 1e-5
+
+
+def test_nnaudio_is_imported_without_a_change_of_stdout(monkeypatch: pytest.MonkeyPatch):
+    """Another thread may print meanwhile."""
+    seen = []
+    before = mel_basis.import_module
+    monkeypatch.setattr(mel_basis, "import_module", lambda name: seen.append(sys.stdout) or before(name))
+    LogMel()
+    assert seen
+    assert all(each is sys.stdout for each in seen)

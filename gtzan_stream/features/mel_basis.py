@@ -86,6 +86,9 @@ def band_edges(n_mels: int, f_min: float, f_max: float) -> np.ndarray:
 
 def nnaudio(module: str) -> Any:
     """Import a module of nnAudio, or of its successor nnAudio2 if nnAudio is not installed."""
-    package = "nnAudio" if find_spec("nnAudio") else "nnAudio2"
-    with redirect_stdout(sys.stderr):  # nnAudio2 prints how to cite it, but a program may read our stdout
-        return import_module(f"{package}.{module}")
+    if find_spec("nnAudio"):
+        return import_module(f"nnAudio.{module}")
+    if "nnAudio2" in sys.modules:
+        return import_module(f"nnAudio2.{module}")
+    with redirect_stdout(sys.stderr):  # it prints how to cite it, but a program may read our stdout
+        return import_module(f"nnAudio2.{module}")

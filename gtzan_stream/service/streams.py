@@ -86,7 +86,7 @@ class Streams:
         self._max_bytes, self._cache = max_bytes, ReplyCache(max_bytes)
         self._streams = OrderedDict[str, OpenStream]()
         self._threads = RowThreads(1 if device.type == "cpu" else 2)
-        self._threads.pool.submit(_load_kernels, device)  # while clients are connecting
+        self._threads.pool.submit(_load_kernels, LogMel(), device)  # while clients are connecting
 
     def open(self, stream: Stream) -> tuple[Future[Reply], bool]:
         """Open a stream, and return the future of the reply, and whether it was not open before."""
@@ -161,9 +161,9 @@ class Streams:
             opened.close()
 
 
-def _load_kernels(device: torch.device) -> None:
+def _load_kernels(features: LogMel, device: torch.device) -> None:
     """Load what most batches need, which takes half a second. An error comes again when a stream is opened."""
-    n_rows(LogMel().to(device), device)
+    n_rows(features.to(device), device)
 
 
 def _open(stream: Stream, manifest: Manifest, device: torch.device, **limits: Any) -> tuple[Epochs, Reply]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gtzan_stream.service import ServedLoader, remote_server
+from gtzan_stream.service import ServedLoader, health
 from gtzan_stream.service.protocol import Header, ServiceError
 from gtzan_stream.service.remote_server import RemoteServer
 from gtzan_stream.service.server import Server
@@ -72,7 +72,7 @@ def test_a_connection_is_closed_if_meanwhile(what: str, remote: RemoteServer):
         if what == "the loader is closed":
             remote._terms.closed = True
         else:
-            remote.n_failures += 1
+            remote.health.n_failures += 1
 
     class Idle(list):
         def append(self, link: Any) -> None:
@@ -89,18 +89,18 @@ def test_a_connection_is_closed_if_meanwhile(what: str, remote: RemoteServer):
 def test_a_server_that_works_again_is_told_and_pauses_from_the_start(
     served: Server, shards: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(remote_server, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(health, "_FIRST_PAUSE_S", 0.01)
     with ServedLoader(served.address, shards, **SETTINGS) as batches:
         n_batches = len(list(batches))
         (server,) = batches._servers._servers.values()
         for n in range(3):
             server.fail(ServiceError("it is off"), n)
-        assert server._pause_s == 0.04
+        assert server.health._pause_s == 0.04
         server.contact_if_due(batches._stream, now=True)
-        wait_for(lambda: server.is_live and not server.is_contacted)
+        wait_for(lambda: server.health.is_live and not server.is_contacted)
         batches.set_epoch(1)
         assert len(list(batches)) == n_batches
-        assert (server.error, server._pause_s) == (None, 0.0)
+        assert (server.health.error, server.health._pause_s) == (None, 0.0)
     told = [record.getMessage() for record in caplog.records]
     assert told == [f"the server at {served.address} {what}" for what in ("failed (it is off)", "works again")]
 
@@ -117,14 +117,14 @@ def test_the_batch_at_which_a_server_failed_is_asked_for_before_it_is_used_again
         list(batches)
         server = batches._servers._servers[middle.address]
         wait_for(lambda: not server.is_contacted)
-        assert server.error is not None
+        assert server.health.error is not None
         failing = False
         asked.clear()
         server.contact_if_due(None, now=True)
-        wait_for(lambda: server.is_live and not server.is_contacted)
+        wait_for(lambda: server.health.is_live and not server.is_contacted)
         assert asked == [("hello", None), ("open", None), ("get", 0)]
         asked.clear()
-        server.is_live = False
+        server.health.is_live = False
         server.contact_if_due(None, now=True)
-        wait_for(lambda: server.is_live and not server.is_contacted)
+        wait_for(lambda: server.health.is_live and not server.is_contacted)
         assert asked == [("hello", None)]

@@ -181,7 +181,7 @@ def test_a_loader_may_be_collected_while_a_thread_notes_what_a_server_says(serve
     batches: Any = ServedLoader(served.address, **SETTINGS)
     batches.cycle, (server,) = batches, batches._servers._servers.values()
     del batches
-    thread = threading.Thread(target=server._refuse, args=("", Collects()), daemon=True)
+    thread = threading.Thread(target=server.health.refuse, args=("", Collects()), daemon=True)
     thread.start()
     thread.join(5)
     assert not thread.is_alive()

@@ -48,7 +48,7 @@ def longest_wait(
 
 def is_used(loader: ServedLoader, server: ServerProcess) -> bool:
     known = loader._servers._servers.get(server.address)
-    return known is not None and known.is_live and loader._stream.digest in known.opened
+    return known is not None and known.health.is_live and loader._stream.digest in known.opened
 
 
 def use_both(loader: ServedLoader, servers: list[ServerProcess]) -> None:

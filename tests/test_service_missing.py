@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gtzan_stream.loader import Loader
-from gtzan_stream.service import ServedLoader, link, remote_server
+from gtzan_stream.service import ServedLoader, health, link
 from gtzan_stream.service.addresses import local_endpoint
 from gtzan_stream.service.protocol import encode
 from gtzan_stream.service.server import Server
@@ -70,7 +70,7 @@ def test_addresses_that_do_not_answer_cost_no_time(silent: str, served: Server, 
 def test_only_a_server_that_hangs_costs_no_time_if_there_are_shards(
     silent: str, shards: Path, expected: list[tuple], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(remote_server, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(health, "_FIRST_PAUSE_S", 0.01)
     with ServedLoader(silent, shards, **SETTINGS) as batches:
         assert contents(batches) == expected
         for _ in range(4):
@@ -93,7 +93,7 @@ def test_a_server_that_refuses_a_request_has_not_failed(
     with Middle(served, refuse) as middle, ServedLoader(middle.address, shards, **SETTINGS) as batches:
         assert contents(batches) == expected
         assert n_refused == 2
-        assert batches._servers._servers[middle.address].n_failures == 0
+        assert batches._servers._servers[middle.address].health.n_failures == 0
 
 
 def test_a_server_that_failed_meanwhile_is_not_asked(
@@ -107,7 +107,7 @@ def test_a_server_that_failed_meanwhile_is_not_asked(
         batches.set_epoch(0)
         servers, asked = batches._servers._servers, middle.asked.count("get")
         wait_for(lambda: not any(server.is_contacted for server in servers.values()))
-        servers[middle.address].is_live = False
+        servers[middle.address].health.is_live = False
         both = [servers[middle.address], servers[served.address]]
         monkeypatch.setattr(batches._servers, "ready", lambda *_: both)
         assert contents(batches) == expected
@@ -118,7 +118,7 @@ def test_addresses_that_servers_name_cost_no_time(
     silent: str, served: Server, shards: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(served, "addresses", [served.address, silent, "tcp://127.0.0.1:1"])
-    monkeypatch.setattr(remote_server, "_FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(health, "_FIRST_PAUSE_S", 0.1)
     with ServedLoader(served.address, shards, **SETTINGS) as batches:
         for _ in range(8):
             assert max(waits(batches)) < link.CONNECT_S
@@ -128,7 +128,7 @@ def test_addresses_that_servers_name_cost_no_time(
 def test_a_server_with_two_addresses_is_asked_once(served: Server, shards: Path, expected: list[tuple]):
     with ServedLoader([served.address, str(local_endpoint(served.address))], shards, **SETTINGS) as batches:
         assert contents(batches) == expected
-        wait_for(lambda: all(server.is_live for server in batches._servers._servers.values()))
+        wait_for(lambda: all(server.health.is_live for server in batches._servers._servers.values()))
         batches._servers._contact(batches._stream)
         wait_for(lambda: all(batches._stream.digest in server.opened for server in batches._servers._servers.values()))
         assert len(batches._servers._servers) == 2

@@ -11,7 +11,7 @@ import zmq
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.loader import Loader
-from gtzan_stream.service import ServedLoader, link, loader, remote_server
+from gtzan_stream.service import ServedLoader, health, link, loader
 from gtzan_stream.service.protocol import ServiceError, decode, encode
 from gtzan_stream.service.server import Server
 from tests.service_programs import Change, Middle, threaded
@@ -77,7 +77,7 @@ def test_a_server_that_replaces_another_is_looked_at(
         batches.set_epoch(0)
         assert contents(batches) == expected
         assert middle.asked.count("get") == asked, "batches of another process are not used before it was contacted"
-        assert not server.is_live
+        assert not server.health.is_live
 
 
 def test_a_connection_does_not_go_on_with_another_server():
@@ -140,7 +140,7 @@ def test_a_failure_ends_all_requests_to_a_server_and_counts_once(served: Server,
         wait_for(lambda: middle.asked.count("get") == 4)
         for _ in range(2):
             server.fail(ServiceError("it is off"), 0)
-        assert server._pause_s == remote_server._FIRST_PAUSE_S
+        assert server.health._pause_s == health._FIRST_PAUSE_S
         thread.join(5)
         assert not thread.is_alive(), "batches are made here"
 
@@ -150,8 +150,8 @@ def test_a_failure_ends_all_requests_to_a_server_and_counts_once(served: Server,
 def test_a_server_that_hangs_when_it_makes_batches_is_used_when_it_made_the_same_batch(
     served: Server, shards: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(remote_server, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(remote_server, "_LAST_PAUSE_S", 0.01)
+    monkeypatch.setattr(health, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(health, "_LAST_PAUSE_S", 0.01)
     hangs, live = True, []
     with (
         Middle(served, of_get(lambda frames: None if hangs else frames)) as middle,
@@ -162,8 +162,8 @@ def test_a_server_that_hangs_when_it_makes_batches_is_used_when_it_made_the_same
 
         def is_live() -> bool:
             server.contact_if_due(batches._stream)
-            live.append(server.is_live)
-            return server.is_live
+            live.append(server.health.is_live)
+            return server.health.is_live
 
         wait_for(lambda: is_live() or middle.asked.count("get") > asked + 2)
         assert not any(live)
@@ -205,8 +205,9 @@ def test_strict_refuses_a_server_of_other_bits(served: Server, shards: Path, exp
         servers = batches._servers._servers.values()
         assert contents(batches) == expected
         wait_for(lambda: not any(server.is_contacted for server in servers))
-        assert len([server for server in servers if server.refusals]) == 1
-        assert [server.is_live and batches._stream.digest in server.opened for server in servers].count(True) == 1
+        assert len([server for server in servers if server.health.refusals]) == 1
+        usable = [server for server in servers if server.health.is_live and batches._stream.digest in server.opened]
+        assert len(usable) == 1
 
 
 def test_a_stream_that_strict_refuses_does_not_keep_others_from_a_server_that_had_failed(served: Server, shards: Path):
@@ -221,15 +222,15 @@ def test_a_stream_that_strict_refuses_does_not_keep_others_from_a_server_that_ha
         server = batches._servers._servers[middle.address]
         wait_for(lambda: not server.is_contacted)
         failed = {"ask": "get", "stream": batches._stream.digest, "epoch": 0, "number": 0, "rank": 0, "world_size": 1}
-        server.fail(ServiceError("it is off"), server.n_failures, (batches._stream, failed))
+        server.fail(ServiceError("it is off"), server.health.n_failures, (batches._stream, failed))
         evaluation = batches.evaluation(None)._stream
         server.contact_if_due(evaluation, now=True)
         wait_for(lambda: not server.is_contacted)
-        assert server.is_live
+        assert server.health.is_live
         assert server.opened == {evaluation.digest}
         server.contact_if_due(batches._stream, now=True)
         wait_for(lambda: not server.is_contacted)
-        assert [*server.refusals] == [batches._stream.digest]
+        assert [*server.health.refusals] == [batches._stream.digest]
 
 
 def test_a_stream_that_is_refused_does_not_delay_another(served: Server, shards: Path, expected: list[tuple]):

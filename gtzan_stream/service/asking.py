@@ -89,7 +89,7 @@ class Asking(Generic[T]):
             return None
         server, own = servers[0], self._own()
         if server not in own:
-            n = server.n_failures
+            n = server.health.n_failures
             own[server] = _Connection(server, server.link(n), n)
         return own[server]
 
@@ -111,7 +111,7 @@ class Asking(Generic[T]):
         except ServiceError as error:
             self._fail(connection, error, request)
             return request()
-        server.note_works()
+        server.health.note_works()
         return batch
 
     def _fail(self, connection: _Connection, error: ServiceError, request: Request[T]) -> None:

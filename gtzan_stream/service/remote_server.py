@@ -1,13 +1,12 @@
 """RemoteServer: one server as a client sees it: whether it can be asked, and connections to it that are used again.
 
 Only servers that have answered before are asked for batches. Others are contacted in the background, so that no batch
-waits for a machine that is off. A server that fails is contacted again after a second, then two, up to 30.
+waits for a machine that is off.
 """
 
 import logging
 import os
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.service.addresses import local_endpoint, resolved
+from gtzan_stream.service.health import Health
 from gtzan_stream.service.link import Link, LinkLost, ask_at, closing_after_errors
 from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
 from gtzan_stream.service.stream import Stream
@@ -25,7 +25,6 @@ from gtzan_stream.threads import fork_safe_lock
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 
 
 class RemoteServer:
@@ -40,32 +39,20 @@ class RemoteServer:
     ----------
     instance : str
         Name that the server's process has given itself; empty before it was contacted.
-    is_live : bool
-        Whether it can be asked.
     opened : set of str
         Digests of the streams that are open there.
-    refusals : dict of str to UserError
-        Why it cannot be used: for a stream, by its digest, or for all of them, by "".
-    error : Exception, optional
-        Why it failed; None if it works, or was not contacted yet.
-    n_failures : int
-        How often it has failed. What was begun before a failure fails, too.
+    health : Health
     """
 
     def __init__(self, address: str, terms: Terms) -> None:
         self.address, self._terms = address, terms
-        self.instance, self.is_live, self.opened = "", False, set[str]()
-        self.refusals = dict[str, UserError]()
-        self.error: Exception | None = None
+        self.instance, self.opened, self.health = "", set[str](), Health(address)
         self._lock = fork_safe_lock()
         self._contact: threading.Thread | None = None
         self._endpoint = address
         # Of each process: a forked one has its own. Used without the lock, which this thread may hold when the garbage
         # collector closes an iterator or a loader.
         self._idle: defaultdict[int, list[Link]] = defaultdict(list)
-        self.n_failures, self._pause_s = 0, 0.0
-        self._due = dict[str, float]()  # when to contact it again, for a stream or at all, as in `refusals`
-        self._failed_at: tuple[Stream, Header] | None = None
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -79,7 +66,7 @@ class RemoteServer:
         ServiceError
             If the server does not work. It is not live any more.
         """
-        n = self.n_failures
+        n = self.health.n_failures
         try:
             try:
                 result = read(*self._ask(header, n))
@@ -91,12 +78,12 @@ class RemoteServer:
         except ServiceError as error:
             self.fail(error, n, (stream, header))
             raise
-        self.note_works()
+        self.health.note_works()
         return result
 
     def ask(self, header: Header) -> tuple[Header, list[Any]]:
         """Ask for something else; see `get`."""
-        n = self.n_failures
+        n = self.health.n_failures
         try:
             return self._ask(header, n)
         except Refused:
@@ -134,7 +121,7 @@ class RemoteServer:
     def check_works(self, n: int) -> None:
         """Raise LinkLost if the server has failed more often than `n` times, and UserError if the client was closed."""
         self._terms.check_open()
-        if n != self.n_failures:
+        if n != self.health.n_failures:
             raise LinkLost("another request to it has failed")
 
     def keep(self, link: Link, n: int) -> None:
@@ -143,28 +130,13 @@ class RemoteServer:
             link.close()
             return
         self._idle[os.getpid()].append(link)
-        if n != self.n_failures or not self._terms.is_open:  # only now, because there is no lock
+        if n != self.health.n_failures or not self._terms.is_open:  # only now, because there is no lock
             self.close()
-
-    def note_works(self) -> None:
-        """Note that the server has sent a batch."""
-        if self.error is not None:
-            _log.warning("the server at %s works again", self.address)
-            self.error, self._pause_s = None, 0.0
 
     def fail(self, error: Exception, n: int, failed_at: tuple[Stream, Header] | None = None) -> None:
         """Note that the server does not work, unless it has failed more than `n` times already."""
-        with self._lock:
-            if n != self.n_failures or not self._terms.is_open:
-                return
-            self.n_failures += 1
-            is_news, self.error, self.is_live = self.error is None, error, False
-            self._failed_at = failed_at or self._failed_at
-            self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
-            self._due[""] = time.monotonic() + self._pause_s
-        self.close()
-        if is_news:
-            _log.warning("the server at %s failed (%s)", self.address, error)
+        if self._terms.is_open and self.health.fail(error, n, failed_at):
+            self.close()
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -187,12 +159,12 @@ class RemoteServer:
         """
         with self._lock:
             digest = "" if stream is None else stream.digest
-            is_ready = self.is_live and (not digest or digest in self.opened)
-            due = max(self._due.get("", 0), self._due.get(digest, 0))
-            if is_ready or self.is_contacted or (time.monotonic() < due and not now):
+            is_ready = self.health.is_live and (not digest or digest in self.opened)
+            if is_ready or self.is_contacted or not (now or self.health.is_due(digest)):
                 return
+            args = (stream, self.health.n_failures)
             self._contact = threading.Thread(
-                target=self._make_contact, args=(stream, self.n_failures), name="gtzan-stream-contact", daemon=True
+                target=self._make_contact, args=args, name="gtzan-stream-contact", daemon=True
             )
             self._contact.start()
 
@@ -204,14 +176,14 @@ class RemoteServer:
             with closing_after_errors(link):
                 self._greet(link)
                 self._try_again(link)
-                with self._lock:
-                    self.is_live = n == self.n_failures
+                self.health.note_answers(n)
                 if stream is not None:
                     digest = stream.digest
                     self._open(link, stream)
             self.keep(link, n)
         except (UserError, Refused) as error:
-            self._refuse(digest, error.error if isinstance(error, Refused) else error)
+            if self._terms.is_open:
+                self.health.refuse(digest, error.error if isinstance(error, Refused) else error)
         except (ServiceError, OSError, ValueError) as error:  # a ValueError of a name that cannot be one of a host
             self.fail(error, n)
         except Exception as error:
@@ -239,32 +211,20 @@ class RemoteServer:
             if self.instance != instance:
                 self.instance = instance
                 self.opened.clear()
-                self.refusals.clear()
-            self.refusals.pop("", None)
+                self.health.refusals.clear()
+        self.health.accept("")
 
     def _try_again(self, link: Link) -> None:
         """Ask for the batch that the server has failed to send. It may hang only when it makes batches."""
-        if self._failed_at is not None:
-            stream, header = self._failed_at
+        if self.health.failed_at is not None:
+            stream, header = self.health.failed_at
             with suppress(Refused, UserError):
                 self._open(link, stream)
                 ask_at(link, header, self._terms.check_open)
-            self._failed_at = None
+            self.health.failed_at = None
 
     def _open(self, link: Link, stream: Stream) -> None:
         reply, _ = ask_at(link, {"ask": "open", "stream": stream.to_dict()}, self._terms.check_open)
         self._terms.check_probe(self.address, stream, reply.get("probe"))
-        self.refusals.pop(stream.digest, None)
+        self.health.accept(stream.digest)
         self.opened.add(stream.digest)
-
-    def _refuse(self, digest: str, error: UserError | Any) -> None:
-        """Note that the server cannot be used, for a stream or at all."""
-        if not self._terms.is_open:
-            return
-        with self._lock:
-            is_news = str(error) != str(self.refusals.get(digest))
-            self.refusals[digest] = error
-            self.is_live = self.is_live and bool(digest)
-            self._due[digest] = time.monotonic() + _LAST_PAUSE_S
-        if is_news:
-            _log.warning("the server at %s is not used: %s", self.address, error)

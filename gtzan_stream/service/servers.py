@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.service.addresses import endpoints
 from gtzan_stream.service.protocol import Header, Refused, ServiceError
 from gtzan_stream.service.remote_server import RemoteServer
@@ -71,7 +71,7 @@ class Servers:
         """
         refused: Refused | None = None
         for server in self.ready(stream, number):
-            if not server.is_live:
+            if not server.health.is_live:
                 continue  # it has failed meanwhile
             try:
                 return server.get(stream, header, read)
@@ -91,8 +91,8 @@ class Servers:
         while True:
             self._contact(stream)  # again, because a server may have been contacted for another stream meanwhile
             servers = list(self._servers.values())
-            ready = [server for server in servers if server.is_live and stream.digest in server.opened]
-            if ready or not any(server.is_contacted and server.error is None for server in servers):
+            ready = [server for server in servers if server.health.is_live and stream.digest in server.opened]
+            if ready or not any(server.is_contacted and server.health.error is None for server in servers):
                 break
             self.terms.check_open()
             time.sleep(_CONTACT_S)
@@ -102,9 +102,10 @@ class Servers:
         first = number % max(len(live), 1)
         return [server for _, server in live[first:] + live[:first]]
 
-    def _refusal(self, digest: str = "") -> UserError | None:
+    def _refusal(self, digest: str = "") -> UserError | BadSample | None:
         """Return why servers cannot be used, if all of them have refused; None if one may work yet."""
-        refusals = [server.refusals.get(digest) or server.refusals.get("") for server in self._servers.values()]
+        told = [server.health.refusals for server in self._servers.values()]
+        refusals = [each.get(digest) or each.get("") for each in told]
         return refusals[0] if all(refusals) else None
 
     def _contact(self, stream: Stream | None, *, now: bool = False) -> None:
@@ -124,9 +125,9 @@ class Servers:
     def problem(self) -> str:
         """Return why each server cannot be used."""
         reasons = [
-            f"{server.address}: {server.refusals.get('') or server.error or 'it does not answer'}"
+            f"{server.address}: {server.health.refusals.get('') or server.health.error or 'it does not answer'}"
             for server in self._servers.values()
-            if server.error or not server.is_live
+            if server.health.error or not server.health.is_live
         ]
         return first_few(reasons)
 
@@ -142,7 +143,7 @@ class Servers:
         """
         latest = time.monotonic() + wait_s
         self._contact(None)
-        while not any(server.is_live for server in self._servers.values()):
+        while not any(server.health.is_live for server in self._servers.values()):
             if not any(server.is_contacted for server in self._servers.values()):
                 if refusal := self._refusal():
                     raise refusal
@@ -163,7 +164,7 @@ class Servers:
         """
         for server in list(self._servers.values()):
             try:
-                if server.is_live:
+                if server.health.is_live:
                     return _download(server, name)
             except ServiceError:
                 continue  # it has been logged

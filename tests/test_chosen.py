@@ -74,17 +74,25 @@ def test_a_closed_loader_computes_nothing(loader: Loader):
             call(batch)
 
 
-@pytest.mark.parametrize("path", ["numba", "torch"])
-@pytest.mark.parametrize("augment", ["none", "study", "strong"])
+@pytest.mark.parametrize(
+    ("augment", "path"),
+    [
+        *((name, "numba") for name in ("none", "study", "strong")),
+        ("none", "torch"),
+        pytest.param("study", "torch", marks=pytest.mark.slow),  # `strong` has all that it has
+        ("strong", "torch"),
+    ],
+)
 def test_features_of_the_waveforms_are_those_of_the_batch(shards: Path, augment: str, path: str):
-    with force(path), Loader(shards, batch_size=16, augment=augment, seed=5, num_workers=0) as loader:
+    n = 16 if path == "numba" else 8
+    with force(path), Loader(shards, batch_size=n, augment=augment, seed=5, num_workers=0) as loader:
         batch = next(iter(loader))
         heard = loader.waveforms(batch)
-        assert heard.shape == (16, loader.features.geometry.read_length)
+        assert heard.shape == (n, loader.features.geometry.read_length)
         assert heard.dtype == torch.float32
         again = loader.features(heard)
         whole = batch.valid_frames == 128
-        assert whole.sum() > 8
+        assert whole.sum() > n / 2
         torch.testing.assert_close(again[whole], batch.features[whole], rtol=0, atol=1e-6)
 
 

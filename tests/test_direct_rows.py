@@ -158,7 +158,7 @@ def test_errors_of_the_system_leave_a_row(tmp_path: Path):
 @pytest.mark.parametrize("fault", ["no pread", "every row fails"])
 def test_batches_are_the_same_without_the_kernel(path: str, fault: str, shards: Path, monkeypatch: pytest.MonkeyPatch):
     def batch() -> np.ndarray:
-        with force(path), Loader(shards, augment=recipe("study"), batch_size=16, num_workers=0) as loader:
+        with force(path), Loader(shards, augment=recipe("study"), batch_size=5, num_workers=0) as loader:
             return next(iter(loader)).features.numpy()
 
     read_rows: list[bool] = []

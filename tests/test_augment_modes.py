@@ -11,11 +11,17 @@ from tests.feature_cases import FEATURES
 
 BACKENDS = ["numba", "torch"]
 OTHER_ROWS = [0, 2, 3]
+CHAINS = ["compose", "study", "strong"]
+"""Transforms that call others, which are tested with both backends, as `nested` calls `study`."""
+CASES = [
+    pytest.param(name, backend, marks=[pytest.mark.slow] * (name in CHAINS and backend == "torch"))
+    for name in REGISTRY
+    for backend in BACKENDS
+]
 NOT_FINITE = [np.nan, np.inf, -np.inf]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize(("name", "backend"), CASES)
 def test_autocast_changes_no_transform(name: str, backend: str):
     transform, waveform = REGISTRY[name](1.0), music(3, 6000)
     leaf = waveform.clone().requires_grad_()
@@ -33,8 +39,7 @@ def test_autocast_changes_no_transform(name: str, backend: str):
 
 
 @pytest.mark.parametrize("shift", [0, *(pytest.param(shift, marks=pytest.mark.slow) for shift in (1, 2))])
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize(("name", "backend"), CASES)
 def test_a_sample_that_is_not_finite_changes_no_other_row(name: str, backend: str, shift: int):
     """NaN in clips, infinity in segments, and minus infinity in clips of two channels; `shift` exchanges them."""
     transform, clean = REGISTRY[name](1.0), music(4, 6000)

@@ -21,7 +21,7 @@ from gtzan_stream.normalization import Normalization
 from gtzan_stream.training import checkpoints
 from gtzan_stream.training.network import Classifier, TrainableLogMel
 from gtzan_stream.training.sizes import fewest_frames
-from tests.train_cases import shapes_of, slow_if_deep
+from tests.train_cases import DEEP_VGG, shapes_of, slow_if
 
 LABELS = ["blues", "jazz", "metal"]
 
@@ -58,7 +58,10 @@ def cnn2d(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, nn
     return written(tmp_path_factory.mktemp("cnn2d"), "cnn2d", "clip")
 
 
-@pytest.mark.parametrize(("model", "kind"), [("cnn1d", "mel"), ("googlenet", "batch")])
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [("cnn1d", "mel"), ("cnn2d", "batch"), pytest.param("googlenet", "batch", marks=pytest.mark.slow)],
+)
 def test_the_program_gives_the_logits_of_the_network(tmp_path, model, kind):
     path, network, features = written(tmp_path, model, kind)
     assert network.training
@@ -73,7 +76,7 @@ def test_the_program_gives_the_logits_of_the_network(tmp_path, model, kind):
 
 
 @pytest.mark.parametrize("part", [8, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("model", slow_if_deep(models.names()))
+@pytest.mark.parametrize("model", slow_if({*DEEP_VGG, "densenet"}, models.names()))  # googlenet has all that it has
 def test_every_network_can_be_exported(model, part):
     """Also for an eighth of its frames, if it takes so few, because each step of a recurrent layer is traced."""
     rows, frames = models.spec(model).shape

@@ -1,6 +1,7 @@
 """Helpers of the tests of training: settings of small runs, and the comparison of two runs."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,15 @@ SMALL = ["--n-mels", "64", "--frames", "64"]
 TIMES = {"crops_per_second", "data_wait_share", "train_seconds"}
 
 
+def slow_if(slow: str | Iterable[str], names: list[str]) -> list[Any]:
+    """Return parameters for networks: the `slow` ones are only tested in `make test-all`."""
+    slow = {slow} if isinstance(slow, str) else {*slow}
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
 def slow_if_deep(names: list[str]) -> list[Any]:
     """Return parameters for networks: those of `DEEP_VGG` are only tested in `make test-all`."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEP_VGG else name for name in names]
+    return slow_if(DEEP_VGG, names)
 
 
 def shapes_of(model: str, n_classes: int) -> nn.Module:

@@ -227,8 +227,13 @@ KEPT = ("gtzan/genres.tar.gz.part", "gtzan/genres.tar.gz")
 WORK = {
     "pack": Work(music, pack_into("new/shards"), digest_of_new, faults=("full", "killed")),
     "pack again": Work(old_set, pack_into("shards", codec="flac"), digest_of_set),
-    "index": Work(partly_indexed, program(lambda root: index(root / "shards", num_workers=1)), digest_of_set),
-    "demo": Work(lambda root: None, demo_set, digest_of_set, faults=("full", "killed")),
+    "index": Work(
+        partly_indexed,
+        program(lambda root: index(root / "shards", num_workers=1)),
+        digest_of_set,
+        faults=("full", "killed"),  # it replaces a set as `pack again` does
+    ),
+    "demo": Work(lambda root: None, demo_set, digest_of_set, faults=("full",)),  # it packs as `pack` does
     "demo music": Work(
         lambda root: None,
         program(demo_music),
@@ -243,7 +248,12 @@ WORK = {
         archive_and_clips, program(fetch_archive), kept=KEPT, each_file=True, faults=("killed",), durable=False
     ),
     "run": Work(lambda root: None, program(save_run), each_file=True, faults=("full",)),
-    "run again": Work(lambda root: save_run(root, 2), program(save_run), each_file=True),
+    "run again": Work(
+        lambda root: save_run(root, 2),
+        program(save_run),
+        each_file=True,
+        faults=("full", "broken", "killed", "power cut"),
+    ),
     "model": Work(lambda root: None, program(lambda root: write_model(root / "model.pt2")), faults=("full", "killed")),
     "cache": Work(remote_set, program(download_shard), each_file=True, of_unknown_size="manifest.json"),
 }

@@ -143,8 +143,8 @@ frames = np.zeros((1, 2), np.float32)
 cut_frames(np.ones(2, np.float32), np.full(2, 3, np.float32), 1, 0, frames)
 print(*frames[0], sum(cut_frames.stats.cache_misses.values()))
 """
-    found = [package.run(program=program, PYTHONHASHSEED=seed) for seed in ("1", "2", "3", "4")]
-    assert found == [["3.0", "3.0", compilations] for compilations in "1000"]
+    found = [package.run(program=program, PYTHONHASHSEED=seed) for seed in ("1", "2", "3")]
+    assert found == [["3.0", "3.0", compilations] for compilations in "100"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")

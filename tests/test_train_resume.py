@@ -19,7 +19,10 @@ def test_a_second_run_is_equal_to_the_bit(go, unbroken):
     assert_equal_runs(unbroken, go.out / "again")
 
 
-@pytest.mark.parametrize(("owner", "name", "number"), [(metrics.Collector, "add", 1), (Run, "step", 7)])
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [pytest.param(metrics.Collector, "add", 1, marks=pytest.mark.slow), (Run, "step", 7)],
+)
 def test_an_interrupted_run_continues_to_the_same_end(go, unbroken, monkeypatch, owner, name, number):
     """In the first validation and in the middle of the second epoch; a smaller network is tested at other moments."""
     original, calls = getattr(owner, name), []

@@ -6,6 +6,7 @@ python train.py --resume runs/NAME
 torchrun --nproc-per-node 2 train.py --shards shards/
 """
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from rich.console import Console
 
 from gtzan_stream.console import escape_unprintable, importing, show_compilation
 
+if __name__ == "__main__":  # before torch is imported: its idle threads sleep, or they would take cores from loaders
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 with importing() if __name__ == "__main__" else nullcontext():
     import models
     from gtzan_stream.errors import BadSample, UserError, format_error

@@ -71,6 +71,6 @@ def checked_device(device: object) -> torch.device:
         found = torch.device(device)  # type: ignore[call-overload]
         torch.empty(0, device=found)
     except (RuntimeError, TypeError, AssertionError) as error:  # an AssertionError: torch was built without CUDA
-        remedy = "choose a device that torch has, such as 'cpu' or 'cuda'"
+        remedy = "choose a device that torch has here, such as 'cpu'"
         raise UserError(f"device {short_repr(device)} cannot be used here ({first_line(error)}): {remedy}") from error
     return found

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gtzan_stream.service import ServedLoader, health
+from gtzan_stream.errors import UserError
+from gtzan_stream.service import ServedLoader, health, loader
 from gtzan_stream.service.protocol import Header, ServiceError
 from gtzan_stream.service.remote_server import RemoteServer
 from gtzan_stream.service.server import Server
@@ -98,11 +99,31 @@ def test_a_server_that_works_again_is_told_and_pauses_from_the_start(
         assert server.health._pause_s == 0.04
         server.contact_if_due(batches._stream, now=True)
         wait_for(lambda: server.health.is_live and not server.is_contacted)
+        server.health.note_works(2)  # a batch from before the last failure
+        assert server.health.error is not None
         batches.set_epoch(1)
         assert len(list(batches)) == n_batches
         assert (server.health.error, server.health._pause_s) == (None, 0.0)
     told = [record.getMessage() for record in caplog.records]
     assert told == [f"the server at {served.address} {what}" for what in ("failed (it is off)", "works again")]
+
+
+def test_a_user_is_told_once_that_no_server_is_left(shards: Path, caplog: pytest.LogCaptureFixture):
+    with ServedLoader("127.0.0.1:1", shards, **SETTINGS) as batches:
+        for each in (batches, batches, batches.evaluation(None)):
+            assert len(list(each)) == len(each)
+    assert caplog.text.count("no server of the feature service is left: making batches here") == 1
+
+
+def test_a_user_is_told_that_a_batch_waits_for_a_server(
+    shards: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loader, "_WITHOUT_SERVER_S", 0.5)
+    with threaded(shards) as server, ServedLoader(server.address, **SETTINGS) as batches:
+        server.stop()
+        with pytest.raises(UserError, match=r"could be used for 0\.5 s .*give shards= \(--shards\)"):
+            list(batches)
+    assert caplog.text.count("no server of the feature service can be used: waiting 0.5 s for one") >= 1
 
 
 def test_the_batch_at_which_a_server_failed_is_asked_for_before_it_is_used_again(served: Server, shards: Path):

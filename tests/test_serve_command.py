@@ -169,9 +169,15 @@ def test_statistics_are_printed_once_if_stdout_is_no_terminal(serve: Run, servic
     for address in service:
         assert f"{address.removeprefix('tcp://')} cpu " in text
     assert f"{nobody} nothing listens there" in text
-    assert "demo train, study, 4 rows" in text
+    assert ("demo train, study, 4 rows, seed 7" in text) == (width == 120)  # else it takes two lines
+    assert "seed 7" in text
     row = next(line.split() for line in lines if "demo train" in line)
-    assert row[row.index("rows") - 1 + 2 :][:4] == ["10", "10", "0", "0"]  # asked for, made, made again, failed
+    assert row[row.index("rows,") + (1 if width == 80 else 3) :][:4] == [
+        "10",
+        "10",
+        "0",
+        "0",
+    ]  # asked for, made, made again, failed
     assert f"{os.uname().nodename}:{os.getpid()} " in text
 
 
@@ -225,6 +231,7 @@ def test_make_keys_says_what_to_do_with_them(serve: Run, tmp_path: Path):
             ["shards", "--listen", "127.0.0.1:65535", "--servers", "2"],
             "2 servers need 2 ports from a number up to 65534",
         ),
+        (["shards", "--servers", "9999"], "--servers 9999: this machine has "),
         (["--stats", "127.0.0.1:99999"], "is not the address of a server"),
         (["--stats", "no.such.host.invalid"], "no server answers (tcp://no.such.host.invalid:5690: "),
     ],

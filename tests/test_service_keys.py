@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import zmq
 import zmq.auth
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.service import Server
+from gtzan_stream.service import ServedLoader, Server
 from gtzan_stream.service.keys import make_keys, secure_client
 from gtzan_stream.service.stats import Stats
 from tests.serve_cases import free_port, serving
@@ -99,14 +100,30 @@ def test_clients_without_the_keys_are_refused(address: str, keys: Path, tmp_path
     shutil.copy2(tmp_path / "others/server.key", of_other_server)
     of_other_client = copy(keys, tmp_path / "b", "server.key")
     shutil.copy2(tmp_path / "others/client.key_secret", of_other_client)
-    for used in (None, tmp_path / "others", of_other_server, of_other_client):
-        with pytest.raises(UserError, match="refuses these keys"):
+    reasons: dict[Path | None, str] = {
+        None: r"it needs keys \(keys=, --served-keys, or --keys with --stats\)",
+        tmp_path / "others": "it does not have the keys in .*others, or is no server",
+        of_other_server: "it does not have the keys in .*a, or is no server",
+        of_other_client: "it does not know the client's key in .*b: copy the keys",
+    }
+    for used, reason in reasons.items():
+        with pytest.raises(UserError, match=reason):
             ask(address, used)
     assert ask(address, keys)
 
 
+def test_a_loader_with_another_key_is_refused_at_once(address: str, keys: Path, tmp_path: Path):
+    make_keys(tmp_path / "others")
+    of_other_client = copy(keys, tmp_path / "b", "server.key")
+    shutil.copy2(tmp_path / "others/client.key_secret", of_other_client)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=f"^the server at {address} cannot be used: it does not know the client's key"):
+        ServedLoader(address, keys=of_other_client)
+    assert time.monotonic() - begun < 5, "not 15 s, as for a server that is being started"
+
+
 def test_a_server_without_keys_is_not_used_by_a_client_with_keys(tiny: Path, keys: Path):
-    with serving(tiny) as (address,), pytest.raises(UserError, match="refuses these keys"):
+    with serving(tiny) as (address,), pytest.raises(UserError, match=r"it has no keys|it does not have the keys"):
         ask(address, keys)
 
 

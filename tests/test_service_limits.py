@@ -185,6 +185,19 @@ def test_the_path_of_another_server_is_not_taken(shards: Path, tmp_path: Path):
         Server(shards, address + "x" * 200)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_transform", "^--allow 'own_transform': write module:function"),
+        ("no_such_module_at_all:Echo", "^--allow no_such_module_at_all:Echo: No module named"),
+        ("os:nope", "^--allow os:nope: .*nope"),
+    ],
+)
+def test_a_name_that_cannot_be_imported_is_refused_at_the_start(shards: Path, name: str, message: str):
+    with pytest.raises(UserError, match=message):
+        Server(shards, "tcp://127.0.0.1:*", allow=[name])
+
+
 def test_other_machines_need_keys(shards: Path):
     with pytest.raises(UserError, match="needs keys"):
         Server(shards, "tcp://0.0.0.0:5699")

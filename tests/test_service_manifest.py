@@ -1,5 +1,6 @@
 """The manifest of the servers' shards, which a loader without shards downloads."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,23 @@ def test_a_manifest_that_is_not_the_one_named_is_refused(served: Server):
         pytest.raises(UserError, match="is not the manifest that the server named"),
     ):
         ServedLoader(middle.address, **SETTINGS)
+
+
+def test_the_clips_are_those_of_the_first_server_in_the_list(served: Server, tiny: Path):
+    with threaded(tiny) as other:
+        for first, second in ((served, other), (other, served)) * 3:
+            with (
+                Middle(first, slow) as middle,
+                ServedLoader([middle.address, second.address], **SETTINGS, split=None) as batches,
+            ):
+                assert batches.manifest.digest == first.manifest.digest
+        with ServedLoader(["127.0.0.1:1", other.address], **SETTINGS, split=None) as batches:
+            assert batches.manifest.digest == other.manifest.digest
+
+
+def slow(request: dict[str, Any], frames: list[Any]) -> list[Any]:
+    time.sleep(0.2 if request["ask"] == "hello" else 0)
+    return frames
 
 
 def test_a_manifest_is_downloaded_from_a_server_that_fails_first(served: Server):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NAMED = 4  # addresses to print; trainers need only one that answers, and learn the others from it
 _REFRESH_S = 1.0
+_MOST_PER_CORE = 4  # servers; each is a process with torch, of about 0.8 GB
 
 
 def serve(
@@ -105,6 +106,8 @@ def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
 
     devices = _devices(device)
     n = n or (cores() if device == "cpu" else len(devices))
+    if n > (most := _MOST_PER_CORE * cores()):
+        raise UserError(f"--servers {n}: this machine has {count(cores(), 'core')}, choose at most {most}")
     addresses = consecutive(listen, n)
     settings |= {"addresses": addresses, "torch_threads": max(cores() // n, 1)}
     servers = [{**settings, "listen": each, "device": devices[i % len(devices)]} for i, each in enumerate(addresses)]

@@ -91,7 +91,8 @@ def _settings(settings: Answer) -> str:
     kind = augment if isinstance(augment, str) else augment["class"]
     what = kind if settings["chunks"] is None else f"chunks {settings['chunks']}"
     split = " ".join(filter(None, (settings["split"], settings["part"]))) or "all clips"
-    return one_line(f"{split}, {what}, {count(settings['batch_size'], 'row')}")
+    seed = f", seed {settings['seed']}" if settings["chunks"] is None else ""
+    return one_line(f"{split}, {what}, {count(settings['batch_size'], 'row')}{seed}")
 
 
 def _trainers(answers: Sequence[Answer]) -> dict[str, Answer]:

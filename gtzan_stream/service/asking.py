@@ -111,7 +111,7 @@ class Asking(Generic[T]):
         except ServiceError as error:
             self._fail(connection, error, request)
             return request()
-        server.health.note_works()
+        server.health.note_works(connection.n_failures)
         return batch
 
     def _fail(self, connection: _Connection, error: ServiceError, request: Request[T]) -> None:

@@ -92,7 +92,9 @@ def _answers(address: str) -> bool:
     """Return whether something listens at host:port."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
-        raise UserError(f"{address!r} is not the address of a Ray cluster: write host:port, such as 10.0.0.7:6379")
+        raise UserError(
+            f"{address!r} is not the address of a Ray cluster: write host:port, such as 10.0.0.7:6379, or auto"
+        )
     try:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
     except (OSError, OverflowError):

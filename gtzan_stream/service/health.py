@@ -49,9 +49,9 @@ class Health:
         with self._lock:
             self.is_live = n == self.n_failures
 
-    def note_works(self) -> None:
-        """Note that the server has sent a batch."""
-        if self.error is not None:
+    def note_works(self, n: int) -> None:
+        """Note that the server has sent a batch that was asked for when it had failed `n` times."""
+        if self.error is not None and n == self.n_failures:
             _log.warning("the server at %s works again", self._address)
             self.error, self._pause_s = None, 0.0
 
@@ -77,7 +77,7 @@ class Health:
             self.is_live = self.is_live and bool(digest)
             self._due[digest] = time.monotonic() + _LAST_PAUSE_S
         if is_news:
-            _log.warning("the server at %s is not used: %s", self._address, error)
+            _log.warning("%s (it is not used)", error)
 
     def accept(self, digest: str) -> None:
         """Note that the server can be used, for a stream or at all."""

@@ -45,6 +45,10 @@ class LinkLost(ServiceError):
     """The server cannot be reached, has ended, or hangs."""
 
 
+class LinkRefused(LinkLost):
+    """The server needs keys, or other keys, or none."""
+
+
 def _context() -> "zmq.Context[zmq.Socket[bytes]]":
     """Return the context of this process: a forked one cannot use its parent's."""
     pid = os.getpid()
@@ -75,7 +79,8 @@ class Link:
     Raises
     ------
     LinkLost
-        If there is no connection within `CONNECT_S`, or this process has too many open files.
+        If there is no connection within `CONNECT_S`, or this process has too many open files; LinkRefused if the keys
+        are the reason.
     """
 
     def __init__(
@@ -212,13 +217,27 @@ class Link:
     def _watch(self) -> None:
         """Note what has happened to the connection. Raises LinkLost if it has ended."""
         while self._monitor.poll(0):
-            event = zmq.Event(recv_monitor_message(self._monitor)["event"])
+            message = recv_monitor_message(self._monitor)
+            event = zmq.Event(message["event"])
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._is_connected = True
             elif event in _REFUSED:
-                raise LinkLost("it refuses these keys, needs keys, or is no server of a feature service")
+                raise self._refusal(event, int(message["value"]))
             else:
                 raise LinkLost("the connection has ended" if self._is_connected else "nothing listens there")
+
+    def _refusal(self, event: zmq.Event, detail: int) -> LinkLost:
+        """Return the error for a connection that was refused."""
+        if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
+            return LinkRefused(f"it does not know the client's key in {self._keys}: copy the keys of the service again")
+        if detail == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH and self._keys:
+            return LinkRefused("it has no keys: leave out keys= (--served-keys, or --keys with --stats)")
+        needs_keys = "it needs keys (keys=, --served-keys, or --keys with --stats)"
+        if detail == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+            return LinkRefused(f"{needs_keys}: name their folder")
+        # It has closed the connection first, and has not said why, or has just ended.
+        keys = f"it does not have the keys in {self._keys}" if self._keys else needs_keys
+        return LinkLost(f"{keys}, or is no server of a feature service")
 
     def close(self) -> None:
         """Close the connection."""

@@ -37,7 +37,6 @@ class ServedEpochs(Epochs):
     _servers: Servers
     _stream: Stream
     _has_shards: bool
-    _makes_here = False  # and has said so
 
     def _ahead(
         self, requests: Any, plan: EpochPlan, first: int, rank: int, world_size: int
@@ -68,7 +67,7 @@ class ServedEpochs(Epochs):
     def _make(self, requests: Any, plan: EpochPlan, index: int, rank: int, world_size: int) -> tuple[Batch, Any]:
         """Get a batch from a server, or make it here."""
         header, read = self._header(plan, index, rank, world_size), partial(self._read, plan, rank, world_size)
-        latest = time.monotonic() + _WITHOUT_SERVER_S
+        latest, is_told = time.monotonic() + _WITHOUT_SERVER_S, False
         while True:
             try:
                 if (batch := self._servers.get(self._stream, index, header, read)) is not None:
@@ -83,15 +82,18 @@ class ServedEpochs(Epochs):
             if time.monotonic() > latest:
                 raise UserError(
                     f"no server of the feature service could be used for {_WITHOUT_SERVER_S:g} s "
-                    f"({self._servers.problem()}): start them again, or give shards= to make the batches here meanwhile"
+                    f"({self._servers.problem()}): start them again, or give shards= (--shards) to make batches here"
                 )
+            if not is_told:
+                _log.warning("no server of the feature service can be used: waiting %g s for one", _WITHOUT_SERVER_S)
+                is_told = True
             self._servers.wait(self._stream)
 
     def _note_makes_here(self) -> None:
         """Warn, once, that batches are made here, and compare a probe batch with the servers'."""
-        if self._makes_here:
+        if self._servers.are_missed:
             return
-        self._makes_here = True
+        self._servers.are_missed = True
         _log.warning("no server of the feature service is left: making batches here")
         expected, own = self._servers.terms.probe_of(self._stream), digest_of_probe(self)
         if None not in (expected, own) and expected != own:

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gtzan_stream.errors import UserError
+from gtzan_stream.errors import BadSample, UserError
 from gtzan_stream.service.addresses import local_endpoint, resolved
 from gtzan_stream.service.health import Health
-from gtzan_stream.service.link import Link, LinkLost, ask_at, closing_after_errors
+from gtzan_stream.service.link import Link, LinkLost, LinkRefused, ask_at, closing_after_errors
 from gtzan_stream.service.protocol import Header, NoSuchStream, Refused, ServiceError, raise_error
 from gtzan_stream.service.stream import Stream
 from gtzan_stream.service.terms import Terms
@@ -78,7 +78,7 @@ class RemoteServer:
         except ServiceError as error:
             self.fail(error, n, (stream, header))
             raise
-        self.health.note_works()
+        self.health.note_works(n)
         return result
 
     def ask(self, header: Header) -> tuple[Header, list[Any]]:
@@ -181,14 +181,22 @@ class RemoteServer:
                     digest = stream.digest
                     self._open(link, stream)
             self.keep(link, n)
-        except (UserError, Refused) as error:
-            if self._terms.is_open:
-                self.health.refuse(digest, error.error if isinstance(error, Refused) else error)
+        except LinkRefused as error:
+            self._refuse("", UserError(f"the server at {self.address} cannot be used: {error}"))
+        except UserError as error:
+            self._refuse(digest, error)
+        except Refused as error:
+            cause = error.error
+            self._refuse(digest, type(cause)(f"the server at {self.address} refuses: {cause}"))
         except (ServiceError, OSError, ValueError) as error:  # a ValueError of a name that cannot be one of a host
             self.fail(error, n)
         except Exception as error:
             _log.exception("contact with the server at %s failed", self.address)
             self.fail(error, n)
+
+    def _refuse(self, digest: str, error: UserError | BadSample) -> None:
+        if self._terms.is_open:
+            self.health.refuse(digest, error)
 
     def _connect(self) -> Link:
         """Connect to the server's Unix socket if it is on this machine, else to its address."""

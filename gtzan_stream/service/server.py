@@ -20,6 +20,7 @@ import zmq
 from gtzan_stream import __version__
 from gtzan_stream.checks import checked_device, checked_int
 from gtzan_stream.errors import UserError
+from gtzan_stream.registry import accepted_settings
 from gtzan_stream.service import keys as curve
 from gtzan_stream.service.addresses import is_listening, is_loopback, local_endpoint
 from gtzan_stream.service.calls import Calls
@@ -49,6 +50,14 @@ _HEARTBEAT_MS = 15_000
 """Connections to machines that have vanished are closed when they have not answered for four times as long."""
 
 
+def _check_importable(name: str) -> None:
+    """Raise UserError unless a name that clients may use is that of a function, which can be imported here."""
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise UserError(f"--allow {short_repr(name)}: write module:function, such as own_transform:Echo")
+    accepted_settings(name, {}, "--allow", ())
+
+
 class Server:
     """A server of the feature service.
 
@@ -71,7 +80,7 @@ class Server:
     Raises
     ------
     UserError
-        If the shards cannot be opened, or the address cannot be listened at.
+        If the shards cannot be opened, the address cannot be listened at, or a name of `allow` cannot be imported.
     """
 
     def __init__(
@@ -91,6 +100,8 @@ class Server:
                 "`gtzan-stream serve --make-keys DIR`, and give --keys DIR to servers and trainers"
             )
         self.device = checked_device(device)
+        for name in allow:
+            _check_importable(name)
         self.manifest = shards if isinstance(shards, Manifest) else Manifest.open(shards)
         self.addresses = [*addresses]
         self._clients, self._begun, self._instance = Clients(), time.monotonic(), uuid.uuid4().hex
@@ -120,7 +131,8 @@ class Server:
             raise
         except (zmq.ZMQError, OSError) as error:
             self.close()
-            raise UserError(f"cannot listen at {listen}: {error}; choose another address with --listen") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise UserError(f"cannot listen at {listen}: {reason}; choose another address with --listen") from None
 
     def _bind(self, listen: str, keys: Path | None) -> None:
         if listen.startswith("ipc://") and is_listening(listen):  # ZeroMQ would take the path from the other program

@@ -41,7 +41,11 @@ class Servers:
     Attributes
     ----------
     terms : Terms
+    are_missed : bool
+        Whether a user was told that no server is left.
     """
+
+    are_missed = False
 
     def __init__(self, addresses: Any, *, keys: str | Path | None = None, strict: bool = False) -> None:
         keys = None if keys is None else Path(keys)
@@ -110,11 +114,15 @@ class Servers:
 
     def _contact(self, stream: Stream | None, *, now: bool = False) -> None:
         """Begin to contact the servers that are not ready; see `RemoteServer.contact_if_due`."""
+        for server in self._all():
+            server.contact_if_due(stream, now=now)
+
+    def _all(self) -> list[RemoteServer]:
+        """Return all servers, those that the user has named first."""
         with self._lock:
             for address in self.terms.addresses[len(self._servers) :]:  # servers have named more
                 self._servers[address] = RemoteServer(address, self.terms)
-        for server in list(self._servers.values()):
-            server.contact_if_due(stream, now=now)
+        return list(self._servers.values())
 
     def wait(self, stream: Stream | None = None) -> None:
         """Wait a moment, and contact all servers again, also those that have just failed."""
@@ -136,13 +144,19 @@ class Servers:
     def connect(self, wait_s: float) -> str | None:
         """Contact the servers, until one answers. Return None, or why none did.
 
+        The clips are those of the first server in the list that answers, unless they are known already.
+
         Raises
         ------
         UserError
             If all refuse: they speak another version of the protocol or have other clips, for instance.
         """
         latest = time.monotonic() + wait_s
-        self._contact(None)
+        for server in self._all():
+            server.contact_if_due(None)
+            while self.terms.manifest_digest is None and server.is_contacted:
+                self.terms.check_open()
+                time.sleep(_CONTACT_S)
         while not any(server.health.is_live for server in self._servers.values()):
             if not any(server.is_contacted for server in self._servers.values()):
                 if refusal := self._refusal():

@@ -119,7 +119,7 @@ class Stream:
         """
         features, transform = build_features(self.features, allow), build_transform(self.augment, allow)
         geometry: Geometry = features.geometry  # type: ignore[assignment]
-        self._check_size(geometry.read_length, "waveforms", _MAX_WAVEFORM_BYTES)
+        self._check_size(geometry.read_length, "waveforms", _MAX_WAVEFORM_BYTES, "")
         loader = Loader(
             manifest,
             split=self.split,
@@ -139,13 +139,13 @@ class Stream:
             views=self.views,
             mixup=self.mixup,
         )
-        self._check_size(loader.n_rows * geometry.frames, "features", max_bytes)
+        self._check_size(loader.n_rows * geometry.frames, "features", max_bytes, ", or a larger --cache-mb")
         return loader if self.chunks is None else loader.evaluation(self.part, chunks=self.chunks)  # type: ignore[arg-type]
 
-    def _check_size(self, per_row: int, what: str, max_bytes: int) -> None:
+    def _check_size(self, per_row: int, what: str, max_bytes: int, remedy: str) -> None:
         size = 4 * per_row * max(self.batch_size, 1) * max(self.views, 1)
         if size > max_bytes:
             raise UserError(
-                f"the {what} of a batch of {self.batch_size} rows take {size / 1e6:,.0f} MB, this server makes "
-                f"{max_bytes / 1e6:,.0f} MB at most: choose a smaller batch"
+                f"the {what} of a batch of {self.batch_size} rows take {size / 1e6:,.1f} MB, this server makes "
+                f"{max_bytes / 1e6:,.1f} MB at most: choose a smaller batch{remedy}"
             )

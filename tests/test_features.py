@@ -248,6 +248,7 @@ def test_cuda_equals_the_cpu_without_a_sync(cuda, waveform, options):
 
 def test_nnaudio_is_imported_without_a_change_of_stdout(monkeypatch: pytest.MonkeyPatch):
     """Another thread may print meanwhile."""
+    monkeypatch.delitem(sys.modules, "nnAudio2", raising=False)
     seen = []
     before = mel_basis.import_module
     monkeypatch.setattr(mel_basis, "import_module", lambda name: seen.append(sys.stdout) or before(name))

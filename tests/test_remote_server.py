@@ -1,5 +1,6 @@
 """A server as a client sees it: which connections are used again, and how it comes back after a failure."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from gtzan_stream.errors import UserError
 from gtzan_stream.service import ServedLoader, health, loader
+from gtzan_stream.service.link import Link, LinkRefused
 from gtzan_stream.service.protocol import Header, ServiceError
 from gtzan_stream.service.remote_server import RemoteServer
 from gtzan_stream.service.server import Server
@@ -61,10 +63,48 @@ def test_a_connection_from_before_a_failure_is_closed(remote: RemoteServer):
     kept, link = remote.link(0), remote.link(0)
     remote.keep(kept, 0)
     remote.fail(ServiceError("it is off"), 0)
+    later = remote.link(1)
+    remote.keep(later, 1)
     remote.keep(link, 0)
     assert kept._socket.closed
     assert link._socket.closed
-    assert n_idle(remote) == 0
+    assert remote.link(1) is later
+    later.close()
+
+
+def test_a_trainer_waits_for_a_server_that_comes_back_with_other_keys(
+    remote: RemoteServer, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse() -> Link:
+        raise LinkRefused("it needs keys")
+
+    monkeypatch.setattr(remote, "_connect", refuse)
+    for instance, n_failures, n_refusals in ((remote.instance, 1, 0), ("", 1, 1)):
+        remote.instance, remote.health.is_live = instance, False
+        remote.contact_if_due(None, now=True)
+        wait_for(lambda: not remote.is_contacted)
+        assert (remote.health.n_failures, len(remote.health.refusals)) == (n_failures, n_refusals)
+
+
+def test_without_room_for_a_thread_a_server_has_failed(remote: RemoteServer, monkeypatch: pytest.MonkeyPatch):
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    remote.health.is_live = False
+    remote.contact_if_due(None, now=True)
+    monkeypatch.undo()
+    assert not remote.is_contacted
+    assert str(remote.health.error) == "can't start new thread"
+
+
+def test_own_batches_are_compared_when_a_server_has_answered_first(shards: Path, served: Server):
+    with ServedLoader("127.0.0.1:1", shards, strict=True, **SETTINGS) as batches:
+        list(batches)
+        batches._servers.terms._probes[batches._stream.digest] = ("a server that came and went", "another digest")
+        batches.set_epoch(1)
+        with pytest.raises(UserError, match="the servers computed other bits than this machine"):
+            list(batches)
 
 
 @pytest.mark.parametrize("what", ["the server fails", "the loader is closed"])
@@ -90,13 +130,13 @@ def test_a_connection_is_closed_if_meanwhile(what: str, remote: RemoteServer):
 def test_a_server_that_works_again_is_told_and_pauses_from_the_start(
     served: Server, shards: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(health, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(health, "_FIRST_PAUSE_S", 0.0)
     with ServedLoader(served.address, shards, **SETTINGS) as batches:
         n_batches = len(list(batches))
         (server,) = batches._servers._servers.values()
         for n in range(3):
             server.fail(ServiceError("it is off"), n)
-        assert server.health._pause_s == 0.04
+        server.health._pause_s = 0.04
         server.contact_if_due(batches._stream, now=True)
         wait_for(lambda: server.health.is_live and not server.is_contacted)
         server.health.note_works(2)  # a batch from before the last failure
@@ -119,11 +159,12 @@ def test_a_user_is_told_that_a_batch_waits_for_a_server(
     shards: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(loader, "_WITHOUT_SERVER_S", 0.5)
+    monkeypatch.setattr(loader, "_SILENT_S", 0.1)
     with threaded(shards) as server, ServedLoader(server.address, **SETTINGS) as batches:
         server.stop()
         with pytest.raises(UserError, match=r"could be used for 0\.5 s .*give shards= \(--shards\)"):
             list(batches)
-    assert caplog.text.count("no server of the feature service can be used: waiting 0.5 s for one") >= 1
+    assert caplog.text.count("no server can be used: waiting up to 0.5 s for one") == 1
 
 
 def test_the_batch_at_which_a_server_failed_is_asked_for_before_it_is_used_again(served: Server, shards: Path):

@@ -102,8 +102,8 @@ def test_clients_without_the_keys_are_refused(address: str, keys: Path, tmp_path
     shutil.copy2(tmp_path / "others/client.key_secret", of_other_client)
     reasons: dict[Path | None, str] = {
         None: r"it needs keys \(keys=, --served-keys, or --keys with --stats\)",
-        tmp_path / "others": "it does not have the keys in .*others, or is no server",
-        of_other_server: "it does not have the keys in .*a, or is no server",
+        tmp_path / "others": "it does not have the keys in .*others, is no server",
+        of_other_server: "it does not have the keys in .*a, is no server",
         of_other_client: "it does not know the client's key in .*b: copy the keys",
     }
     for used, reason in reasons.items():

@@ -69,6 +69,20 @@ def test_a_manifest_is_downloaded_from_a_server_that_fails_first(served: Server)
         assert middle.asked.count("file") == 5
 
 
+def test_a_server_that_cannot_read_its_manifest_says_so(served: Server):
+    def refuse(request: dict[str, Any], frames: list[Any]) -> list[Any]:
+        return (
+            [frames[0], encode({"error": "UserError", "message": "no access"})] if request["ask"] == "file" else frames
+        )
+
+    with (
+        Middle(served, refuse) as middle,
+        pytest.raises(UserError, match=r"^the manifest could not be downloaded \(no access\)"),
+    ):
+        ServedLoader(middle.address, **SETTINGS)
+    assert middle.asked.count("file") == 1
+
+
 def test_a_server_that_never_sends_the_manifest_is_one_error(served: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(manifest, "_START_S", 0.5)
 

@@ -105,9 +105,9 @@ def _serve(listen: str, n: int | None, device: str, **settings: Any) -> None:
     from gtzan_stream.service.supervisor import Supervisor
 
     devices = _devices(device)
-    n = n or (cores() if device == "cpu" else len(devices))
-    if n > (most := _MOST_PER_CORE * cores()):
+    if n is not None and n > (most := _MOST_PER_CORE * cores()):
         raise UserError(f"--servers {n}: this machine has {count(cores(), 'core')}, choose at most {most}")
+    n = n or (cores() if device == "cpu" else len(devices))
     addresses = consecutive(listen, n)
     settings |= {"addresses": addresses, "torch_threads": max(cores() // n, 1)}
     servers = [{**settings, "listen": each, "device": devices[i % len(devices)]} for i, each in enumerate(addresses)]

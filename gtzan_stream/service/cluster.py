@@ -53,15 +53,18 @@ def run(settings: dict[str, Any], address: str | None, on_serving: Callable[[lis
         problem = "it does not answer"
         if found is None or _answers(found):
             problem = "Ray has ended the connection"
-            with _process({**settings, "address": found}) as process:
-                for report in reports(process):
-                    if "serving" in report:
-                        has_served, told = True, ""
-                        on_serving(report["serving"])
-                    elif "warning" in report:
-                        _log.warning("%s", report["warning"])
-                    else:
-                        problem = report["error"]
+            try:
+                with _process({**settings, "address": found}) as process:
+                    for report in reports(process):
+                        if "serving" in report:
+                            has_served, told = True, ""
+                            on_serving(report["serving"])
+                        elif "warning" in report:
+                            _log.warning("%s", report["warning"])
+                        else:
+                            problem = report["error"]
+            except BlockingIOError as error:
+                problem = f"no process can be started: {error}"
         if not has_served:
             raise UserError(problem)
         if problem != told:

@@ -48,6 +48,8 @@ class Health:
         """Note that the server answers, unless it has failed more than `n` times."""
         with self._lock:
             self.is_live = n == self.n_failures
+            if self.is_live:
+                self._due.pop("", None)
 
     def note_works(self, n: int) -> None:
         """Note that the server has sent a batch that was asked for when it had failed `n` times."""
@@ -63,8 +65,10 @@ class Health:
             self.n_failures += 1
             is_news, self.error, self.is_live = self.error is None, error, False
             self.failed_at = failed_at or self.failed_at
-            self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
-            self._due[""] = time.monotonic() + self._pause_s
+            self.refusals.pop("", None)
+            if self.is_due(""):  # else it was contacted in the pause, which does not make that longer
+                self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+                self._due[""] = time.monotonic() + self._pause_s
         if is_news:
             _log.warning("the server at %s failed (%s)", self._address, error)
         return True

@@ -235,9 +235,9 @@ class Link:
         needs_keys = "it needs keys (keys=, --served-keys, or --keys with --stats)"
         if detail == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
             return LinkRefused(f"{needs_keys}: name their folder")
-        # It has closed the connection first, and has not said why, or has just ended.
+        # It has closed the connection, and has not said why.
         keys = f"it does not have the keys in {self._keys}" if self._keys else needs_keys
-        return LinkLost(f"{keys}, or is no server of a feature service")
+        return LinkLost(f"{keys}, is no server of a feature service, or has just ended")
 
     def close(self) -> None:
         """Close the connection."""

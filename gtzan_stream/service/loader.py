@@ -28,6 +28,7 @@ from gtzan_stream.store.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 _WITHOUT_SERVER_S = 60.0
+_SILENT_S = 2.0
 _AHEAD = 4  # batches that are asked for before they are needed
 
 
@@ -37,6 +38,7 @@ class ServedEpochs(Epochs):
     _servers: Servers
     _stream: Stream
     _has_shards: bool
+    _is_compared = False  # whether batches made here are known to be those of the servers
 
     def _ahead(
         self, requests: Any, plan: EpochPlan, first: int, rank: int, world_size: int
@@ -67,7 +69,7 @@ class ServedEpochs(Epochs):
     def _make(self, requests: Any, plan: EpochPlan, index: int, rank: int, world_size: int) -> tuple[Batch, Any]:
         """Get a batch from a server, or make it here."""
         header, read = self._header(plan, index, rank, world_size), partial(self._read, plan, rank, world_size)
-        latest, is_told = time.monotonic() + _WITHOUT_SERVER_S, False
+        latest = time.monotonic() + _WITHOUT_SERVER_S
         while True:
             try:
                 if (batch := self._servers.get(self._stream, index, header, read)) is not None:
@@ -84,23 +86,23 @@ class ServedEpochs(Epochs):
                     f"no server of the feature service could be used for {_WITHOUT_SERVER_S:g} s "
                     f"({self._servers.problem()}): start them again, or give shards= (--shards) to make batches here"
                 )
-            if not is_told:
-                _log.warning("no server of the feature service can be used: waiting %g s for one", _WITHOUT_SERVER_S)
-                is_told = True
+            if latest - time.monotonic() < _WITHOUT_SERVER_S - _SILENT_S:
+                self._servers.say_once(f"no server can be used: waiting up to {_WITHOUT_SERVER_S:g} s for one")
             self._servers.wait(self._stream)
 
     def _note_makes_here(self) -> None:
         """Warn, once, that batches are made here, and compare a probe batch with the servers'."""
-        if self._servers.are_missed:
+        self._servers.say_once("no server of the feature service is left: making batches here")
+        expected = self._servers.terms.probe_of(self._stream)
+        if self._is_compared or expected is None:
             return
-        self._servers.are_missed = True
-        _log.warning("no server of the feature service is left: making batches here")
-        expected, own = self._servers.terms.probe_of(self._stream), digest_of_probe(self)
-        if None not in (expected, own) and expected != own:
+        own = digest_of_probe(self)
+        if own not in (None, expected):
             message = "the servers computed other bits than this machine: it has another processor, device or libraries"
             if self._servers.terms.strict:
                 raise UserError(f"{message}; start the servers again, or leave out strict")
             _log.warning("%s", message)
+        self._is_compared = True
 
 
 class ServedEvaluation(ServedEpochs, Evaluation):

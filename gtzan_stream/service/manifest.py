@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gtzan_stream.errors import UserError
-from gtzan_stream.service.protocol import ServiceError
+from gtzan_stream.service.protocol import Refused, ServiceError
 from gtzan_stream.service.servers import Servers
 from gtzan_stream.store.folder import File, Folder
 from gtzan_stream.store.manifest import Manifest
@@ -103,7 +103,7 @@ def _file(servers: Servers, name: str, latest: float) -> bytes:
         try:
             return servers.file(name)
         except ServiceError as error:
-            if time.monotonic() > latest:
+            if isinstance(error, Refused) or time.monotonic() > latest:
                 raise UserError(f"the manifest could not be downloaded ({error}): start the servers again") from None
         servers.wait()
         _connect(servers, latest)

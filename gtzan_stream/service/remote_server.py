@@ -126,11 +126,11 @@ class RemoteServer:
 
     def keep(self, link: Link, n: int) -> None:
         """Keep a connection for the next request, if the server has not failed more than `n` times."""
-        if not link.is_idle:
+        if not link.is_idle or n != self.health.n_failures:
             link.close()
             return
         self._idle[os.getpid()].append(link)
-        if n != self.health.n_failures or not self._terms.is_open:  # only now, because there is no lock
+        if n != self.health.n_failures or not self._terms.is_open:  # also since it was looked at: there is no lock
             self.close()
 
     def fail(self, error: Exception, n: int, failed_at: tuple[Stream, Header] | None = None) -> None:
@@ -162,11 +162,14 @@ class RemoteServer:
             is_ready = self.health.is_live and (not digest or digest in self.opened)
             if is_ready or self.is_contacted or not (now or self.health.is_due(digest)):
                 return
-            args = (stream, self.health.n_failures)
+            n = self.health.n_failures
             self._contact = threading.Thread(
-                target=self._make_contact, args=args, name="gtzan-stream-contact", daemon=True
+                target=self._make_contact, args=(stream, n), name="gtzan-stream-contact", daemon=True
             )
-            self._contact.start()
+            try:
+                self._contact.start()
+            except RuntimeError as error:  # the system has no room for another thread
+                self.fail(error, n)
 
     def _make_contact(self, stream: Stream | None, n: int) -> None:
         """Find out what the server is and whether it works, and open a stream. Runs in a thread."""
@@ -182,7 +185,10 @@ class RemoteServer:
                     self._open(link, stream)
             self.keep(link, n)
         except LinkRefused as error:
-            self._refuse("", UserError(f"the server at {self.address} cannot be used: {error}"))
+            if self.instance:  # it has worked, so a trainer waits until it does again
+                self.fail(error, n)
+            else:
+                self._refuse("", UserError(f"the server at {self.address} cannot be used: {error}"))
         except UserError as error:
             self._refuse(digest, error)
         except Refused as error:

@@ -5,6 +5,7 @@ for the same batch, which makes it once. Servers are in the order of the names t
 it is the same for all trainers, whichever addresses they were given.
 """
 
+import logging
 import os
 import socket
 import time
@@ -22,8 +23,10 @@ from gtzan_stream.threads import fork_safe_lock
 from gtzan_stream.words import first_few
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _RETRY_S = 0.1
 _CONTACT_S = 0.01  # between looks at whether a server has been contacted
+_IN_TURN_S = 1.0  # how long one server is waited for before the next is contacted, too
 _MAX_FILE_BYTES = 1 << 32
 
 
@@ -41,16 +44,13 @@ class Servers:
     Attributes
     ----------
     terms : Terms
-    are_missed : bool
-        Whether a user was told that no server is left.
     """
-
-    are_missed = False
 
     def __init__(self, addresses: Any, *, keys: str | Path | None = None, strict: bool = False) -> None:
         keys = None if keys is None else Path(keys)
         self.terms = Terms(f"{socket.gethostname()}:{os.getpid()}", endpoints(addresses), keys=keys, strict=strict)
         self._servers: dict[str, RemoteServer] = {}
+        self._said = set[str]()
         self._lock = fork_safe_lock()
 
     def close(self) -> None:
@@ -130,6 +130,14 @@ class Servers:
         time.sleep(_RETRY_S)
         self._contact(stream, now=True)
 
+    def say_once(self, message: str) -> None:
+        """Log a warning, unless it was logged for these servers before."""
+        with self._lock:
+            is_news = message not in self._said
+            self._said.add(message)
+        if is_news:
+            _log.warning("%s", message)
+
     def problem(self) -> str:
         """Return why each server cannot be used."""
         reasons = [
@@ -144,7 +152,7 @@ class Servers:
     def connect(self, wait_s: float) -> str | None:
         """Contact the servers, until one answers. Return None, or why none did.
 
-        The clips are those of the first server in the list that answers, unless they are known already.
+        The clips are those of the first server in the list that answers within a second, unless they are known already.
 
         Raises
         ------
@@ -154,7 +162,8 @@ class Servers:
         latest = time.monotonic() + wait_s
         for server in self._all():
             server.contact_if_due(None)
-            while self.terms.manifest_digest is None and server.is_contacted:
+            until = time.monotonic() + _IN_TURN_S
+            while self.terms.manifest_digest is None and server.is_contacted and time.monotonic() < until:
                 self.terms.check_open()
                 time.sleep(_CONTACT_S)
         while not any(server.health.is_live for server in self._servers.values()):
@@ -173,16 +182,19 @@ class Servers:
 
         Raises
         ------
+        Refused
+            If a server that works cannot read it, and no other sends it.
         ServiceError
-            If no server that works sends it.
+            If no server sends it.
         """
+        problem = ServiceError("no server works")
         for server in list(self._servers.values()):
             try:
                 if server.health.is_live:
                     return _download(server, name)
-            except ServiceError:
-                continue  # it has been logged
-        raise ServiceError("no server could send it")
+            except ServiceError as error:
+                problem = error
+        raise problem
 
 
 def _download(server: RemoteServer, name: str) -> bytes:

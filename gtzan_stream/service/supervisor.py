@@ -99,11 +99,12 @@ class Supervisor:
         child.report, child.restart_at, child.started = None, None, time.monotonic()
         try:
             child.process = start(_COMMAND, child.settings)
-        except OSError as error:
+            threading.Thread(target=self._watch, args=(child, child.process), daemon=True).start()
+        except (OSError, RuntimeError) as error:  # a RuntimeError: there is no room for a thread
+            if child.process:
+                child.process.kill()
             self._events.put((child, {"error": f"no process can be started: {error}"}))
             self._events.put((child, 1))
-            return
-        threading.Thread(target=self._watch, args=(child, child.process), daemon=True).start()
 
     def _watch(self, child: _Child, process: "subprocess.Popen[bytes]") -> None:
         """Pass on what a process reports, and its exit status. Runs in a thread."""

@@ -50,7 +50,7 @@ def test_a_killed_server_serves_again_and_ctrl_c_ends_all(tiny: Path):
 def test_a_server_goes_on_while_an_augmentation_of_your_own_prints(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    code = "for _ in range(3000):\n    print('x' * 99)\n\ndef chain():\n    return as_transform('none')\n"
+    code = "def chain():\n    for _ in range(3000):\n        print('x' * 99)\n    return as_transform('none')\n"
     (tmp_path / "prints.py").write_text(f"from gtzan_stream.augment.recipes import as_transform\n{code}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -21,6 +21,14 @@ def check_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str)
         )
 
 
+def check_importable(name: str, option: str) -> None:
+    """Raise UserError unless `name` has the form "module:function", and that function can be imported."""
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise UserError(f"{option} {short_repr(name)}: write module:function, such as own_transform:Echo")
+    _import_function(module, function, option)
+
+
 def build_by_name(name: str, registry: Mapping[str, Callable[..., Any]], kind: str, **settings: object) -> Any:
     """Call the function with this name with `settings`, and return its result.
 

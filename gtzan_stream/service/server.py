@@ -20,7 +20,7 @@ import zmq
 from gtzan_stream import __version__
 from gtzan_stream.checks import checked_device, checked_int
 from gtzan_stream.errors import UserError
-from gtzan_stream.registry import accepted_settings
+from gtzan_stream.registry import check_importable
 from gtzan_stream.service import keys as curve
 from gtzan_stream.service.addresses import is_listening, is_loopback, local_endpoint
 from gtzan_stream.service.calls import Calls
@@ -48,14 +48,6 @@ _LOOK_MS = 500
 in another thread, does not end the wait."""
 _HEARTBEAT_MS = 15_000
 """Connections to machines that have vanished are closed when they have not answered for four times as long."""
-
-
-def _check_importable(name: str) -> None:
-    """Raise UserError unless a name that clients may use is that of a function, which can be imported here."""
-    module, _, function = name.partition(":")
-    if not (module and function):
-        raise UserError(f"--allow {short_repr(name)}: write module:function, such as own_transform:Echo")
-    accepted_settings(name, {}, "--allow", ())
 
 
 class Server:
@@ -101,7 +93,7 @@ class Server:
             )
         self.device = checked_device(device)
         for name in allow:
-            _check_importable(name)
+            check_importable(name, "--allow")
         self.manifest = shards if isinstance(shards, Manifest) else Manifest.open(shards)
         self.addresses = [*addresses]
         self._clients, self._begun, self._instance = Clients(), time.monotonic(), uuid.uuid4().hex

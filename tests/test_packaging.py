@@ -30,7 +30,17 @@ PRIVATE += [
     f"{folder}/{name}" for folder in FOLDERS for name in ("clip.wav", "__pycache__/x.pyc", ".DS_Store", "a.tar")
 ]
 """Files that may lie in a checkout but must not be packaged."""
-OPTIONAL = ["av", "audiomentations", "librosa", "lightning", "beartype", "hypothesis", "threadpoolctl", "s3fs"]
+OPTIONAL = [
+    "av",
+    "audiomentations",
+    "librosa",
+    "lightning",
+    "beartype",
+    "hypothesis",
+    "threadpoolctl",
+    "s3fs",
+    "tensorboard",
+]
 """Optional libraries, which are hidden from the installed wheel because the tests' environment may have them."""
 
 

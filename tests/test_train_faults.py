@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gtzan_stream.training import checkpoints
-from tests.train_cases import assert_equal_runs
+from tests.train_cases import SMALL, assert_equal_runs
 
 KILLED = """
 import json, sys
@@ -58,7 +58,8 @@ def test_a_full_disk_at_the_start_leaves_nothing_or_a_run(
 def test_a_run_that_is_killed_while_it_writes_continues_to_the_same_end(tiny: Path, unbroken: Path, tmp_path: Path):
     """The kills are spread over the whole run: the first checkpoint, those of an epoch, the model and the report."""
     root = Path(__file__).parent.parent
-    settings = f"--shards {tiny} --epochs 2 --crops-per-clip 1 --batch-size 5 --schedule plateau".split()
+    settings = f"--shards {tiny} --epochs 2 --crops-per-clip 1 --batch-size 5 --schedule plateau --device cpu".split()
+    settings += SMALL
 
     def run(out: Path, moment: int, *options: str) -> int:
         out.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ WAITS = """
 import os, time
 from gtzan_stream.service.child import at_end_of_parent, take_settings
 settings, say = take_settings()
-print("from a library")
+print("from a library", flush=True)
 say({"got": settings})
 at_end_of_parent(lambda: (say({"last": True}), os._exit(7)))
 time.sleep(60)

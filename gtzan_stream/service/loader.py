@@ -28,7 +28,7 @@ from gtzan_stream.store.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 _WITHOUT_SERVER_S = 60.0
-_SILENT_S = 2.0
+_SILENT_S = 2.0  # after so long without a server the user is told
 _AHEAD = 4  # batches that are asked for before they are needed
 
 
@@ -69,7 +69,7 @@ class ServedEpochs(Epochs):
     def _make(self, requests: Any, plan: EpochPlan, index: int, rank: int, world_size: int) -> tuple[Batch, Any]:
         """Get a batch from a server, or make it here."""
         header, read = self._header(plan, index, rank, world_size), partial(self._read, plan, rank, world_size)
-        latest = time.monotonic() + _WITHOUT_SERVER_S
+        begun = time.monotonic()
         while True:
             try:
                 if (batch := self._servers.get(self._stream, index, header, read)) is not None:
@@ -81,12 +81,13 @@ class ServedEpochs(Epochs):
             if self._has_shards:
                 self._note_makes_here()
                 return self._maker.make_batch(plan, index, self._kind, rank, world_size)
-            if time.monotonic() > latest:
+            waited_s = time.monotonic() - begun
+            if waited_s > _WITHOUT_SERVER_S:
                 raise UserError(
                     f"no server of the feature service could be used for {_WITHOUT_SERVER_S:g} s "
                     f"({self._servers.problem()}): start them again, or give shards= (--shards) to make batches here"
                 )
-            if latest - time.monotonic() < _WITHOUT_SERVER_S - _SILENT_S:
+            if waited_s > _SILENT_S:
                 self._servers.say_once(f"no server can be used: waiting up to {_WITHOUT_SERVER_S:g} s for one")
             self._servers.wait(self._stream)
 
